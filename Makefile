@@ -1,0 +1,61 @@
+# `make demo` and `make test` set up everything they need; `make help` lists the rest.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+TORCH  := $(shell sed -n 's/^torch==\([0-9.]*\).*/\1/p' constraints.txt)
+PORT   ?= 8080
+export PYTHONSAFEPATH = 1
+export NUMBA_CACHE_DIR ?= $(CURDIR)/.numba_cache
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo smoke test check fix bench docs clean kernels-nojit kernels-boundscheck
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-22s %s\n", $$1, $$2}'
+
+# torch goes in first and pinned: an open requirement may download gigabytes of CUDA packages.
+$(VENV)/run.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==$(TORCH)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/dev.stamp ## make the environment (.venv) with the development tools
+
+demo: $(VENV)/run.stamp ## index the sample collection, start the service, print its URL
+	$(BIN)/lsr demo --port $(PORT)
+
+smoke: $(VENV)/run.stamp ## what demo does, then three queries over HTTP, checked, and stop
+	$(BIN)/lsr demo --smoke --port 0
+
+test: $(VENV)/dev.stamp ## run the tests
+	$(BIN)/pytest
+
+kernels-nojit: $(VENV)/dev.stamp ## the kernels' tests as plain Python
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m kernels
+
+kernels-boundscheck: $(VENV)/dev.stamp ## the kernels' tests with array bounds checked
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/.numba_cache/boundscheck $(BIN)/pytest -m kernels
+
+check: $(VENV)/dev.stamp ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/dev.stamp ## what ruff can mend by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev.stamp ## the figures of the README, as JSON lines
+	$(BIN)/python benchmarks/scifact.py
+
+docs: ## where the documentation is
+	@echo "README.md, docs/architecture.md, docs/decisions/; the API at /docs of a running service"
+
+clean: ## remove the environment and everything made by it
+	rm -rf $(VENV) .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,91 @@
+"""What every encoder can do, and the vocabulary that its vectors are numbered by.
+
+An encoder turns texts into a `scipy.sparse.csr_array` of float32: a row a text, a column a term of its
+`vocabulary`. Nothing dense of batch x length x vocabulary ever exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+
+class Vocabulary(Protocol):
+    """Terms and their numbers. A number, once given, never changes; a growing vocabulary only appends."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def grows(self) -> bool:
+        """Whether unknown tokens are added (BM25, ready-made vectors) or refused (a model's word pieces)."""
+        ...
+
+    def ids(self, tokens: Sequence[str]) -> NDArray[np.int64]:
+        """Return each token's number, int64[len(tokens)]; -1 for an unknown one. Never adds."""
+        ...
+
+    def add(self, tokens: Sequence[str]) -> NDArray[np.int64]:
+        """Return each token's number, adding the unknown ones at the end; raises TypeError if it does not grow."""
+        ...
+
+    def tokens(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
+        """Return the tokens with these numbers; raises IndexError for a number that was never given."""
+        ...
+
+
+class CorpusStatistics(Protocol):
+    """What a query side may need to know of the collection it searches: BM25's idf is made of it."""
+
+    @property
+    def document_count(self) -> int:
+        """Live documents."""
+        ...
+
+    def document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return in how many live documents each term occurs, int64[len(term_ids)]."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Text to sparse vectors. Safe to call from many threads."""
+
+    @property
+    def name(self) -> str:
+        """The name or path it was loaded by."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What the columns mean."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash over model files and settings: equal fingerprints give equal vectors."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """JSON values that, given to `load_encoder` with the name, make this encoder again."""
+        ...
+
+    def encode_documents(self, texts: Sequence[str]) -> csr_array:
+        """Return float32 csr_array [len(texts), len(vocabulary)]; an empty text is an empty row."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:
+        """Return float32 csr_array [len(texts), len(vocabulary)]; BM25 needs `statistics`, the models do not."""
+        ...
+
+    def encode_document_batches(self, texts: Iterable[str]) -> Iterator[csr_array]:
+        """Yield the matrices of consecutive batches of `texts`, in order, at constant memory."""
+        ...
+
+    def input_term_ids(self, text: str) -> NDArray[np.int64]:
+        """Return the numbers of the terms that the text itself holds (the rest of a query is expansion)."""
+        ...

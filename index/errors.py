@@ -1,0 +1,55 @@
+"""What can go wrong in the index.
+
+SparseIndexError                 the root: catch this to catch all
+├── VectorError                  a vector or matrix that cannot be indexed or searched with
+├── SearchParameterError         k, query_cut, heap_factor, … out of range
+├── ConfigError                  an IndexConfig that makes no sense
+├── IndexCorrupt                 a file is missing, damaged or not what its manifest says
+├── IndexFormatUnsupported       written by a newer version than this one
+└── IndexBuildInterrupted        a build stopped on request; nothing was left behind
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class SparseIndexError(Exception):
+    """Root of the index's errors."""
+
+
+class VectorError(SparseIndexError, ValueError):
+    """A vector or matrix that cannot be indexed or searched with; the message names the row and the reason."""
+
+
+class SearchParameterError(SparseIndexError, ValueError):
+    """A search parameter out of its range; the message names it."""
+
+
+class ConfigError(SparseIndexError, ValueError):
+    """A build parameter out of its range; the message names it."""
+
+
+class IndexCorrupt(SparseIndexError):
+    """A file of the index is missing, damaged, or not what its manifest says."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class IndexFormatUnsupported(SparseIndexError):
+    """The index was written in a format version that this program does not read."""
+
+    def __init__(self, path: Path | str, found: int, supported: int) -> None:
+        super().__init__(
+            f"{path}: format version {found}, but this program reads up to {supported}: install a newer lsr"
+        )
+        self.path = Path(path)
+        self.found = found
+        self.supported = supported
+
+
+class IndexBuildInterrupted(SparseIndexError):
+    """The build was asked to stop; nothing was left behind."""

@@ -1,0 +1,37 @@
+"""Learned sparse retrieval: encode, index, search, evaluate.
+
+Users import only this package. What it hands on is loaded at first use (PEP 562), so that `import lsr` and
+`lsr --help` stay quick although PyTorch and Numba stand behind some of the names.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encoders import load_encoder
+    from eval import evaluate
+    from index import IndexConfig, SparseIndex
+    from lsr.collection import Collection
+
+__version__ = "0.1.0"
+__all__ = ["Collection", "IndexConfig", "SparseIndex", "__version__", "evaluate", "load_encoder"]
+
+_HOMES = {
+    "Collection": "lsr.collection",
+    "IndexConfig": "index",
+    "SparseIndex": "index",
+    "evaluate": "eval",
+    "load_encoder": "encoders",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lsr' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,209 @@
+"""Documents as users write them: an id, text or ready-made sparse vectors, and metadata.
+
+`Document` is what every reader of a corpus yields and every write takes. It is checked once, here, by
+`parse_document`; what comes after may rely on it. A document's fields in JSON:
+
+    {"id": "d1", "title": "…", "text": "…", "parent": "book1", "metadata": {"year": 2020}}
+    {"id": "d2", "sparse": {"lobster": 2.1}}              the vector of the only or the default name
+    {"id": "d3", "vectors": {"splade": {"sparse": {…}}}}  by name; {"indices": […], "values": […]} works too
+
+BEIR's `_id` is read as `id`. An unknown field is an error, so that a typo does not lose data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lsr.errors import InvalidDocument
+
+MAX_ID_BYTES = 512
+DEFAULT_VECTOR = "default"
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+_FIELDS = frozenset({"id", "_id", "title", "text", "parent", "metadata", "sparse", "vectors"})
+
+
+@dataclass(frozen=True, slots=True)
+class SparseByToken:
+    """A sparse vector by token: `weights` maps a vocabulary entry to a finite weight >= 0."""
+
+    weights: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SparseByIndex:
+    """A sparse vector by term number: `indices` are distinct and >= 0, `values` finite and >= 0, of one length."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+SparseInput = SparseByToken | SparseByIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document. Without `vectors[name]` the collection's encoder of that name encodes `full_text`."""
+
+    id: str
+    title: str = ""
+    text: str = ""
+    parent: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    vectors: Mapping[str, SparseInput] = field(default_factory=dict)
+
+    @property
+    def full_text(self) -> str:
+        """Title and text, joined by a blank as BEIR does it; what is encoded."""
+        return f"{self.title} {self.text}".strip() if self.title else self.text
+
+
+def parse_document(value: object) -> Document:
+    """Check one decoded JSON value and return it as a `Document`.
+
+    Raises InvalidDocument with a code (`not_an_object`, `missing_id`, `invalid_id`, `unknown_field`,
+    `invalid_field`, `invalid_sparse`) and the field.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidDocument("not_an_object", f"a document is a JSON object, not {_kind(value)}")
+    unknown = sorted(str(key) for key in value if key not in _FIELDS)
+    if unknown:
+        raise InvalidDocument(
+            "unknown_field",
+            f"unknown field {unknown[0]!r}; a document has id, title, text, parent, metadata, sparse, vectors "
+            "(anything else goes into metadata)",
+            field=unknown[0],
+        )
+    metadata = value.get("metadata")
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise InvalidDocument("invalid_field", f"metadata is an object, not {_kind(metadata)}", field="metadata")
+    return Document(
+        id=_parse_id(value),
+        title=_parse_text(value, "title") or "",
+        text=_parse_text(value, "text") or "",
+        parent=_parse_text(value, "parent"),
+        metadata=dict(metadata or {}),
+        vectors=_parse_vectors(value),
+    )
+
+
+def parse_sparse(value: object, field_name: str) -> SparseInput:
+    """Check a sparse vector given as {token: weight} or {"indices": […], "values": […]}.
+
+    Raises InvalidDocument with the code `invalid_sparse`; `field_name` is the path named in the message.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidDocument("invalid_sparse", f"{field_name} is an object, not {_kind(value)}", field=field_name)
+    if set(value) == {"indices", "values"} and isinstance(value["indices"], list):
+        return _parse_by_index(value["indices"], value["values"], field_name)
+    weights: dict[str, float] = {}
+    for token, weight in value.items():
+        if not isinstance(token, str) or not token:
+            raise InvalidDocument("invalid_sparse", f"{field_name}: a token is a non-empty string", field=field_name)
+        weights[token] = _parse_weight(weight, f"{field_name}.{token}")
+    return SparseByToken(weights)
+
+
+def _parse_by_index(indices: list[object], values: object, field_name: str) -> SparseByIndex:
+    if not isinstance(values, list) or len(values) != len(indices):
+        found = len(values) if isinstance(values, list) else _kind(values)
+        raise InvalidDocument(
+            "invalid_sparse",
+            f"{field_name}: indices and values are lists of one length, not {len(indices)} and {found}",
+            field=f"{field_name}.values",
+        )
+    numbers: list[int] = []
+    seen: set[int] = set()
+    for position, index in enumerate(indices):
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < 2**31:
+            name = f"{field_name}.indices[{position}]"
+            raise InvalidDocument("invalid_sparse", f"{name}: {index!r} is not a term number >= 0", field=name)
+        if index in seen:
+            name = f"{field_name}.indices[{position}]"
+            raise InvalidDocument("invalid_sparse", f"{name}: {index} is there twice", field=name)
+        seen.add(index)
+        numbers.append(index)
+    weights = (_parse_weight(weight, f"{field_name}.values[{position}]") for position, weight in enumerate(values))
+    return SparseByIndex(tuple(numbers), tuple(weights))
+
+
+def _parse_weight(weight: object, name: str) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+        raise InvalidDocument("invalid_sparse", f"{name}: {_kind(weight)} is not a number", field=name)
+    # Integers are compared before they become floats: a huge one would overflow in the conversion.
+    if (isinstance(weight, float) and math.isnan(weight)) or weight < 0 or weight > _FLOAT32_MAX:
+        raise InvalidDocument(
+            "invalid_sparse", f"{name}: a weight is a finite float32 >= 0, not {weight!r}", field=name
+        )
+    return float(weight)
+
+
+def _parse_vectors(value: Mapping[str, Any]) -> dict[str, SparseInput]:
+    vectors: dict[str, SparseInput] = {}
+    if value.get("sparse") is not None:
+        vectors[DEFAULT_VECTOR] = parse_sparse(value["sparse"], "sparse")
+    named = value.get("vectors")
+    if named is None:
+        return vectors
+    if not isinstance(named, Mapping):
+        raise InvalidDocument("invalid_field", f"vectors is an object, not {_kind(named)}", field="vectors")
+    for name, vector in named.items():
+        path = f"vectors.{name}"
+        if name in vectors:
+            raise InvalidDocument("invalid_field", f"{path} and sparse are both given", field=path)
+        if not isinstance(vector, Mapping) or set(vector) != {"sparse"}:
+            raise InvalidDocument("invalid_sparse", f'{path} is an object {{"sparse": …}}', field=path)
+        vectors[str(name)] = parse_sparse(vector["sparse"], f"{path}.sparse")
+    return vectors
+
+
+def _parse_id(value: Mapping[str, Any]) -> str:
+    key = "id" if "id" in value else "_id"
+    if key not in value:
+        raise InvalidDocument("missing_id", "a document needs an id", field="id")
+    identifier = value[key]
+    if not isinstance(identifier, str) or not identifier:
+        raise InvalidDocument("invalid_id", f"{key} is a non-empty string, not {identifier!r:.80}", field=key)
+    _check_characters(identifier, key, code="invalid_id")
+    if len(identifier.encode()) > MAX_ID_BYTES:
+        raise InvalidDocument("invalid_id", f"{key} is longer than {MAX_ID_BYTES} bytes", field=key)
+    return identifier
+
+
+def _parse_text(value: Mapping[str, Any], key: str) -> str | None:
+    text = value.get(key)
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise InvalidDocument("invalid_field", f"{key} is a string, not {_kind(text)}", field=key)
+    _check_characters(text, key, code="invalid_field")
+    return text
+
+
+def _check_characters(text: str, key: str, *, code: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidDocument(code, f"{key} holds a lone surrogate, which is no Unicode text", field=key) from None
+    if code == "invalid_id" and "\0" in text:
+        raise InvalidDocument(code, f"{key} holds a NUL character", field=key)
+
+
+def _kind(value: object) -> str:
+    """Name a JSON value's kind as a JSON user would."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, list):
+        return "a list"
+    return "an object" if isinstance(value, Mapping) else type(value).__name__

@@ -1,0 +1,153 @@
+"""What can go wrong with a collection, and what each error means to a caller.
+
+LsrError                          the root of this package's errors
+├── InvalidDocument               a document that cannot be taken; names the field
+├── QueryError                    a query or a search parameter that makes no sense; names the field
+├── CollectionNotFound            no collection of that name, or a folder that is none
+├── CollectionExists              creating what is there
+├── CollectionLocked              another process writes to this collection
+├── CollectionCorrupt             a file that is missing, damaged or not what the catalog says
+├── EncoderMismatch               the query's encoder is not the one that made the vectors
+├── UnknownField                  a name that the schema does not have
+├── TooManyPending                the cap on unsealed writes is reached; try again later
+├── StorageFull                   the disk is full; nothing was acknowledged
+└── Interrupted                   stopped on request (Ctrl-C, a deadline)
+
+index/errors.py and encoders/errors.py draw the other two trees (those packages know nothing of this one).
+`describe` is the one table over all three: the HTTP status and problem type, and the exit code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from encoders import errors as encoder_errors
+from index import errors as index_errors
+
+
+class LsrError(Exception):
+    """Root of the collection's errors."""
+
+
+class InvalidDocument(LsrError, ValueError):
+    """A document that cannot be taken; `field` is a path such as `metadata.year`, `code` a fixed word."""
+
+    def __init__(self, code: str, detail: str, *, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.field = field
+
+
+class QueryError(LsrError, ValueError):
+    """A query or a search parameter that makes no sense; `field` is a path such as `query.sparse.values`."""
+
+    def __init__(self, detail: str, *, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+
+
+class CollectionNotFound(LsrError):
+    """There is no collection of that name, or the folder is none."""
+
+
+class CollectionExists(LsrError):
+    """There is a collection of that name already."""
+
+
+class CollectionLocked(LsrError):
+    """Another process holds the collection's writer lock."""
+
+
+class CollectionCorrupt(LsrError):
+    """A file of the collection is missing, damaged, or not what the catalog says."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class EncoderMismatch(LsrError):
+    """The encoder is not the one that made the stored vectors; `lsr reindex` encodes them again."""
+
+
+class UnknownField(QueryError):
+    """A field that the collection's schema does not have."""
+
+
+class TooManyPending(LsrError):
+    """The cap on writes that wait to be sealed is reached; the writer should try again later."""
+
+
+class StorageFull(LsrError):
+    """The disk is full. Nothing of the refused write was acknowledged."""
+
+
+class Interrupted(LsrError):
+    """Stopped on request: a deadline passed, or the caller went away."""
+
+
+class ExitCode(IntEnum):
+    """What `lsr` returns to the shell."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    CORRUPT = 3
+    PARTIAL = 4
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an error class means outside of Python."""
+
+    status: int
+    slug: str  # of the problem type, `/problems/<slug>`
+    title: str
+    exit_code: ExitCode
+
+
+_FALLBACK = Meaning(500, "internal", "Internal error", ExitCode.FAILURE)
+
+# The most specific class comes first in an exception's own MRO, so order does not matter here.
+_MEANINGS: dict[type[BaseException], Meaning] = {
+    InvalidDocument: Meaning(422, "invalid-document", "Invalid document", ExitCode.USAGE),
+    QueryError: Meaning(422, "invalid-query", "Invalid query", ExitCode.USAGE),
+    UnknownField: Meaning(422, "unknown-field", "Unknown field", ExitCode.USAGE),
+    CollectionNotFound: Meaning(404, "collection-not-found", "Collection not found", ExitCode.USAGE),
+    CollectionExists: Meaning(409, "collection-exists", "Collection exists", ExitCode.USAGE),
+    CollectionLocked: Meaning(409, "collection-locked", "Collection locked by another writer", ExitCode.FAILURE),
+    CollectionCorrupt: Meaning(503, "collection-corrupt", "Collection damaged", ExitCode.CORRUPT),
+    EncoderMismatch: Meaning(409, "encoder-mismatch", "Encoder mismatch", ExitCode.FAILURE),
+    TooManyPending: Meaning(429, "too-many-pending", "Too many pending writes", ExitCode.FAILURE),
+    StorageFull: Meaning(507, "storage-full", "Disk full", ExitCode.FAILURE),
+    Interrupted: Meaning(503, "interrupted", "Interrupted", ExitCode.INTERRUPTED),
+    index_errors.VectorError: Meaning(422, "invalid-vector", "Invalid vector", ExitCode.USAGE),
+    index_errors.SearchParameterError: Meaning(422, "invalid-query", "Invalid query", ExitCode.USAGE),
+    index_errors.ConfigError: Meaning(422, "invalid-config", "Invalid index configuration", ExitCode.USAGE),
+    index_errors.IndexCorrupt: Meaning(503, "collection-corrupt", "Collection damaged", ExitCode.CORRUPT),
+    index_errors.IndexFormatUnsupported: Meaning(503, "format-unsupported", "Newer format", ExitCode.CORRUPT),
+    index_errors.IndexBuildInterrupted: Meaning(503, "interrupted", "Interrupted", ExitCode.INTERRUPTED),
+    encoder_errors.UnknownEncoder: Meaning(422, "unknown-encoder", "Unknown encoder", ExitCode.USAGE),
+    encoder_errors.CheckpointError: Meaning(422, "bad-checkpoint", "Bad checkpoint", ExitCode.CORRUPT),
+    encoder_errors.RemoteCodeRefused: Meaning(422, "remote-code-refused", "Remote code refused", ExitCode.USAGE),
+    encoder_errors.DeviceUnavailable: Meaning(422, "device-unavailable", "Device unavailable", ExitCode.USAGE),
+    encoder_errors.TextError: Meaning(422, "invalid-text", "Invalid text", ExitCode.USAGE),
+    KeyboardInterrupt: Meaning(503, "interrupted", "Interrupted", ExitCode.INTERRUPTED),
+}
+
+# Every error that is somebody's mistake or misfortune and not a bug of ours: shown as a message, never as a traceback.
+EXPECTED_ERRORS = (LsrError, index_errors.SparseIndexError, encoder_errors.EncoderError)
+
+
+def describe(error: BaseException) -> Meaning:
+    """Return what `error` means over HTTP and to the shell; an error nobody foresaw is a 500."""
+    for cls in type(error).__mro__:
+        if cls in _MEANINGS:
+            return _MEANINGS[cls]
+    return _FALLBACK
