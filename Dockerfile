@@ -1,0 +1,30 @@
+# One image for the service and for indexing jobs; docker-compose.yml runs both.
+FROM python:3.11-slim AS build
+# Where the CPU build of torch comes from, if not from pip's own index: --build-arg TORCH_INDEX_URL=…
+ARG TORCH_INDEX_URL=
+WORKDIR /src
+COPY constraints.txt ./
+RUN python -m venv /opt/lsr \
+ && /opt/lsr/bin/pip install --no-cache-dir \
+      ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} "$(grep '^torch==' constraints.txt)"
+COPY pyproject.toml README.md LICENSE ./
+COPY lsr lsr
+COPY index index
+COPY encoders encoders
+COPY service service
+COPY eval eval
+RUN /opt/lsr/bin/pip install --no-cache-dir -c constraints.txt .
+
+FROM python:3.11-slim
+RUN useradd --create-home --uid 1000 lsr && mkdir -p /data /cache && chown lsr /data /cache
+COPY --from=build /opt/lsr /opt/lsr
+# PYTHONSAFEPATH: packages named `index` or `eval` must never be taken from the working directory.
+ENV PATH=/opt/lsr/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/cache/numba HF_HOME=/cache/hub
+USER lsr
+WORKDIR /data
+VOLUME ["/data", "/cache"]
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=90s \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/readyz', timeout=2)"]
+ENTRYPOINT ["lsr"]
+CMD ["serve", "/data", "--host", "0.0.0.0", "--port", "8080", "--api-key-file", "/run/secrets/lsr_api_key"]
