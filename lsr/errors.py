@@ -1,6 +1,7 @@
 """What can go wrong with a collection, and what each error means to a caller.
 
 LsrError                          the root of this package's errors
+├── InvalidJson                   a text that is no JSON, or none that two parsers read alike; says where
 ├── InvalidDocument               a document that cannot be taken; names the field
 ├── QueryError                    a query or a search parameter that makes no sense; names the field
 ├── CollectionNotFound            no collection of that name, or a folder that is none
@@ -29,6 +30,17 @@ from index import errors as index_errors
 
 class LsrError(Exception):
     """Root of the collection's errors."""
+
+
+class InvalidJson(LsrError, ValueError):
+    """A text that is no strict JSON; `position` counts characters from 0, `field` is a path or None."""
+
+    def __init__(self, reason: str, position: int, *, field: str | None = None) -> None:
+        where = f" at {field}" if field else ""
+        super().__init__(f"malformed JSON: {reason}{where} (character {position})")
+        self.reason = reason
+        self.position = position
+        self.field = field
 
 
 class InvalidDocument(LsrError, ValueError):
@@ -116,6 +128,7 @@ _FALLBACK = Meaning(500, "internal", "Internal error", ExitCode.FAILURE)
 
 # The most specific class comes first in an exception's own MRO, so order does not matter here.
 _MEANINGS: dict[type[BaseException], Meaning] = {
+    InvalidJson: Meaning(400, "malformed-json", "Malformed JSON", ExitCode.USAGE),
     InvalidDocument: Meaning(422, "invalid-document", "Invalid document", ExitCode.USAGE),
     QueryError: Meaning(422, "invalid-query", "Invalid query", ExitCode.USAGE),
     UnknownField: Meaning(422, "unknown-field", "Unknown field", ExitCode.USAGE),

@@ -1,0 +1,191 @@
+"""JSON as RFC 8259 means it, for input that may be hostile.
+
+`loads` takes what orjson takes and refuses more: the same key twice in one object (JSON parsers differ in which
+one wins, so two parties would see two documents) and nesting deeper than 64. orjson itself already refuses NaN,
+Infinity, numbers beyond a float64, lone surrogates and bytes that are no UTF-8. The error says why, where (the
+character, from 0) and in which field (`query.sparse.lobster`).
+
+How duplicate keys are found without parsing twice: outside of strings, JSON has exactly one colon a key. So the
+colons of the input are the keys that orjson kept, the colons inside the strings that it kept, and those of the
+keys that it dropped. Counting the first is a memchr, the next two a walk over the value. A colon that hides in a
+string as \\u003a would break the count, so an input with \\u003 in it goes through the slower standard parser.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+import orjson
+
+from lsr.errors import InvalidJson
+
+MAX_DEPTH: Final = 64
+
+_PATH_LIMIT: Final = 1 << 20  # characters; beyond, an error does not name the field: a scan in Python takes too long
+# Possessive, and a string without an end is a token too: else each of its quotes starts a scan of the whole rest.
+_TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\],]', re.DOTALL)
+_NUMBERS: Final = frozenset({int, float, bool, type(None)})
+_NOT_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
+
+
+def loads(data: bytes | bytearray | memoryview | str) -> Any:
+    """Parse one JSON text of UTF-8.
+
+    Raises InvalidJson (`reason`, `position` in characters from 0, `field` as a dotted path or None).
+    """
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        text = data if isinstance(data, str) else bytes(data).decode(errors="replace")
+        reason, position = _explain(text, error)
+        raise InvalidJson(reason, position, field=_path_at(text, position)) from None
+    raw = data.encode() if isinstance(data, str) else bytes(data)
+    structural = raw.count(b":")
+    keys, colons, depth = _measure(value, 1)
+    if depth > MAX_DEPTH:
+        raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels", 0)
+    if keys + colons != structural or b"\\u003" in raw:
+        _refuse_duplicates(raw.decode())
+    return value
+
+
+def _measure(value: Any, level: int) -> tuple[int, int, int]:
+    """Return (keys, colons inside strings, depth) of a parsed value that stands at nesting `level`.
+
+    The recursion ends one level past MAX_DEPTH.
+    """
+    kind = type(value)
+    if kind is str:
+        return 0, value.count(":"), 0
+    if kind is dict:
+        keys = len(value)
+        colons = "".join(value).count(":")
+        children = value.values()
+    elif kind is list:
+        keys, colons = 0, 0
+        children = value
+    else:
+        return 0, 0, 0
+    if level > MAX_DEPTH:
+        return keys, colons, level
+    # A sparse vector is thousands of numbers: a set of types is made in C, a loop over them is not.
+    if _NUMBERS.issuperset(map(type, children)):
+        return keys, colons, level
+    colons += "".join([child for child in children if type(child) is str]).count(":")
+    depth = level
+    for child in children:
+        if type(child) is dict or type(child) is list:
+            child_keys, child_colons, child_depth = _measure(child, level + 1)
+            keys += child_keys
+            colons += child_colons
+            depth = max(depth, child_depth)
+    return keys, colons, depth
+
+
+class _DuplicateKey(Exception):
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+def _refuse_duplicates(text: str) -> None:
+    """Raise InvalidJson when an object of this valid JSON text has a key twice."""
+    try:
+        json.loads(text, object_pairs_hook=_unique)
+    except _DuplicateKey as error:
+        position, path = _find_duplicate(text) if len(text) <= _PATH_LIMIT else (0, None)
+        raise InvalidJson("a duplicate key", position, field=path or error.key) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) == len(pairs):
+        return
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise _DuplicateKey(key)
+        seen.add(key)
+
+
+def _explain(text: str, error: orjson.JSONDecodeError) -> tuple[str, int]:
+    """Return why orjson refused the text, in a user's words, and at which character."""
+    # After "-", orjson points at the character that should have been a digit.
+    for position in (error.pos, max(error.pos - 1, 0)):
+        for word in _NOT_NUMBERS:
+            if text.startswith(word, position):
+                return f"{word} is no JSON number", position
+    reason = error.msg
+    if text.startswith("\ufeff"):
+        return "it starts with a byte order mark", 0
+    if "surrogate" in reason and "UTF-8" not in reason:
+        reason = "a lone surrogate, which is no Unicode text"
+    elif "UTF-8" in reason:
+        return "the bytes are not valid UTF-8", max(text.find("\ufffd"), 0)
+    elif "zero-length" in reason or not text.strip():
+        reason = "nothing there"
+    elif "depth" in reason:
+        reason = f"nested deeper than {MAX_DEPTH} levels"
+    elif "infinity" in reason:
+        reason = "a number too large for a 64-bit float"
+    return reason, error.pos
+
+
+def _path_at(text: str, position: int) -> str | None:
+    """Return the dotted path of the field that holds character `position`, or None at the top or when it is unclear."""
+    if position > _PATH_LIMIT:
+        return None
+    stack: list[str | int] = []
+    for token in _TOKEN.finditer(text, 0, position):
+        _step(stack, token.group(), text, token.end())
+        if len(stack) > MAX_DEPTH:
+            return None
+    return _dotted(stack)
+
+
+def _find_duplicate(text: str) -> tuple[int, str | None]:
+    """Return (position, path) of the first key that its object has twice, in valid JSON."""
+    stack: list[str | int] = []
+    seen: list[set[str]] = []
+    for token in _TOKEN.finditer(text):
+        word = token.group()
+        if word == "{":
+            seen.append(set())
+        elif word == "}":
+            seen.pop()
+        is_key = _step(stack, word, text, token.end())
+        if is_key:
+            key = json.loads(word, strict=False)
+            if key in seen[-1]:
+                return token.start(), _dotted(stack)
+            seen[-1].add(key)
+    return 0, None
+
+
+def _step(stack: list[str | int], word: str, text: str, end: int) -> bool:
+    """Move `stack` (a key or position for each open object or list) past one token; return whether it was a key."""
+    if word == "{":
+        stack.append("")
+    elif word == "[":
+        stack.append(0)
+    elif word in "}]":
+        if stack:
+            stack.pop()
+    elif word == ",":
+        if stack:
+            last = stack[-1]
+            stack[-1] = last + 1 if isinstance(last, int) else ""
+    elif stack and isinstance(stack[-1], str) and text[end : end + 80].lstrip(" \t\r\n").startswith(":"):
+        stack[-1] = word[1:-1]
+        return True
+    return False
+
+
+def _dotted(stack: list[str | int]) -> str | None:
+    path = ""
+    for part in stack:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part:
+            path += f".{part}" if path else part
+    return path[:200] or None
