@@ -3,6 +3,9 @@
 LsrError                          the root of this package's errors
 ├── InvalidJson                   a text that is no JSON, or none that two parsers read alike; says where
 ├── InvalidDocument               a document that cannot be taken; names the field
+├── CorpusUnreadable              a file or data set that cannot be read as the corpus it is said to be
+├── CorpusDamaged                 a corpus file that is cut short or whose checksum is wrong
+├── SettingsError                 a setting in lsr.toml, the environment or a flag that makes no sense
 ├── QueryError                    a query or a search parameter that makes no sense; names the field
 ├── CollectionNotFound            no collection of that name, or a folder that is none
 ├── CollectionExists              creating what is there
@@ -51,6 +54,18 @@ class InvalidDocument(LsrError, ValueError):
         self.code = code
         self.detail = detail
         self.field = field
+
+
+class CorpusUnreadable(LsrError):
+    """A file or data set that is not there, or that cannot be read as the corpus it is said to be."""
+
+
+class CorpusDamaged(LsrError):
+    """A corpus file that is cut short or whose checksum is wrong; the message names the file and the last good line."""
+
+
+class SettingsError(LsrError, ValueError):
+    """A setting in lsr.toml, the environment or a flag that makes no sense; the message names where it came from."""
 
 
 class QueryError(LsrError, ValueError):
@@ -130,6 +145,9 @@ _FALLBACK = Meaning(500, "internal", "Internal error", ExitCode.FAILURE)
 _MEANINGS: dict[type[BaseException], Meaning] = {
     InvalidJson: Meaning(400, "malformed-json", "Malformed JSON", ExitCode.USAGE),
     InvalidDocument: Meaning(422, "invalid-document", "Invalid document", ExitCode.USAGE),
+    CorpusUnreadable: Meaning(422, "corpus-unreadable", "Corpus cannot be read", ExitCode.USAGE),
+    CorpusDamaged: Meaning(422, "corpus-damaged", "Corpus damaged", ExitCode.CORRUPT),
+    SettingsError: Meaning(422, "invalid-setting", "Invalid setting", ExitCode.USAGE),
     QueryError: Meaning(422, "invalid-query", "Invalid query", ExitCode.USAGE),
     UnknownField: Meaning(422, "unknown-field", "Unknown field", ExitCode.USAGE),
     CollectionNotFound: Meaning(404, "collection-not-found", "Collection not found", ExitCode.USAGE),

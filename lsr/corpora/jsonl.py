@@ -1,0 +1,55 @@
+"""JSON lines, one document a line; a BEIR folder's corpus.jsonl is one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from lsr.corpora.corpus import CorpusLine
+from lsr.corpora.line_source import MAX_LINE_BYTES, LineSource
+from lsr.documents import Document, parse_document
+from lsr.errors import InvalidDocument, InvalidJson
+from lsr.strict_json import loads
+
+
+class JsonlCorpus:
+    """A file of JSON lines. Blank lines are passed over."""
+
+    unit: Literal["bytes", "documents"] = "bytes"
+
+    def __init__(self, name: str, source: LineSource, parse: Callable[[object], Document] = parse_document) -> None:
+        self.name = name
+        self._source = source
+        self._parse = parse
+
+    @property
+    def size(self) -> int | None:
+        """Bytes on disk."""
+        return self._source.size
+
+    @property
+    def position(self) -> int:
+        """Bytes read by the latest pass."""
+        return self._source.position
+
+    def identity(self) -> str | None:
+        """Return size and time of the file."""
+        return self._source.identity()
+
+    def __iter__(self) -> Iterator[CorpusLine]:
+        parse = self._parse
+        for number, line in self._source:
+            if line is None:
+                yield CorpusLine(number, line_too_long())
+            elif not line.isspace():
+                try:
+                    yield CorpusLine(number, parse(loads(line)))
+                except InvalidJson as error:
+                    yield CorpusLine(number, InvalidDocument("malformed_json", str(error), field=error.field))
+                except InvalidDocument as error:
+                    yield CorpusLine(number, error)
+
+
+def line_too_long() -> InvalidDocument:
+    """Return what is said of a line above the limit."""
+    return InvalidDocument("line_too_long", f"the line is longer than {MAX_LINE_BYTES >> 20} MiB")

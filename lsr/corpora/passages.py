@@ -1,0 +1,77 @@
+"""Long texts cut into passages (`--chunk WORDS`).
+
+A document `d1` becomes `d1#1`, `d1#2`, … of at most that many words each, with `parent` set to `d1`, title and
+metadata repeated. The cuts fall between words and nothing is rewritten: a passage is a slice of the text. Every
+document is treated alike, a short or empty one becomes `d1#1`, so that grouping by parent always works.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
+
+from lsr.corpora.corpus import Corpus, CorpusLine
+from lsr.documents import MAX_ID_BYTES, Document
+from lsr.errors import InvalidDocument
+
+_WORD = re.compile(r"\S+")
+
+
+class PassageCorpus:
+    """Another corpus, its documents cut into passages of at most `words` words."""
+
+    def __init__(self, corpus: Corpus, words: int) -> None:
+        if words < 1:
+            raise ValueError(f"a passage has at least one word, not {words}")
+        self._corpus = corpus
+        self._words = words
+
+    @property
+    def name(self) -> str:
+        """The name of the corpus that is cut."""
+        return self._corpus.name
+
+    @property
+    def unit(self) -> Literal["bytes", "documents"]:
+        """As the corpus that is cut."""
+        return self._corpus.unit
+
+    @property
+    def size(self) -> int | None:
+        """As the corpus that is cut."""
+        return self._corpus.size
+
+    @property
+    def position(self) -> int:
+        """As the corpus that is cut."""
+        return self._corpus.position
+
+    def identity(self) -> str | None:
+        """Return the other corpus's identity and the length of a passage."""
+        identity = self._corpus.identity()
+        return identity and f"{identity}:chunk={self._words}"
+
+    def __iter__(self) -> Iterator[CorpusLine]:
+        for number, content in self._corpus:
+            if isinstance(content, Document):
+                for passage in cut(content, self._words):
+                    yield CorpusLine(number, passage)
+            else:
+                yield CorpusLine(number, content)
+
+
+def cut(document: Document, words: int) -> Iterator[Document | InvalidDocument]:
+    """Yield the passages of a document, in order; an InvalidDocument where one cannot be made."""
+    if document.vectors:
+        yield InvalidDocument("cannot_chunk", "a document with ready-made vectors cannot be cut", field="vectors")
+        return
+    if len(f"{document.id}#{len(document.text)}".encode()) > MAX_ID_BYTES:
+        yield InvalidDocument("invalid_id", f"no room for #1, #2, … within {MAX_ID_BYTES} bytes", field="id")
+        return
+    spans = [match.span() for match in _WORD.finditer(document.text)]
+    for part, first in enumerate(range(0, max(len(spans), 1), words), start=1):
+        window = spans[first : first + words]
+        text = document.text[window[0][0] : window[-1][1]] if window else ""
+        yield replace(document, id=f"{document.id}#{part}", text=text, parent=document.id)
