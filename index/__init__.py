@@ -1,1 +1,34 @@
-"""Being written."""
+"""The sparse index: vectors in, ranked document numbers out.
+
+`SparseIndex` is the public class; everything else serves it. The names are handed on lazily (PEP 562), so that
+importing this package, or its errors alone, does not load Numba.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from index.canonical import canonical, score_rows
+    from index.config import IndexConfig
+    from index.sparse_index import SparseIndex, TopK
+    from index.storage import Problem, verify_index
+
+_HOME = {
+    "IndexConfig": "index.config",
+    "Problem": "index.storage",
+    "SparseIndex": "index.sparse_index",
+    "TopK": "index.sparse_index",
+    "canonical": "index.canonical",
+    "score_rows": "index.canonical",
+    "verify_index": "index.storage",
+}
+
+__all__ = ["IndexConfig", "Problem", "SparseIndex", "TopK", "canonical", "score_rows", "verify_index"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'index' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -5,6 +5,7 @@ SparseIndexError                 the root: catch this to catch all
 ├── SearchParameterError         k, query_cut, heap_factor, … out of range
 ├── ConfigError                  an IndexConfig that makes no sense
 ├── IndexCorrupt                 a file is missing, damaged or not what its manifest says
+├── SearchStopped                a search stopped on request: its deadline passed
 ├── IndexFormatUnsupported       written by a newer version than this one
 └── IndexBuildInterrupted        a build stopped on request; nothing was left behind
 """
@@ -49,6 +50,10 @@ class IndexFormatUnsupported(SparseIndexError):
         self.path = Path(path)
         self.found = found
         self.supported = supported
+
+
+class SearchStopped(SparseIndexError):
+    """The caller's `should_stop` said so, most likely because a deadline passed."""
 
 
 class IndexBuildInterrupted(SparseIndexError):

@@ -1,0 +1,73 @@
+"""How an index is built, with the parameter names of the Seismic paper (Bruch, Nardini, Rulli, Venturini, SIGIR 2024).
+
+The defaults hold for every collection: what should depend on its size is left at None and decided by the build,
+which writes the decision into the manifest.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from index.errors import ConfigError
+
+IMPACT_DTYPES = ("float16", "float32")
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """Build parameters.
+
+    n_postings          postings kept for candidate search, per term on average: the largest impacts of the collection
+    max_fraction        no list keeps more than max_fraction * n_postings
+    centroid_fraction   blocks of a list, as a share of its postings
+    min_cluster_size    smaller clusters are given to their documents' next best ones
+    summary_energy      share of a block's summary mass that is kept
+    doc_cut             heaviest terms of a document that clustering looks at
+    impact_dtype        "float16" or "float32": what the canonical weights are kept as
+    exact_lists         keep full postings lists for exact search; None: up to a size that was measured
+    """
+
+    n_postings: int = 2000
+    max_fraction: float = 1.5
+    centroid_fraction: float = 0.1
+    min_cluster_size: int = 2
+    summary_energy: float = 0.4
+    doc_cut: int = 15
+    impact_dtype: str = "float16"
+    exact_lists: bool | None = None
+
+    def __post_init__(self) -> None:
+        _positive_int("n_postings", self.n_postings)
+        _positive_int("min_cluster_size", self.min_cluster_size)
+        _positive_int("doc_cut", self.doc_cut)
+        _in_range("max_fraction", self.max_fraction, 1.0, 1000.0)
+        _in_range("centroid_fraction", self.centroid_fraction, 0.0, 1.0)
+        _in_range("summary_energy", self.summary_energy, 0.0, 1.0)
+        if self.impact_dtype not in IMPACT_DTYPES:
+            raise ConfigError(f"impact_dtype must be one of {', '.join(IMPACT_DTYPES)}, not {self.impact_dtype!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the parameters as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> IndexConfig:
+        """Return the configuration that `to_json` gave; raises ConfigError for a parameter that is not known."""
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ConfigError(f"unknown index parameter {unknown[0]!r}")
+        return cls(**values)
+
+
+def _positive_int(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{name} must be a whole number above 0, not {value!r}")
+
+
+def _in_range(name: str, value: object, low: float, high: float) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ConfigError(f"{name} must be a number, not {value!r}")
+    if not low < value <= high and not (value == low > 0):
+        raise ConfigError(f"{name} must be above {low:g} and at most {high:g}, not {value!r}")

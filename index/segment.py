@@ -1,0 +1,110 @@
+"""The arrays of an index, in memory or mapped, and the checks that make them safe to hand to a kernel.
+
+A kernel never checks bounds: an offset that points outside of its array is memory corruption. So the offset arrays
+are checked whenever an index is opened, while the (far larger) arrays of values are only used in ways that stay inside
+whatever they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import IndexCorrupt
+from index.storage import MANIFEST, map_array
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Everything a search reads. Term numbers are the segment's own, by falling document frequency.
+
+    terms             uint32[n_local]   collection term id of each of the segment's terms
+    lookup_ids        uint32[n_local]   the same ids, rising
+    lookup_numbers    uint32[n_local]   the segment's number of each of `lookup_ids`
+    frequencies       uint32[n_local]   documents that hold the term
+    forward_start     int64[n_docs + 1]
+    forward_terms     uint16|uint32[nnz]           by rising *collection* term id within a document
+    forward_impacts   uint16 (float16 bits)|float32[nnz]
+    """
+
+    n_docs: int
+    n_terms: int
+    max_impact: float
+    terms: NDArray[np.uint32]
+    lookup_ids: NDArray[np.uint32]
+    lookup_numbers: NDArray[np.uint32]
+    frequencies: NDArray[np.uint32]
+    forward_start: NDArray[np.int64]
+    forward_terms: NDArray[Any]
+    forward_impacts: NDArray[Any]
+
+    @property
+    def nnz(self) -> int:
+        """Impacts stored."""
+        return len(self.forward_terms)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the arrays."""
+        return sum(int(getattr(self, name).nbytes) for name in ARRAYS)
+
+
+# What an array may be made of, and its length in terms of the counts (None: the offsets say).
+ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
+    "terms": (("uint32",), "n_local"),
+    "lookup_ids": (("uint32",), "n_local"),
+    "lookup_numbers": (("uint32",), "n_local"),
+    "frequencies": (("uint32",), "n_local"),
+    "forward_start": (("int64",), "n_docs + 1"),
+    "forward_terms": (("uint16", "uint32"), "nnz"),
+    "forward_impacts": (("uint16", "float32"), "nnz"),
+}
+
+
+def freeze(counts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Segment:
+    """Return a segment over arrays in memory, made read-only as mapped ones are."""
+    frozen = {}
+    for name in ARRAYS:
+        array = np.ascontiguousarray(arrays[name])
+        array.setflags(write=False)
+        frozen[name] = array
+    return Segment(
+        n_docs=int(counts["n_docs"]), n_terms=int(counts["n_terms"]), max_impact=float(counts["max_impact"]), **frozen
+    )
+
+
+def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
+    """Map the arrays of a folder; raises IndexCorrupt naming the file that is not what the manifest says."""
+    try:
+        counts = {name: int(manifest[name]) for name in ("n_docs", "n_terms", "n_local", "nnz")}
+        max_impact = float(manifest["max_impact"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise IndexCorrupt(folder / MANIFEST, f"a count is missing or no number ({error})") from None
+    counts["n_docs + 1"] = counts["n_docs"] + 1
+    arrays = {}
+    for name, (dtypes, length) in ARRAYS.items():
+        array = map_array(folder, manifest, name)
+        path = folder / f"{name}.npy"
+        if array.dtype.name not in dtypes or array.ndim != 1:
+            raise IndexCorrupt(path, f"holds {array.dtype} in {array.ndim} dimensions, not {' or '.join(dtypes)} in 1")
+        if length is not None and len(array) != counts[length]:
+            raise IndexCorrupt(path, f"holds {len(array)} values, not {counts[length]}")
+        arrays[name] = array
+    _check_offsets(folder / "forward_start.npy", arrays["forward_start"], counts["nnz"])
+    _check_below(folder / "lookup_numbers.npy", arrays["lookup_numbers"], counts["n_local"])
+    return Segment(n_docs=counts["n_docs"], n_terms=counts["n_terms"], max_impact=max_impact, **arrays)
+
+
+def _check_offsets(path: Path, offsets: NDArray[Any], end: int) -> None:
+    if offsets[0] != 0 or offsets[-1] != end or (offsets[1:] < offsets[:-1]).any():
+        raise IndexCorrupt(path, f"the offsets do not rise from 0 to {end}")
+
+
+def _check_below(path: Path, values: NDArray[Any], limit: int) -> None:
+    if len(values) and values.max() >= limit:
+        raise IndexCorrupt(path, f"holds {values.max()}, which is not below {limit}")

@@ -1,0 +1,316 @@
+"""`SparseIndex`: the one public class of this package.
+
+It holds a segment's arrays, in memory or mapped from a folder, checks what it is asked, and hands the work to the
+kernels. Searching is safe from many threads; nothing it holds changes after it was built or opened.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+
+from index import exact as exact_search
+from index.build import Progress, build_arrays
+from index.config import IndexConfig
+from index.errors import IndexCorrupt, SearchParameterError, VectorError
+from index.segment import ARRAYS, Segment, freeze, open_segment
+from index.storage import Problem, new_folder, read_manifest, verify_index, write_manifest
+from index.vectors import check_query, check_rows
+
+# Below this share of allowed documents, scoring them directly beats searching for them.
+_FEW = 0.01
+_EVERYTHING = np.zeros(0, dtype=np.bool_)
+_EVERYTHING.setflags(write=False)
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+class TopK(NamedTuple):
+    """The best documents of each query: ids int64[n, k], -1 where there are fewer; scores float32[n, k], 0 there."""
+
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+class SparseIndex:
+    """An immutable index over sparse vectors. Make one with `build` or `open`."""
+
+    def __init__(self, segment: Segment, config: IndexConfig, path: Path | None) -> None:
+        self._segment = segment
+        self._config = config
+        self._path = path
+        # Query tables that are all zeros, one for each search under way.
+        self._tables: deque[NDArray[np.float32]] = deque()
+
+    @classmethod
+    def build(
+        cls,
+        vectors: csr_array | Iterable[csr_array],
+        config: IndexConfig | None = None,
+        path: Path | str | None = None,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> SparseIndex:
+        """Build an index over the rows of `vectors`; row i becomes doc_id i.
+
+        vectors    float32 csr_array [n, terms], or an iterable of them, whose rows are numbered on; later batches may
+                   be wider. Weights are finite and not negative, term ids rise within a row.
+        path       the folder to write to, which must not be there yet; without it the index lives in memory
+        threads    at most this many at once; the result does not depend on it. None: all cores
+        progress   called with (stage, done, total)
+
+        Raises VectorError, ConfigError, FileExistsError, OSError (a full disk). Whatever stops it, nothing half-written
+        is left behind.
+        """
+        config = IndexConfig() if config is None else config
+        if path is None:
+            return cls(freeze(*build_arrays(vectors, config, progress)), config, None)
+        target = Path(path)
+        with new_folder(target) as folder:
+            counts, arrays = build_arrays(vectors, config, progress)
+            for name in ARRAYS:
+                np.save(folder / f"{name}.npy", arrays[name], allow_pickle=False)
+            write_manifest(folder, {**counts, "config": config.to_json()})
+        return cls.open(target)
+
+    @classmethod
+    def open(cls, path: Path | str, verify: Literal["metadata", "full"] = "metadata") -> SparseIndex:
+        """Map the index in folder `path`.
+
+        verify   "metadata" checks sizes, headers and offsets; "full" reads every byte and compares the checksums
+
+        Raises IndexCorrupt naming the file, IndexFormatUnsupported for a newer format.
+        """
+        folder = Path(path)
+        if verify not in ("metadata", "full"):
+            raise SearchParameterError(f'verify must be "metadata" or "full", not {verify!r}')
+        manifest = read_manifest(folder)
+        if verify == "full" and (problems := verify_index(folder)):
+            raise IndexCorrupt(*problems[0])
+        segment = open_segment(folder, manifest)
+        return cls(segment, IndexConfig.from_json(manifest["config"]), folder)
+
+    @property
+    def n_docs(self) -> int:
+        """Documents, empty ones included."""
+        return self._segment.n_docs
+
+    @property
+    def n_terms(self) -> int:
+        """Columns of the vectors that went in."""
+        return self._segment.n_terms
+
+    @property
+    def nnz(self) -> int:
+        """Impacts stored."""
+        return self._segment.nnz
+
+    @property
+    def bytes(self) -> int:
+        """Size of all arrays."""
+        return self._segment.bytes
+
+    @property
+    def config(self) -> IndexConfig:
+        """What it was built with."""
+        return self._config
+
+    @property
+    def path(self) -> Path | None:
+        """The folder it is mapped from, or None."""
+        return self._path
+
+    def __repr__(self) -> str:
+        where = "in memory" if self._path is None else str(self._path)
+        return f"SparseIndex({self.n_docs} documents, {self.n_terms} terms, {self.nnz} impacts, {where})"
+
+    def verify(self) -> list[Problem]:
+        """Return the damaged files of the folder, each with the reason; an index in memory has none."""
+        return [] if self._path is None else verify_index(self._path)
+
+    def search(
+        self,
+        queries: csr_array,
+        k: int = 10,
+        *,
+        exact: bool = False,
+        recall: float | None = None,
+        query_cut: int | None = None,
+        heap_factor: float | None = None,
+        n_knn: int = 0,
+        allowed: NDArray[np.bool_] | None = None,
+        threads: int = 1,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> TopK:
+        """Return the best k documents of each row of `queries`, a csr_array [n, terms]. Keywords as in `search_one`.
+
+        Columns beyond the index's own match nothing. Raises VectorError, SearchParameterError, SearchStopped.
+        """
+        rows = check_rows(queries, what="query")
+        if not isinstance(threads, int) or threads < 1:
+            raise SearchParameterError(f"threads must be a whole number above 0, not {threads!r}")
+        n = len(rows.indptr) - 1
+        width = max(0, min(_whole("k", k), self.n_docs))
+        top = TopK(np.full((n, k), -1, dtype=np.int64), np.zeros((n, k), dtype=np.float32))
+
+        def one(i: int) -> None:
+            at = slice(rows.indptr[i], rows.indptr[i + 1])
+            ids, scores = self.search_one(
+                rows.terms[at],
+                rows.values[at],
+                k,
+                exact=exact,
+                recall=recall,
+                query_cut=query_cut,
+                heap_factor=heap_factor,
+                n_knn=n_knn,
+                allowed=allowed,
+                should_stop=should_stop,
+            )
+            top.ids[i, : len(ids)] = ids[:width]
+            top.scores[i, : len(ids)] = scores[:width]
+
+        if threads == 1 or n < 2:
+            for i in range(n):
+                one(i)
+        else:
+            with ThreadPoolExecutor(min(threads, n)) as pool:
+                list(pool.map(one, range(n)))
+        return top
+
+    def search_one(
+        self,
+        term_ids: ArrayLike,
+        weights: ArrayLike,
+        k: int = 10,
+        *,
+        exact: bool = False,
+        recall: float | None = None,
+        query_cut: int | None = None,
+        heap_factor: float | None = None,
+        n_knn: int = 0,
+        allowed: NDArray[np.bool_] | None = None,
+        ties: bool = False,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the best documents of one query: (doc_ids int64[m], canonical scores float32[m]), m <= k.
+
+        term_ids, weights   the query, in any order, each term once; ids beyond the index's own match nothing
+        exact               rank-safe, instead of approximate
+        recall              the recall@k to aim at, below 1; instead of the next two
+        query_cut           how many of the heaviest query terms lead to candidates
+        heap_factor         above 0 and at most 1: lower looks at more blocks
+        n_knn               neighbours of each hit to look at too
+        allowed             bool[n_docs]: search only these documents
+        ties                with exact, also all that score as the k-th does, so m may exceed k
+        should_stop         asked between chunks of work; True raises SearchStopped
+
+        By falling score, then rising doc_id. A document that shares no term with the query is no match; m < k means
+        that no more match. Safe to call from many threads. Raises VectorError, SearchParameterError.
+        """
+        k = _whole("k", k)
+        _check_knobs(recall, query_cut, heap_factor, n_knn)
+        filtered = self._check_allowed(allowed)
+        ids, values = check_query(term_ids, weights)
+        numbers, values = self._local(ids, values)
+        if len(numbers) == 0:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+        if float(values.sum(dtype=np.float64)) * self._segment.max_impact > _LARGEST_FLOAT32:
+            raise VectorError("the query's weights are so large that a score would be more than a float32 can hold")
+        table = self._take_table()
+        table[numbers] = values
+        try:
+            if len(filtered):
+                few = np.flatnonzero(filtered)
+                if len(few) <= max(k, _FEW * self.n_docs):
+                    return exact_search.score_few(self._segment, table, k, few, ties)
+            return exact_search.scan(self._segment, table, k, filtered, ties, should_stop)
+        finally:
+            table[numbers] = 0
+            self._tables.append(table)
+
+    def document(self, doc_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return a document's (collection term ids int64, rising; canonical impacts float32); raises IndexError."""
+        if not 0 <= doc_id < self.n_docs:
+            raise IndexError(f"document {doc_id} is not in an index of {self.n_docs}")
+        segment = self._segment
+        at = slice(int(segment.forward_start[doc_id]), int(segment.forward_start[doc_id + 1]))
+        impacts = segment.forward_impacts[at]
+        values = impacts.view(np.float16) if impacts.dtype == np.uint16 else impacts
+        return segment.terms[segment.forward_terms[at]].astype(np.int64), values.astype(np.float32)
+
+    def document_frequencies(self, term_ids: ArrayLike) -> NDArray[np.int64]:
+        """Return in how many documents each term occurs, int64[len(term_ids)]; 0 for one that is not in the index."""
+        ids = np.atleast_1d(np.asarray(term_ids)).astype(np.int64)
+        found, numbers = self._numbers(ids)
+        result = np.zeros(len(ids), dtype=np.int64)
+        result[found] = self._segment.frequencies[numbers]
+        return result
+
+    def warm(self) -> None:
+        """Compile or load every kernel that a search of this index may need, so that the first query does not wait."""
+        if self.n_docs == 0 or self.nnz == 0:
+            return
+        term = self._segment.terms[:1].astype(np.int64)
+        weight = np.ones(1, dtype=np.float32)
+        self.search_one(term, weight, 1)
+        self.search_one(term, weight, 1, exact=True)
+        self.search_one(term, weight, 1, allowed=np.ones(self.n_docs, dtype=np.bool_))
+
+    def _numbers(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.uint32]]:
+        """Return (which of `ids` the segment holds bool[n], the segment's numbers of those)."""
+        lookup = self._segment.lookup_ids
+        if len(lookup) == 0:
+            return np.zeros(len(ids), dtype=np.bool_), np.empty(0, dtype=np.uint32)
+        at = np.minimum(np.searchsorted(lookup, ids), len(lookup) - 1)
+        found = lookup[at] == ids
+        return found, self._segment.lookup_numbers[at[found]]
+
+    def _local(
+        self, ids: NDArray[np.int64], values: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        found, numbers = self._numbers(ids)
+        return numbers, values[found]
+
+    def _take_table(self) -> NDArray[np.float32]:
+        try:
+            return self._tables.pop()
+        except IndexError:
+            # A power of two above every number that the term arrays could hold, damaged or not (uint16), or a
+            # mask that brings a damaged one (uint32) back inside.
+            bits = 16 if self._segment.forward_terms.dtype == np.uint16 else len(self._segment.terms).bit_length()
+            return np.zeros(1 << bits, dtype=np.float32)
+
+    def _check_allowed(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        if allowed is None or self.n_docs == 0:
+            return _EVERYTHING
+        if not isinstance(allowed, np.ndarray) or allowed.dtype != np.bool_ or allowed.shape != (self.n_docs,):
+            raise SearchParameterError(f"allowed must be a bool array of {self.n_docs} documents")
+        view = np.ascontiguousarray(allowed).view()
+        view.setflags(write=False)
+        return view
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise SearchParameterError(f"{name} must be a whole number above 0, not {value!r}")
+    return int(value)
+
+
+def _check_knobs(recall: float | None, query_cut: int | None, heap_factor: float | None, n_knn: int) -> None:
+    if recall is not None and not 0.0 < recall < 1.0:
+        raise SearchParameterError(f"recall must be above 0 and below 1 (exact=True gives 1), not {recall!r}")
+    if recall is not None and (query_cut is not None or heap_factor is not None):
+        raise SearchParameterError("give a recall target or the knobs query_cut and heap_factor, not both")
+    if query_cut is not None:
+        _whole("query_cut", query_cut)
+    if heap_factor is not None and not 0.0 < heap_factor <= 1.0:
+        raise SearchParameterError(f"heap_factor must be above 0 and at most 1, not {heap_factor!r}")
+    if isinstance(n_knn, bool) or not isinstance(n_knn, int) or n_knn < 0:
+        raise SearchParameterError(f"n_knn must be a whole number, not {n_knn!r}")

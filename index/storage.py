@@ -1,0 +1,163 @@
+"""An index on disk: a folder of plain .npy files and a manifest that vouches for them.
+
+NumPy pads a .npy header to 64 bytes, so a mapped array starts on a cache line and is used in place. The manifest
+holds the format version, the counts, the build's configuration and, for each file, its size and BLAKE2b digest; it
+ends with a digest of itself. A folder is written under a temporary name beside its place, synced and renamed: it is
+there in full or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import IndexCorrupt, IndexFormatUnsupported
+
+FORMAT = "lsr-sparse-index"
+VERSION = 1
+MANIFEST = "manifest.json"
+
+_CHUNK = 1 << 20
+
+
+class Problem(NamedTuple):
+    """One damaged file."""
+
+    path: Path
+    reason: str
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes `path` when the block ends well, durably, and vanishes when it does not.
+
+    Raises FileExistsError if `path` is there already.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} exists already: an index is written to a new folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in sorted(temporary.iterdir()):
+            _sync(file)
+        _sync(temporary)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync(path.parent)
+
+
+def write_manifest(folder: Path, header: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the manifest of the folder's .npy files, with `header`'s entries, and return it."""
+    manifest: dict[str, Any] = {"format": FORMAT, "version": VERSION, **header}
+    manifest["files"] = {
+        file.name: {"bytes": file.stat().st_size, "blake2b": _digest(file)} for file in sorted(folder.glob("*.npy"))
+    }
+    manifest["checksum"] = _checksum(manifest)
+    (folder / MANIFEST).write_bytes(_dump(manifest))
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the folder's manifest; raises IndexCorrupt, or IndexFormatUnsupported for a newer one."""
+    path = folder / MANIFEST
+    try:
+        text = path.read_bytes()
+        manifest = json.loads(text)
+    except FileNotFoundError:
+        raise IndexCorrupt(path, "the file is missing: is this folder an index?") from None
+    except (ValueError, RecursionError) as error:
+        raise IndexCorrupt(path, f"not valid JSON ({error})") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise IndexCorrupt(path, f"not the manifest of an index (format is not {FORMAT!r})")
+    version = manifest.get("version")
+    if not isinstance(version, int) or version < 1:
+        raise IndexCorrupt(path, f"the format version is {version!r}")
+    if version > VERSION:
+        raise IndexFormatUnsupported(path, version, VERSION)
+    if manifest.get("checksum") != _checksum(manifest) or text != _dump(manifest):
+        raise IndexCorrupt(path, "the manifest does not match its own checksum")
+    return manifest
+
+
+def map_array(folder: Path, manifest: Mapping[str, Any], name: str) -> NDArray[Any]:
+    """Return the array of file `name`.npy, mapped read-only; raises IndexCorrupt if size or header are wrong."""
+    path = folder / f"{name}.npy"
+    entry = manifest["files"].get(path.name)
+    if entry is None:
+        raise IndexCorrupt(folder / MANIFEST, f"does not list {path.name}")
+    if (reason := _wrong_size(path, entry)) is not None:
+        raise IndexCorrupt(path, reason)
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, SyntaxError) as error:
+        raise IndexCorrupt(path, f"not a readable .npy file ({error})") from None
+    if not isinstance(mapped, np.memmap) or not mapped.flags.c_contiguous or not mapped.flags.aligned:
+        raise IndexCorrupt(path, "not one plain, aligned array")
+    return np.asarray(mapped)
+
+
+def verify_index(path: Path | str) -> list[Problem]:
+    """Read every byte of the index at `path` and return the damaged files, each with the reason; empty if sound."""
+    folder = Path(path)
+    try:
+        manifest = read_manifest(folder)
+    except (IndexCorrupt, IndexFormatUnsupported) as error:
+        return [Problem(error.path, getattr(error, "reason", str(error)))]
+    problems = []
+    for name, entry in manifest["files"].items():
+        file = folder / name
+        reason = _wrong_size(file, entry)
+        if reason is None and _digest(file) != entry["blake2b"]:
+            reason = "the contents do not match the checksum"
+        if reason is not None:
+            problems.append(Problem(file, reason))
+    return problems
+
+
+def _wrong_size(path: Path, entry: Mapping[str, Any]) -> str | None:
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return "the file is missing"
+    if size != entry["bytes"]:
+        return f"{size} bytes long, not {entry['bytes']}"
+    return None
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=32)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _dump(manifest: Mapping[str, Any]) -> bytes:
+    return json.dumps(manifest, indent=1).encode() + b"\n"
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.blake2b(json.dumps(rest, sort_keys=True).encode(), digest_size=32).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

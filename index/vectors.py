@@ -1,0 +1,111 @@
+"""Vectors on their way in: hostile until checked.
+
+A matrix of documents or queries is a `scipy.sparse.csr_array`, a row a text, a column a term. What can be wrong with
+one (SciPy checks little of it) is found here, before a compiled kernel sees it, and named by row and column.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
+
+from index.errors import VectorError
+
+# Term ids and document ids are kept as uint32, and one value is set aside.
+MAX_TERMS = 2**32 - 1
+
+
+class Rows(NamedTuple):
+    """Checked rows: sorted, no duplicates, finite, no negative weights, no zeros."""
+
+    indptr: NDArray[np.int64]
+    terms: NDArray[np.uint32]
+    values: NDArray[np.float32]
+    n_terms: int
+
+
+def check_rows(matrix: Any, *, what: str = "row", first_row: int = 0) -> Rows:
+    """Return the rows of a CSR matrix, checked and without zeros; raise VectorError naming the first bad row.
+
+    `first_row` is what to call the matrix's first row in a message, for a matrix that is one batch of many.
+    """
+    if not issparse(matrix) or getattr(matrix, "format", None) != "csr":
+        kind = f"a {matrix.format} matrix" if issparse(matrix) else f"a {type(matrix).__name__}"
+        raise VectorError(f"expected a scipy.sparse.csr_array, not {kind}")
+    n_rows, n_terms = matrix.shape
+    if n_terms > MAX_TERMS:
+        raise VectorError(f"{n_terms} columns are more than the {MAX_TERMS} that a term id can name")
+    if matrix.data.dtype.kind not in "biuf":
+        raise VectorError(f"weights must be real numbers, not {matrix.data.dtype}")
+    indptr = np.asarray(matrix.indptr, dtype=np.int64)
+    indices = np.asarray(matrix.indices)
+    if len(indptr) != n_rows + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
+        raise VectorError("the matrix's indptr is not a rising sequence of row starts")
+    nnz = int(indptr[-1])
+    if len(indices) < nnz or len(matrix.data) < nnz:
+        raise VectorError(f"the matrix's indptr promises {nnz} entries, but there are {len(indices)}")
+    indices, data = indices[:nnz], matrix.data[:nnz]
+    # The check comes after the cast: what counts is what will be stored.
+    with np.errstate(over="ignore"):
+        values = data.astype(np.float32)
+
+    def refuse(bad: NDArray[np.bool_], reason: str) -> None:
+        if bad.any():
+            at = int(np.flatnonzero(bad)[0])
+            row = int(np.searchsorted(indptr, at, side="right")) - 1
+            raise VectorError(f"{what} {first_row + row}, term {int(indices[at])}: {reason.format(data[at])}")
+
+    refuse(indices < 0, "a term id must not be negative")
+    refuse(indices >= n_terms, f"the term id is not below the number of columns, {n_terms}")
+    if nnz > 1:
+        repeated = np.zeros(nnz, dtype=np.bool_)
+        repeated[1:] = indices[1:] <= indices[:-1]
+        repeated[indptr[:-1][indptr[:-1] < nnz]] = False
+        refuse(repeated, "term ids must rise within a row, without duplicates (see sort_indices, sum_duplicates)")
+    refuse(~np.isfinite(values), "the weight {0} is not a finite float32")
+    refuse(values < 0, "the weight {0} is negative")
+    terms = indices.astype(np.uint32)
+    present = values > 0
+    if present.all():
+        return Rows(indptr, terms, values, n_terms)
+    kept = np.zeros(nnz + 1, dtype=np.int64)
+    np.cumsum(present, out=kept[1:])
+    return Rows(kept[indptr], terms[present], values[present], n_terms)
+
+
+def check_query(term_ids: ArrayLike, weights: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return one query's (term ids int64, rising; weights float32, above 0); raise VectorError saying what is wrong.
+
+    The ids may come in any order, but each only once.
+    """
+    ids = np.asarray(term_ids)
+    given = np.asarray(weights)
+    if ids.ndim != 1 or given.ndim != 1 or len(ids) != len(given):
+        raise VectorError(f"a query is as many term ids as weights, not {ids.shape} and {given.shape}")
+    if len(ids) == 0:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+    if ids.dtype.kind not in "iu" or given.dtype.kind not in "biuf":
+        raise VectorError(f"a query is whole numbers and weights, not {ids.dtype} and {given.dtype}")
+    with np.errstate(over="ignore"):
+        values = given.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise VectorError(f"the query's weight {given[~np.isfinite(values)][0]} is not a finite float32")
+    if values.min() < 0:
+        raise VectorError(f"the query's weight {given[values < 0][0]} is negative")
+    if ids.dtype.kind == "u" and ids.max() >= 2**63:
+        raise VectorError(f"the query's term id {ids.max()} is out of range")
+    numbers = ids.astype(np.int64)
+    if len(numbers) > 1 and (numbers[1:] <= numbers[:-1]).any():
+        order = np.argsort(numbers, kind="stable")
+        numbers, values = numbers[order], values[order]
+        same = np.flatnonzero(numbers[1:] == numbers[:-1])
+        if len(same):
+            raise VectorError(f"the query holds term id {numbers[same[0]]} twice")
+    if numbers[0] < 0:
+        raise VectorError(f"the query's term id {numbers[0]} is negative")
+    if values.min() == 0:
+        numbers, values = numbers[values > 0], values[values > 0]
+    return numbers, values
