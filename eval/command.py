@@ -1,0 +1,116 @@
+"""`evaluate`: what `lsr eval` does, as a function of its options.
+
+Three ways to say what is evaluated: a collection's folder; an encoder, with which the dataset's corpus is indexed
+into a temporary collection by the same code as `lsr index`; or a run file that exists already.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from eval.dataset import Dataset, open_dataset
+from eval.errors import DatasetMismatch, EvaluationError
+from eval.evaluation import Evaluation, Progress, depth_for, measure_system
+from eval.measures import DEFAULT_MEASURES, parse_measures
+from eval.ranking import TieOrder
+from eval.runs import read_run
+from eval.systems import CollectionSystem, RunSystem, SearchSettings, System
+from lsr.collection import Collection
+from lsr.corpora import open_corpus
+from lsr.indexing import index_corpus
+
+DEFAULT_ENCODER = "bm25"
+
+
+def evaluate(
+    dataset: str | Path | Dataset,
+    *,
+    collection: Path | str | None = None,
+    encoder: str | None = None,
+    run: Path | None = None,
+    split: str | None = None,
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    k: int | None = None,
+    search: SearchSettings | None = None,
+    ties: TieOrder = "id",
+    progress: Progress | None = None,
+    on_indexing: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Evaluate a collection, an encoder or a run on a dataset (a BEIR folder, an ir-datasets id, or an open one).
+
+    `run` is where the rankings are written as a TREC run; when neither `collection` nor `encoder` is given and the file
+    exists, it is what is evaluated. With nothing given, BM25 is. Search is exact unless `search` says otherwise; `k` is
+    the depth of the ranking (otherwise the deepest cutoff among the measures, 1,000 for MAP).
+
+    Raises EvaluationError (an lsr.errors.QueryError) for input that makes no sense, and what a collection raises.
+    """
+    parsed = parse_measures(measures)
+    if collection is not None and encoder is not None:
+        raise EvaluationError("give a collection or an encoder, not both", field="encoder")
+    if k is not None and k < 1:
+        raise EvaluationError(f"k is at least 1, not {k}", field="k")
+    opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, split=split)
+    depth = depth_for(parsed, k)
+    if collection is None and encoder is None and run is not None:
+        if not run.is_file():
+            raise EvaluationError(
+                f"{run}: there is no such run to evaluate; give a collection or --encoder to make one", field="run"
+            )
+        system: System = _run_system(opened, run, ties)
+        return measure_system(system, opened, parsed, depth=depth, ties=ties, progress=progress)
+    settings = search or SearchSettings()
+    with ExitStack() as stack:
+        if collection is not None:
+            source = stack.enter_context(Collection.open(Path(collection)))
+        else:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lsr-eval-"))
+            source = stack.enter_context(
+                _index(opened, encoder or DEFAULT_ENCODER, Path(folder) / "index", on_indexing)
+            )
+        _check_vector_name(source, settings.using)
+        result = measure_system(
+            CollectionSystem(source, settings),
+            opened,
+            parsed,
+            depth=depth,
+            ties=ties,
+            run_path=run,
+            progress=progress,
+        )
+        return _with_documents(result, opened, source.info().documents)
+
+
+def _run_system(dataset: Dataset, path: Path, ties: TieOrder) -> RunSystem:
+    system = RunSystem(read_run(path, ties=ties, query_ids=dataset.queries.keys()), path=str(path))
+    system.check_queries(dataset.queries)
+    return system
+
+
+def _index(dataset: Dataset, encoder: str, folder: Path, on_indexing: Callable[[str], None] | None) -> Collection:
+    """Index the dataset's corpus with an encoder, as `lsr index` does, and open it."""
+    if dataset.corpus is None:
+        raise DatasetMismatch(f"{dataset.name} has no corpus to index; evaluate a collection or a run instead")
+    if on_indexing is not None:
+        on_indexing(f"indexing {dataset.corpus} with {encoder}")
+    index_corpus(open_corpus(dataset.corpus), folder, encoder=encoder)
+    return Collection.open(folder)
+
+
+def _check_vector_name(collection: Collection, using: str) -> None:
+    names = collection.info().vectors
+    if using not in names:
+        raise EvaluationError(f"the collection has no vector {using!r}; it has {', '.join(names)}", field="using")
+
+
+def _with_documents(result: Evaluation, dataset: Dataset, documents: int) -> Evaluation:
+    official = dataset.known.documents if dataset.known is not None else None
+    warnings = result.warnings
+    if official is not None and documents != official:
+        warnings = (*warnings, f"{dataset.name} has {documents:,} documents here, officially {official:,}")
+    if result.without_results == len(result.query_ids):
+        warnings = (*warnings, "no query found anything; does the collection hold this dataset's documents?")
+    return replace(result, documents=documents, warnings=warnings)

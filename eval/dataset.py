@@ -1,0 +1,137 @@
+"""A test collection: queries, judgements, a corpus, and the rules of its benchmark.
+
+`open_dataset` takes a BEIR folder or an ir-datasets id (`beir/scifact/test`, or the short names of datasets.toml,
+such as `scifact`); `from_trec_files` takes plain topics and qrels. The corpus is not read here: it is named, and
+whoever indexes it reads it. Every query of the judgements is evaluated, whether or not anything is found for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from eval.catalogue import KnownDataset, find_known
+from eval.errors import DatasetMismatch, UnknownDataset
+from eval.qrels import Qrels, count_judgements, read_qrels
+from eval.sources import beir_folder, ir_datasets_source
+from eval.sources.queries import Query
+from eval.sources.text_lines import content_hash
+from eval.sources.trec_topics import read_topics
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Queries by id, their judgements, and where the documents are (a corpus spec of `lsr index`, or None)."""
+
+    name: str
+    split: str
+    queries: Mapping[str, Query]
+    qrels: Qrels
+    corpus: str | None
+    exclude_query_id: bool = False
+    known: KnownDataset | None = None
+    files: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    def judged_queries(self) -> Iterator[Query]:
+        """Yield the queries that have judgements, in the order of the judgements."""
+        return (self.queries[query_id] for query_id in self.qrels)
+
+    def data_hash(self) -> str | None:
+        """Return the SHA-256 over queries, judgements and corpus files; None when they are not plain files."""
+        return content_hash(self.files) if self.files else None
+
+
+def open_dataset(spec: str | Path, *, split: str | None = None) -> Dataset:
+    """Open a BEIR folder or an ir-datasets id.
+
+    Raises UnknownDataset with the nearest known names, DatasetUnavailable when it cannot be downloaded, InputFileError
+    for a damaged file, DatasetMismatch when queries and judgements do not belong together.
+    """
+    folder = Path(spec)
+    if folder.is_dir():
+        return _from_beir_folder(folder, split)
+    name = str(spec)
+    known = find_known(name)
+    if known is not None and known.parts:
+        parts = ", ".join(known.parts[:3])
+        raise UnknownDataset(
+            f"{name} is the mean over {len(known.parts)} data sets; evaluate each ({parts}, …)", field="dataset"
+        )
+    if known is not None and known.id is None:
+        raise UnknownDataset(f"{name} cannot be downloaded; give the path of its BEIR folder", field="dataset")
+    identifier = known.id if known is not None and known.id is not None else name
+    queries, qrels = ir_datasets_source.load(identifier)
+    return _checked(
+        Dataset(
+            name=known.name if known is not None else identifier,
+            split=known.split if known is not None else split or "",
+            queries=queries,
+            qrels=qrels,
+            corpus=f"ir-datasets:{identifier}",
+            exclude_query_id=known.exclude_query_id if known is not None else False,
+            known=known,
+        ),
+        where=identifier,
+    )
+
+
+def from_trec_files(topics: Path, qrels: Path, *, corpus: str | None = None, name: str | None = None) -> Dataset:
+    """Make a dataset of a topics file and a qrels file; `corpus` is what `lsr index` takes as CORPUS."""
+    return _checked(
+        Dataset(
+            name=name or qrels.name.removeprefix("qrels.").rsplit(".", maxsplit=1)[0],
+            split="",
+            queries=read_topics(topics),
+            qrels=read_qrels(qrels),
+            corpus=corpus,
+            files=(topics, qrels),
+        ),
+        where=f"{topics} and {qrels}",
+    )
+
+
+def _from_beir_folder(folder: Path, split: str | None) -> Dataset:
+    resolved = folder.resolve()
+    # BEIR keeps the forums of CQADupStack in a folder of that name.
+    known = find_known(f"{resolved.parent.name}/{resolved.name}") or find_known(resolved.name)
+    split = split or (known.split if known is not None else "test")
+    paths = beir_folder.find_files(folder, split)
+    queries, qrels = beir_folder.read_queries(paths.queries), read_qrels(paths.qrels, header_optional=True)
+    return _checked(
+        Dataset(
+            name=known.name if known is not None else resolved.name,
+            split=split,
+            queries=queries,
+            qrels=qrels,
+            corpus=str(folder),
+            exclude_query_id=known.exclude_query_id if known is not None else False,
+            known=known if known is not None and known.split == split else None,
+            files=(paths.corpus, paths.queries, paths.qrels),
+        ),
+        where=f"{paths.qrels} and {paths.queries}",
+    )
+
+
+def _checked(dataset: Dataset, *, where: str) -> Dataset:
+    """Refuse judgements of unknown queries, and say where the counts are not the official ones."""
+    unknown = [query_id for query_id in dataset.qrels if query_id not in dataset.queries]
+    if unknown:
+        raise DatasetMismatch(
+            f"{where}: {len(unknown)} of {len(dataset.qrels)} judged queries are not among the {len(dataset.queries)} "
+            f"queries, the first is {unknown[0]!r}; do judgements and queries come from the same split?",
+            field="dataset",
+        )
+    if dataset.known is None:
+        return dataset
+    counts = (
+        ("judged queries", len(dataset.qrels), dataset.known.queries),
+        ("judgements", count_judgements(dataset.qrels), dataset.known.judgements),
+    )
+    warnings = tuple(
+        f"{dataset.name} ({dataset.split}) has {found:,} {what} here, officially {official:,}"
+        for what, found, official in counts
+        if official is not None and found != official
+    )
+    return replace(dataset, warnings=warnings)

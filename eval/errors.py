@@ -1,0 +1,47 @@
+"""What can go wrong in an evaluation. Every one is a caller's input that makes no sense, so the shell sees a 2.
+
+lsr.errors.QueryError
+└── EvaluationError
+    ├── InputFileError      a file that cannot be read as what it should be; names file and line
+    ├── UnknownDataset      a dataset that is neither a folder nor a known id; names the nearest known ones
+    ├── DatasetUnavailable  a known dataset that could not be downloaded
+    ├── DatasetMismatch     queries, judgements, documents or rankings that do not belong together
+    └── UnknownMeasure      a measure's name that nobody knows
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lsr.errors import QueryError
+
+
+class EvaluationError(QueryError):
+    """Root of the evaluation's errors."""
+
+
+class InputFileError(EvaluationError):
+    """A file that cannot be read as what it should be. `line` counts from 1; None means the whole file."""
+
+    def __init__(self, path: Path | str, reason: str, *, line: int | None = None) -> None:
+        where = f"{path}:{line}" if line is not None else str(path)
+        super().__init__(f"{where}: {reason}")
+        self.path = Path(path)
+        self.line = line
+        self.reason = reason
+
+
+class UnknownDataset(EvaluationError):
+    """A dataset that is neither a folder nor a known id."""
+
+
+class DatasetUnavailable(EvaluationError):
+    """A known dataset whose files are not here and could not be fetched."""
+
+
+class DatasetMismatch(EvaluationError):
+    """Queries, judgements, documents or rankings that do not belong together."""
+
+
+class UnknownMeasure(EvaluationError):
+    """A measure's name that nobody knows."""

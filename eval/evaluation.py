@@ -1,0 +1,161 @@
+"""Evaluate a ranking system on a dataset: search, rank, drop what the benchmark drops, measure, average.
+
+`measure_system` is the loop; it holds one batch of rankings at a time, whatever the number of queries. What comes out
+is an `Evaluation`: means and values by query, with everything a reader needs to make it again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.dataset import Dataset
+from eval.measures import Measure, score
+from eval.ranking import Ranking, TieOrder, rank, top, without
+from eval.runs import RunWriter, run_writer
+from eval.sources.queries import Query
+from eval.systems import System
+
+BATCH_SIZE = 128  # queries; at k = 1,000 a batch of rankings takes about 15 MB
+DEFAULT_DEPTH = 1000  # documents a query for measures without a cutoff, as TREC runs have
+
+Progress = Callable[[int, int], None]  # (queries done, queries in all)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The values of a system on a dataset.
+
+    `values[measure]` is float64[len(query_ids)], in the order of `query_ids`.
+    """
+
+    dataset: str
+    split: str
+    system: str
+    settings: Mapping[str, Any]
+    depth: int
+    query_ids: tuple[str, ...]
+    values: Mapping[Measure, NDArray[np.float64]]
+    without_results: int
+    seconds: float
+    documents: int | None = None
+    warnings: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The mean over all judged queries, by the measure's usual name."""
+        return {str(measure): float(values.mean()) for measure, values in self.values.items()}
+
+    def per_query(self, measure: Measure) -> dict[str, float]:
+        """Return the measure's value for each query."""
+        return dict(zip(self.query_ids, self.values[measure].tolist(), strict=True))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one flat JSON object: what was evaluated, and the measures under their usual names."""
+        return {
+            "dataset": self.dataset,
+            "split": self.split,
+            "system": self.system,
+            "queries": len(self.query_ids),
+            "documents": self.documents,
+            **self.means,
+            "without_results": self.without_results,
+            "depth": self.depth,
+            "settings": dict(self.settings),
+            "seconds": round(self.seconds, 3),
+            **self.extra,
+            "warnings": list(self.warnings),
+        }
+
+    def table(self) -> str:
+        """Return a short text for people: a heading and a line for each measure."""
+        split = f" ({self.split})" if self.split else ""
+        heading = f"{self.system} on {self.dataset}{split}: {len(self.query_ids)} queries, {self.seconds:.1f} s"
+        width = max(len(name) for name in self.means)
+        return "\n".join([heading, *(f"  {name:<{width}}  {value:.4f}" for name, value in self.means.items())])
+
+
+def depth_for(measures: Sequence[Measure], k: int | None = None) -> int:
+    """Return how many documents a query must be searched for: the deepest cutoff, or 1,000 when one has none."""
+    cutoffs = [measure.cutoff for measure in measures]
+    needed = DEFAULT_DEPTH if None in cutoffs else max(cutoff for cutoff in cutoffs if cutoff is not None)
+    return needed if k is None else k
+
+
+def measure_system(
+    system: System,
+    dataset: Dataset,
+    measures: Sequence[Measure],
+    *,
+    depth: int,
+    ties: TieOrder = "id",
+    run_path: Path | None = None,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Rank the dataset's judged queries and measure the rankings; with `run_path`, write them as a TREC run too."""
+    queries = list(dataset.judged_queries())
+    values: dict[Measure, list[NDArray[np.float64]]] = {measure: [] for measure in measures}
+    empty = 0
+    searching = 0.0
+    with ExitStack() as stack:
+        writer = stack.enter_context(run_writer(run_path, system.name)) if run_path is not None else None
+        for batch in _batches(queries, batch_size):
+            started = time.perf_counter()
+            found = _rank_batch(system, dataset, batch, depth, ties)
+            searching += time.perf_counter() - started
+            rankings = [found[query.id] for query in batch]
+            empty += sum(not ranking.doc_ids for ranking in rankings)
+            _write(writer, rankings)
+            for measure, scores in score(rankings, [dataset.qrels[query.id] for query in batch], measures).items():
+                values[measure].append(scores)
+            if progress is not None:
+                progress(sum(len(part) for part in values[measures[0]]), len(queries))
+    return Evaluation(
+        dataset=dataset.name,
+        split=dataset.split,
+        system=system.name,
+        settings=system.settings,
+        depth=depth,
+        query_ids=tuple(query.id for query in queries),
+        values={measure: np.concatenate(parts) for measure, parts in values.items()},
+        without_results=empty,
+        seconds=searching,
+        warnings=dataset.warnings,
+    )
+
+
+def _rank_batch(
+    system: System, dataset: Dataset, batch: Sequence[Query], depth: int, ties: TieOrder
+) -> dict[str, Ranking]:
+    """Return a ranking for every query of the batch, ordered by us and cut at `depth`."""
+    nothing = np.empty(0)
+    found = {query.id: Ranking(query.id, [], nothing) for query in batch}
+    # One more than needed where the query's own document may be among them.
+    for ranking in system.rank(batch, depth + 1 if dataset.exclude_query_id else depth):
+        ordered = rank(ranking.query_id, ranking.doc_ids, ranking.scores, ties=ties)
+        if dataset.exclude_query_id:
+            ordered = without(ordered, ranking.query_id)
+        found[ranking.query_id] = top(ordered, depth)
+    return found
+
+
+def _batches(queries: Sequence[Query], size: int) -> Iterator[list[Query]]:
+    remaining = iter(queries)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def _write(writer: RunWriter | None, rankings: Sequence[Ranking]) -> None:
+    if writer is not None:
+        for ranking in rankings:
+            writer.write(ranking)

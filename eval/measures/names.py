@@ -1,0 +1,78 @@
+"""The measures by name: `nDCG@10`, `Recall@100`, `MRR@10`, `MAP`, `P@10`, `Judged@10`.
+
+`@k` cuts the ranking; without it the whole ranking counts. `(rel=2)` before it, as in `MAP(rel=2)@1000`, sets the
+lowest grade that is relevant (1 if not given; MS MARCO's DL tracks use 2 for all but nDCG). ir_measures' and
+trec_eval's names (`R@100`, `RR@10`, `AP`, `ndcg_cut_10`) are understood, and capitals do not matter.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from eval.errors import UnknownMeasure
+
+Kind = Literal["nDCG", "Recall", "MRR", "MAP", "P", "Judged"]
+DEFAULT_MEASURES = ("nDCG@10", "Recall@100", "MRR@10", "MAP")
+
+_KINDS: dict[str, Kind] = {
+    "ndcg": "nDCG",
+    "ndcg_cut": "nDCG",
+    "recall": "Recall",
+    "r": "Recall",
+    "mrr": "MRR",
+    "rr": "MRR",
+    "recip_rank": "MRR",
+    "map": "MAP",
+    "ap": "MAP",
+    "map_cut": "MAP",
+    "p": "P",
+    "precision": "P",
+    "judged": "Judged",
+}
+_NEED_CUTOFF = frozenset({"P", "Judged"})
+_PATTERN = re.compile(r"(?P<kind>[a-z_]+?)(?:\(rel=(?P<rel>[1-9]\d{0,3})\))?(?:[@_](?P<cutoff>[1-9]\d{0,5}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure; `cutoff` None takes the whole ranking, `rel` is the lowest grade that counts as relevant."""
+
+    kind: Kind
+    cutoff: int | None = None
+    rel: int = 1
+
+    def __str__(self) -> str:
+        level = f"(rel={self.rel})" if self.rel != 1 else ""
+        return f"{self.kind}{level}" + (f"@{self.cutoff}" if self.cutoff is not None else "")
+
+
+def parse_measure(name: str) -> Measure:
+    """Return the measure called `name`. Raises UnknownMeasure with the nearest known name."""
+    match = _PATTERN.fullmatch(name.strip().lower())
+    kind = _KINDS.get(match["kind"]) if match else None
+    if match is None or kind is None:
+        stem = re.split(r"[@(]", name.strip(), maxsplit=1)[0].lower()
+        near = difflib.get_close_matches(stem, _KINDS, n=1, cutoff=0.5)
+        hint = f"; did you mean {_KINDS[near[0]]}?" if near else ""
+        raise UnknownMeasure(
+            f"unknown measure {name!r}{hint} Known: nDCG@k, Recall@k, MRR@k, MAP, P@k, Judged@k, each with (rel=N)",
+            field="measures",
+        )
+    if match["cutoff"] is None and kind in _NEED_CUTOFF:
+        raise UnknownMeasure(f"the measure {name!r} needs a cutoff, such as {kind}@10", field="measures")
+    if match["rel"] is not None and kind in ("nDCG", "Judged"):
+        raise UnknownMeasure(f"{name!r}: {kind} takes no (rel=…): it uses the grades as they are", field="measures")
+    cutoff = int(match["cutoff"]) if match["cutoff"] is not None else None
+    return Measure(kind, cutoff, int(match["rel"] or 1))
+
+
+def parse_measures(names: Sequence[str]) -> tuple[Measure, ...]:
+    """Return the measures by name, in order, each once. A name may itself be a list separated by commas or blanks."""
+    parts = [part for name in names for part in re.split(r"[,\s]+", name) if part]
+    if not parts:
+        raise UnknownMeasure("no measure is given", field="measures")
+    return tuple(dict.fromkeys(parse_measure(part) for part in parts))

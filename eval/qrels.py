@@ -1,0 +1,73 @@
+"""Qrels: for each query, which documents were judged, and how relevant they are.
+
+Two file formats are read. TREC's has four columns separated by blanks (`query 0 document grade`); BEIR's has a header
+and three columns separated by tabs (`query-id corpus-id score`). A grade is a whole number; 0 and below mean not
+relevant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from eval.errors import InputFileError
+from eval.sources.text_lines import numbered_lines
+
+Judgements = Mapping[str, int]  # document id -> grade
+Qrels = Mapping[str, Judgements]  # query id -> its judgements
+
+_BEIR_HEADER = ("query-id", "corpus-id", "score")
+
+
+def read_qrels(path: Path, *, header_optional: bool = False) -> dict[str, dict[str, int]]:
+    """Read a qrels file in TREC's or BEIR's format (recognised by BEIR's header).
+
+    With `header_optional`, as inside a BEIR folder, three columns without a header are taken too. Raises
+    InputFileError, with the line, for a wrong number of columns, a grade that is no whole number, two grades for one
+    document, no lines.
+    """
+    qrels: dict[str, dict[str, int]] = {}
+    beir = header_optional
+    for position, (number, line) in enumerate(numbered_lines(path)):
+        if position == 0 and tuple(line.split("\t")) == _BEIR_HEADER:
+            beir = True
+        else:
+            query_id, document_id, grade = _parse_line(path, number, line, beir)
+            judgements = qrels.setdefault(query_id, {})
+            if judgements.setdefault(document_id, grade) != grade:
+                raise InputFileError(
+                    path,
+                    f"query {query_id!r} has document {document_id!r} with the grade {grade} here and "
+                    f"{judgements[document_id]} above",
+                    line=number,
+                )
+    if not qrels:
+        raise InputFileError(path, "holds no judgements")
+    return qrels
+
+
+def count_judgements(qrels: Qrels) -> int:
+    """Return how many (query, document) pairs are judged."""
+    return sum(len(judgements) for judgements in qrels.values())
+
+
+def _parse_line(path: Path, number: int, line: str, beir: bool) -> tuple[str, str, int]:
+    columns = line.split("\t") if beir else line.split()
+    if beir and len(columns) == 3:
+        query_id, document_id, grade = columns
+    elif not beir and len(columns) == 4:
+        query_id, _, document_id, grade = columns
+    else:
+        expected = (
+            "three columns separated by tabs (query-id, corpus-id, score)"
+            if beir
+            else (
+                "four columns (query, 0, document, grade); three are BEIR's format, whose first line is "
+                "query-id<TAB>corpus-id<TAB>score"
+            )
+        )
+        raise InputFileError(path, f"{len(columns)} columns, where qrels have {expected}", line=number)
+    try:
+        return query_id, document_id, int(grade)
+    except ValueError:
+        raise InputFileError(path, f"the grade {grade!r} is not a whole number", line=number) from None

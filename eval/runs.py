@@ -1,0 +1,116 @@
+"""Run files in TREC's format: `query Q0 document rank score tag`, one line a found document.
+
+The order of a run is made by its scores (eval.ranking), not by its lines or its rank column: that is what trec_eval
+does. Scores are written as the shortest decimal that reads back to the same number, so that reading a run gives the
+same order.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from eval.errors import InputFileError
+from eval.ranking import Ranking, TieOrder, rank
+from eval.sources.text_lines import numbered_lines
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run in memory: its tag (the last column of its first line) and a ranking for each query that has results."""
+
+    tag: str
+    rankings: dict[str, Ranking]
+
+
+def read_run(
+    path: Path,
+    *,
+    ties: TieOrder = "id",
+    query_ids: Collection[str] | None = None,
+    document_ids: Collection[str] | None = None,
+) -> Run:
+    """Read a run; with `query_ids` or `document_ids`, an id that is not among them is an error.
+
+    Raises InputFileError, with the line, for a wrong number of columns, a score that is not a number, an unknown id, a
+    document that a query has twice, and a file without lines.
+    """
+    found: dict[str, tuple[list[str], list[float]]] = {}
+    pairs: dict[str, set[str]] = {}
+    tag = ""
+    for number, line in numbered_lines(path):
+        columns = line.split()
+        if len(columns) != 6:
+            raise InputFileError(
+                path, f"{len(columns)} columns, where a run has six (query Q0 document rank score tag)", line=number
+            )
+        query_id, _, document_id, _, score_text, line_tag = columns
+        tag = tag or line_tag
+        document_id = sys.intern(document_id)
+        score = _parse_score(path, number, score_text)
+        if query_ids is not None and query_id not in query_ids:
+            raise InputFileError(path, f"the dataset has no query {query_id!r}", line=number)
+        if document_ids is not None and document_id not in document_ids:
+            raise InputFileError(path, f"the dataset has no document {document_id!r}", line=number)
+        documents, scores = found.setdefault(query_id, ([], []))
+        seen = pairs.setdefault(query_id, set())
+        if document_id in seen:
+            raise InputFileError(path, f"query {query_id!r} has document {document_id!r} a second time", line=number)
+        seen.add(document_id)
+        documents.append(document_id)
+        scores.append(score)
+    if not found:
+        raise InputFileError(path, "holds no results")
+    del pairs
+    return Run(
+        tag, {query_id: rank(query_id, ids, np.asarray(scores), ties=ties) for query_id, (ids, scores) in found.items()}
+    )
+
+
+@contextmanager
+def run_writer(path: Path, tag: str) -> Iterator[RunWriter]:
+    """Write a run while it is made; the file appears under its name only when all of it is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            yield RunWriter(file, tag)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class RunWriter:
+    """Writes rankings as lines of a run. An id with white space cannot be written: the format has no quotes."""
+
+    def __init__(self, file: IO[str], tag: str) -> None:
+        self._file = file
+        self._tag = "-".join(tag.split()) or "lsr"
+
+    def write(self, ranking: Ranking) -> None:
+        """Append one query's results; ranks count from 1."""
+        for position, (doc_id, score) in enumerate(zip(ranking.doc_ids, ranking.scores, strict=True), start=1):
+            for identifier in (ranking.query_id, doc_id):
+                if len(identifier.split()) != 1:
+                    raise InputFileError(
+                        self._file.name, f"the id {identifier!r} holds white space, which a TREC run cannot hold"
+                    )
+            self._file.write(f"{ranking.query_id} Q0 {doc_id} {position} {score!s} {self._tag}\n")
+
+
+def _parse_score(path: Path, number: int, text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise InputFileError(path, f"the score {text!r} is not a number", line=number)
+    return score

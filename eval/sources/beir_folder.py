@@ -1,0 +1,96 @@
+"""A BEIR folder: `corpus.jsonl`, `queries.jsonl`, `qrels/<split>.tsv`, each also as `.gz` or `.zst`.
+
+Lines of queries.jsonl are `{"_id": …, "text": …}`; a `sparse` vector may stand beside or instead of the text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.errors import InputFileError
+from eval.sources.queries import Query
+from eval.sources.text_lines import COMPRESSIONS, find_file, numbered_lines
+from lsr.documents import parse_sparse
+from lsr.errors import InvalidDocument, InvalidJson
+from lsr.strict_json import loads
+
+
+@dataclass(frozen=True, slots=True)
+class BeirFiles:
+    """The three files of a folder and a split."""
+
+    corpus: Path
+    queries: Path
+    qrels: Path
+
+
+def find_files(folder: Path, split: str) -> BeirFiles:
+    """Find the three files. Raises InputFileError naming the one that is not there, and the splits that are."""
+    return BeirFiles(
+        corpus=_required(folder, "corpus.jsonl"),
+        queries=_required(folder, "queries.jsonl"),
+        qrels=_qrels_file(folder, split),
+    )
+
+
+def is_beir_folder(folder: Path) -> bool:
+    """Tell whether a folder has queries and judgements where BEIR puts them."""
+    return find_file(folder, "queries.jsonl") is not None and (folder / "qrels").is_dir()
+
+
+def read_queries(path: Path) -> dict[str, Query]:
+    """Read queries.jsonl.
+
+    Raises InputFileError, with the line, for what is no query and for an id that is there twice.
+    """
+    queries: dict[str, Query] = {}
+    for number, line in numbered_lines(path):
+        try:
+            value = loads(line)
+        except InvalidJson as error:
+            raise InputFileError(path, str(error), line=number) from None
+        query = _parse_query(path, number, value)
+        if query.id in queries:
+            raise InputFileError(path, f"the query {query.id!r} is there a second time", line=number)
+        queries[query.id] = query
+    if not queries:
+        raise InputFileError(path, "holds no queries")
+    return queries
+
+
+def _parse_query(path: Path, number: int, value: Any) -> Query:
+    if not isinstance(value, dict):
+        raise InputFileError(path, "a query is a JSON object", line=number)
+    identifier = value.get("_id", value.get("id"))
+    if not isinstance(identifier, str) or not identifier:
+        raise InputFileError(path, f"_id is a non-empty string, not {identifier!r:.80}", line=number)
+    text = value.get("text", "")
+    if not isinstance(text, str):
+        raise InputFileError(path, f"query {identifier!r}: text is a string, not {text!r:.80}", line=number)
+    if "sparse" not in value:
+        if "text" not in value:
+            raise InputFileError(path, f"query {identifier!r} has neither text nor sparse", line=number)
+        return Query(identifier, text)
+    try:
+        return Query(identifier, text, parse_sparse(value["sparse"], "sparse"))
+    except InvalidDocument as error:
+        raise InputFileError(path, f"query {identifier!r}: {error}", line=number) from None
+
+
+def _required(folder: Path, name: str) -> Path:
+    path = find_file(folder, name)
+    if path is None:
+        raise InputFileError(folder / name, "is not there; a BEIR folder has corpus.jsonl, queries.jsonl and qrels/")
+    return path
+
+
+def _qrels_file(folder: Path, split: str) -> Path:
+    path = find_file(folder / "qrels", f"{split}.tsv")
+    if path is not None:
+        return path
+    names = (entry.name for suffix in COMPRESSIONS for entry in (folder / "qrels").glob(f"*.tsv{suffix}"))
+    splits = sorted(name.split(".tsv", maxsplit=1)[0] for name in names)
+    there = f"the splits there are {', '.join(splits)}" if splits else "there are no judgements at all"
+    raise InputFileError(folder / "qrels" / f"{split}.tsv", f"there is no split {split!r}; {there}")

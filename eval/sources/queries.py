@@ -1,0 +1,16 @@
+"""A query of a dataset: its text, or a ready-made sparse vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lsr.documents import SparseInput
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One topic; `sparse` is set where the file holds vectors, and then no encoder is needed."""
+
+    id: str
+    text: str
+    sparse: SparseInput | None = None

@@ -1,0 +1,112 @@
+"""What is evaluated: anything that ranks documents for queries.
+
+`CollectionSystem` searches a collection, `RunSystem` hands on a run that somebody made before. A system gets its
+queries in batches and yields rankings one by one, so that 6,980 queries of 1,000 documents each never stand in memory
+together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from eval.errors import DatasetMismatch
+from eval.ranking import Ranking
+from eval.runs import Run
+from eval.sources.queries import Query
+from lsr.collection import Collection
+from lsr.documents import SparseInput
+
+
+class System(Protocol):
+    """A named way to rank documents."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """JSON values that, with the code's version, decide the rankings."""
+        ...
+
+    def rank(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
+        """Yield a ranking of at most `k` documents for each query, in order; empty where nothing is found."""
+        ...
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How a collection is searched; exact by default, and then the other parameters have nothing to say."""
+
+    using: str = "default"
+    exact: bool = True
+    recall: float | None = None
+    query_cut: int | None = None
+    heap_factor: float | None = None
+
+    def as_keywords(self) -> dict[str, Any]:
+        """Return the keywords of `Collection.search` and `Collection.rank`."""
+        return dict(self.__dict__)
+
+
+class CollectionSystem:
+    """Searches a collection; a query with a ready-made vector is not encoded."""
+
+    def __init__(self, collection: Collection, settings: SearchSettings, *, name: str | None = None) -> None:
+        self._collection = collection
+        self._search = settings
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """The encoder's name, unless another was given."""
+        return self._name or self._collection.info().vectors[self._search.using].encoder or "vectors"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Encoder, its settings and fingerprint, and how the collection is searched."""
+        vector = self._collection.info().vectors[self._search.using]
+        search = {key: value for key, value in self._search.as_keywords().items() if value is not None}
+        return {"encoder": vector.encoder, "fingerprint": vector.fingerprint, **search}
+
+    def rank(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
+        """Search for a batch of queries."""
+        inputs: list[str | SparseInput] = [
+            query.sparse if query.sparse is not None else query.text for query in queries
+        ]
+        ranked = self._collection.rank(inputs, k=k, **self._search.as_keywords())
+        for query, (doc_ids, scores) in zip(queries, ranked, strict=True):
+            yield Ranking(query.id, doc_ids, scores)
+
+
+class RunSystem:
+    """Hands on the rankings of a run file."""
+
+    def __init__(self, run: Run, *, path: str) -> None:
+        self._run = run
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        """The run's tag."""
+        return self._run.tag
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The file's name."""
+        return {"run": self._path}
+
+    def rank(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
+        """Hand on what the run has for each query."""
+        for query in queries:
+            ranking = self._run.rankings.get(query.id)
+            if ranking is not None:
+                yield Ranking(query.id, ranking.doc_ids[:k], ranking.scores[:k])
+
+    def check_queries(self, queries: Mapping[str, Query]) -> None:
+        """Raise DatasetMismatch when the run has no result at all for the dataset's queries."""
+        if not any(query_id in queries for query_id in self._run.rankings):
+            raise DatasetMismatch(f"{self._path}: none of its queries belongs to the dataset")

@@ -1,0 +1,209 @@
+"""Readers of qrels, topics, runs and BEIR folders: what they take, and how they name what they refuse."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+import zstandard
+
+from eval.dataset import from_trec_files, open_dataset
+from eval.errors import DatasetMismatch, InputFileError, UnknownDataset
+from eval.qrels import read_qrels
+from eval.ranking import Ranking
+from eval.runs import read_run, run_writer
+from eval.sources.trec_topics import read_encoded_topics, read_topics
+
+
+def write(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def beir_folder(folder, queries=("1", "2"), qrels=(("1", "d1", 1), ("2", "d2", 1)), split="test"):
+    write(folder / "corpus.jsonl", *(json.dumps({"_id": f"d{i}", "title": "", "text": f"word{i}"}) for i in range(4)))
+    write(folder / "queries.jsonl", *(json.dumps({"_id": q, "text": f"word{q}"}) for q in queries))
+    rows = ("\t".join(map(str, row)) for row in qrels)
+    write(folder / "qrels" / f"{split}.tsv", "query-id\tcorpus-id\tscore", *rows)
+    return folder
+
+
+def test_trec_and_beir_qrels_give_the_same_judgements(tmp_path):
+    trec = write(tmp_path / "a.qrels", "1 0 d1 2", "1 Q0 d2 -1", "2\t0\td1\t0")
+    beir = write(tmp_path / "b.tsv", "query-id\tcorpus-id\tscore", "1\td1\t2", "1\td2\t-1", "2\td1\t0")
+    assert read_qrels(trec) == read_qrels(beir) == {"1": {"d1": 2, "d2": -1}, "2": {"d1": 0}}
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "words"),
+    [
+        (["1 0 d1 1", "1 d2 1"], 2, "3 columns"),
+        (["1 0 d1 yes"], 1, "'yes' is not a whole number"),
+        (["1 0 d1 1", "", "1 0 d1 2"], 3, "the grade 2 here and 1 above"),
+        (["query-id\tcorpus-id\tscore", "1\td1"], 2, "2 columns"),
+        (["", " "], None, "holds no judgements"),
+    ],
+)
+def test_bad_qrels_are_named_with_file_and_line(tmp_path, lines, line, words):
+    path = write(tmp_path / "bad.qrels", *lines)
+    with pytest.raises(InputFileError, match=words) as caught:
+        read_qrels(path)
+    assert caught.value.line == line
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("1 Q0 d1 1 0.5", "5 columns"),
+        ("1 Q0 d1 1 nan tag", "'nan' is not a number"),
+        ("1 Q0 d1 1 inf tag", "'inf' is not a number"),
+        ("1 Q0 d1 1 high tag", "'high' is not a number"),
+        ("9 Q0 d1 1 0.5 tag", "no query '9'"),
+        ("1 Q0 d9 1 0.5 tag", "no document 'd9'"),
+        ("1 Q0 d0 1 0.5 tag", "'d0' a second time"),
+    ],
+)
+def test_a_bad_line_of_a_run_is_named_with_file_and_line(tmp_path, line, words):
+    path = write(tmp_path / "x.run", "1 Q0 d0 1 0.9 tag", line)
+    with pytest.raises(InputFileError, match=words) as caught:
+        read_run(path, query_ids={"1"}, document_ids={"d0", "d1"})
+    assert caught.value.line == 2
+    assert str(path) in str(caught.value)
+
+
+def test_a_run_read_back_is_the_run_that_was_written(tmp_path):
+    scores = np.array([0.1, 0.1, 1e-8], dtype=np.float32)
+    with run_writer(tmp_path / "x.run", "my system") as writer:
+        writer.write(Ranking("q1", ["b", "c", "a"], scores))
+    run = read_run(tmp_path / "x.run")
+    assert run.tag == "my-system"
+    assert list(run.rankings["q1"].doc_ids) == ["b", "c", "a"]
+    assert run.rankings["q1"].scores.astype(np.float32).tolist() == scores.tolist()
+
+
+def test_a_run_that_is_interrupted_leaves_no_file(tmp_path):
+    def interrupted():
+        with run_writer(tmp_path / "x.run", "t") as writer:
+            writer.write(Ranking("q1", ["b"], np.ones(1)))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_ordered_by_score_and_not_by_its_rank_column(tmp_path):
+    path = write(tmp_path / "x.run", "q Q0 a 1 0.1 t", "q Q0 c 2 0.7 t", "q Q0 b 3 0.7 t")
+    assert list(read_run(path).rankings["q"].doc_ids) == ["b", "c", "a"]
+    assert list(read_run(path, ties="trec_eval").rankings["q"].doc_ids) == ["c", "b", "a"]
+
+
+def test_topics_are_read_from_tabs_and_from_trec_blocks(tmp_path):
+    tabs = write(tmp_path / "a.tsv", "1\tlobster roll", "2\tpancake")
+    blocks = write(
+        tmp_path / "b.txt",
+        "<top>", "<num> Number: 1", "<title> lobster", " roll", "<desc> Description:", "about it", "</top>",
+        "<top>", "<num> 2 </num>", "<title>pancake</title>", "</top>",
+    )  # fmt: skip
+    expected = {"1": "lobster roll", "2": "pancake"}
+    assert {q.id: q.text for q in read_topics(tabs).values()} == expected
+    assert {q.id: q.text for q in read_topics(blocks).values()} == expected
+
+
+def test_encoded_topics_count_repeated_word_pieces_as_weights(tmp_path):
+    path = write(tmp_path / "a.tsv", "7\tlobster lobster ##s roll")
+    assert read_encoded_topics(path)["7"].sparse.weights == {"lobster": 2.0, "##s": 1.0, "roll": 1.0}
+
+
+@pytest.mark.parametrize("lines", [["1 no tab"], ["1\ta", "1\tb"], [], ["<top>", "<title> x", "</top>"], ["<top>"]])
+def test_bad_topics_are_refused(tmp_path, lines):
+    with pytest.raises(InputFileError):
+        read_topics(write(tmp_path / "t", *lines))
+
+
+@pytest.mark.parametrize(
+    "compress", [lambda data: (".gz", gzip.compress(data)), lambda data: (".zst", zstandard.compress(data))]
+)
+def test_compressed_files_are_read_and_one_cut_short_is_refused(tmp_path, compress):
+    suffix, data = compress(b"".join(b"q%d 0 d1 1\n" % i for i in range(500)))
+    path = tmp_path / f"q{suffix}"
+    path.write_bytes(data)
+    assert len(read_qrels(path)) == 500
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputFileError, match=path.name):
+        read_qrels(path)
+
+
+def test_bytes_that_are_no_utf8_are_named_with_their_line(tmp_path):
+    path = tmp_path / "q"
+    path.write_bytes(b"1 0 d1 1\n1 0 d\xff 1\n")
+    with pytest.raises(InputFileError, match="not UTF-8"):
+        read_qrels(path)
+
+
+def test_a_beir_folder_is_opened_with_its_test_split(tmp_path):
+    dataset = open_dataset(beir_folder(tmp_path / "mine"))
+    assert (dataset.name, dataset.split) == ("mine", "test")
+    assert [query.text for query in dataset.judged_queries()] == ["word1", "word2"]
+    assert len(dataset.data_hash()) == 64
+
+
+def test_a_split_that_is_not_there_names_those_that_are(tmp_path):
+    with pytest.raises(InputFileError, match="no split 'test'; the splits there are dev"):
+        open_dataset(beir_folder(tmp_path / "mine", split="dev"))
+
+
+def test_judgements_of_queries_that_are_not_there_are_a_mismatch(tmp_path):
+    folder = beir_folder(tmp_path / "mine", qrels=(("1", "d1", 1), ("77", "d2", 1)))
+    with pytest.raises(DatasetMismatch, match=r"'77'.*same split"):
+        open_dataset(folder)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", "malformed JSON"),
+        ('{"text": "x"}', "_id is a non-empty string"),
+        ('{"_id": "1", "text": 3}', "text is a string"),
+        ('{"_id": "3"}', "neither text nor sparse"),
+        ('{"_id": "1", "text": "again"}', "a second time"),
+        ('{"_id": "3", "sparse": {"a": -1}}', "sparse"),
+        ("[1]", "a query is a JSON object"),
+    ],
+)
+def test_a_bad_query_is_named_with_file_and_line(tmp_path, line, words):
+    folder = beir_folder(tmp_path / "mine")
+    write(folder / "queries.jsonl", '{"_id": "1", "text": "x"}', line)
+    with pytest.raises(InputFileError, match=words) as caught:
+        open_dataset(folder)
+    assert caught.value.line == 2
+
+
+def test_a_dataset_id_with_a_typo_names_the_nearest():
+    with pytest.raises(UnknownDataset, match="beir/scifact/test"):
+        open_dataset("beir/scifct/test")
+
+
+def test_a_dataset_of_parts_says_so():
+    with pytest.raises(UnknownDataset, match="mean over 12"):
+        open_dataset("cqadupstack")
+
+
+def test_counts_that_are_not_the_official_ones_are_a_warning(tmp_path):
+    dataset = open_dataset(beir_folder(tmp_path / "scifact"))
+    assert dataset.warnings == (
+        "scifact (test) has 2 judged queries here, officially 300",
+        "scifact (test) has 2 judgements here, officially 339",
+    )
+
+
+def test_plain_topics_and_qrels_make_a_dataset(tmp_path):
+    topics = write(tmp_path / "topics.x.tsv", "1\ta", "2\tb", "3\tunjudged")
+    qrels = write(tmp_path / "qrels.x.txt", "1 0 d1 1", "2 0 d1 0")
+    dataset = from_trec_files(topics, qrels)
+    assert dataset.name == "x"
+    assert [query.id for query in dataset.judged_queries()] == ["1", "2"]
