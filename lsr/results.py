@@ -1,7 +1,8 @@
-"""What a search hands back: hits with scores, what matched, and what it cost."""
+"""What a collection hands back: hits with scores and what matched, receipts of writes, and what it is made of."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -72,3 +73,35 @@ class SearchResult:
     total: Total
     approximate: bool
     warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """The receipt of a durable change. `seq` numbers the changes of a collection; `accepted` counts documents."""
+
+    seq: int
+    accepted: int
+
+
+@dataclass(frozen=True, slots=True)
+class VectorInfo:
+    """One named vector: the encoder's name (None: ready-made vectors only), its fingerprint, the vocabulary's size."""
+
+    encoder: str | None
+    fingerprint: str | None
+    terms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What a collection holds. `documents` counts the live ones, `deleted` those that a merge will drop."""
+
+    name: str
+    documents: int
+    segments: int
+    pending: int
+    deleted: int
+    bytes: int  # on disk
+    vectors: Mapping[str, VectorInfo]
+    schema: Mapping[str, str]
+    seq: int

@@ -1,0 +1,304 @@
+"""Offline bulk load: a corpus straight into segments, at bounded memory, resumable at every segment.
+
+The load goes through the corpus in batches of fixed size: check the lines, drop duplicates, encode, add to the
+segment at hand. A segment is closed when its vectors or texts reach a limit; the same transaction that lists it in
+the catalog notes how many lines are done and what has been counted so far. Until the last one is listed the catalog
+carries the setting `load`, and the folder is refused as a collection. A load that was stopped therefore resumes after
+its last listed segment, cuts the rest at the same lines, and ends in the same collection.
+
+BM25 needs the average document length before it can encode. Where it is not given, a first pass over the corpus
+measures it, and it is frozen in the catalog.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encoders.errors import StatisticsMissing
+from lsr.corpora import Corpus, CorpusLine
+from lsr.document_vectors import check_document, document_rows, settle_vectors
+from lsr.documents import DEFAULT_VECTOR, Document
+from lsr.errors import CollectionExists, InvalidDocument, LsrError
+from lsr.metadata import MetadataSchema
+from lsr.storage import layout
+from lsr.storage.catalog import Catalog
+from lsr.storage.files import WriterLock
+from lsr.storage.id_file import hash_ids
+from lsr.storage.segment import Segment, SegmentWriter
+from lsr.vectors import VectorConfig
+
+BATCH_LINES = 1024  # encoded together; segments are cut between batches
+SEGMENT_POSTINGS = 64_000_000  # 512 MB of term numbers and weights
+SEGMENT_TEXT_BYTES = 1 << 30
+SEGMENT_DOCUMENTS = 2_000_000
+
+Progress = Callable[[str, int, int | None], None]
+OnProblem = Callable[[int, InvalidDocument], None]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What a load did. Lines are accepted or failed; `empty` of the accepted documents have no term at all."""
+
+    accepted: int = 0
+    failed: int = 0
+    empty: int = 0
+    segments: int = 0
+    lines: int = 0
+    seconds: float = 0.0  # of this run; a resumed load does not count the earlier ones
+
+
+def index_corpus(
+    corpus: Corpus,
+    out: Path | str,
+    *,
+    encoder: str | None = None,
+    vectors: Mapping[str, VectorConfig] | None = None,
+    schema: Mapping[str, str] | None = None,
+    resume: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    on_problem: OnProblem | None = None,
+) -> IndexReport:
+    """Load a corpus into a new collection in folder `out`.
+
+    encoder     short for vectors={"default": VectorConfig(encoder)}; BM25 when neither is given
+    schema      metadata fields to filter by
+    resume      go on with an interrupted load of the same corpus; starts afresh when there is none
+    threads     for building the index; None: all cores
+    progress    called with (phase, done, total), phases "measuring", "indexing", "building"; units as corpus.unit
+    on_problem  called with (line number, what is wrong) for each line that is left out
+
+    A line with a known id is such a problem; the first one counts. Raises CollectionExists, CollectionLocked,
+    StorageFull, EncoderError, CorpusUnreadable, CorpusDamaged. Whatever stops it: `resume` finishes the load.
+    """
+    started = time.perf_counter()
+    folder = Path(out)
+    configs = dict(vectors) if vectors is not None else {DEFAULT_VECTOR: VectorConfig(encoder or "bm25")}
+    finished = _finished_report(folder, corpus, resume)
+    if finished is not None:
+        return finished
+    catalog, lock = _start(folder, corpus, configs, MetadataSchema(schema), resume)
+    try:
+        load = _Load(folder, catalog, corpus, threads, progress, on_problem)
+        load.measure()
+        report = load.run()
+    finally:
+        catalog.close()
+        lock.release()
+    return IndexReport(**{**asdict(report), "seconds": time.perf_counter() - started})
+
+
+def _start(
+    folder: Path, corpus: Corpus, configs: Mapping[str, VectorConfig], schema: MetadataSchema, resume: bool
+) -> tuple[Catalog, WriterLock]:
+    """Open the unfinished load in `folder`, or create it."""
+    if layout.is_collection(folder):
+        if not resume:
+            raise CollectionExists(
+                f"{folder} is a collection already: choose another folder, or --resume an interrupted load"
+            )
+        lock = WriterLock(folder)
+        catalog = layout.open_catalog(folder, "w")
+        try:
+            _check_same_load(folder, catalog, corpus, configs, schema)
+        except BaseException:
+            catalog.close()
+            lock.release()
+            raise
+        return catalog, lock
+    load = {"source": corpus.identity(), "report": asdict(IndexReport())}
+    catalog = layout.create_files(folder, configs, schema, {layout.LOAD_SETTING: load})
+    return catalog, WriterLock(folder)
+
+
+def _check_same_load(
+    folder: Path, catalog: Catalog, corpus: Corpus, configs: Mapping[str, VectorConfig], schema: MetadataSchema
+) -> None:
+    contents = layout.read_contents(catalog)
+    if contents.load is None:
+        raise CollectionExists(f"{folder} is a finished collection of another corpus: choose another folder")
+    if corpus.identity() is None:
+        raise LsrError(f"{corpus.name}: an input that is gone once it was read cannot be resumed; remove {folder}")
+    if contents.load["source"] != corpus.identity():
+        raise LsrError(f"{corpus.name} is not the input that {folder} was begun with, or has changed since")
+    stored = {name: vector.config.encoder for name, vector in contents.vectors.items()}
+    wanted = {name: config.encoder for name, config in configs.items()}
+    if stored != wanted:
+        raise LsrError(f"{folder} was begun with the vectors {stored}, not {wanted}")
+    if dict(contents.schema.fields) != dict(schema.fields):
+        raise LsrError(f"{folder} was begun with the schema {dict(contents.schema.fields)}, not {dict(schema.fields)}")
+
+
+def _finished_report(folder: Path, corpus: Corpus, resume: bool) -> IndexReport | None:
+    """Return the report of a load of this corpus that has come to its end already; None when there is none."""
+    if not resume or not layout.is_collection(folder):
+        return None
+    catalog = layout.open_catalog(folder, "r")
+    try:
+        loaded = catalog.settings().get(layout.LOADED_SETTING)
+    finally:
+        catalog.close()
+    if loaded is None or loaded["source"] is None or loaded["source"] != corpus.identity():
+        return None
+    return IndexReport(**loaded["report"])
+
+
+class _Load:
+    """One run of a load, from where the catalog says to the end."""
+
+    def __init__(
+        self,
+        folder: Path,
+        catalog: Catalog,
+        corpus: Corpus,
+        threads: int | None,
+        progress: Progress | None,
+        on_problem: OnProblem | None,
+    ) -> None:
+        contents = layout.read_contents(catalog)
+        self._folder = folder
+        self._catalog = catalog
+        self._corpus = corpus
+        self._threads = threads
+        self._progress = progress or _ignore
+        self._on_problem = on_problem or _ignore
+        self._schema = contents.schema
+        self._vectors = contents.vectors
+        self._load = dict(contents.load or {})
+        rows = catalog.segments()
+        layout.remove_leftovers(folder, [row.uuid for row in rows])
+        self._segments = [Segment(folder, row, self._schema, list(self._vectors)) for row in rows]
+        self._report = IndexReport(**self._load["report"])
+        self._counts = {key: int(value) for key, value in asdict(self._report).items() if key != "seconds"}
+        self._ids: set[str] = set()  # of the segment at hand
+
+    def measure(self) -> None:
+        """Fix the average document length of each BM25 vector that has none, in one pass over the corpus."""
+        for vector in self._vectors.values():
+            if not vector.needs_average_length:
+                continue
+            try:
+                vector.measure(self._texts(vector.name))
+            except StatisticsMissing:
+                continue  # no text at all: the first document that brings some will fix it
+            with self._catalog.transaction() as change:
+                change.set_setting("vectors", {name: v.setting() for name, v in self._vectors.items()})
+
+    def run(self) -> IndexReport:
+        """Go through the corpus from the first line that no segment holds."""
+        lines = iter(self._corpus)
+        for _ in islice(lines, self._counts["lines"]):
+            pass
+        writer = self._new_writer()
+        try:
+            while batch := list(islice(lines, BATCH_LINES)):
+                self._add(writer, batch)
+                self._progress("indexing", self._corpus.position, self._corpus.size)
+                if _is_full(writer):
+                    self._close_segment(writer, last=False)
+                    writer = self._new_writer()
+            self._close_segment(writer, last=True)
+        except BaseException:
+            writer.abandon()
+            raise
+        return IndexReport(**self._counts)
+
+    def _texts(self, vector: str) -> Iterator[str]:
+        for number, line in enumerate(self._corpus):
+            if number % BATCH_LINES == 0:
+                self._progress("measuring", self._corpus.position, self._corpus.size)
+            if isinstance(line.content, Document) and vector not in settle_vectors(line.content, self._vectors).vectors:
+                yield line.content.full_text
+
+    def _add(self, writer: SegmentWriter, batch: list[CorpusLine]) -> None:
+        documents = self._good_documents(batch)
+        self._counts["lines"] += len(batch)
+        if not documents:
+            return
+        matrices = {name: document_rows(vector, documents) for name, vector in self._vectors.items()}
+        lengths = sum((np.diff(matrix.indptr) for matrix in matrices.values()), np.zeros(len(documents), np.int64))
+        self._counts["empty"] += int((lengths == 0).sum())
+        self._counts["accepted"] += len(documents)
+        writer.add(documents, matrices)
+
+    def _good_documents(self, batch: list[CorpusLine]) -> list[Document]:
+        known = self._known([line.content.id for line in batch if isinstance(line.content, Document)])
+        documents = []
+        for line in batch:
+            try:
+                if isinstance(line.content, InvalidDocument):
+                    raise line.content
+                if line.content.id in self._ids or line.content.id in known:
+                    raise InvalidDocument(
+                        "duplicate_id", f"the id {line.content.id!r} was there before; the first one counts", field="id"
+                    )
+                document = settle_vectors(line.content, self._vectors)
+                check_document(document, self._schema, self._vectors)
+            except InvalidDocument as error:
+                self._counts["failed"] += 1
+                self._on_problem(line.line_number, error)
+            else:
+                self._ids.add(document.id)
+                documents.append(document)
+        return documents
+
+    def _known(self, ids: list[str]) -> set[str]:
+        """Return those of the ids that an earlier segment holds."""
+        if not self._segments or not ids:
+            return set()
+        hashes = hash_ids(ids)
+        found = np.zeros(len(ids), dtype=np.bool_)
+        for segment in self._segments:
+            found |= segment.find(ids, hashes) >= 0
+        return {ids[at] for at in np.flatnonzero(found)}
+
+    def _new_writer(self) -> SegmentWriter:
+        self._ids.clear()
+        configs = {name: vector.config.index for name, vector in self._vectors.items()}
+        return SegmentWriter(self._folder, self._schema, configs)
+
+    def _close_segment(self, writer: SegmentWriter, *, last: bool) -> None:
+        """Finish the segment and list it, together with how far the load has come."""
+        if len(writer):
+            self._progress("building", len(self._segments), None)
+            finished = writer.finish(self._threads)
+            self._counts["segments"] += 1
+        else:
+            writer.abandon()
+            finished = None
+        state: dict[str, Any] = {**self._load, "report": {**self._counts, "seconds": 0.0}}
+        with self._catalog.transaction() as change:
+            for name, vector in self._vectors.items():
+                change.append_terms(name, vector.persisted_terms, vector.new_tokens())
+            change.set_setting("vectors", {name: vector.setting() for name, vector in self._vectors.items()})
+            if finished is not None:
+                number = change.add_segment(finished.uuid, finished.documents, finished.manifest_sha256)
+            if last:
+                change.remove_setting(layout.LOAD_SETTING)
+                change.set_setting(layout.LOADED_SETTING, state)
+            else:
+                change.set_setting(layout.LOAD_SETTING, state)
+        for vector in self._vectors.values():
+            vector.persisted_terms = len(vector.vocabulary)
+        if finished is not None:
+            self._segments.append(Segment(self._folder, finished.row(number), self._schema, list(self._vectors)))
+
+
+def _is_full(writer: SegmentWriter) -> bool:
+    return (
+        writer.postings >= SEGMENT_POSTINGS
+        or writer.text_bytes >= SEGMENT_TEXT_BYTES
+        or len(writer) >= SEGMENT_DOCUMENTS
+    )
+
+
+def _ignore(*_: object) -> None:
+    """Stand in for a callback that nobody gave."""

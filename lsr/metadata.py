@@ -1,0 +1,183 @@
+"""The metadata schema of a collection: which fields can be filtered by, of which type, and their Arrow columns.
+
+A collection may declare fields, `{"year": "int", "tag": "keyword[]"}`. A declared field is checked on every write and
+gets a typed column that filters run over. Other metadata is kept and handed back as it came, but cannot be filtered
+by. A missing or null value is a null in the column, and no comparison with a null holds.
+
+    int        64-bit integer                       keyword    a string, compared as a whole
+    float      a finite number                      keyword[]  a list of strings
+    bool       true or false                        date       ISO 8601, `2020-01-31` or `2020-01-31T09:30:00Z`, in UTC
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, cast, get_args
+
+import orjson
+import pyarrow as pa
+
+from lsr.errors import InvalidDocument, QueryError
+
+FieldType = Literal["int", "float", "bool", "keyword", "keyword[]", "date"]
+
+RESERVED_NAMES = frozenset({"and", "or", "not"})
+MAX_METADATA_BYTES = 1 << 20
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_ARROW_TYPES: dict[FieldType, pa.DataType] = {
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "keyword": pa.large_string(),
+    "keyword[]": pa.large_list(pa.large_string()),
+    "date": pa.timestamp("us", tz="UTC"),
+}
+
+
+class MetadataSchema:
+    """The declared fields, by name; immutable."""
+
+    def __init__(self, fields: Mapping[str, str] | None = None) -> None:
+        """Check names and types; raises QueryError with `field` = `schema.<name>`."""
+        checked: dict[str, FieldType] = {}
+        for name, kind in (fields or {}).items():
+            if not isinstance(name, str) or not _NAME.fullmatch(name) or name in RESERVED_NAMES:
+                raise QueryError(
+                    f"schema: {name!r} is no field name: a letter or _, then letters, digits, _ . -, at most 64, "
+                    "and none of and, or, not",
+                    field=f"schema.{name}",
+                )
+            if kind not in get_args(FieldType):
+                raise QueryError(
+                    f"schema.{name}: {kind!r} is no type; there are {', '.join(get_args(FieldType))}",
+                    field=f"schema.{name}",
+                )
+            checked[name] = cast(FieldType, kind)
+        self.fields: Mapping[str, FieldType] = checked
+
+    @property
+    def arrow_fields(self) -> list[pa.Field[Any]]:
+        """The columns, `metadata.<name>` each, in the schema's order."""
+        return [pa.field(f"metadata.{name}", _ARROW_TYPES[kind]) for name, kind in self.fields.items()]
+
+    def check(self, metadata: Mapping[str, Any]) -> bytes:
+        """Check one document's metadata and return it as JSON; raises InvalidDocument naming the field."""
+        for name, kind in self.fields.items():
+            value = metadata.get(name)
+            if value is not None:
+                parse_value(kind, value, f"metadata.{name}")
+        _check_json(metadata, "metadata", depth=0)
+        try:
+            encoded = orjson.dumps(dict(metadata))
+        except (TypeError, ValueError) as error:
+            raise InvalidDocument("invalid_metadata", f"metadata: {error}", field="metadata") from None
+        if len(encoded) > MAX_METADATA_BYTES:
+            raise InvalidDocument("invalid_metadata", "metadata is longer than 1 MiB of JSON", field="metadata")
+        return encoded
+
+    def columns(self, metadata: Sequence[Mapping[str, Any]]) -> list[pa.Array[Any]]:
+        """Return one Arrow array for each field, a value a document; `metadata` has been checked."""
+        arrays = []
+        for name, kind in self.fields.items():
+            path = f"metadata.{name}"
+            values = (document.get(name) for document in metadata)
+            column = [None if value is None else parse_value(kind, value, path) for value in values]
+            arrays.append(pa.array(column, type=_ARROW_TYPES[kind]))
+        return arrays
+
+
+def parse_value(kind: FieldType, value: object, path: str) -> Any:
+    """Return a value as its column holds it; raises InvalidDocument that names `path`."""
+    try:
+        return _PARSERS[kind](value)
+    except ValueError as error:
+        raise InvalidDocument("invalid_metadata", f"{path}: {value!r:.80} is no {kind}: {error}", field=path) from None
+
+
+def arrow_type(kind: FieldType) -> pa.DataType:
+    """The Arrow type of a field's column."""
+    return _ARROW_TYPES[kind]
+
+
+def _parse_int(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("a whole number is needed")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError("it does not fit 64 bits")
+    return value
+
+
+def _parse_float(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("a number is needed")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError("it is not finite")
+    return number
+
+
+def _parse_bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false is needed")
+    return value
+
+
+def _parse_keyword(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a string is needed")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it holds a lone surrogate, which is no Unicode text") from None
+    return value
+
+
+def _parse_keywords(value: object) -> list[str]:
+    if not isinstance(value, list):
+        raise ValueError("a list of strings is needed")
+    return [_parse_keyword(item) for item in value]
+
+
+def _parse_date(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("an ISO 8601 string is needed")
+    moment = datetime.fromisoformat(value)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("it is out of range in UTC") from None
+
+
+_PARSERS: dict[FieldType, Callable[[object], Any]] = {
+    "int": _parse_int,
+    "float": _parse_float,
+    "bool": _parse_bool,
+    "keyword": _parse_keyword,
+    "keyword[]": _parse_keywords,
+    "date": _parse_date,
+}
+
+_MAX_DEPTH = 16
+
+
+def _check_json(value: object, path: str, depth: int) -> None:
+    """Refuse what JSON cannot carry there and back: NaN and infinities, deep nesting, keys that are no strings."""
+    if depth > _MAX_DEPTH:
+        raise InvalidDocument("invalid_metadata", f"{path} is nested deeper than {_MAX_DEPTH}", field=path)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidDocument("invalid_metadata", f"{path}: {value} is not finite", field=path)
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InvalidDocument("invalid_metadata", f"{path}: the key {key!r} is no string", field=path)
+            _check_json(item, f"{path}.{key}", depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for position, item in enumerate(value):
+            _check_json(item, f"{path}[{position}]", depth + 1)

@@ -1,0 +1,100 @@
+"""Queries on their way in: a text or a sparse query becomes term numbers and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from encoders.encoder import CorpusStatistics
+from lsr.document_vectors import weights_of
+from lsr.documents import SparseByIndex, SparseByToken, SparseInput
+from lsr.errors import QueryError
+from lsr.vectors import NamedVector
+
+MAX_QUERY_TERMS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class QueryVector:
+    """An encoded query: distinct term numbers, rising, with weights above 0."""
+
+    term_ids: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    unknown: tuple[str, ...] = ()  # tokens that the collection has never seen: they can match nothing
+
+
+def encode_query(vector: NamedVector, query: str | SparseInput, statistics: CorpusStatistics) -> QueryVector:
+    """Encode a text, or number the terms of a sparse query.
+
+    Raises QueryError for a text without an encoder, an unknown term of a fixed vocabulary, or too many terms.
+    """
+    if isinstance(query, str):
+        if vector.config.encoder is None:
+            raise QueryError(
+                f"the vector {vector.name!r} has no encoder: give a sparse query, or name another vector in `using`",
+                field="query.text",
+            )
+        return _query_vectors(vector.encoder.encode_queries([query], statistics))[0]
+    count = len(query.weights) if isinstance(query, SparseByToken) else len(query.indices)
+    if count > MAX_QUERY_TERMS:
+        raise QueryError(f"the query has {count} terms; at most {MAX_QUERY_TERMS} are allowed", field="query.sparse")
+    weights = weights_of([query], count)
+    term_ids, tokens = _query_numbers(vector, query)
+    unknown = term_ids < 0
+    names = tuple(tokens[position] for position in np.flatnonzero(unknown).tolist())
+    if names and not vector.vocabulary.grows:
+        raise QueryError(
+            f"{names[0]!r} is not in the vocabulary of {vector.config.encoder!r}", field=f"query.sparse.{names[0]}"
+        )
+    return _query_vector(term_ids[~unknown], weights[~unknown], names)
+
+
+def encode_queries(
+    vector: NamedVector, queries: Sequence[str | SparseInput] | csr_array, statistics: CorpusStatistics
+) -> list[QueryVector]:
+    """Encode many queries, texts in batches; a csr_array [n, terms] holds encoded ones. Raises as `query` does."""
+    if isinstance(queries, csr_array):
+        return _query_vectors(queries)
+    texts = [query for query in queries if isinstance(query, str)]
+    if vector.config.encoder is None or len(texts) < len(queries):
+        return [encode_query(vector, query, statistics) for query in queries]
+    return _query_vectors(vector.encoder.encode_queries(texts, statistics)) if texts else []
+
+
+def input_term_ids(vector: NamedVector, query: str | SparseInput, encoded: QueryVector) -> set[int]:
+    """Return the numbers of the terms that the user gave; the others were added by the encoder."""
+    if isinstance(query, str):
+        return set(vector.encoder.input_term_ids(query).tolist())
+    return set(encoded.term_ids.tolist())
+
+
+def _query_numbers(vector: NamedVector, query: SparseInput) -> tuple[NDArray[np.int64], Sequence[str]]:
+    if isinstance(query, SparseByIndex) and vector.config.encoder is not None:
+        numbers = np.array(query.indices, dtype=np.int64)
+        if numbers.size and int(numbers.max()) >= len(vector.vocabulary):
+            raise QueryError(
+                f"term {int(numbers.max())} is not in a vocabulary of {len(vector.vocabulary)} terms",
+                field="query.sparse.indices",
+            )
+        return numbers, ()
+    tokens = vector.tokens_of(query)
+    return vector.vocabulary.ids(tokens), tokens
+
+
+def _query_vectors(rows: csr_array) -> list[QueryVector]:
+    ends = rows.indptr.tolist()
+    return [
+        _query_vector(rows.indices[start:stop].astype(np.int64), rows.data[start:stop].astype(np.float32), ())
+        for start, stop in pairwise(ends)
+    ]
+
+
+def _query_vector(term_ids: NDArray[np.int64], weights: NDArray[np.float32], unknown: tuple[str, ...]) -> QueryVector:
+    kept = np.flatnonzero(weights > 0)
+    order = kept[np.argsort(term_ids[kept], kind="stable")]
+    return QueryVector(term_ids[order], weights[order], unknown)

@@ -1,0 +1,12 @@
+"""A collection's files: the catalog (SQLite), the immutable segments, and what a reader sees of both.
+
+    catalog.py        catalog.sqlite: settings, term dictionaries, segments, deletions, pending documents
+    document_file.py  documents.arrow: texts and metadata columns of a segment
+    id_file.py        ids.npy: external id -> row
+    segment.py        one segment's folder: written once, then only read
+    pending.py        the documents that are committed but not sealed, in memory
+    generation.py     what one reader sees: segments, deletions and pending documents at one moment
+    files.py          durable writes, checksums, the writer's lock
+
+docs/format.md describes every file to the byte.
+"""

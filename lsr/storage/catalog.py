@@ -1,0 +1,332 @@
+"""catalog.sqlite: everything of a collection that changes, in the one store whose durability is beyond doubt.
+
+A write is acknowledged when its transaction here has committed (WAL, synchronous=FULL on every connection). The
+catalog holds the settings, the term dictionaries, the list of segments, the deleted rows of each, and the documents
+that no segment holds yet. Every change goes through `transaction`, which also counts it: `seq` is the number of the
+last committed change. Every row is checked against its checksum when it is read.
+
+One `Catalog` is one connection. The collection's writer serialises its calls; a lock here keeps two threads from
+interleaving statements on the connection all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsr.errors import CollectionCorrupt, CollectionExists, CollectionNotFound, StorageFull
+from lsr.storage.catalog_schema import APPLICATION_ID, FORMAT_VERSION, TABLES, CatalogState, row_checksum
+
+CATALOG_FILE = "catalog.sqlite"
+
+_BUSY_SECONDS = 10.0
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_DISK = ("SQLITE_FULL", "SQLITE_IOERR")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """One live segment: its number (never used again), its folder's name, and what its manifest hashes to."""
+
+    segment: int
+    uuid: str
+    documents: int
+    manifest_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRow:
+    """A document that is committed but in no segment yet; `document` and `vectors` are encoded by pending.py."""
+
+    row: int
+    id: str
+    document: bytes
+    vectors: bytes
+
+
+class Catalog:
+    """A connection to catalog.sqlite; made by `Catalog.create` or `Catalog.open`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = threading.RLock()
+
+    @classmethod
+    def create(cls, path: Path, settings: dict[str, Any]) -> Catalog:
+        """Make a new catalog with these settings; raises CollectionExists, StorageFull."""
+        if path.exists():
+            raise CollectionExists(f"{path.parent} is a collection already")
+        with _translated(path):
+            catalog = cls(path, _connect(path, "rwc"))
+            connection = catalog._connection
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+            connection.executescript(f"BEGIN IMMEDIATE;{TABLES}")
+            _write_state(connection, CatalogState())
+            for key, value in settings.items():
+                _write_setting(connection, key, value)
+            connection.execute("COMMIT")
+        return catalog
+
+    @classmethod
+    def open(cls, path: Path, mode: Literal["r", "w"]) -> Catalog:
+        """Open an existing catalog; raises CollectionNotFound, CollectionCorrupt, also for a newer format."""
+        if not path.is_file():
+            raise CollectionNotFound(f"{path.parent} is no collection: it holds no {path.name}")
+        with _translated(path):
+            catalog = cls(path, _connect(path, "rw" if mode == "w" else "ro"))
+            try:
+                catalog._check_header()
+            except BaseException:
+                catalog.close()
+                raise
+        return catalog
+
+    def close(self) -> None:
+        """Close the connection; the last writer to do so folds the write-ahead log back into the file."""
+        with self._lock:
+            self._connection.close()
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file and empty it; raises StorageFull."""
+        with self._lock, _translated(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """One read transaction: everything read inside belongs to one moment."""
+        with self._lock, _translated(self.path):
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """One durable change: committed and synced when the block ends, gone without a trace when it raises."""
+        with self._lock, _translated(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                change = Transaction(self._connection, self.state())
+                yield change
+                _write_state(self._connection, replace(change.state, seq=change.state.seq + 1))
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # SQLite rolls back by itself on some disk errors; a second ROLLBACK would hide the first error.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def state(self) -> CatalogState:
+        """Return the counters of the last commit."""
+        rows = self._rows("state", "seq, next_row, next_segment, pending, deletions, segments")
+        found = list(rows)
+        if len(found) != 1:
+            raise CollectionCorrupt(self.path, f"table state has {len(found)} rows instead of 1")
+        return CatalogState(*found[0])
+
+    def settings(self) -> dict[str, Any]:
+        """Return every setting, decoded from JSON."""
+        return {key: json.loads(value) for key, value in self._rows("settings", "key, value")}
+
+    def tokens(self, vector: str, start: int = 0) -> list[str]:
+        """Return the tokens of a vector's dictionary in the order of their numbers, from number `start` on."""
+        tokens: list[str] = []
+        position = start
+        rows = self._rows("terms", "vector, first_id, count, tokens", "vector = ? AND first_id >= ?", (vector, start))
+        for _, first_id, count, packed in sorted(rows, key=lambda row: int(row[1])):
+            chunk = json.loads(packed)
+            if first_id != position or count != len(chunk):
+                raise CollectionCorrupt(self.path, f"table terms, vector {vector!r}: numbers missing at {position}")
+            position += count
+            tokens.extend(chunk)
+        return tokens
+
+    def segments(self) -> list[SegmentRow]:
+        """Return the live segments in the order of their numbers."""
+        rows = [SegmentRow(*row) for row in self._rows("segments", "segment, uuid, documents, manifest_sha256")]
+        self._check_count("segments", len(rows), self.state().segments)
+        return sorted(rows, key=lambda row: row.segment)
+
+    def deletions(self) -> dict[int, NDArray[np.int64]]:
+        """Return the deleted doc_ids of each segment that has any, int64, rising."""
+        found: dict[int, list[int]] = {}
+        for segment, doc_id in self._rows("deletions", "segment, doc_id"):
+            found.setdefault(segment, []).append(doc_id)
+        self._check_count("deletions", sum(map(len, found.values())), self.state().deletions)
+        return {segment: np.array(sorted(doc_ids), dtype=np.int64) for segment, doc_ids in found.items()}
+
+    def pending(self, last_row: int | None = None) -> Iterator[PendingRow]:
+        """Yield the pending documents in the order of their row numbers, up to and with `last_row`."""
+        count = 0
+        where, values = ("TRUE", ()) if last_row is None else ("row <= ?", (last_row,))
+        for row in self._rows("pending", "row, id, document, vectors", f"{where} ORDER BY row", values):
+            count += 1
+            yield PendingRow(*row)
+        if last_row is None:
+            self._check_count("pending", count, self.state().pending)
+
+    def problems(self) -> list[str]:
+        """Check structure and content of the whole file; an empty list means that all of it is sound."""
+        found: list[str] = []
+        try:
+            with self.reading():
+                for (message,) in self._connection.execute("PRAGMA integrity_check"):
+                    if message != "ok":
+                        found.append(str(message))
+                self.settings()
+                self.segments()
+                self.deletions()
+                for _ in self.pending():
+                    pass
+                for (vector,) in self._connection.execute("SELECT DISTINCT vector FROM terms").fetchall():
+                    self.tokens(vector)
+        except CollectionCorrupt as error:
+            found.append(error.reason)
+        return found
+
+    def _rows(self, table: str, columns: str, where: str = "TRUE", values: Sequence[Any] = ()) -> Iterator[Any]:
+        """Yield rows of a table without their checksum, which is compared."""
+        with self._lock, _translated(self.path):
+            cursor = self._connection.execute(f"SELECT {columns}, checksum FROM {table} WHERE {where}", values)
+            for *row, checksum in cursor:
+                if row_checksum(*row) != checksum:
+                    raise CollectionCorrupt(self.path, f"table {table}: the row {row[0]!r} fails its checksum")
+                yield row
+
+    def _check_count(self, table: str, found: int, expected: int) -> None:
+        if found != expected:
+            raise CollectionCorrupt(self.path, f"table {table} has {found} rows instead of {expected}")
+
+    def _check_header(self) -> None:
+        (application_id,) = self._connection.execute("PRAGMA application_id").fetchone()
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if application_id != APPLICATION_ID:
+            raise CollectionCorrupt(self.path, "is no catalog of a collection")
+        if version != FORMAT_VERSION:
+            raise CollectionCorrupt(
+                self.path,
+                f"has format version {version}, but this program reads version {FORMAT_VERSION}: "
+                + ("install a newer lsr" if version > FORMAT_VERSION else "the number is not one of ours"),
+            )
+
+
+class Transaction:
+    """The changes of one commit. `state` counts along; the caller gives numbers from it."""
+
+    def __init__(self, connection: sqlite3.Connection, state: CatalogState) -> None:
+        self._connection = connection
+        self.state = state
+
+    @property
+    def seq(self) -> int:
+        """The number that this change will have once it is committed."""
+        return self.state.seq + 1
+
+    def set_setting(self, key: str, value: Any) -> None:
+        """Store a JSON value, over an older one."""
+        _write_setting(self._connection, key, value)
+
+    def remove_setting(self, key: str) -> None:
+        """Remove a setting."""
+        self._connection.execute("DELETE FROM settings WHERE key = ?", (key,))
+
+    def append_terms(self, vector: str, first_id: int, tokens: Sequence[str]) -> None:
+        """Append tokens to a vector's dictionary; `first_id` is the number of the first of them."""
+        if tokens:
+            row = (vector, first_id, len(tokens), json.dumps(list(tokens), ensure_ascii=False).encode())
+            self._connection.execute("INSERT INTO terms VALUES (?, ?, ?, ?, ?)", (*row, row_checksum(*row)))
+
+    def add_pending(self, rows: Sequence[PendingRow]) -> None:
+        """Add documents; their row numbers run on from `state.next_row`."""
+        self._connection.executemany(
+            "INSERT INTO pending VALUES (?, ?, ?, ?, ?)",
+            (
+                (row.row, row.id, row.document, row.vectors, row_checksum(row.row, row.id, row.document, row.vectors))
+                for row in rows
+            ),
+        )
+        self._count(pending=len(rows), next_row=len(rows))
+
+    def remove_pending(self, rows: Iterable[int]) -> None:
+        """Remove pending documents by row number; each must be there."""
+        cursor = self._connection.executemany("DELETE FROM pending WHERE row = ?", ((row,) for row in rows))
+        self._count(pending=-cursor.rowcount if cursor.rowcount > 0 else 0)
+
+    def add_deletions(self, segment: int, doc_ids: Iterable[int]) -> None:
+        """Mark documents of a segment as deleted; none may be marked already."""
+        rows = [(segment, doc_id, row_checksum(segment, doc_id)) for doc_id in map(int, doc_ids)]
+        self._connection.executemany("INSERT INTO deletions VALUES (?, ?, ?)", rows)
+        self._count(deletions=len(rows))
+
+    def add_segment(self, uuid: str, documents: int, manifest_sha256: str) -> int:
+        """List a finished segment and return its number."""
+        row = (self.state.next_segment, uuid, documents, manifest_sha256)
+        self._connection.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", (*row, row_checksum(*row)))
+        self._count(segments=1, next_segment=1)
+        return row[0]
+
+    def remove_segment(self, segment: int) -> None:
+        """Drop a segment and its deletions from the list; the folder is removed after the commit."""
+        removed = self._connection.execute("DELETE FROM deletions WHERE segment = ?", (segment,)).rowcount
+        self._connection.execute("DELETE FROM segments WHERE segment = ?", (segment,))
+        self._count(segments=-1, deletions=-removed)
+
+    def _count(self, **changes: int) -> None:
+        self.state = replace(self.state, **{name: getattr(self.state, name) + by for name, by in changes.items()})
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    if mode == "ro" and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
+        uri += "&immutable=1"  # a read-only disk: SQLite could not make the files that coordinate readers
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        if mode != "ro":
+            (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if journal != "wal":
+                raise StorageFull(f"{path}: this file system does not allow SQLite's write-ahead log")
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _write_state(connection: sqlite3.Connection, state: CatalogState) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?, ?, ?)", (*state.columns, row_checksum(*state.columns))
+    )
+
+
+def _write_setting(connection: sqlite3.Connection, key: str, value: Any) -> None:
+    row = (key, json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False))
+    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (*row, row_checksum(*row)))
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours, by SQLite's own error names."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(_DAMAGED):
+            raise CollectionCorrupt(path, f"SQLite says: {error}") from error
+        if name.startswith(_DISK):
+            raise StorageFull(f"{path}: SQLite says: {error}; nothing of this write was kept") from error
+        raise

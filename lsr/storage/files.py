@@ -1,0 +1,96 @@
+"""Durable writes, checksums and the writer's lock: the few operations on files that the promise rests on.
+
+A file counts as written when its bytes and its folder's entry are synced. A folder becomes visible under its final
+name by one rename, after everything in it is synced, and the parent is synced after the rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from lsr.errors import CollectionLocked, StorageFull
+
+LOCK_FILE = "writer.lock"
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as lower-case hex; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's bytes to the disk; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Sync every file below `folder`, then every folder from the leaves up; raises OSError."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync_file(Path(parent) / name)
+        sync_file(Path(parent))
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write and sync a new file; raises OSError, FileExistsError among them."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Give a finished folder its final name, durably: sync everything in it, rename it, sync the parent."""
+    sync_tree(temporary)
+    temporary.rename(final)
+    sync_file(final.parent)
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn a full or failing disk into StorageFull, which says that nothing was acknowledged."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise StorageFull(f"{path}: {error.strerror}; nothing of this write was kept") from error
+        raise
+
+
+class WriterLock:
+    """The exclusive right to write to a collection, held by one process; the kernel drops it when that process dies.
+
+    The lock is an flock on `writer.lock`. The file stays: removing it would let two processes hold "the" lock.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lock; raises CollectionLocked at once when another process (or another open) holds it."""
+        self._descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise CollectionLocked(
+                f"{folder}: another process writes to this collection (a running `lsr serve`?); "
+                "stop it, or send the documents to it"
+            ) from None
+
+    def release(self) -> None:
+        """Give the lock back; doing so twice is harmless."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

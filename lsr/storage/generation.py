@@ -1,0 +1,256 @@
+"""What one reader sees: the segments, the deletions and the pending documents after one committed change.
+
+A generation is immutable. A search takes the current one at its start and keeps it to its end, so it never sees half
+a batch; a write, a seal or a merge makes the next one. Segment files that a merge has removed stay readable for as
+long as a generation maps them.
+
+Every path ranks alike: canonical score falling, external id rising. Segments number their documents by rising id, so
+each segment's own top k is the right one; the pending documents are scored one by one with the same arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from index.canonical import score_rows
+from lsr.documents import Document
+from lsr.storage.id_file import hash_ids
+from lsr.storage.pending import Pending, PendingChunk
+from lsr.storage.segment import Segment
+from lsr.storage.term_counts import TermCounts
+
+
+class RowFilter(Protocol):
+    """Chooses documents by their metadata columns."""
+
+    def mask(self, columns: pa.Table) -> NDArray[np.bool_]:
+        """Return which rows match, bool[rows]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParameters:
+    """How to search a segment; the meaning is SparseIndex.search_one's."""
+
+    exact: bool = False
+    recall: float | None = None
+    query_cut: int | None = None
+    heap_factor: float | None = None
+    should_stop: Callable[[], bool] | None = None
+
+
+class SegmentView:
+    """A segment and which of its documents are deleted; immutable."""
+
+    def __init__(self, segment: Segment, live: NDArray[np.bool_] | None, dead: NDArray[np.int64]) -> None:
+        """`live` bool[n], None when nothing is deleted; `dead` the deleted doc_ids."""
+        self.segment = segment
+        self.live = live
+        self.dead = dead
+        self._dead_counts: dict[str, TermCounts] = {}
+
+    @classmethod
+    def of(cls, segment: Segment, dead: NDArray[np.int64]) -> SegmentView:
+        """Return the view of a segment with these deleted doc_ids."""
+        return cls(segment, None, np.empty(0, np.int64)).without(dead)
+
+    @property
+    def live_count(self) -> int:
+        """Documents that are not deleted."""
+        return len(self.segment) - len(self.dead)
+
+    def without(self, doc_ids: NDArray[np.int64]) -> SegmentView:
+        """Return the view with more documents deleted; none of them may be deleted already."""
+        if not len(doc_ids):
+            return self
+        live = np.ones(len(self.segment), dtype=np.bool_) if self.live is None else self.live.copy()
+        live[doc_ids] = False
+        view = SegmentView(self.segment, live, np.concatenate([self.dead, doc_ids]))
+        # What has been counted is carried on; what nobody asked for yet is not.
+        for name, counts in list(self._dead_counts.items()):
+            view._dead_counts[name] = counts.add(self.segment.term_ids(name, doc_ids))
+        return view
+
+    def find(self, ids: Sequence[str], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return each id's doc_id, int64[len(ids)], -1 where it is not here or deleted."""
+        found = self.segment.find(ids, hashes)
+        if self.live is not None:
+            found[(found >= 0) & ~self.live[found]] = -1
+        return found
+
+    def document_frequencies(self, name: str, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return in how many live documents each term occurs."""
+        frequencies = self.segment.indexes[name].document_frequencies(term_ids)
+        if len(self.dead):
+            if name not in self._dead_counts:
+                self._dead_counts[name] = TermCounts().add(self.segment.term_ids(name, self.dead))
+            frequencies = frequencies - self._dead_counts[name].of(term_ids)
+        return frequencies
+
+    def allowed(self, row_filter: RowFilter | None) -> NDArray[np.bool_] | None:
+        """Return which documents a search may find, bool[n]; None for all of them."""
+        if row_filter is None:
+            return self.live
+        chosen = row_filter.mask(self.segment.documents.table)
+        return chosen if self.live is None else chosen & self.live
+
+
+class Place(NamedTuple):
+    """Where a document is: its position in a segment or in a chunk of pending documents."""
+
+    home: SegmentView | PendingChunk
+    position: int
+
+    @property
+    def id(self) -> str:
+        """The external id."""
+        if isinstance(self.home, SegmentView):
+            return self.home.segment.documents.id(self.position)
+        return self.home.content.documents[self.position].id
+
+    def document(self) -> Document:
+        """The document, without its vectors."""
+        if isinstance(self.home, SegmentView):
+            return self.home.segment.documents.document(self.position)
+        return self.home.content.documents[self.position]
+
+    def vector(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The vector: term numbers int64, rising, and canonical impacts float32."""
+        if isinstance(self.home, SegmentView):
+            return self.home.segment.indexes[name].document(self.position)
+        matrix = self.home.content.matrices[name]
+        at = slice(int(matrix.indptr[self.position]), int(matrix.indptr[self.position + 1]))
+        return matrix.indices[at].astype(np.int64), matrix.data[at]
+
+
+class Ranked(NamedTuple):
+    """One ranked document."""
+
+    score: float
+    id: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The collection after change number `seq`."""
+
+    seq: int
+    segments: tuple[SegmentView, ...] = ()
+    pending: Pending = field(default_factory=Pending)
+
+    @property
+    def document_count(self) -> int:
+        """Live documents."""
+        return sum(view.live_count for view in self.segments) + len(self.pending)
+
+    def find(self, identifier: str) -> Place | None:
+        """Return where a live document is, or None."""
+        pending = self.pending.find(identifier)
+        if pending is not None:
+            return Place(*pending)
+        hashes = hash_ids([identifier])
+        for view in self.segments:
+            doc_id = int(view.find([identifier], hashes)[0])
+            if doc_id >= 0:
+                return Place(view, doc_id)
+        return None
+
+    def statistics(self, name: str) -> GenerationStatistics:
+        """Return the live document frequencies of a named vector."""
+        return GenerationStatistics(self, name)
+
+    def search(
+        self,
+        name: str,
+        term_ids: NDArray[np.int64],
+        weights: NDArray[np.float32],
+        k: int,
+        parameters: SearchParameters,
+        row_filter: RowFilter | None = None,
+    ) -> list[Ranked]:
+        """Return the best k live documents that match, by falling score, then rising id.
+
+        Raises VectorError, SearchParameterError, SearchStopped.
+        """
+        scored: list[tuple[SegmentView | PendingChunk, NDArray[np.int64], NDArray[np.float32]]] = []
+        for view in self.segments:
+            allowed = view.allowed(row_filter)
+            if allowed is not None and not allowed.any():
+                continue
+            positions, scores = view.segment.indexes[name].search_one(
+                term_ids,
+                weights,
+                k,
+                exact=parameters.exact,
+                recall=parameters.recall,
+                query_cut=parameters.query_cut,
+                heap_factor=parameters.heap_factor,
+                allowed=allowed,
+                should_stop=parameters.should_stop,
+            )
+            scored.append((view, positions, scores))
+        for chunk in self.pending.chunks:
+            scores = score_rows(chunk.content.matrices[name], term_ids, weights, impact_dtype="float32")
+            matches = chunk.live & (scores >= 0)
+            if row_filter is not None:
+                matches &= row_filter.mask(chunk.content.columns)
+            positions = np.flatnonzero(matches)
+            scored.append((chunk, positions, scores[positions]))
+        return _best(scored, k)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationStatistics:
+    """CorpusStatistics of one named vector: exact, over live documents only."""
+
+    generation: Generation
+    name: str
+
+    @property
+    def document_count(self) -> int:
+        """Live documents."""
+        return self.generation.document_count
+
+    def document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return in how many live documents each term occurs, int64[len(term_ids)]."""
+        total = np.zeros(len(term_ids), dtype=np.int64)
+        homes: list[SegmentView | PendingChunk] = [*self.generation.segments, *self.generation.pending.chunks]
+        for home in homes:
+            total += home.document_frequencies(self.name, term_ids)
+        return total
+
+
+def find_many(generation: Generation, ids: Sequence[str]) -> Mapping[int, NDArray[np.int64]]:
+    """Return the live doc_ids of those of `ids` that lie in segments, by segment number."""
+    hashes = hash_ids(ids)
+    found = {}
+    for view in generation.segments:
+        doc_ids = view.find(ids, hashes)
+        doc_ids = np.unique(doc_ids[doc_ids >= 0])
+        if len(doc_ids):
+            found[view.segment.row.segment] = doc_ids
+    return found
+
+
+def _best(
+    scored: Sequence[tuple[SegmentView | PendingChunk, NDArray[np.int64], NDArray[np.float32]]], k: int
+) -> list[Ranked]:
+    if not scored:
+        return []
+    every = np.concatenate([scores for _, _, scores in scored])
+    # Ids are read only for what can be among the best k: all that score at least as the k-th does.
+    bar = np.partition(every, len(every) - k)[len(every) - k] if len(every) > k else -np.inf
+    found = []
+    for home, positions, scores in scored:
+        for at in np.flatnonzero(scores >= bar):
+            place = Place(home, int(positions[at]))
+            found.append(Ranked(float(scores[at]), place.id, place))
+    found.sort(key=lambda ranked: (-ranked.score, ranked.id))
+    return found[:k]

@@ -1,0 +1,139 @@
+"""`CollectionStore`: the collections that one service serves, by name.
+
+The directory is a folder of collections, or itself one collection. Names follow the API's rule and are folder names,
+so nothing outside of the directory can be named. A collection that does not open is put aside with its error; the
+others are served.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from lsr.collection import Collection
+from lsr.errors import EXPECTED_ERRORS, CollectionExists, CollectionNotFound, LsrError, QueryError
+from lsr.storage.files import sync_file
+from lsr.storage.layout import is_collection
+from lsr.vectors import VectorConfig
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_REMOVED_PREFIX = "removing-"
+
+
+def check_name(name: str) -> str:
+    """Return a collection's name, or raise QueryError."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise QueryError(
+            f"{name!r:.80} is no collection name: a-z, 0-9, _ and -, at most 63, a letter or digit first", field="name"
+        )
+    return name
+
+
+class CollectionStore:
+    """Open collections by name. Use as a context manager; safe to use from many threads."""
+
+    def __init__(self, directory: Path | str, mode: Literal["r", "w"] = "w") -> None:
+        """Open every collection of the directory; raises CollectionNotFound when there is no such directory."""
+        self.directory = Path(directory)
+        self._mode = mode
+        self._single = is_collection(self.directory)
+        self._open: dict[str, Collection] = {}
+        self._broken: dict[str, Exception] = {}
+        self._changing = threading.RLock()
+        if not self.directory.is_dir():
+            raise CollectionNotFound(f"{self.directory}: there is no such folder")
+        if self._single:
+            name = _name_of(self.directory)
+            # Alone, a broken collection is the caller's error, not one to serve around.
+            self._open[name] = Collection.open(self.directory, mode)
+            return
+        for folder in sorted(self.directory.iterdir()):
+            if folder.name.startswith(_REMOVED_PREFIX) and mode == "w":
+                shutil.rmtree(folder, ignore_errors=True)
+            elif _NAME.fullmatch(folder.name) and is_collection(folder):
+                try:
+                    self._open[folder.name] = Collection.open(folder, mode)
+                except EXPECTED_ERRORS as error:
+                    self._broken[folder.name] = error
+
+    def __enter__(self) -> CollectionStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every collection."""
+        with self._changing:
+            for collection in self._open.values():
+                collection.close()
+            self._open.clear()
+
+    @property
+    def broken(self) -> Mapping[str, Exception]:
+        """The collections that did not open, with the reason."""
+        return dict(self._broken)
+
+    def names(self) -> list[str]:
+        """The names of the open collections, in alphabetical order."""
+        return sorted(self._open)
+
+    def get(self, name: str) -> Collection:
+        """Return an open collection; raises CollectionNotFound, or the error that kept it from opening."""
+        collection = self._open.get(name)
+        if collection is not None:
+            return collection
+        if name in self._broken:
+            raise self._broken[name]
+        known = ", ".join(self.names()) or "none"
+        raise CollectionNotFound(f"there is no collection {name!r:.80}; there is {known}")
+
+    def create(
+        self,
+        name: str,
+        *,
+        vectors: Mapping[str, VectorConfig] | None = None,
+        schema: Mapping[str, str] | None = None,
+    ) -> Collection:
+        """Make and open a new collection; raises QueryError, CollectionExists and what Collection.create raises."""
+        check_name(name)
+        with self._changing:
+            self._check_folder("created")
+            if name in self._open or name in self._broken:
+                raise CollectionExists(f"there is a collection {name!r} already")
+            self._open[name] = Collection.create(self.directory / name, vectors=vectors, schema=schema)
+            return self._open[name]
+
+    def drop(self, name: str) -> None:
+        """Remove a collection with its files, a broken one too; raises CollectionNotFound."""
+        with self._changing:
+            self._check_folder("dropped")
+            collection = self._open.pop(name, None)
+            if collection is None and self._broken.pop(name, None) is None:
+                self.get(name)
+            if collection is not None:
+                collection.close()
+            # One rename makes it gone; what a crash leaves of the rest is removed by the next start.
+            removed = self.directory / f"{_REMOVED_PREFIX}{uuid.uuid4()}"
+            (self.directory / name).rename(removed)
+            sync_file(self.directory)
+            shutil.rmtree(removed, ignore_errors=True)
+
+    def _check_folder(self, action: str) -> None:
+        if self._single or self._mode == "r":
+            why = "is one collection, not a folder of them" if self._single else "is open for reading only"
+            raise LsrError(f"{self.directory} {why}: no collection can be {action} here")
+
+
+def _name_of(folder: Path) -> str:
+    """Return the name that a collection outside of a store is served under: its folder's, made to fit the rule."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")[:63]
+    return name or "default"
