@@ -7,7 +7,7 @@ into a temporary collection by the same code as `lsr index`; or a run file that 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,10 @@ from eval.runs import read_run
 from eval.systems import CollectionSystem, RunSystem, SearchSettings, System
 from lsr.collection import Collection
 from lsr.corpora import open_corpus
+from lsr.errors import InvalidDocument
+from lsr.indexing import Progress as IndexProgress
 from lsr.indexing import index_corpus
+from lsr.vectors import VectorConfig
 
 DEFAULT_ENCODER = "bm25"
 
@@ -38,13 +41,14 @@ def evaluate(
     search: SearchSettings | None = None,
     ties: TieOrder = "id",
     progress: Progress | None = None,
-    on_indexing: Callable[[str], None] | None = None,
+    index_progress: IndexProgress | None = None,
 ) -> Evaluation:
     """Evaluate a collection, an encoder or a run on a dataset (a BEIR folder, an ir-datasets id, or an open one).
 
-    `run` is where the rankings are written as a TREC run; when neither `collection` nor `encoder` is given and the file
-    exists, it is what is evaluated. With nothing given, BM25 is. Search is exact unless `search` says otherwise; `k` is
-    the depth of the ranking (otherwise the deepest cutoff among the measures, 1,000 for MAP).
+    `run` is where the rankings are written as a TREC run; when neither `collection` nor `encoder` is given and the
+    file exists, it is what is evaluated. With nothing given, BM25 is, or the dataset's own vectors where it has them.
+    Search is exact unless `search` says otherwise; `k` is the depth of the ranking (otherwise the deepest cutoff
+    among the measures, 1,000 for MAP).
 
     Raises EvaluationError (an lsr.errors.QueryError) for input that makes no sense, and what a collection raises.
     """
@@ -68,9 +72,7 @@ def evaluate(
             source = stack.enter_context(Collection.open(Path(collection)))
         else:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lsr-eval-"))
-            source = stack.enter_context(
-                _index(opened, encoder or DEFAULT_ENCODER, Path(folder) / "index", on_indexing)
-            )
+            source = stack.enter_context(_index(opened, encoder, Path(folder) / "index", index_progress))
         _check_vector_name(source, settings.using)
         result = measure_system(
             CollectionSystem(source, settings),
@@ -90,13 +92,23 @@ def _run_system(dataset: Dataset, path: Path, ties: TieOrder) -> RunSystem:
     return system
 
 
-def _index(dataset: Dataset, encoder: str, folder: Path, on_indexing: Callable[[str], None] | None) -> Collection:
-    """Index the dataset's corpus with an encoder, as `lsr index` does, and open it."""
+def _index(dataset: Dataset, encoder: str | None, folder: Path, progress: IndexProgress | None) -> Collection:
+    """Index the dataset's corpus, as `lsr index` does, and open it. Without an encoder: BM25, or ready-made vectors."""
     if dataset.corpus is None:
         raise DatasetMismatch(f"{dataset.name} has no corpus to index; evaluate a collection or a run instead")
-    if on_indexing is not None:
-        on_indexing(f"indexing {dataset.corpus} with {encoder}")
-    index_corpus(open_corpus(dataset.corpus), folder, encoder=encoder)
+    if encoder is None and not dataset.has_vectors:
+        encoder = DEFAULT_ENCODER
+    first_problem: list[str] = []
+
+    def refuse(line: int, problem: InvalidDocument) -> None:
+        first_problem.append(f"{dataset.corpus}: line {line}: {problem}")
+
+    vectors = {"default": VectorConfig(encoder=encoder)}
+    index_corpus(open_corpus(dataset.corpus), folder, vectors=vectors, progress=progress, on_problem=refuse)
+    if first_problem:
+        # Part of a corpus makes a figure that looks like one and is none.
+        more = f" ({len(first_problem)} such lines)" if len(first_problem) > 1 else ""
+        raise DatasetMismatch(f"the corpus is not whole: {first_problem[0]}{more}", field="dataset")
     return Collection.open(folder)
 
 

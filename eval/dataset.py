@@ -38,6 +38,11 @@ class Dataset:
         """Yield the queries that have judgements, in the order of the judgements."""
         return (self.queries[query_id] for query_id in self.qrels)
 
+    @property
+    def has_vectors(self) -> bool:
+        """Whether the queries are ready-made sparse vectors, so that no encoder is needed."""
+        return all(query.sparse is not None for query in self.queries.values())
+
     def data_hash(self) -> str | None:
         """Return the SHA-256 over queries, judgements and corpus files; None when they are not plain files."""
         return content_hash(self.files) if self.files else None

@@ -1,0 +1,147 @@
+"""`evaluate` from end to end on small folders: collections, encoders, ready-made vectors, runs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from eval import SearchSettings, evaluate
+from eval.errors import DatasetMismatch, EvaluationError, UnknownMeasure
+from lsr.collection import Collection
+from lsr.documents import Document
+
+TEXTS = {
+    "a": "lobster roll from maine",
+    "b": "lobster bisque",
+    "c": "pancake with maple syrup",
+    "d": "waffle with maple syrup",
+    "e": "black coffee",
+}
+QUERIES = {"q1": "lobster", "q2": "maple syrup", "q3": "unicorn"}
+QRELS = [("q1", "a", 2), ("q1", "b", 0), ("q2", "c", 1), ("q2", "d", 1), ("q3", "e", 1)]
+
+
+def write_folder(folder, documents=None, queries=None, qrels=QRELS):
+    documents = documents or [{"_id": key, "title": "", "text": text} for key, text in TEXTS.items()]
+    queries = queries or [{"_id": key, "text": text} for key, text in QUERIES.items()]
+    (folder / "qrels").mkdir(parents=True)
+    for name, rows in (("corpus", documents), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = ["query-id\tcorpus-id\tscore", *("\t".join(map(str, row)) for row in qrels)]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "food")
+
+
+def test_an_encoder_is_evaluated_from_text(folder):
+    result = evaluate(folder, encoder="bm25", measures=["MRR@10,Recall@100", "P@1"]).to_json()
+    assert result["dataset"] == "food"
+    assert (result["queries"], result["documents"], result["without_results"]) == (3, 5, 1)
+    # q1 finds b before a (shorter), q2 finds c and d, q3 finds nothing and counts 0.
+    assert result["MRR@10"] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert result["Recall@100"] == pytest.approx(2 / 3)
+    assert result["P@1"] == pytest.approx(1 / 3)
+
+
+def test_a_collection_and_the_encoder_that_made_it_give_the_same_values(folder, tmp_path):
+    with Collection.create(tmp_path / "c") as collection:
+        collection.write([Document(key, text=text) for key, text in TEXTS.items()])
+        from_writes = evaluate(folder, collection=collection.path)
+    from_text = evaluate(folder, encoder="bm25")
+    assert from_writes.means == pytest.approx(from_text.means)
+
+
+def test_a_run_that_was_written_evaluates_to_the_same_values(folder, tmp_path):
+    run = tmp_path / "out" / "bm25.run"
+    written = evaluate(folder, encoder="bm25", run=run)
+    read = evaluate(folder, run=run)
+    assert read.means == written.means
+    assert read.system == "bm25"
+    assert run.read_text().splitlines()[0].split()[:4] == ["q1", "Q0", "b", "1"]
+
+
+def test_ready_made_vectors_need_no_encoder(tmp_path):
+    folder = write_folder(
+        tmp_path / "vectors",
+        documents=[{"_id": "a", "sparse": {"x": 2.0}}, {"_id": "b", "sparse": {"x": 1.0, "y": 1.0}}],
+        queries=[{"_id": "q", "sparse": {"x": 1.0, "y": 3.0, "z": 1.0}}],
+        qrels=[("q", "a", 1)],
+    )
+    result = evaluate(folder, measures=["MRR@10"])
+    assert result.system == "vectors"
+    assert result.means["MRR@10"] == 0.5  # b scores 4, a scores 2
+
+
+def test_the_querys_own_document_is_dropped_where_the_benchmark_drops_it(tmp_path):
+    documents = [{"_id": "1", "text": "good"}, {"_id": "2", "text": "good reason"}]
+    queries = [{"_id": "1", "text": "good"}]
+    for name, expected in (("arguana", 1.0), ("other", 0.5)):
+        folder = write_folder(tmp_path / name, documents, queries, [("1", "2", 1)])
+        assert evaluate(folder, encoder="bm25", measures=["MRR@10"]).means["MRR@10"] == expected
+
+
+def test_k_limits_the_depth_after_the_own_document_is_dropped(tmp_path):
+    documents = [{"_id": "1", "text": "good"}, {"_id": "2", "text": "good reason"}]
+    folder = write_folder(tmp_path / "arguana", documents, [{"_id": "1", "text": "good"}], [("1", "2", 1)])
+    assert evaluate(folder, encoder="bm25", measures=["Recall@100"], k=1).means["Recall@100"] == 1.0
+
+
+def test_equal_scores_are_ranked_by_rising_id_whatever_the_order_of_the_corpus(tmp_path):
+    documents = [{"_id": key, "text": "same words"} for key in ("z", "m", "b")]
+    folder = write_folder(tmp_path / "ties", documents, [{"_id": "q", "text": "words"}], [("q", "b", 1)])
+    run = tmp_path / "x.run"
+    assert evaluate(folder, encoder="bm25", measures=["MRR@10"], run=run).means["MRR@10"] == 1.0
+    assert [line.split()[2] for line in run.read_text().splitlines()] == ["b", "m", "z"]
+    assert evaluate(folder, encoder="bm25", measures=["MRR@10"], ties="trec_eval").means["MRR@10"] == pytest.approx(
+        1 / 3
+    )
+
+
+def test_a_corpus_with_a_bad_line_is_refused_with_its_line(folder):
+    with (folder / "corpus.jsonl").open("a") as file:
+        file.write("not json\n")
+    with pytest.raises(DatasetMismatch, match="line 6"):
+        evaluate(folder, encoder="bm25")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"run": "nowhere.run"}, "no such run"),
+        ({"encoder": "bm25", "collection": "x"}, "not both"),
+        ({"k": 0}, "k is at least 1"),
+        ({"measures": []}, "no measure"),
+        ({"measures": ["nDGC@10"]}, "did you mean nDCG"),
+        ({"measures": ["P"]}, "needs a cutoff"),
+        ({"measures": ["nDCG(rel=2)@10"]}, "takes no"),
+        ({"measures": ["nDCG@0"]}, "unknown measure"),
+        ({"encoder": "bm25", "search": SearchSettings(using="splade")}, "no vector 'splade'"),
+    ],
+)
+def test_options_that_make_no_sense_are_named(folder, tmp_path, options, words):
+    if "run" in options:
+        options = {"run": tmp_path / options["run"]}
+    with pytest.raises(EvaluationError, match=words):
+        evaluate(folder, **options)
+
+
+def test_measures_are_understood_by_their_other_names(folder):
+    result = evaluate(folder, encoder="bm25", measures=["ndcg_cut_10", "RR@10", "AP", "R@100", "map(rel=2)@5"])
+    assert list(result.means) == ["nDCG@10", "MRR@10", "MAP", "Recall@100", "MAP(rel=2)@5"]
+
+
+def test_an_unknown_measure_is_an_error_with_its_field():
+    with pytest.raises(UnknownMeasure) as caught:
+        evaluate("scifact", measures=["ERR"])
+    assert caught.value.field == "measures"
+
+
+def test_a_collection_without_the_documents_warns(folder, tmp_path):
+    with Collection.create(tmp_path / "c") as collection:
+        collection.write([Document("x", text="something else")])
+    assert any("no query found anything" in warning for warning in evaluate(folder, collection=tmp_path / "c").warnings)
