@@ -1,0 +1,55 @@
+"""All commands, in the order in which `lsr --help` lists them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lsr.cli.config import config
+from lsr.cli.demo import demo
+from lsr.cli.doctor import doctor
+from lsr.cli.evaluate import evaluate
+from lsr.cli.index import index
+from lsr.cli.models import models
+from lsr.cli.search import search
+from lsr.cli.serve import serve
+from lsr.cli.verify import verify
+
+app = typer.Typer(
+    name="lsr",
+    help="Learned sparse retrieval: index, search, serve and evaluate collections.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from lsr import __version__
+
+        print(f"lsr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Learned sparse retrieval: index, search, serve and evaluate collections."""
+
+
+app.command("index")(index)
+app.command("search")(search)
+app.command("serve")(serve)
+app.command("eval")(evaluate)
+app.command("verify")(verify)
+app.command("demo")(demo)
+app.command("models")(models)
+app.add_typer(config, name="config")
+app.command("doctor")(doctor)

@@ -1,0 +1,104 @@
+"""The sample collection, indexed once and used again while the sample stays the same; served, or asked and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import urllib.request
+from pathlib import Path
+from typing import Any, Final
+
+from lsr.cli.indexing import index_and_report
+from lsr.cli.running import say
+from lsr.cli.serving import log_to_stderr, service_settings
+from lsr.corpora import open_corpus
+from lsr.errors import CorpusUnreadable, ExitCode
+from lsr.settings import Settings
+
+NAME: Final = "arxiv"
+SCHEMA: Final = {"category": "keyword", "date": "date"}
+# Questions in other words than the titles', and the abstract that answers each.
+QUESTIONS: Final = {
+    "how high are the mountains on the moon": "arxiv:1905.08191",
+    "asking people sensitive questions in a survey": "arxiv:1803.10568",
+    "detecting intrusion in big data systems": "arxiv:1611.07649",
+}
+
+_SAMPLE: Final = Path("samples") / "arxiv-10k.jsonl.zst"
+
+
+def demonstrate(out: Path, settings: Settings) -> int:
+    """Index the sample into `out` if need be and serve it until Ctrl-C."""
+    from service.server import serve
+
+    _ensure_indexed(out)
+    log_to_stderr()
+    serve(
+        out,
+        host=settings.host,
+        port=settings.port,
+        settings=service_settings(settings),
+        on_ready=_invite,
+    )
+    return ExitCode.OK
+
+
+def smoke_test(out: Path) -> int:
+    """Index the sample into `out` if need be, ask three questions over HTTP; FAILURE when an answer is wrong."""
+    from lsr.store import CollectionStore
+    from service.server import running
+
+    _ensure_indexed(out)
+    failures = 0
+    with CollectionStore(out) as store, running(store) as url:
+        for question, expected in QUESTIONS.items():
+            hits = _ask(url, question)["hits"]
+            found = hits[0]["id"] if hits else None
+            failures += found != expected
+            print(f"{'ok    ' if found == expected else 'WRONG '} {question!r}: {found}, expected {expected}")
+    return ExitCode.FAILURE if failures else ExitCode.OK
+
+
+def _ensure_indexed(out: Path) -> None:
+    sample = _find_sample()
+    digest = hashlib.sha256(sample.read_bytes()).hexdigest()
+    folder = out / NAME
+    marker = out / f"{NAME}.sample-sha256"
+    if marker.exists() and marker.read_text() == digest and folder.is_dir():
+        say(f"{folder} is there already, made from the same sample")
+        return
+    # What lies there is of another sample or was not finished. Only what an earlier demo made is removed.
+    marker.unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    say(f"indexing {sample.name} into {folder}")
+    index_and_report(open_corpus(str(sample)), folder, encoder="bm25", schema=SCHEMA)
+    marker.write_text(digest)
+
+
+def _find_sample() -> Path:
+    """Return the sample's path: beside the packages in a checkout, else in the current folder."""
+    for folder in (Path(__file__).parents[2], Path.cwd()):
+        if (folder / _SAMPLE).exists():
+            return folder / _SAMPLE
+    raise CorpusUnreadable(f"{_SAMPLE} is not here: lsr demo runs in a checkout of the repository")
+
+
+def _invite(url: str) -> None:
+    body = json.dumps({"query": {"text": next(iter(QUESTIONS))}, "k": 3})
+    print(f"\nThe service is at {url} (a search page). Ask it from a shell:\n", flush=True)
+    print(f"  curl -s {url}/v1/collections/{NAME}/search -H 'Content-Type: application/json' -d '{body}'\n", flush=True)
+    print("Ctrl-C stops it.", flush=True)
+
+
+def _ask(url: str, question: str) -> dict[str, Any]:
+    request = urllib.request.Request(
+        f"{url}/v1/collections/{NAME}/search",
+        data=json.dumps({"query": {"text": question}, "k": 3}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        answer: dict[str, Any] = json.load(response)
+    return answer

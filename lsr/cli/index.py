@@ -1,0 +1,73 @@
+"""`lsr index`: from a corpus to a collection, offline."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lsr.cli.output import JsonFlag
+
+
+class CorpusFormat(StrEnum):
+    """How a corpus is written down; `auto` goes by the name."""
+
+    auto = "auto"
+    beir = "beir"
+    jsonl = "jsonl"
+    tsv = "tsv"
+    parquet = "parquet"
+    vectors = "vectors"
+
+
+def index(
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="BEIR folder, JSONL, TSV or Parquet file (also .gz, .zst), - for stdin, or ir-datasets:ID.",
+            metavar="CORPUS",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new collection.", metavar="DIR")],
+    encoder: Annotated[
+        str | None, typer.Option(help="bm25, or a checkpoint's name or path.  [default: bm25]", metavar="NAME|PATH")
+    ] = None,
+    format: Annotated[CorpusFormat, typer.Option(help="How the corpus is written down.")] = CorpusFormat.auto,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.  [default: auto]", metavar="NAME")] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(
+            help='Types of metadata to filter by, such as \'{"year":"int","tag":"keyword[]"}\'.', metavar="JSON"
+        ),
+    ] = None,
+    chunk: Annotated[
+        int | None,
+        typer.Option(help="Cut texts into passages of this many words, with parent set.", min=1, metavar="WORDS"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run left off.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Default: all cores.", metavar="N")] = None,
+    json: JsonFlag = False,
+) -> int:
+    """Make a collection of a corpus.
+
+    A line that cannot be taken is told on stderr with its number and left out; the exit code is then 4. A run that
+    was stopped leaves a folder that --resume finishes with the same result.
+    """
+    from lsr.cli.indexing import index_and_report
+    from lsr.cli.json_options import parse_object
+    from lsr.corpora import open_corpus
+    from lsr.settings import load_settings
+
+    declared = parse_object(schema, "--schema")
+    settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
+    return index_and_report(
+        open_corpus(corpus, format.value, chunk=chunk),
+        out,
+        encoder=None if format is CorpusFormat.vectors and encoder is None else settings.encoder,
+        threads=settings.threads,
+        schema=declared,
+        resume=resume,
+        as_json=json,
+    )

@@ -1,0 +1,77 @@
+"""From a command line to an exit code: the one place where errors become messages.
+
+Data goes to stdout and everything else to stderr. Exit codes are those of `lsr.errors.describe`: 0 done, 1 failure,
+2 usage, 3 corrupt data, 4 partly done, 130 interrupted. A traceback is shown with LSR_DEBUG=1 only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+INTERRUPTED = 130  # ExitCode.INTERRUPTED, without importing the error trees when Ctrl-C comes early
+
+
+def main() -> None:
+    """Run the command line of this process and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    from lsr.cli.commands import app
+
+    try:
+        code = app(args=list(arguments), prog_name="lsr", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        return _usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader, `head` say, has enough. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        return _failure(error)
+    if code == INTERRUPTED:
+        say("interrupted")
+    return int(code or 0)
+
+
+def say(message: str) -> None:
+    """Write one line for humans to stderr."""
+    print(f"lsr: {message}", file=sys.stderr)
+
+
+def _usage(error: typer.TyperException) -> int:
+    from typer.core import TyperCommand
+
+    context = getattr(error, "ctx", None)
+    message = getattr(error, "format_message", lambda: str(error))()
+    command = context.command_path if context and isinstance(context.command, TyperCommand) else "lsr"
+    if near := getattr(error, "possibilities", None):
+        message = f"{getattr(error, 'message', message)} Did you mean {' or '.join(sorted(near))}?"
+    message = message.replace("Value error, ", "").rstrip(".")
+    say(f"{message}\nTry '{command} --help'.")
+    return int(getattr(error, "exit_code", 2))
+
+
+def _failure(error: Exception) -> int:
+    """Tell what went wrong; return the exit code."""
+    from lsr.errors import EXPECTED_ERRORS, describe
+
+    if os.environ.get("LSR_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    elif isinstance(error, EXPECTED_ERRORS):
+        say(str(error))
+    elif isinstance(error, OSError):
+        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    else:
+        say(f"unexpected {type(error).__name__}: {error}\nThis is a bug; LSR_DEBUG=1 shows where.")
+    return int(describe(error).exit_code)

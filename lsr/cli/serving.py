@@ -1,0 +1,34 @@
+"""What `lsr serve` and `lsr demo` share: the service's settings, its log, and the line that says it is ready."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lsr.settings import Settings
+
+if TYPE_CHECKING:
+    from service.settings import ServiceSettings
+
+
+def service_settings(settings: Settings) -> ServiceSettings:
+    """Return the service's settings with the user's in place."""
+    from service.settings import ServiceSettings
+
+    result = replace(ServiceSettings(), search_queue=settings.search_queue, slow_query_ms=settings.slow_query_ms)
+    if settings.search_threads is not None:
+        result = replace(result, search_threads=settings.search_threads)
+    return result
+
+
+def log_to_stderr() -> None:
+    """Send the service's log to stderr, a line an event."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its information repeats ours
+
+
+def announce(url: str) -> None:
+    """Print the URL on stdout; scripts wait for this line."""
+    print(url, flush=True)

@@ -1,0 +1,33 @@
+"""`lsr verify`: every byte of a collection against its checksums."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lsr.cli.output import JsonFlag, print_json
+from lsr.cli.running import say
+
+
+def verify(
+    directory: Annotated[Path, typer.Argument(help="A collection.", metavar="DIR")],
+    json: JsonFlag = False,
+) -> int:
+    """Check every byte of a collection against its checksums.
+
+    On damage the files are named and the exit code is 3.
+    """
+    from lsr.collection import verify_collection
+    from lsr.errors import ExitCode
+
+    problems = verify_collection(directory)
+    if json:
+        found = [{"path": str(problem.path), "reason": problem.reason} for problem in problems]
+        print_json({"ok": not problems, "problems": found})
+    elif not problems:
+        print(f"{directory}: every file is as it was written")
+    for problem in problems:
+        say(f"{problem.path}: {problem.reason}")
+    return ExitCode.CORRUPT if problems else ExitCode.OK

@@ -1,0 +1,164 @@
+"""What a user can set once for all commands: a flag wins over LSR_*, that over lsr.toml, that over the default.
+
+lsr.toml stands in the current folder, or where LSR_CONFIG says, and holds `name = value` lines:
+
+    encoder = "bm25"
+    port = 9200
+
+Each value remembers where it came from, so that `lsr config show` can tell. This module stays light: `lsr --help`
+imports it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+FILE_NAME: Final = "lsr.toml"
+ENVIRONMENT_PREFIX: Final = "LSR_"
+CONFIG_VARIABLE: Final = "LSR_CONFIG"
+
+_WORDS: Final = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
+
+
+def _about(description: str, minimum: int | None = None, maximum: int | None = None) -> dict[str, Any]:
+    return {"description": description, "minimum": minimum, "maximum": maximum}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values in force; `origins` tells for each name where it came from."""
+
+    encoder: str = field(default="bm25", metadata=_about("encoder of a new collection: an id, a name or a path"))
+    device: str = field(default="auto", metadata=_about("where encoders run: auto, cpu, cuda, mps"))
+    threads: int | None = field(default=None, metadata=_about("threads of one command; default: all cores", 1, 1024))
+    k: int = field(default=10, metadata=_about("hits of a search", 1, 1_000))
+    host: str = field(default="127.0.0.1", metadata=_about("address that the service binds to"))
+    port: int = field(default=8080, metadata=_about("port of the service; 0 takes a free one", 0, 65_535))
+    api_key_file: Path | None = field(default=None, metadata=_about("file with the service's API keys"))
+    search_threads: int | None = field(default=None, metadata=_about("searches at a time; default: all cores", 1, 1024))
+    search_queue: int = field(
+        default=64, metadata=_about("searches that may wait; one more is answered 429", 0, 100_000)
+    )
+    slow_query_ms: float = field(default=500.0, metadata=_about("searches slower than this are logged", 0))
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+def setting_names() -> list[str]:
+    """Return the names of all settings, in the order of `Settings`."""
+    return [item.name for item in fields(Settings) if item.name != "origins"]
+
+
+def describe_setting(name: str) -> str:
+    """Return what a setting is for, in one line."""
+    return str(Settings.__dataclass_fields__[name].metadata["description"])
+
+
+def load_settings(flags: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings in force; a flag that is None was not given.
+
+    Raises SettingsError, naming the flag, variable or file, for a value of the wrong kind, out of range or unknown.
+    """
+    environment = os.environ if environment is None else environment
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    in_file, path = _read_file(environment)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for name in setting_names():
+        variable = ENVIRONMENT_PREFIX + name.upper()
+        if name in given:
+            values[name], origins[name] = _check(name, given[name], _flag(name)), "flag"
+        elif variable in environment:
+            values[name], origins[name] = _check(name, environment[variable], variable), variable
+        elif name in in_file:
+            values[name], origins[name] = _check(name, in_file[name], f"{path}: {name}"), str(path)
+        else:
+            origins[name] = "default"
+    return Settings(**values, origins=origins)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}"
+
+
+def _read_file(environment: Mapping[str, str]) -> tuple[dict[str, Any], Path]:
+    path = Path(environment.get(CONFIG_VARIABLE) or FILE_NAME)
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except FileNotFoundError:
+        if CONFIG_VARIABLE in environment:
+            raise _error(f"{CONFIG_VARIABLE}: {path}: no such file") from None
+        return {}, path
+    except OSError as error:
+        raise _error(f"{path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise _error(f"{path}: not TOML: {error}") from None
+    known = setting_names()
+    for name in content:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+            raise _error(f"{path}: unknown setting {name!r}; {hint}")
+    return content, path
+
+
+def _check(name: str, value: object, origin: str) -> object:
+    """Return `value` as the setting's type; text, from the environment, is converted."""
+    declared = _types()[name]
+    if declared is bool:
+        converted = _WORDS.get(value.lower()) if isinstance(value, str) else value
+        if not isinstance(converted, bool):
+            raise _error(f"{origin}: {value!r} is not true or false")
+        return converted
+    if declared in (int, float):
+        return _check_number(name, value, origin, declared)
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise _error(f"{origin}: {value!r} is not a text")
+    return declared(value)
+
+
+def _check_number(name: str, value: object, origin: str, declared: type) -> float:
+    try:
+        if isinstance(value, bool) or (declared is int and isinstance(value, float)):
+            raise ValueError
+        number: float = declared(value)
+    except (TypeError, ValueError):
+        kind = "a whole number" if declared is int else "a number"
+        raise _error(f"{origin}: {value!r} is not {kind}") from None
+    limits = Settings.__dataclass_fields__[name].metadata
+    low, high = limits["minimum"], limits["maximum"]
+    # Written so that NaN, for which every comparison is false, is out of range.
+    if not ((low is None or number >= low) and (high is None or number <= high)):
+        upper = f" and {high:,}" if high is not None else ""
+        raise _error(f"{origin}: {value} is out of range: at least {low}{upper and ', at most' + upper[4:]}")
+    return number
+
+
+def _types() -> dict[str, type]:
+    """Return each setting's type, without the None that stands for "not set"."""
+    hints = get_type_hints(Settings)
+    return {
+        name: next(t for t in (*getattr(hints[name], "__args__", ()), hints[name]) if t is not type(None))
+        for name in setting_names()
+    }
+
+
+def _error(message: str) -> Exception:
+    from lsr.errors import SettingsError  # not at the top: the three error trees stand behind it
+
+    return SettingsError(message)
