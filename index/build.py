@@ -16,13 +16,14 @@ from scipy.sparse import issparse
 from index.canonical import stored
 from index.config import IndexConfig
 from index.errors import VectorError
+from index.inverted import build_inverted
 from index.vectors import check_rows
 
 Progress = Callable[[str, int, int], None]
 
 
 def build_arrays(
-    vectors: Any, config: IndexConfig, progress: Progress | None = None
+    vectors: Any, config: IndexConfig, threads: int, progress: Progress | None = None
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return (counts, arrays by name) of a segment over `vectors`: a csr_array or an iterable of them.
 
@@ -75,6 +76,7 @@ def build_arrays(
         "nnz": len(all_terms),
         "max_impact": _largest(all_impacts),
     }
+    arrays |= build_inverted(counts, arrays, config, threads, progress)
     return counts, arrays
 
 

@@ -28,7 +28,8 @@ def canonical(impacts: ArrayLike, dtype: str = "float16") -> NDArray[np.float32]
     """
     given = np.asarray(impacts)
     held: NDArray[Any] = stored(given, dtype).view(np.float16 if dtype == "float16" else np.float32)
-    return held.astype(np.float32)
+    values: NDArray[np.float32] = held.astype(np.float32)
+    return values
 
 
 def stored(impacts: NDArray[Any], dtype: str) -> NDArray[Any]:
@@ -45,7 +46,8 @@ def stored(impacts: NDArray[Any], dtype: str) -> NDArray[Any]:
     if (rounded < 0).any():
         raise VectorError(f"the weight {impacts[rounded < 0][0]} is negative")
     # Minus zero compares as zero but has a bit that says otherwise.
-    return np.abs(rounded).view(np.uint16) if dtype == "float16" else np.abs(rounded)
+    positive: NDArray[Any] = np.abs(rounded)
+    return positive.view(np.uint16) if dtype == "float16" else positive
 
 
 def score_rows(

@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import IndexCorrupt
+from index.kernels.lines import LINE_BYTES
 from index.storage import MANIFEST, map_array
 
 
 @dataclass(frozen=True)
 class Segment:
     """Everything a search reads. Term numbers are the segment's own, by falling document frequency.
+
+    beta is the share of the threshold that a document's first line must reach.
 
     terms             uint32[n_local]   collection term id of each of the segment's terms
     lookup_ids        uint32[n_local]   the same ids, rising
@@ -30,11 +33,23 @@ class Segment:
     forward_start     int64[n_docs + 1]
     forward_terms     uint16|uint32[nnz]           by rising *collection* term id within a document
     forward_impacts   uint16 (float16 bits)|float32[nnz]
+    scale             float32[n_local]   impact of one sketch step of the term
+    lines             uint8[n_lines, 64] see kernels.lines
+    list_block        int64[n_local + 1] into block_start
+    block_start       uint32[n_blocks + 1]  into block_docs
+    block_docs        uint32[n_postings]    documents of the pruned lists, block by block
+    list_row          int64[n_local + 1] into row_terms and row_end
+    list_entry        int64[n_local + 1] into entry_blocks and entry_values
+    row_terms         uint16|uint32[n_rows] terms of a list's summaries, rising in a list
+    row_end           uint32[n_rows]     where a row ends, counted from the list's first entry
+    entry_blocks      uint16[n_entries]  block numbers in the list
+    entry_values      uint8[n_entries]   summary values, in steps of the row's term's scale
     """
 
     n_docs: int
     n_terms: int
     max_impact: float
+    beta: float
     terms: NDArray[np.uint32]
     lookup_ids: NDArray[np.uint32]
     lookup_numbers: NDArray[np.uint32]
@@ -42,6 +57,17 @@ class Segment:
     forward_start: NDArray[np.int64]
     forward_terms: NDArray[Any]
     forward_impacts: NDArray[Any]
+    scale: NDArray[np.float32]
+    lines: NDArray[np.uint8]
+    list_block: NDArray[np.int64]
+    block_start: NDArray[np.uint32]
+    block_docs: NDArray[np.uint32]
+    list_row: NDArray[np.int64]
+    list_entry: NDArray[np.int64]
+    row_terms: NDArray[Any]
+    row_end: NDArray[np.uint32]
+    entry_blocks: NDArray[np.uint16]
+    entry_values: NDArray[np.uint8]
 
     @property
     def nnz(self) -> int:
@@ -63,6 +89,17 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "forward_start": (("int64",), "n_docs + 1"),
     "forward_terms": (("uint16", "uint32"), "nnz"),
     "forward_impacts": (("uint16", "float32"), "nnz"),
+    "scale": (("float32",), "n_local"),
+    "lines": (("uint8",), None),
+    "list_block": (("int64",), "n_local + 1"),
+    "block_start": (("uint32",), None),
+    "block_docs": (("uint32",), None),
+    "list_row": (("int64",), "n_local + 1"),
+    "list_entry": (("int64",), "n_local + 1"),
+    "row_terms": (("uint16", "uint32"), None),
+    "row_end": (("uint32",), None),
+    "entry_blocks": (("uint16",), None),
+    "entry_values": (("uint8",), None),
 }
 
 
@@ -74,7 +111,11 @@ def freeze(counts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Seg
         array.setflags(write=False)
         frozen[name] = array
     return Segment(
-        n_docs=int(counts["n_docs"]), n_terms=int(counts["n_terms"]), max_impact=float(counts["max_impact"]), **frozen
+        n_docs=int(counts["n_docs"]),
+        n_terms=int(counts["n_terms"]),
+        max_impact=float(counts["max_impact"]),
+        beta=float(counts["beta"]),
+        **frozen,
     )
 
 
@@ -82,22 +123,34 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
     """Map the arrays of a folder; raises IndexCorrupt naming the file that is not what the manifest says."""
     try:
         counts = {name: int(manifest[name]) for name in ("n_docs", "n_terms", "n_local", "nnz")}
-        max_impact = float(manifest["max_impact"])
+        max_impact, beta = float(manifest["max_impact"]), float(manifest["beta"])
     except (KeyError, TypeError, ValueError) as error:
         raise IndexCorrupt(folder / MANIFEST, f"a count is missing or no number ({error})") from None
-    counts["n_docs + 1"] = counts["n_docs"] + 1
+    counts |= {"n_docs + 1": counts["n_docs"] + 1, "n_local + 1": counts["n_local"] + 1}
     arrays = {}
     for name, (dtypes, length) in ARRAYS.items():
         array = map_array(folder, manifest, name)
         path = folder / f"{name}.npy"
-        if array.dtype.name not in dtypes or array.ndim != 1:
-            raise IndexCorrupt(path, f"holds {array.dtype} in {array.ndim} dimensions, not {' or '.join(dtypes)} in 1")
+        dimensions = 2 if name == "lines" else 1
+        if array.dtype.name not in dtypes or array.ndim != dimensions:
+            wanted = f"{' or '.join(dtypes)} in {dimensions}"
+            raise IndexCorrupt(path, f"holds {array.dtype} in {array.ndim} dimensions, not {wanted}")
         if length is not None and len(array) != counts[length]:
             raise IndexCorrupt(path, f"holds {len(array)} values, not {counts[length]}")
         arrays[name] = array
     _check_offsets(folder / "forward_start.npy", arrays["forward_start"], counts["nnz"])
+    _check_offsets(folder / "list_block.npy", arrays["list_block"], len(arrays["block_start"]) - 1)
+    _check_offsets(folder / "list_row.npy", arrays["list_row"], len(arrays["row_terms"]))
+    _check_offsets(folder / "list_entry.npy", arrays["list_entry"], len(arrays["entry_blocks"]))
+    for name, like in (("row_end", "row_terms"), ("entry_values", "entry_blocks")):
+        if len(arrays[name]) != len(arrays[like]):
+            raise IndexCorrupt(folder / f"{name}.npy", f"is not as long as {like}.npy")
+    if arrays["lines"].shape[1] != LINE_BYTES or len(arrays["lines"]) < counts["n_docs"]:
+        raise IndexCorrupt(folder / "lines.npy", f"holds {arrays['lines'].shape}, not a line of 64 bytes a document")
+    if arrays["row_terms"].dtype != arrays["forward_terms"].dtype:
+        raise IndexCorrupt(folder / "row_terms.npy", "holds terms of another type than forward_terms.npy")
     _check_below(folder / "lookup_numbers.npy", arrays["lookup_numbers"], counts["n_local"])
-    return Segment(n_docs=counts["n_docs"], n_terms=counts["n_terms"], max_impact=max_impact, **arrays)
+    return Segment(n_docs=counts["n_docs"], n_terms=counts["n_terms"], max_impact=max_impact, beta=beta, **arrays)
 
 
 def _check_offsets(path: Path, offsets: NDArray[Any], end: int) -> None:

@@ -6,7 +6,7 @@ kernels. Searching is safe from many threads; nothing it holds changes after it 
 
 from __future__ import annotations
 
-from collections import deque
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from index import exact as exact_search
+from index.approximate import HEAP_FACTOR, QUERY_CUT, ScratchPool, approximate_search
 from index.build import Progress, build_arrays
 from index.config import IndexConfig
 from index.errors import IndexCorrupt, SearchParameterError, VectorError
@@ -45,8 +46,7 @@ class SparseIndex:
         self._segment = segment
         self._config = config
         self._path = path
-        # Query tables that are all zeros, one for each search under way.
-        self._tables: deque[NDArray[np.float32]] = deque()
+        self._scratch = ScratchPool(segment)
 
     @classmethod
     def build(
@@ -69,11 +69,12 @@ class SparseIndex:
         is left behind.
         """
         config = IndexConfig() if config is None else config
+        workers = len(os.sched_getaffinity(0)) if threads is None else _whole("threads", threads)
         if path is None:
-            return cls(freeze(*build_arrays(vectors, config, progress)), config, None)
+            return cls(freeze(*build_arrays(vectors, config, workers, progress)), config, None)
         target = Path(path)
         with new_folder(target) as folder:
-            counts, arrays = build_arrays(vectors, config, progress)
+            counts, arrays = build_arrays(vectors, config, workers, progress)
             for name in ARRAYS:
                 np.save(folder / f"{name}.npy", arrays[name], allow_pickle=False)
             write_manifest(folder, {**counts, "config": config.to_json()})
@@ -153,8 +154,7 @@ class SparseIndex:
         Columns beyond the index's own match nothing. Raises VectorError, SearchParameterError, SearchStopped.
         """
         rows = check_rows(queries, what="query")
-        if not isinstance(threads, int) or threads < 1:
-            raise SearchParameterError(f"threads must be a whole number above 0, not {threads!r}")
+        threads = _whole("threads", threads)
         n = len(rows.indptr) - 1
         width = max(0, min(_whole("k", k), self.n_docs))
         top = TopK(np.full((n, k), -1, dtype=np.int64), np.zeros((n, k), dtype=np.float32))
@@ -223,17 +223,20 @@ class SparseIndex:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         if float(values.sum(dtype=np.float64)) * self._segment.max_impact > _LARGEST_FLOAT32:
             raise VectorError("the query's weights are so large that a score would be more than a float32 can hold")
-        table = self._take_table()
-        table[numbers] = values
-        try:
-            if len(filtered):
-                few = np.flatnonzero(filtered)
-                if len(few) <= max(k, _FEW * self.n_docs):
-                    return exact_search.score_few(self._segment, table, k, few, ties)
-            return exact_search.scan(self._segment, table, k, filtered, ties, should_stop)
-        finally:
-            table[numbers] = 0
-            self._tables.append(table)
+        if len(filtered):
+            few = np.flatnonzero(filtered)
+            if len(few) <= max(k, _FEW * self.n_docs):
+                with self._scratch.take(numbers, values) as scratch:
+                    return exact_search.score_few(self._segment, scratch.table, k, few, ties)
+        with self._scratch.take(numbers, values) as scratch:
+            if not exact:
+                cut = QUERY_CUT if query_cut is None else query_cut
+                factor = HEAP_FACTOR if heap_factor is None else heap_factor
+                found = approximate_search(self._segment, scratch, numbers, values, k, cut, factor, filtered)
+                if len(found[0]) == k:
+                    return found
+            # Fewer than k were found, so whether there are k is for the exact search to say.
+            return exact_search.scan(self._segment, scratch.table, k, filtered, ties, should_stop)
 
     def document(self, doc_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return a document's (collection term ids int64, rising; canonical impacts float32); raises IndexError."""
@@ -277,15 +280,6 @@ class SparseIndex:
     ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
         found, numbers = self._numbers(ids)
         return numbers, values[found]
-
-    def _take_table(self) -> NDArray[np.float32]:
-        try:
-            return self._tables.pop()
-        except IndexError:
-            # A power of two above every number that the term arrays could hold, damaged or not (uint16), or a
-            # mask that brings a damaged one (uint32) back inside.
-            bits = 16 if self._segment.forward_terms.dtype == np.uint16 else len(self._segment.terms).bit_length()
-            return np.zeros(1 << bits, dtype=np.float32)
 
     def _check_allowed(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         if allowed is None or self.n_docs == 0:

@@ -33,21 +33,22 @@ def check_rows(matrix: Any, *, what: str = "row", first_row: int = 0) -> Rows:
     `first_row` is what to call the matrix's first row in a message, for a matrix that is one batch of many.
     """
     if not issparse(matrix) or getattr(matrix, "format", None) != "csr":
-        kind = f"a {matrix.format} matrix" if issparse(matrix) else f"a {type(matrix).__name__}"
+        kind = f"a {getattr(matrix, 'format', 'dense')} matrix" if issparse(matrix) else f"a {type(matrix).__name__}"
         raise VectorError(f"expected a scipy.sparse.csr_array, not {kind}")
-    n_rows, n_terms = matrix.shape
+    given: Any = matrix  # what issparse narrows it to knows less than csr
+    n_rows, n_terms = given.shape
     if n_terms > MAX_TERMS:
         raise VectorError(f"{n_terms} columns are more than the {MAX_TERMS} that a term id can name")
-    if matrix.data.dtype.kind not in "biuf":
-        raise VectorError(f"weights must be real numbers, not {matrix.data.dtype}")
-    indptr = np.asarray(matrix.indptr, dtype=np.int64)
-    indices = np.asarray(matrix.indices)
+    if given.data.dtype.kind not in "biuf":
+        raise VectorError(f"weights must be real numbers, not {given.data.dtype}")
+    indptr = np.asarray(given.indptr, dtype=np.int64)
+    indices = np.asarray(given.indices)
     if len(indptr) != n_rows + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
         raise VectorError("the matrix's indptr is not a rising sequence of row starts")
     nnz = int(indptr[-1])
-    if len(indices) < nnz or len(matrix.data) < nnz:
+    if len(indices) < nnz or len(given.data) < nnz:
         raise VectorError(f"the matrix's indptr promises {nnz} entries, but there are {len(indices)}")
-    indices, data = indices[:nnz], matrix.data[:nnz]
+    indices, data = indices[:nnz], given.data[:nnz]
     # The check comes after the cast: what counts is what will be stored.
     with np.errstate(over="ignore"):
         values = data.astype(np.float32)

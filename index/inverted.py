@@ -1,0 +1,234 @@
+"""Building the inverted part: pruned postings, blocks, summaries and sketch lines, from the forward arrays.
+
+Lists are independent of each other, so they are built in groups by a pool of threads (the kernels release the GIL)
+and put together in order: the bytes do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.config import IndexConfig
+from index.kernels.blocks import build_lists, largest_postings
+from index.kernels.lines import LINE_BYTES, pack_lines
+
+# Postings in one group of lists: enough work for a thread, little enough that groups are many.
+_GROUP = 200_000
+_CHUNK = 1 << 16
+_MAX_BLOCKS = 1 << 16
+
+
+def build_inverted(
+    counts: dict[str, Any],
+    arrays: dict[str, NDArray[Any]],
+    config: IndexConfig,
+    threads: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays of candidate search (see `Segment`) for the forward arrays."""
+    scale = term_scales(arrays["forward_terms"], arrays["forward_impacts"], counts["n_local"])
+    lines = pack_all_lines(arrays, scale, progress)
+    start, docs = prune(arrays, counts["n_local"], config)
+    counts["beta"] = first_line_share(arrays, lines, scale)
+    return {
+        "scale": scale,
+        "lines": lines,
+        **_lists(start, docs, arrays["terms"], scale, lines, config, threads, progress),
+    }
+
+
+def term_scales(terms: NDArray[Any], impacts: NDArray[Any], n_terms: int) -> NDArray[np.float32]:
+    """Return the impact of one sketch step of each term, float32[n_terms]: a 255th of the term's largest impact."""
+    keys = _sortable(impacts)
+    largest = np.zeros(n_terms, dtype=keys.dtype)
+    np.maximum.at(largest, terms, keys)
+    values = largest.view(np.float16).astype(np.float32) if keys.dtype == np.uint16 else largest.view(np.float32)
+    return (values / np.float32(255.0)).astype(np.float32)
+
+
+def pack_all_lines(
+    arrays: dict[str, NDArray[Any]], scale: NDArray[np.float32], progress: Callable[[str, int, int], None] | None
+) -> NDArray[np.uint8]:
+    """Return the sketch lines of all documents, uint8[n_lines, 64]."""
+    indptr, terms = arrays["forward_start"], arrays["forward_terms"]
+    n_docs = len(indptr) - 1
+    width = terms_per_line(terms.dtype)
+    n_lines = int(np.maximum(1, -(-np.diff(indptr) // width)).sum())
+    lines = np.zeros((n_lines, LINE_BYTES), dtype=np.uint8)
+    views = line_views(lines, terms.dtype)
+    with np.errstate(divide="ignore"):
+        inverse = np.where(scale > 0, np.float32(1.0) / scale, np.float32(0.0)).astype(np.float32)
+    rest = n_docs
+    for first in range(0, n_docs, _CHUNK):
+        stop = min(n_docs, first + _CHUNK)
+        at = slice(int(indptr[first]), int(indptr[stop]))
+        impacts = arrays["forward_impacts"][at]
+        values = impacts.view(np.float16).astype(np.float32) if impacts.dtype == np.uint16 else impacts
+        local = np.ascontiguousarray(indptr[first : stop + 1] - indptr[first])
+        rest = pack_lines(first, local, terms[at].astype(np.uint32), values, inverse, rest, *views)
+        if progress is not None:
+            progress("sketch", stop, n_docs)
+    return lines
+
+
+def first_line_share(arrays: dict[str, NDArray[Any]], lines: NDArray[np.uint8], scale: NDArray[np.float32]) -> float:
+    """Return which share of its documents' mass the first lines hold, at most .7: what `beta` is set to.
+
+    A text whose encoder concentrates its mass less tells less by its first line.
+    """
+    terms, n_docs = arrays["forward_terms"], len(arrays["forward_start"]) - 1
+    sample = np.linspace(0, n_docs - 1, min(n_docs, 10_000)).astype(np.int64)
+    width = terms_per_line(terms.dtype)
+    first = lines[sample]
+    held = first.view(terms.dtype)[:, :width]
+    steps = first[:, width * terms.dtype.itemsize : width * (terms.dtype.itemsize + 1)]
+    shown = float((scale[held] * steps).sum(dtype=np.float64)) if len(scale) else 0.0
+    starts, stops = arrays["forward_start"][sample], arrays["forward_start"][sample + 1]
+    whole = 0.0
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        impacts = arrays["forward_impacts"][start:stop]
+        whole += float((impacts.view(np.float16) if impacts.dtype == np.uint16 else impacts).sum(dtype=np.float64))
+    return min(0.7, shown / whole) if whole > 0 else 0.7
+
+
+def terms_per_line(dtype: np.dtype[Any]) -> int:
+    """Return how many terms a line holds: 20 of uint16, 12 of uint32."""
+    return 60 // (dtype.itemsize + 1)
+
+
+def line_views(
+    lines: NDArray[np.uint8], dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
+    """Return the lines as terms of `dtype`, as bytes, and as uint32: what the kernels take."""
+    return lines.view(dtype), lines, lines.view(np.uint32)
+
+
+def prune(
+    arrays: dict[str, NDArray[Any]], n_terms: int, config: IndexConfig
+) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Return the pruned postings lists: (starts int64[n_terms + 1], documents uint32[], rising in a list).
+
+    The largest impacts of the collection are kept, n_postings a term on average, but no list keeps more than
+    max_fraction * n_postings, nor loses its last ones: each keeps at least n_postings / 2 if it has as many.
+    """
+    indptr, terms = arrays["forward_start"], arrays["forward_terms"]
+    keys = _sortable(arrays["forward_impacts"])
+    if keys.dtype != np.uint16:
+        keys = (keys >> 16).astype(np.uint16)
+    docs = np.repeat(np.arange(len(indptr) - 1, dtype=np.uint32), np.diff(indptr))
+    order = np.argsort(terms, kind="stable")
+    lengths = np.bincount(terms, minlength=n_terms)
+    start = np.zeros(n_terms + 1, dtype=np.int64)
+    np.cumsum(lengths, out=start[1:])
+    limit = max(1, int(config.n_postings * config.max_fraction))
+    kept = np.zeros(n_terms + 1, dtype=np.int64)
+    np.cumsum(np.minimum(lengths, limit), out=kept[1:])
+    kept_docs = np.empty(int(kept[-1]), dtype=np.uint32)
+    largest_postings(start, docs[order], keys[order], limit, kept, kept_docs)
+    return kept, kept_docs
+
+
+def _lists(
+    start: NDArray[np.int64],
+    docs: NDArray[np.uint32],
+    collection_terms: NDArray[np.uint32],
+    scale: NDArray[np.float32],
+    lines: NDArray[np.uint8],
+    config: IndexConfig,
+    threads: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> dict[str, NDArray[Any]]:
+    n_terms = len(start) - 1
+    dtype = np.dtype(np.uint16 if n_terms <= 2**16 else np.uint32)
+    views = line_views(lines, dtype)
+    room = 1 << (16 if dtype == np.uint16 else n_terms.bit_length())
+    scales = np.zeros(room, dtype=np.float32)
+    scales[:n_terms] = scale
+    scratch: deque[tuple[NDArray[Any], ...]] = deque()
+
+    def work(first: int, stop: int) -> tuple[NDArray[Any], ...]:
+        try:
+            tables = scratch.pop()
+        except IndexError:
+            tables = (
+                np.full(room, -1, dtype=np.int32),
+                np.zeros(room, dtype=np.uint8),
+                np.empty(room, dtype=np.int64),
+                np.zeros(room, dtype=np.int64),
+            )
+        at = slice(int(start[first]), int(start[stop]))
+        result: tuple[NDArray[Any], ...] = build_lists(
+            np.ascontiguousarray(start[first : stop + 1] - start[first]), docs[at],
+            collection_terms[first:stop].astype(np.int64), config.centroid_fraction, config.min_cluster_size,
+            _MAX_BLOCKS, config.doc_cut, config.summary_energy, *views, scales, *tables,
+        )  # fmt: skip
+        scratch.append(tables)
+        return result
+
+    parts: list[tuple[NDArray[Any], ...]] = []
+    groups = list(_groups(start))
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[tuple[int, Future[tuple[NDArray[Any], ...]]]] = deque()
+        try:
+            for first, stop in groups:
+                waiting.append((stop, pool.submit(work, first, stop)))
+                if len(waiting) > 2 * threads:
+                    done, future = waiting.popleft()
+                    parts.append(future.result())
+                    if progress is not None:
+                        progress("lists", done, n_terms)
+            while waiting:
+                done, future = waiting.popleft()
+                parts.append(future.result())
+                if progress is not None:
+                    progress("lists", done, n_terms)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    kinds = (np.int64, np.int64, np.uint32, np.uint32, np.uint32, np.uint32, np.uint16, np.uint8)
+    empty = [np.zeros(0, dtype=kind) for kind in kinds]
+    columns: list[NDArray[Any]] = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else empty
+    list_blocks, list_rows, block_sizes, block_docs, row_terms, row_sizes, entry_blocks, entry_values = columns
+    list_row = _offsets(list_rows)
+    row_stops = _offsets(row_sizes)
+    list_entry = row_stops[list_row]
+    # Where a row ends, counted from the first entry of its list.
+    row_end = row_stops[1:] - np.repeat(list_entry[:-1], list_rows)
+    return {
+        "list_block": _offsets(list_blocks),
+        "block_start": _offsets(block_sizes).astype(np.uint32),
+        "block_docs": block_docs,
+        "list_row": list_row,
+        "list_entry": list_entry,
+        "row_terms": row_terms.astype(dtype),
+        "row_end": row_end.astype(np.uint32),
+        "entry_blocks": entry_blocks,
+        "entry_values": entry_values,
+    }
+
+
+def _groups(start: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    first = 0
+    n = len(start) - 1
+    while first < n:
+        stop = int(np.searchsorted(start, start[first] + _GROUP, side="right")) - 1
+        stop = min(n, max(first + 1, stop))
+        yield first, stop
+        first = stop
+
+
+def _offsets(sizes: NDArray[Any]) -> NDArray[np.int64]:
+    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    return offsets
+
+
+def _sortable(impacts: NDArray[Any]) -> NDArray[Any]:
+    """Return integers that compare as the impacts do, which are not negative."""
+    return impacts if impacts.dtype == np.uint16 else impacts.view(np.uint32)
