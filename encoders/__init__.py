@@ -1,1 +1,61 @@
-"""Being written."""
+"""Text to sparse vectors: BM25, and the learned encoders of the SPLADE family.
+
+`load_encoder(name_or_path)` gives an `Encoder`. Importing this package loads nothing heavy (PEP 562); BM25 loads
+neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from encoders.errors import (
+    CheckpointError,
+    DeviceUnavailable,
+    EncoderError,
+    RemoteCodeRefused,
+    SettingError,
+    StatisticsMissing,
+    TextError,
+    UnknownEncoder,
+)
+
+if TYPE_CHECKING:
+    from encoders.bm25 import BM25Encoder
+    from encoders.encoder import CorpusStatistics, Encoder, Vocabulary
+    from encoders.loading import load_encoder
+    from encoders.vocabulary import FixedVocabulary, GrowingVocabulary
+
+__all__ = [
+    "BM25Encoder",
+    "CheckpointError",
+    "CorpusStatistics",
+    "DeviceUnavailable",
+    "Encoder",
+    "EncoderError",
+    "FixedVocabulary",
+    "GrowingVocabulary",
+    "RemoteCodeRefused",
+    "SettingError",
+    "StatisticsMissing",
+    "TextError",
+    "UnknownEncoder",
+    "Vocabulary",
+    "load_encoder",
+]
+
+_HOMES = {
+    "BM25Encoder": "encoders.bm25",
+    "CorpusStatistics": "encoders.encoder",
+    "Encoder": "encoders.encoder",
+    "FixedVocabulary": "encoders.vocabulary",
+    "GrowingVocabulary": "encoders.vocabulary",
+    "Vocabulary": "encoders.encoder",
+    "load_encoder": "encoders.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

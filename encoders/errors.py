@@ -5,6 +5,7 @@ EncoderError                 the root: catch this to catch all
 ├── CheckpointError          a checkpoint that is incomplete, inconsistent or of an unknown layout
 ├── RemoteCodeRefused        the checkpoint brings its own code, which is not run
 ├── DeviceUnavailable        cuda, mps, … that is not there
+├── SettingError             a setting that the encoder does not have, or a value that makes no sense
 ├── TextError                an input that is not a string; says which one
 └── StatisticsMissing        BM25 asked before its average length or the document frequencies are known
 """
@@ -30,6 +31,10 @@ class RemoteCodeRefused(EncoderError):
 
 class DeviceUnavailable(EncoderError):
     """The device asked for is not there."""
+
+
+class SettingError(EncoderError, ValueError):
+    """A setting that the encoder does not have, or a value that makes no sense; the message names both."""
 
 
 class TextError(EncoderError, TypeError):

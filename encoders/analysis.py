@@ -1,0 +1,115 @@
+"""English text to terms, as Lucene's EnglishAnalyzer does it.
+
+Five steps: words by Unicode's word boundaries (UAX 29, as Lucene's StandardTokenizer reads it), possessive 's off,
+lower case, Lucene's 33 stop words out, Porter's stemmer. BM25's published figures rest on exactly these.
+
+Words. A run of letters, digits and underscores is a word. Between two letters one of : . ' (and their Unicode
+cousins) does not end it, nor between two digits one of , ; . ' -- so "U.S.A", "can't" and "3,000.5" are one word each
+and "covid-19" is two. Ideographs and Hiragana are one word each; Katakana, Thai and their like run on.
+
+Stems. Lucene's Porter stemmer is Martin Porter's own program with its two departures from his paper, bli -> ble and
+logi -> log, and with words of one or two letters left alone; Snowball's "porter" (PyStemmer) is the paper. `_departing`
+adds the departures, which matters in scientific text: without them "histology" and "histological" do not meet.
+
+The cost is in stemming, so each thread remembers the words it has seen.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import regex
+import Stemmer
+
+# Named in fingerprints: change it whenever a text may come out differently.
+ANALYSIS = "english-1"
+
+# fmt: off
+STOP_WORDS = frozenset((
+    "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not", "of",
+    "on", "or", "such", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with",
+))
+# fmt: on
+
+_MAX_WORD = 255  # Lucene's limit; a longer run of characters is cut into pieces of it
+_REMEMBERED = 500_000  # words a thread remembers before it starts afresh: about 70 MB at most
+
+_ASCII_WORD = re.compile(r"\w+(?:(?:(?<=[a-z])[:.'](?=[a-z])|(?<=[0-9])[,;.'](?=[0-9]))\w+)*", re.ASCII)
+
+# WB4 lets marks, joiners and variation selectors ride on the character before them; E stands for any number of them.
+_E = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*+"
+_LETTER = rf"[\p{{WB=ALetter}}\p{{WB=Hebrew_Letter}}]{_E}"
+_DIGIT = rf"\p{{WB=Numeric}}{_E}"
+_UNDERSCORES = rf"(?:\p{{WB=ExtendNumLet}}{_E})++"
+_WITHIN_LETTERS = rf"[\p{{WB=MidLetter}}\p{{WB=MidNumLet}}\p{{WB=Single_Quote}}]{_E}"
+_WITHIN_DIGITS = rf"[\p{{WB=MidNum}}\p{{WB=MidNumLet}}\p{{WB=Single_Quote}}]{_E}"
+_LETTERS = rf"(?:{_LETTER})++(?:{_WITHIN_LETTERS}(?:{_LETTER})++)*+"
+_DIGITS = rf"(?:{_DIGIT})++(?:{_WITHIN_DIGITS}(?:{_DIGIT})++)*+"
+_UNICODE_WORD = regex.compile(
+    rf"(?:{_UNDERSCORES})?+(?:{_LETTERS}|{_DIGITS})++(?:{_UNDERSCORES}(?:{_LETTERS}|{_DIGITS})*+)*+"
+    rf"|[\p{{Han}}\p{{Hiragana}}]{_E}|(?:\p{{WB=Katakana}}{_E})++|(?:[\p{{Thai}}\p{{Lao}}\p{{Khmer}}\p{{Myanmar}}]{_E})++"
+)
+
+# Where the two departures apply once step 1 of the stemmer has made -y, -ies and -is an -i.
+_DEPARTING = re.compile(r"(.+)(bl|log)(?:y|i|is|ies)", re.DOTALL)
+# A vowel, then a consonant: Porter's measure m of a stem is above zero. y is a vowel after a consonant.
+_MEASURE_ABOVE_ZERO = re.compile(r"[aeiou][^aeiou]|(?<=[^aeiouy])y[^aeiou]")
+
+
+class EnglishAnalysis:
+    """Turns texts into terms. Safe to use from many threads: each has a stemmer and a memory of its own."""
+
+    def __init__(self) -> None:
+        self._of_thread = threading.local()
+
+    def terms(self, text: str) -> list[str]:
+        """Return the text's terms in order, with repetitions, without stop words."""
+        known = self._memory()
+        return [term for term in [known[word] for word in words(text)] if term]
+
+    def _memory(self) -> _Memory:
+        memory: _Memory | None = getattr(self._of_thread, "memory", None)
+        if memory is None or len(memory) > _REMEMBERED:
+            memory = self._of_thread.memory = _Memory()
+        return memory
+
+
+def words(text: str) -> list[str]:
+    """Return the text's words, lower-cased, before possessives, stop words and stemming."""
+    lowered = text.lower()
+    if lowered.isascii():
+        found = _ASCII_WORD.findall(lowered)
+    else:
+        found = _UNICODE_WORD.findall(lowered)
+    if len(text) > _MAX_WORD and any(len(word) > _MAX_WORD for word in found):
+        return [word[i : i + _MAX_WORD] for word in found for i in range(0, len(word), _MAX_WORD)]
+    return found
+
+
+class _Memory(dict[str, str]):
+    """A word's term; empty for a stop word, and for a run of underscores, which is no word."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Its own cache would hold what this dictionary holds already.
+        self._stem = Stemmer.Stemmer("porter", 0).stemWord
+
+    def __missing__(self, word: str) -> str:
+        bare = word[:-2] if word.endswith(("'s", "’s", "＇s")) else word
+        if bare in STOP_WORDS or not bare.strip("_"):
+            term = ""
+        elif len(bare) <= 2:
+            term = bare
+        else:
+            term = self._stem(_departing(bare))
+        self[word] = term
+        return term
+
+
+def _departing(word: str) -> str:
+    """Return a word whose stem in Porter's paper is what his program makes of `word`."""
+    match = _DEPARTING.fullmatch(word)
+    if match and _MEASURE_ABOVE_ZERO.search(match[1]):
+        return f"{match[1]}{match[2]}e" if match[2] == "bl" else f"{match[1]}log"
+    return word

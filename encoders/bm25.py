@@ -1,0 +1,170 @@
+"""BM25 as a sparse encoder: saturated term frequency in the document, idf in the query.
+
+    impact(d, t) = tf / (tf + k1 * (1 - b + b * length(d) / average_length))          at indexing time
+    weight(q, t) = qtf * ln(1 + (N - df + 0.5) / (df + 0.5))                          at query time
+
+Their dot product is BM25 as Lucene has it (Robertson & Zaragoza 2009 without the constant factor k1 + 1, which
+changes no order). `average_length` is frozen before the first document is encoded, and idf is made of the live
+document frequencies when a query comes, so a collection that grows changes no stored number.
+
+`length` is what Lucene sees of it: a length is kept in one byte there, so from 40 on only its four leading bits count.
+With that the published figures come out to the fourth digit: see docs/decisions/0200-bm25-as-lucene.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from encoders.analysis import ANALYSIS, EnglishAnalysis
+from encoders.encoder import CorpusStatistics
+from encoders.errors import SettingError, StatisticsMissing
+from encoders.texts import batches, check_texts
+from encoders.vocabulary import GrowingVocabulary
+
+_BATCH = 512  # texts
+_LARGEST = 1e9  # of any setting: keeps the arithmetic finite
+
+
+class BM25Encoder:
+    """BM25 over a vocabulary that grows with the documents.
+
+    Encoding documents needs `average_length` (in terms, stop words left out): give it, or call `measure` once.
+    """
+
+    name = "bm25"
+
+    def __init__(self, *, k1: float = 0.9, b: float = 0.4, average_length: float | None = None) -> None:
+        self._k1 = _number("k1", k1, lowest=0.0)
+        self._b = _number("b", b, lowest=0.0, highest=1.0)
+        self._average_length = None if average_length is None else _number("average_length", average_length, lowest=1.0)
+        self._vocabulary = GrowingVocabulary()
+        self._analysis = EnglishAnalysis()
+        self._freezing = threading.Lock()
+
+    @property
+    def vocabulary(self) -> GrowingVocabulary:
+        """The terms seen so far. A collection stores it, and restores it by `vocabulary.add` before anything else."""
+        return self._vocabulary
+
+    @property
+    def average_length(self) -> float | None:
+        """Mean number of terms in a document; None until given or measured."""
+        return self._average_length
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes this encoder again with `load_encoder("bm25", **settings)`; the vocabulary is stored apart."""
+        return {"k1": self._k1, "b": self._b, "average_length": self._average_length}
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the analysis and the settings; it changes when the average length is measured."""
+        parts = json.dumps({"analysis": ANALYSIS, **self.settings}, sort_keys=True)
+        return "bm25-" + hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+    def measure(self, texts: Iterable[str]) -> float:
+        """Read `texts` once, at constant memory, and freeze their average length; return it.
+
+        A corpus of empty texts measures as 1. Raises SettingError if the length is frozen already, for stored impacts
+        rest on it, and StatisticsMissing if there is no text at all.
+        """
+        count = total = 0
+        for batch in batches(texts, _BATCH):
+            count += len(batch)
+            total += sum(len(self._analysis.terms(text)) for text in batch)
+        if not count:
+            raise StatisticsMissing("there is no text to measure the average length on")
+        with self._freezing:
+            if self._average_length is not None:
+                raise SettingError(f"average_length is frozen at {self._average_length:g}; it is measured only once")
+            self._average_length = max(total / count, 1.0)
+            return self._average_length
+
+    def encode_documents(self, texts: Sequence[str]) -> csr_array:
+        """Return impacts in [0, 1), float32 csr_array [len(texts), len(vocabulary)]; adds new terms."""
+        average_length = self._average_length
+        if average_length is None:
+            raise StatisticsMissing("BM25 needs the average document length: give average_length, or measure a corpus")
+        analysed = [self._analysis.terms(text) for text in check_texts(texts)]
+        rows, ids, frequencies = _count(analysed, self._vocabulary.add([t for terms in analysed for t in terms]))
+        lengths = _length_in_one_byte(np.fromiter(map(len, analysed), dtype=np.int64, count=len(analysed)))
+        saturation = self._k1 * (1.0 - self._b + self._b * lengths / average_length)
+        return self._matrix(rows, ids, frequencies / (frequencies + saturation[rows]), len(analysed))
+
+    def encode_queries(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:
+        """Return term frequency times idf, float32 csr_array [len(texts), len(vocabulary)]; unknown terms are left out.
+
+        Raises StatisticsMissing without `statistics`, from which the idf is made.
+        """
+        if statistics is None:
+            raise StatisticsMissing("BM25 needs the collection's document frequencies to weight a query")
+        analysed = [self._analysis.terms(text) for text in check_texts(texts)]
+        rows, ids, frequencies = _count(analysed, self._vocabulary.ids([t for terms in analysed for t in terms]))
+        return self._matrix(rows, ids, frequencies * _idf(ids, statistics), len(analysed))
+
+    def encode_document_batches(self, texts: Iterable[str]) -> Iterator[csr_array]:
+        """Yield the matrices of consecutive batches; a later one may be wider, since the vocabulary grows."""
+        for batch in batches(texts, _BATCH):
+            yield self.encode_documents(batch)
+
+    def input_term_ids(self, text: str) -> NDArray[np.int64]:
+        """Return the rising, distinct numbers of the known terms in `text`; BM25 expands nothing, so: all of them."""
+        ids = np.unique(self._vocabulary.ids(self._analysis.terms(check_texts([text])[0])))
+        return ids[ids >= 0]
+
+    def _matrix(
+        self, rows: NDArray[np.int64], ids: NDArray[np.int64], weights: NDArray[np.float64], n_rows: int
+    ) -> csr_array:
+        indptr = np.searchsorted(rows, np.arange(n_rows + 1))
+        # The width is read last: another thread may have added terms, never taken any.
+        return csr_array((weights.astype(np.float32), ids, indptr), shape=(n_rows, len(self._vocabulary)))
+
+
+def _count(
+    analysed: list[list[str]], ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return (row, term id, frequency) of each distinct known term of each text, by rising row, then rising id.
+
+    `ids` int64 holds the term ids of all texts one after the other, -1 for an unknown one.
+    """
+    rows = np.repeat(np.arange(len(analysed), dtype=np.int64), [len(terms) for terms in analysed])
+    known = ids >= 0
+    # Row and id in one integer make counting a one-dimensional sort: 2**31 rows, 2**32 terms.
+    keys, frequencies = np.unique((rows[known] << 32) | ids[known], return_counts=True)
+    return keys >> 32, keys & 0xFFFFFFFF, frequencies.astype(np.float64)
+
+
+def _length_in_one_byte(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return what is left of each length after Lucene's SmallFloat.intToByte4 and back: exact below 40.
+
+    Lengths from 24 on are kept, less 24, as the four leading bits and a shift.
+    """
+    above = np.maximum(lengths - 24, 0)
+    # frexp's exponent is the number of bits; exact, since a length is far below 2**53.
+    shift = np.maximum(np.frexp(above.astype(np.float64))[1].astype(np.int64) - 4, 0)
+    return np.where(lengths < 24, lengths, 24 + ((above >> shift) << shift))
+
+
+def _idf(ids: NDArray[np.int64], statistics: CorpusStatistics) -> NDArray[np.float64]:
+    """Return ln(1 + (N - df + 0.5) / (df + 0.5)), float64[len(ids)]."""
+    count = float(statistics.document_count)
+    frequencies = np.asarray(statistics.document_frequencies(ids), dtype=np.float64)
+    # Frequencies and count may be read a moment apart while documents come and go: never below zero.
+    return np.log1p((np.maximum(count - frequencies, 0.0) + 0.5) / (frequencies + 0.5))
+
+
+def _number(name: str, value: object, *, lowest: float, highest: float = math.inf) -> float:
+    """Return `value` as a float; raise SettingError if it is no number or outside of [lowest, highest]."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= min(highest, _LARGEST):
+        allowed = f"at least {lowest:g}" if highest == math.inf else f"between {lowest:g} and {highest:g}"
+        raise SettingError(f"{name} must be a number {allowed}, got {value!r}")
+    return float(value)

@@ -1,0 +1,53 @@
+"""From a name to a folder: a local path, the hub's local cache, or a download."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from encoders.errors import UnknownEncoder
+
+# What a checkpoint may need; never code, never the weights of other frameworks.
+_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "**/*.json", "**/*.txt", "**/*.safetensors"]
+
+
+def locate(name: str, known: list[str]) -> Path:
+    """Return the folder of the checkpoint `name`; raise UnknownEncoder, which says what was looked for and where."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if path.exists():
+        raise UnknownEncoder(f"{name} is a file; give the folder of a checkpoint")
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = (
+        f" Did you mean {' or '.join(near)}?" if near else f" Known names: {', '.join(known[:6])}, …; see `lsr models`."
+    )
+    if not _is_hub_name(name):
+        raise UnknownEncoder(f"there is no encoder {name!r}, and no folder of that name.{hint}")
+    return _from_hub(name, hint)
+
+
+def _is_hub_name(name: str) -> bool:
+    parts = name.split("/")
+    return len(parts) == 2 and all(part and part.strip(".") and " " not in part for part in parts)
+
+
+def _from_hub(name: str, hint: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True, allow_patterns=_PATTERNS))
+    except (LocalEntryNotFoundError, HFValidationError):
+        pass
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=_PATTERNS))
+        if not any(folder.rglob("*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns=[*_PATTERNS, "*.bin", "**/*.bin"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().split("\n", 1)[0][:200]
+        raise UnknownEncoder(
+            f"{name} is no folder here and not in the local cache, and the model hub did not give it ({reason}).{hint} "
+            "Without a network, copy the checkpoint here and give the path of its folder."
+        ) from error
+    return folder

@@ -1,0 +1,26 @@
+"""What a layout's reader finds out about one side, before anything heavy is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoders.sides.settings import SideSettings
+
+
+@dataclass(frozen=True)
+class SideSource:
+    """Where one side's files lie, and the settings that its checkpoint gives it."""
+
+    folder: Path  # of tokenizer and model
+    settings: SideSettings
+    static_weights: Path | None = None  # idf.json, or a safetensors/.bin file with a tensor `weight`
+    adapter: Path | None = None  # folder of a LoRA adapter on the model in `folder`
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Both sides of a checkpoint; the same source twice where the two share one model."""
+
+    queries: SideSource
+    documents: SideSource

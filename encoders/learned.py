@@ -1,0 +1,87 @@
+"""An encoder of two sides: one for documents and one for queries, over one fixed vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from encoders.encoder import CorpusStatistics
+from encoders.sides.side import Side
+from encoders.texts import batches, check_texts
+from encoders.vocabulary import FixedVocabulary
+
+_WINDOW = 1024  # texts sorted by length together: the memory of encode_document_batches
+
+
+class LearnedEncoder:
+    """A learned sparse encoder. Safe to call from many threads."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        documents: Side,
+        queries: Side,
+        vocabulary: FixedVocabulary,
+        fingerprint: str,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self._name = name
+        self._documents = documents
+        self._queries = queries
+        self._vocabulary = vocabulary
+        self._fingerprint = fingerprint
+        self._settings = dict(settings)
+
+    @property
+    def name(self) -> str:
+        """The name or path it was loaded by."""
+        return self._name
+
+    @property
+    def vocabulary(self) -> FixedVocabulary:
+        """The model's tokens."""
+        return self._vocabulary
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash over the files and settings that decide the vectors, not over device and precision."""
+        return self._fingerprint
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was set beyond the checkpoint's own values, as JSON values."""
+        return dict(self._settings)
+
+    @property
+    def documents(self) -> Side:
+        """The document side."""
+        return self._documents
+
+    @property
+    def queries(self) -> Side:
+        """The query side."""
+        return self._queries
+
+    def encode_documents(self, texts: Sequence[str]) -> csr_array:
+        """Return float32 csr_array [len(texts), len(vocabulary)]. An empty text is what the model makes of it."""
+        return self._documents.encode(check_texts(texts))
+
+    def encode_queries(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:  # noqa: ARG002
+        """Return float32 csr_array [len(texts), len(vocabulary)]; a model's weights need no `statistics`."""
+        return self._queries.encode(check_texts(texts))
+
+    def encode_document_batches(self, texts: Iterable[str]) -> Iterator[csr_array]:
+        """Yield the matrices of consecutive batches, in order; memory does not grow with the number of texts."""
+        for window in batches(texts, _WINDOW):
+            yield self._documents.encode(window)
+
+    def input_term_ids(self, text: str) -> NDArray[np.int64]:
+        """Return the rising, distinct ids of the query's own tokens, special ones left out."""
+        tokenization = self._queries.tokenization
+        ids = tokenization.ids(check_texts([text]), special_tokens=False)[0]
+        return np.array(sorted(set(ids) - tokenization.special_ids), dtype=np.int64)

@@ -1,0 +1,33 @@
+"""`load_encoder`: from a name or a path to an encoder.
+
+The name is, in this order: `bm25`; a card's short name (`lsr models` lists them); the path of a folder that holds a
+checkpoint; a checkpoint's name on the model hub, from the local cache or by download. Only the models import torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from encoders.bm25 import BM25Encoder
+from encoders.encoder import Encoder
+from encoders.errors import SettingError
+
+
+def load_encoder(name_or_path: str, device: str = "auto", dtype: str = "auto", **settings: Any) -> Encoder:
+    """Return the encoder of that name or at that path.
+
+    `device` is auto, cpu, cuda, cuda:0, mps; `dtype` is auto, float32, bfloat16, float16; both mean nothing to BM25.
+    `settings` override the checkpoint's own; an encoder's `settings` make it again. Raises UnknownEncoder,
+    CheckpointError, RemoteCodeRefused, DeviceUnavailable, SettingError.
+    """
+    name = str(name_or_path)
+    if name == BM25Encoder.name:
+        known = list(inspect.signature(BM25Encoder).parameters)
+        for setting in settings:
+            if setting not in known:
+                raise SettingError(f"bm25 has no setting {setting!r}; it has {', '.join(known)}")
+        return BM25Encoder(**settings)
+    from encoders.checkpoints.open import open_checkpoint
+
+    return open_checkpoint(name, device=device, dtype=dtype, settings=settings)

@@ -1,0 +1,122 @@
+"""What can be set on one side, with the names that `load_encoder` and a model card use."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from encoders.errors import SettingError
+
+
+class Family(StrEnum):
+    """What computes the weights."""
+
+    MASKED_LM = "masked-lm"  # a transformer and its vocabulary head: SPLADE, SPARTA, TILDE
+    MLP = "mlp"  # a transformer and one weight an input token: DeepCT, DeepImpact, uniCOIL
+    STATIC = "static"  # a fixed weight a token, no model: idf, learned query weights, binary
+    ECHO = "echo"  # a decoder that reads the text twice: Mistral-SPLADE
+
+
+class Pooling(StrEnum):
+    """How the positions of a text become one weight a term."""
+
+    MAX = "max"
+    SUM = "sum"
+    FIRST = "first"  # only the first position, the CLS token of TILDE
+
+
+class Activation(StrEnum):
+    """From logit to weight; all but identity are zero or more, and all rise with the logit."""
+
+    RELU = "relu"
+    LOG1P_RELU = "log1p_relu"
+    LOG1P_LOG1P_RELU = "log1p_log1p_relu"  # the l0 activation of OpenSearch v3
+    LOG1P_SOFTPLUS = "log1p_softplus"
+    IDENTITY = "identity"
+
+
+class Windows(StrEnum):
+    """What happens to a text that is longer than max_length."""
+
+    TRUNCATE = "truncate"
+    MAX = "max"  # encode it piece by piece, and take each term's largest weight
+    SUM = "sum"  # ... or the sum of its weights
+
+
+@dataclass(frozen=True)
+class SideSettings:
+    """How one side computes. A checkpoint gives the values; `load_encoder` may override each."""
+
+    family: Family = Family.MASKED_LM
+    max_length: int | None = None  # tokens, special ones counted; None: all that the model takes
+    prompt: str = ""  # goes before every text
+    lower_case: bool = False  # before the tokenizer's own normalisation
+    pooling: Pooling = Pooling.MAX
+    activation: Activation = Activation.LOG1P_RELU
+    pool_special_positions: bool = True  # whether the positions of CLS, SEP, ... take part in the pooling
+    zero_special_ids: bool = False  # whether the special tokens' own weights are set to zero
+    lexical: bool = False  # keep only the weights of the tokens that the text holds
+    logit_scale: float = 1.0  # multiplies every logit: hidden_size ** -0.25 in Lion
+    max_active_dims: int | None = None  # keep this many of the largest weights
+    prune_ratio: float = 0.0  # keep weights above this share of the largest
+    windows: Windows = Windows.TRUNCATE
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name)))
+
+    def json(self) -> dict[str, Any]:
+        """Return the settings as JSON values."""
+        return {k: str(v) if isinstance(v, StrEnum) else v for k, v in dataclasses.asdict(self).items()}
+
+
+SIDE_SETTINGS = tuple(field.name for field in dataclasses.fields(SideSettings))
+
+
+def override(settings: SideSettings, changes: Mapping[str, Any], side: str) -> SideSettings:
+    """Return `settings` with `changes` of this side; a name may be bare (both sides) or begin with query_/document_."""
+    own = {name: changes[name] for name in SIDE_SETTINGS if name in changes}
+    own |= {name: changes[f"{side}_{name}"] for name in SIDE_SETTINGS if f"{side}_{name}" in changes}
+    return dataclasses.replace(settings, **own)
+
+
+_ENUMS: dict[str, type[StrEnum]] = {
+    "family": Family,
+    "pooling": Pooling,
+    "activation": Activation,
+    "windows": Windows,
+}
+_BOOLEANS = ("lower_case", "pool_special_positions", "zero_special_ids", "lexical")
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return a setting's value in its own type; raise SettingError naming it and what it may be."""
+    if name in _ENUMS:
+        try:
+            return _ENUMS[name](value)
+        except ValueError:
+            raise SettingError(f"{name} must be one of {', '.join(_ENUMS[name])}; got {value!r}") from None
+    if name in _BOOLEANS:
+        expected = isinstance(value, bool)
+    elif name == "prompt":
+        expected = isinstance(value, str)
+    elif name in ("max_length", "max_active_dims"):
+        expected = value is None or _is_count(value)
+    elif name == "prune_ratio":
+        expected = _is_number(value) and 0.0 <= value < 1.0
+    else:
+        expected = _is_number(value) and 0.0 < value < float("inf")
+    if not expected:
+        raise SettingError(f"{name} = {value!r} makes no sense")
+    return value
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

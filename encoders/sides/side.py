@@ -1,0 +1,29 @@
+"""What the query side and the document side have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from scipy.sparse import csr_array
+
+from encoders.sides.settings import SideSettings
+from encoders.tokenization import Tokenization
+
+
+class Side(Protocol):
+    """Checked texts in, weights out. Safe to call from many threads."""
+
+    @property
+    def settings(self) -> SideSettings:
+        """The settings in force."""
+        ...
+
+    @property
+    def tokenization(self) -> Tokenization:
+        """Text to token ids."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> csr_array:
+        """Return float32 csr_array [len(texts), vocabulary], rows sorted by term, every weight above zero."""
+        ...

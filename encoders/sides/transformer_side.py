@@ -1,0 +1,52 @@
+"""The loop around every model: tokenise, cut into batches by token count, compute, put back in order."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from scipy.sparse import csr_array
+
+from encoders.batching import token_batches
+from encoders.compaction import in_order, to_csr
+from encoders.rows import merge_windows, prune
+from encoders.sides.settings import SideSettings, Windows
+from encoders.tokenization import Tokenization
+
+_MAX_TOKENS = {"cpu": 4096}
+_MAX_TOKENS_ELSEWHERE = 32_768
+
+
+class TransformerSide(ABC):
+    """A side with a transformer. Subclasses say how token ids become dense weights."""
+
+    def __init__(self, tokenization: Tokenization, settings: SideSettings, n_terms: int, device: torch.device) -> None:
+        self.tokenization = tokenization
+        self.settings = settings
+        self._n_terms = n_terms
+        self._max_tokens = _MAX_TOKENS.get(device.type, _MAX_TOKENS_ELSEWHERE)
+
+    @abstractmethod
+    def weights(self, ids: list[list[int]]) -> torch.Tensor:
+        """Return float32 [len(ids), n_terms] on the model's device; `ids` hold the special tokens."""
+
+    def encode(self, texts: Sequence[str]) -> csr_array:
+        """Return float32 csr_array [len(texts), n_terms]."""
+        if self.settings.windows is Windows.TRUNCATE:
+            matrix = self._encode(self.tokenization.ids(texts))
+        else:
+            windows = self.tokenization.windows(texts)
+            matrix = self._encode([ids for pieces in windows for ids in pieces])
+            owners = [row for row, pieces in enumerate(windows) for _ in pieces]
+            matrix = merge_windows(matrix, owners, len(texts), self.settings.windows)
+        return prune(matrix, self.settings)
+
+    def _encode(self, ids: list[list[int]]) -> csr_array:
+        blocks: list[csr_array] = []
+        positions: list[int] = []
+        for batch in token_batches([len(one) for one in ids], self._max_tokens):
+            with torch.inference_mode():
+                blocks.append(to_csr(self.weights([ids[i] for i in batch])))
+            positions += batch
+        return in_order(blocks, positions, self._n_terms)
