@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from index.canonical import canonical, score_rows
+    from index.scoring import canonical, score_rows
     from index.config import IndexConfig
     from index.sparse_index import SparseIndex, TopK
     from index.storage import Problem, verify_index
@@ -20,8 +20,8 @@ _HOME = {
     "Problem": "index.storage",
     "SparseIndex": "index.sparse_index",
     "TopK": "index.sparse_index",
-    "canonical": "index.canonical",
-    "score_rows": "index.canonical",
+    "canonical": "index.scoring",
+    "score_rows": "index.scoring",
     "verify_index": "index.storage",
 }
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from index.canonical import stored
+from index.scoring import stored
 from index.config import IndexConfig
 from index.errors import VectorError
 from index.inverted import build_inverted

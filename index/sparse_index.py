@@ -20,7 +20,7 @@ from index import exact as exact_search
 from index.approximate import HEAP_FACTOR, QUERY_CUT, ScratchPool, approximate_search
 from index.build import Progress, build_arrays
 from index.config import IndexConfig
-from index.errors import IndexCorrupt, SearchParameterError, VectorError
+from index.errors import IndexCorrupt, SearchParameterError, SearchStopped, VectorError
 from index.segment import ARRAYS, Segment, freeze, open_segment
 from index.storage import Problem, new_folder, read_manifest, verify_index, write_manifest
 from index.vectors import check_query, check_rows
@@ -216,6 +216,8 @@ class SparseIndex:
         """
         k = _whole("k", k)
         _check_knobs(recall, query_cut, heap_factor, n_knn)
+        if should_stop is not None and should_stop():
+            raise SearchStopped("the search was stopped before it began")
         filtered = self._check_allowed(allowed)
         ids, values = check_query(term_ids, weights)
         numbers, values = self._local(ids, values)

@@ -155,13 +155,12 @@ def find_candidates(
     threshold = np.float32(0.0)
     n_batch = 0
     upcoming = 0
-    bucket = 0
-    n_buckets = _BUCKETS
-    while bucket < n_buckets:
+    level = 0
+    while level < _BUCKETS:
         # What a block of this bucket can be estimated at, at most.
-        if (np.float32(n_buckets - bucket) / to_bucket if largest > 0 else np.float32(0.0)) < heap_factor * threshold:
+        if (np.float32(_BUCKETS - level) / to_bucket if largest > 0 else np.float32(0.0)) < heap_factor * threshold:
             break
-        stop = ends[bucket]
+        stop = ends[level]
         while upcoming < stop:
             if upcoming + _AHEAD < n_estimates:
                 prefetch(block_start, np.int64(order[upcoming + _AHEAD]))
@@ -187,8 +186,8 @@ def find_candidates(
                     )  # fmt: skip
                     n_batch = 0
                     threshold = heap_scores[0] if size == n_keep else np.float32(0.0)
-        bucket += 1
-        if n_batch > 0 and (bucket == n_buckets or n_batch >= 16 or size < n_keep):
+        level += 1
+        if n_batch > 0 and (level == _BUCKETS or n_batch >= 16 or size < n_keep):
             size = _score_batch(
                 batch, n_batch, beta, width, term_bytes, mask, n_lines, n_keep, size,
                 line_terms, line_bytes, line_links, table, heap_scores, heap_docs, counters,

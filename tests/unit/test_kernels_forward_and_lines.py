@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.canonical import stored
+from index.scoring import stored
 from index.inverted import line_views, terms_per_line
 from index.kernels import oracle
 from index.kernels.forward import impact_value, score_documents, score_range

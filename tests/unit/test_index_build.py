@@ -1,0 +1,156 @@
+"""Building an index: what is refused, what is left behind, and that the bytes depend on the input alone."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.sparse import coo_array, csr_array, random_array
+
+from index import IndexConfig, SparseIndex
+from index.errors import ConfigError, VectorError
+
+
+def documents(n=400, terms=120, seed=3):
+    rng = np.random.default_rng(seed)
+    matrix = random_array((n, terms), density=0.1, format="csr", rng=rng, dtype=np.float32)
+    matrix.sort_indices()
+    return csr_array(matrix)
+
+
+def raw_row(indices, values, width=10):
+    """A one-row matrix that SciPy was not asked to check."""
+    matrix = csr_array((1, width), dtype=np.float32)
+    matrix.indices, matrix.data = np.array(indices), np.array(values)
+    matrix.indptr = np.array([0, len(indices)])
+    return matrix
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("matrix", "reason"),
+    [
+        (raw_row([1], [-1.0]), "negative"),
+        (raw_row([1], [np.nan]), "not a finite"),
+        (raw_row([1], [np.inf]), "not a finite"),
+        (raw_row([1], [1e39]), "not a finite float32"),
+        (raw_row([1], [70_000.0]), "more than a float16"),
+        (raw_row([10], [1.0]), "not below the number of columns"),
+        (raw_row([-1], [1.0]), "negative"),
+        (raw_row([4, 2], [1.0, 1.0]), "must rise"),
+        (raw_row([4, 4], [1.0, 1.0]), "without duplicates"),
+        (raw_row([1], [1 + 2j]), "real numbers"),
+    ],
+)
+def test_a_hostile_matrix_is_refused_by_row_and_leaves_nothing(matrix, reason, tmp_path):
+    with pytest.raises(VectorError, match=reason) as caught:
+        SparseIndex.build([documents(7, 10), matrix], path=tmp_path / "index")
+    if "real" not in reason:
+        assert "document 7" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("matrix", [coo_array((2, 2)), np.zeros((2, 2)), [[0.0, 1.0]]])
+def test_what_is_no_csr_matrix_is_refused(matrix):
+    with pytest.raises(VectorError, match="csr_array"):
+        SparseIndex.build(matrix)
+
+
+@pytest.mark.parametrize("indptr", [[0, 2, 1], [1, 1, 2], [0, 1, 900]])
+def test_wild_row_starts_are_refused(indptr):
+    matrix = documents(2, 50)
+    matrix.indptr = np.array(indptr)
+    with pytest.raises(VectorError, match="indptr"):
+        SparseIndex.build(matrix)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"n_postings": 0}, {"n_postings": 1.5}, {"centroid_fraction": 0.0}, {"centroid_fraction": 2.0},
+        {"summary_energy": float("nan")}, {"max_fraction": 0.5}, {"impact_dtype": "float8"}, {"doc_cut": True},
+        {"min_cluster_size": -1},
+    ],
+)  # fmt: skip
+def test_a_configuration_that_makes_no_sense_is_refused(parameters):
+    with pytest.raises(ConfigError, match=next(iter(parameters))):
+        IndexConfig(**parameters)
+
+
+def test_the_bytes_do_not_depend_on_threads_or_batches(tmp_path):
+    matrix = documents()
+    SparseIndex.build(matrix, path=tmp_path / "one", threads=1)
+    SparseIndex.build((matrix[i : i + 90] for i in range(0, 400, 90)), path=tmp_path / "two", threads=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_weights_that_round_to_nothing_are_not_stored():
+    index = SparseIndex.build(csr_array(np.float32([[1e-9, 0.5], [0, 1e-9]])))
+    assert index.nnz == 1
+    assert index.document_frequencies([0, 1]).tolist() == [0, 1]
+    assert index.search_one([0], [1.0], exact=True)[0].tolist() == []
+    assert SparseIndex.build(csr_array(np.float32([[1e-9, 0.5]])), IndexConfig(impact_dtype="float32")).nnz == 2
+
+
+def test_later_batches_may_be_wider():
+    index = SparseIndex.build([csr_array(np.float32([[1, 2]])), csr_array(np.float32([[0, 1, 5]]))])
+    assert (index.n_docs, index.n_terms) == (2, 3)
+    assert index.search_one([2], [1.0])[0].tolist() == [1]
+
+
+def test_no_batches_make_an_empty_index():
+    assert SparseIndex.build([]).n_docs == 0
+
+
+def test_an_existing_folder_is_not_overwritten(tmp_path):
+    (tmp_path / "index").mkdir()
+    with pytest.raises(FileExistsError):
+        SparseIndex.build(documents(), path=tmp_path / "index")
+    assert list((tmp_path / "index").iterdir()) == []
+
+
+def test_a_build_that_is_interrupted_leaves_nothing(tmp_path):
+    def progress(stage, done, total):
+        if stage == "lists":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        SparseIndex.build(documents(), path=tmp_path / "index", progress=progress)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path, monkeypatch):
+    def save(*arguments, **keywords):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", save)
+    with pytest.raises(OSError, match="No space left"):
+        SparseIndex.build(documents(), path=tmp_path / "index")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_manifest_says_what_was_built(tmp_path):
+    config = IndexConfig(n_postings=50, impact_dtype="float32")
+    index = SparseIndex.build(documents(), config, path=tmp_path / "index")
+    manifest = json.loads((tmp_path / "index" / "manifest.json").read_text())
+    assert (manifest["version"], manifest["n_docs"], manifest["n_terms"]) == (1, 400, 120)
+    assert manifest["nnz"] == index.nnz == documents().nnz
+    assert IndexConfig.from_json(manifest["config"]) == index.config == config
+    assert set(manifest["files"]) == {file.name for file in (tmp_path / "index").glob("*.npy")}
+
+
+def test_more_than_65536_terms_are_numbered_with_32_bits():
+    rng = np.random.default_rng(0)
+    matrix = csr_array(
+        (np.ones(70_000, dtype=np.float32), rng.permutation(70_000), np.arange(0, 70_001, 35)), shape=(2000, 70_000)
+    )
+    matrix.sort_indices()
+    index = SparseIndex.build(matrix)
+    assert index._segment.forward_terms.dtype == np.uint32
+    row = matrix[[1234]]
+    for exact in (True, False):
+        assert index.search_one(row.indices[:20], row.data[:20], 1, exact=exact)[0].tolist() == [1234]
