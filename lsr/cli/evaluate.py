@@ -45,6 +45,8 @@ def evaluate(
     from lsr.cli.progress import progress_bar
     from lsr.cli.running import say
 
+    if run is not None and len(dataset) > 1:
+        raise typer.BadParameter("one run file holds one data set; give one --dataset", param_hint="--run")
     names = [name.strip() for item in measures or () for name in item.split(",") if name.strip()]
     for one in dataset:
         with progress_bar() as progress:
@@ -58,7 +60,7 @@ def evaluate(
                 k=k,
                 search=evaluation.SearchSettings(using=using, exact=not approximate),
                 progress=progress and (lambda done, total, report=progress: report("queries", done, total)),
-                on_indexing=say,
+                index_progress=progress,
             )
         if json:
             print_json(result.to_json())
