@@ -1,1 +1,6 @@
-"""Being written."""
+"""Collections over HTTP: `create_app` makes the ASGI application, `service.server.serve` runs it."""
+
+from service.app import create_app
+from service.settings import ServiceSettings
+
+__all__ = ["ServiceSettings", "create_app"]

@@ -1,0 +1,62 @@
+"""The application: collections over HTTP, put together.
+
+A request passes RequestContext (id, body limit, metrics), then its StrictRoute (key, readiness, media type, strict
+JSON), then a few lines in `routes/` that hand the work to a pool of threads. Every error leaves as a problem.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from threading import Thread
+
+from fastapi import FastAPI
+from lsr.store import CollectionStore
+
+from lsr import __version__
+from service.context import RequestContext
+from service.openapi import document_problems
+from service.problems import install_problem_handlers
+from service.routes import collections, documents, operations, page, search
+from service.settings import ServiceSettings
+from service.state import Service
+
+_DESCRIPTION = """Learned sparse retrieval. Errors are `application/problem+json` (RFC 9457). An API key, where one is
+configured, is sent as `Authorization: Bearer …` or `X-API-Key: …`."""
+
+
+def create_app(store: CollectionStore, settings: ServiceSettings | None = None) -> FastAPI:
+    """Return the application that serves the collections of `store`.
+
+    It starts to open and warm them when the server starts it; `/readyz` and everything under `/v1` answer 503 until
+    that is done. The store stays the caller's to close.
+    """
+    settings = settings or ServiceSettings()
+    service = Service.start(store, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        Thread(target=service.readiness.warm, args=(store,), name="lsr-warm", daemon=True).start()
+        try:
+            yield
+        finally:
+            service.readiness.stop()
+            await asyncio.to_thread(service.close)
+
+    app = FastAPI(
+        title="lsr",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # Swagger's page loads its script from another host
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    install_problem_handlers(app)
+    for router in (search.router, documents.router, collections.router, operations.router, page.router):
+        app.include_router(router)
+    app.add_middleware(RequestContext, settings=settings, metrics=service.metrics)
+    document_problems(app)
+    return app

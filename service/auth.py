@@ -1,0 +1,144 @@
+"""API keys with scopes.
+
+A key is sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`. The scopes are `read` (search, documents, metrics),
+`write` (change documents) and `admin` (collections, aliases, snapshots; implies the other two). Only SHA-256 digests
+are kept, and every known digest is compared in constant time, so the time of an answer tells nothing about a key.
+
+The key file has one key a line, with scopes behind it; without scopes a key is an admin's. `#` starts a comment:
+
+    3q2-7wEjRWfT5o2mVt1uJQ   read
+    Zb1k0C9x8WnL4sYhP6dG2A   read,write     # the importer
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from lsr.errors import LsrError
+from service.problems import ProblemError
+
+Scope = Literal["read", "write", "admin"]
+SCOPES: Final[frozenset[str]] = frozenset({"read", "write", "admin"})
+MIN_KEY_LENGTH: Final = 16
+
+
+class KeyFileError(LsrError, ValueError):
+    """A line of the API key file that cannot be used; names file and line, never the key."""
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key's SHA-256 digest and what it may do."""
+
+    digest: bytes
+    scopes: frozenset[str]
+
+    @classmethod
+    def of(cls, secret: str, *scopes: Scope) -> ApiKey:
+        """Make the entry of a secret; without scopes it is an admin's."""
+        return cls(_digest(secret), frozenset(scopes or ("admin",)))
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether this key may do what needs `scope`."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+def load_api_keys(path: Path) -> tuple[ApiKey, ...]:
+    """Read a key file.
+
+    Raises KeyFileError for a line that cannot be used, for a file without a key and for a file that cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"{path}: cannot read the API keys: {error}") from None
+    keys = [_parse_line(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if _content(line)]
+    if not keys:
+        raise KeyFileError(f"{path}: holds no API key")
+    return tuple(keys)
+
+
+def granted(keys: tuple[ApiKey, ...], secret: str | None) -> ApiKey | None:
+    """Return the entry that `secret` belongs to. All are compared, whichever matches."""
+    found = None
+    offered = _digest(secret or "")
+    for key in keys:
+        if hmac.compare_digest(key.digest, offered):
+            found = key
+    return found
+
+
+class Requires:
+    """A route's dependency: what scope its caller needs.
+
+    `check` runs before the body is read (StrictRoute calls it); called as a dependency it does nothing but make
+    FastAPI write both ways of sending a key into the OpenAPI document.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope: Scope = scope
+
+    def check(self, request: Request) -> None:
+        """Raise a 401 or 403 problem unless the request brings a key with the scope, or no key is configured."""
+        keys: tuple[ApiKey, ...] = request.app.state.service.settings.api_keys
+        if not keys:
+            return
+        key = granted(keys, sent_key(request))
+        if key is None:
+            raise ProblemError(
+                401,
+                "unauthorized",
+                "API key needed",
+                "send a valid API key as `Authorization: Bearer …` or `X-API-Key: …`",
+                headers={"WWW-Authenticate": 'Bearer realm="lsr"'},
+            )
+        if not key.allows(self.scope):
+            raise ProblemError(403, "forbidden", "Scope missing", f"this API key lacks the scope {self.scope!r}")
+
+    async def __call__(
+        self,
+        bearer: HTTPAuthorizationCredentials | None = Security(
+            HTTPBearer(auto_error=False, scheme_name="BearerKey", description="The API key as a bearer token")
+        ),
+        header: str | None = Security(APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="HeaderKey")),
+    ) -> None:
+        """Say in the OpenAPI document how a key is sent."""
+
+
+def sent_key(request: Request) -> str | None:
+    """Return the key that the request brings, in either of the two headers."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token.strip():
+        return token.strip()
+    return request.headers.get("x-api-key")
+
+
+READ = Depends(Requires("read"))
+WRITE = Depends(Requires("write"))
+ADMIN = Depends(Requires("admin"))
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+def _content(line: str) -> str:
+    return line.split("#", 1)[0].strip()
+
+
+def _parse_line(line: str, where: str) -> ApiKey:
+    secret, _, rest = _content(line).partition(" ") if " " in _content(line) else _content(line).partition("\t")
+    scopes = frozenset(rest.replace(",", " ").split())
+    unknown = sorted(scopes - SCOPES)
+    if unknown:
+        raise KeyFileError(f"{where}: unknown scope {unknown[0]!r}; there are read, write and admin")
+    if len(secret) < MIN_KEY_LENGTH or not secret.isascii() or not secret.isprintable():
+        raise KeyFileError(f"{where}: a key is {MIN_KEY_LENGTH} or more printable ASCII characters")
+    return ApiKey(_digest(secret), scopes or frozenset({"admin"}))

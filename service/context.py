@@ -1,0 +1,118 @@
+"""The outermost layer around every request: an id, a limit on the body, safe headers, metrics, and no traceback.
+
+A plain ASGI middleware. The id is the caller's `X-Request-ID` when it is short and plain, else a new one; it stands in
+the answer's header, in every problem and in the log. The body is counted as it comes in, whatever Content-Length says.
+"""
+
+from __future__ import annotations
+
+import re
+from time import perf_counter
+from typing import Final
+from uuid import uuid4
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.metrics import ServiceMetrics
+from service.problems import ProblemError, internal_error, problem_response
+from service.settings import ServiceSettings
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SAFE_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_API_HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+
+
+class RequestContext:
+    """ASGI middleware; see the module."""
+
+    def __init__(self, app: ASGIApp, settings: ServiceSettings, metrics: ServiceMetrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        headers = Headers(scope=scope)
+        request_id = _choose_id(headers.get("x-request-id"))
+        scope["lsr.request_id"] = request_id
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = _extended(message["headers"], request_id)
+            await send(message)
+
+        try:
+            refusal = self._refuse(scope, headers)
+            if refusal is not None:
+                await refusal(scope, receive, send_with_headers)
+            else:
+                await self._app(scope, _counted(receive, self._settings.max_body), send_with_headers)
+        except Exception as error:
+            if status:  # too late for another answer: the server drops the connection
+                raise
+            await internal_error(scope, error)(scope, receive, send_with_headers)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.request_seconds.labels(route).observe(perf_counter() - started)
+
+    def _refuse(self, scope: Scope, headers: Headers) -> ASGIApp | None:
+        hosts = self._settings.allowed_hosts
+        if hosts is not None and _host_name(headers.get("host", "")) not in hosts:
+            detail = "this keyless service answers only requests addressed to localhost"
+            return problem_response(scope, 403, "wrong-host", "Host not allowed", detail)
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self._settings.max_body:
+            problem = _too_large(self._settings.max_body)
+            return problem_response(scope, 413, problem.slug, problem.title, problem.detail)
+        return None
+
+
+def _choose_id(offered: str | None) -> str:
+    return offered if offered and _REQUEST_ID.fullmatch(offered) else uuid4().hex
+
+
+def _extended(headers: list[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    result = [*headers, (b"x-request-id", request_id.encode()), *_SAFE_HEADERS]
+    present = {name for name, _ in headers}
+    result += [header for header in _API_HEADERS if header[0] not in present]
+    return result
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """Return `receive` with a count of the body's bytes; it raises the 413 problem past `limit`."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _too_large(limit)
+        return message
+
+    return counted
+
+
+def _too_large(limit: int) -> ProblemError:
+    return ProblemError(413, "body-too-large", "Body too large", f"a request's body has at most {limit} bytes")
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0].lower() + "]"
+    return host.partition(":")[0].lower()

@@ -1,0 +1,82 @@
+"""What the service counts and measures, for Prometheus at `/metrics`.
+
+Each application has a registry of its own, so that several can live in one process (tests do that). Documents and
+segments are read from the collections when somebody asks, not kept up to date by every write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from lsr.results import Timings
+
+_SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class CollectionSize(NamedTuple):
+    """What one collection holds."""
+
+    name: str
+    documents: int
+    segments: int
+
+
+class ServiceMetrics:
+    """The metrics of one application."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        make = self.registry
+        self.requests = Counter("lsr_requests", "Answered requests.", ("route", "status"), registry=make)
+        self.request_seconds = Histogram(
+            "lsr_request_duration_seconds", "Whole requests.", ("route",), buckets=_SECONDS, registry=make
+        )
+        self.queue_seconds = self._histogram("queue", "Waiting for a thread.")
+        self.encode_seconds = self._histogram("encode", "Queries from text to a sparse vector.")
+        self.search_seconds = self._histogram("search", "Finding the best documents.")
+        self.fetch_seconds = self._histogram("fetch", "Reading the hits' documents.")
+        self.queue_size = Gauge("lsr_queue_size", "Jobs that wait for a thread.", ("queue",), registry=make)
+        self.rejected = Counter("lsr_rejected", "Requests refused to protect the service.", ("reason",), registry=make)
+
+    def watch_queue(self, queue: str, size: Callable[[], float]) -> None:
+        """Report `size()` as the length of `queue` whenever the metrics are read."""
+        self.queue_size.labels(queue).set_function(size)
+
+    def watch_collections(self, sizes: Callable[[], Iterable[CollectionSize]]) -> None:
+        """Report what `sizes()` gives whenever the metrics are read."""
+        self.registry.register(_CollectionCollector(sizes))
+
+    def observe_search(self, timings: Timings) -> None:
+        """Add one search."""
+        self.encode_seconds.observe(timings.encode / 1000.0)
+        self.search_seconds.observe(timings.search / 1000.0)
+        self.fetch_seconds.observe(timings.fetch / 1000.0)
+
+    def exposition(self) -> bytes:
+        """Return everything in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+    def _histogram(self, step: str, text: str) -> Histogram:
+        return Histogram(f"lsr_{step}_duration_seconds", text, buckets=_SECONDS, registry=self.registry)
+
+
+class _CollectionCollector(Collector):
+    def __init__(self, sizes: Callable[[], Iterable[CollectionSize]]) -> None:
+        self._sizes = sizes
+
+    def collect(self) -> Iterator[Metric]:
+        documents = GaugeMetricFamily("lsr_documents", "Live documents.", labels=["collection"])
+        segments = GaugeMetricFamily("lsr_segments", "Sealed segments.", labels=["collection"])
+        for size in self._sizes():
+            documents.add_metric([size.name], size.documents)
+            segments.add_metric([size.name], size.segments)
+        yield documents
+        yield segments
+
+    def describe(self) -> Iterable[Metric]:
+        return []  # so that registering does not read the collections

@@ -1,0 +1,67 @@
+"""The OpenAPI 3.1 document: what FastAPI derives, with the problems that every route can answer."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from service.problems import MEDIA_TYPE
+from service.responses import ProblemModel
+
+_TEXTS: Final = {
+    "400": "The body is not strict JSON (duplicate keys, NaN, lone surrogates, nesting)",
+    "401": "An API key is needed",
+    "403": "The API key lacks the scope, or the host is not allowed",
+    "404": "No such collection or document",
+    "409": "It is there already, or another process writes to it",
+    "413": "The body is too large",
+    "415": "The body is of another media type",
+    "422": "A field is missing, unknown or out of its range; `errors` names it",
+    "429": "Too many requests at once, or too many pending writes; see Retry-After",
+    "503": "Not ready, timed out, or the collection is damaged",
+    "507": "The disk is full",
+}
+_EVERYWHERE: Final = ("403", "503")
+_UNDER_V1: Final = ("401", "403", "404", "422", "429", "503")
+_WITH_BODY: Final = ("400", "413", "415")
+_WRITING: Final = ("409", "507")
+
+
+def document_problems(app: FastAPI) -> None:
+    """Make `app.openapi()` name the problems of every operation."""
+    derive = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _extend(derive())
+        return derive()
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _extend(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    problem = ProblemModel.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["Problem"] = problem
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for status in _statuses(path, method, "requestBody" in operation):
+                operation["responses"][status] = {
+                    "description": _TEXTS[status],
+                    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+                }
+
+
+def _statuses(path: str, method: str, has_body: bool) -> list[str]:
+    found = list(_UNDER_V1 if path.startswith("/v1") else _EVERYWHERE)
+    if path == "/metrics":
+        found.append("401")
+    if has_body:
+        found += _WITH_BODY
+    if path.startswith("/v1") and (method != "get" and not path.endswith("/search")):
+        found += _WRITING
+    return sorted(set(found))

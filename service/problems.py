@@ -1,0 +1,227 @@
+"""Every error as RFC 9457 `application/problem+json`.
+
+    {"type": "/problems/invalid-query", "title": "Invalid query", "status": 422, "detail": "…",
+     "instance": "/v1/collections/c/search", "request_id": "…", "errors": [{"field": "k", "detail": "…"}]}
+
+`type` is one of a fixed set (lsr.errors has most of them, this module the ones of HTTP itself), `detail` says what is
+wrong and in which field, and a 5xx never shows a traceback: it is logged under the `request_id`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Scope
+
+from lsr.errors import EXPECTED_ERRORS, describe
+
+MEDIA_TYPE = "application/problem+json"
+MAX_LISTED_ERRORS = 20
+_logger = logging.getLogger("lsr.service")
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field of a request; `field` is a path such as `query.sparse.values[3]`."""
+
+    field: str
+    detail: str
+
+
+class ProblemError(HTTPException):
+    """An error of HTTP itself. It is Starlette's exception, so that FastAPI hands it on from wherever it is raised."""
+
+    def __init__(
+        self,
+        status: int,
+        slug: str,
+        title: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail, dict(headers or {}))
+        self.slug = slug
+        self.title = title
+        self.errors = tuple(errors)
+
+
+class FieldProblem(ProblemError):
+    """A 422 about one field."""
+
+    def __init__(self, field: str, detail: str, *, slug: str = "invalid-request", title: str = "Invalid request"):
+        super().__init__(422, slug, title, f"{field}: {detail}", errors=[FieldError(field, detail)])
+
+
+class Overloaded(ProblemError):
+    """A full queue: 429 with the time after which a retry makes sense."""
+
+    def __init__(self, what: str, retry_after: int = 1) -> None:
+        super().__init__(
+            429,
+            "overloaded",
+            "Too many requests",
+            f"the queue of {what} is full; try again in {retry_after} s",
+            headers={"Retry-After": str(retry_after)},
+        )
+
+
+class TimedOut(ProblemError):
+    """A deadline that passed before the answer was there."""
+
+    def __init__(self, timeout_ms: float) -> None:
+        super().__init__(
+            503,
+            "timeout",
+            "Timed out",
+            f"no result within timeout_ms = {timeout_ms:g}",
+            headers={"Retry-After": "1"},
+        )
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Make `app` answer every foreseen exception with a problem."""
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    for root in EXPECTED_ERRORS:
+        app.add_exception_handler(root, _on_expected)
+
+
+def problem_response(
+    scope: Scope,
+    status: int,
+    slug: str,
+    title: str,
+    detail: str,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return the response that tells of one problem."""
+    body: dict[str, Any] = {
+        "type": f"/problems/{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": scope.get("path", ""),
+        "request_id": scope.get("lsr.request_id", ""),
+    }
+    if errors:
+        body["errors"] = [{"field": error.field, "detail": error.detail} for error in errors[:MAX_LISTED_ERRORS]]
+    return Response(_encode(body), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def internal_error(scope: Scope, error: BaseException) -> Response:
+    """Log an error that nobody foresaw, with its traceback, and return a 500 that shows nothing of it."""
+    _logger.error("unforeseen error, request_id=%s", scope.get("lsr.request_id"), exc_info=error)
+    return problem_response(
+        scope, 500, "internal", "Internal error", "an error in the service; its log has more under this request_id"
+    )
+
+
+def problem_of(error: BaseException) -> ProblemError:
+    """Return a foreseen error of the collection, the index or an encoder as a problem."""
+    meaning = describe(error)
+    detail = str(error)
+    field = getattr(error, "field", None)
+    errors = [FieldError(field, getattr(error, "reason", detail))] if field else []
+    if field and field not in detail:
+        detail = f"{field}: {detail}"
+    headers = {"Retry-After": "1"} if meaning.status in (429, 503, 507) else {}
+    return ProblemError(meaning.status, meaning.slug, meaning.title, detail, errors=errors, headers=headers)
+
+
+def field_path(location: Sequence[int | str]) -> str:
+    """Write a location as users do: ("searches", 3, "k") is `searches[3].k`."""
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path
+
+
+def _respond(request: Request, problem: ProblemError) -> Response:
+    return problem_response(
+        request.scope,
+        problem.status_code,
+        problem.slug,
+        problem.title,
+        problem.detail,
+        problem.errors,
+        problem.headers,
+    )
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    if isinstance(error, ProblemError):
+        return _respond(request, error)
+    if not isinstance(error, HTTPException):
+        raise error
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = {
+        404: "no such path here; GET /openapi.json lists them all",
+        405: f"{request.method} is not offered here",
+    }.get(error.status_code, str(error.detail))
+    return problem_response(
+        request.scope,
+        error.status_code,
+        phrase.lower().replace(" ", "-"),
+        phrase,
+        detail,
+        headers=error.headers,
+    )
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    found = [_field_error(one) for one in error.errors()]
+    title, slug = "Invalid request", "invalid-request"
+    if any(one["type"] == "not_supported" for one in error.errors()):
+        title, slug = "Not supported", "not-supported"
+    return problem_response(
+        request.scope, 422, slug, title, "; ".join(f"{one.field}: {one.detail}" for one in found[:3]), found
+    )
+
+
+def _field_error(error: Mapping[str, Any]) -> FieldError:
+    location = [part for part in error["loc"] if part not in ("__root__",)]
+    if len(location) > 1 and location[0] in ("body", "query", "path", "header"):
+        location = location[1:]
+    detail = error["msg"]
+    if error["type"] == "extra_forbidden":
+        detail = "unknown field"
+    elif error["type"] == "missing":
+        detail = "a JSON body is needed" if location == ["body"] else "is needed"
+    return FieldError(field_path(location), detail.removeprefix("Value error, "))
+
+
+async def _on_expected(request: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    if problem.status_code >= 500:
+        _logger.warning("request_id=%s: %s", request.scope.get("lsr.request_id"), error)
+    return _respond(request, problem)
+
+
+def _encode(body: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # a lone surrogate that came in with the request and is shown in a message
+        shown = {key: _printable(value) for key, value in body.items()}
+        return orjson.dumps(shown)
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [{key: _printable(text) for key, text in one.items()} for one in value]
+    return value

@@ -1,0 +1,118 @@
+"""Collections, documents and search results as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection as Container
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from lsr.documents import Document
+from lsr.results import CollectionInfo, Hit, SearchResult
+from service.highlight import Highlight
+
+
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return `value` as JSON."""
+    return Response(to_json(value), status, headers, "application/json")
+
+
+def to_json(value: Any) -> bytes:
+    """Return `value` as JSON bytes; integers beyond 64 bits, which orjson refuses, take the standard encoder."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+
+
+def render_collection(info: CollectionInfo) -> dict[str, Any]:
+    """Return what a collection holds."""
+    return {
+        "name": info.name,
+        "documents": info.documents,
+        "segments": info.segments,
+        "pending": info.pending,
+        "deleted": info.deleted,
+        "bytes": info.bytes,
+        "vectors": {
+            name: {"encoder": vector.encoder, "fingerprint": vector.fingerprint, "terms": vector.terms}
+            for name, vector in info.vectors.items()
+        },
+        "schema": dict(info.schema),
+        "seq": info.seq,
+    }
+
+
+def render_document(document: Document) -> dict[str, Any]:
+    """Return a whole document."""
+    return {
+        "id": document.id,
+        "title": document.title,
+        "text": document.text,
+        "parent": document.parent,
+        "metadata": dict(document.metadata),
+    }
+
+
+def render_search(
+    result: SearchResult,
+    *,
+    took_ms: float,
+    include: Container[str],
+    max_terms: int | None,
+    highlights: list[list[Highlight]] | None,
+) -> dict[str, Any]:
+    """Return a search result.
+
+    `max_terms` matched terms are shown a hit (None: neither they nor `other_terms`); `highlights` has a list a hit.
+    """
+    hits = [_render_hit(hit, include, max_terms) for hit in result.hits]
+    if highlights is not None:
+        for shown, found in zip(hits, highlights, strict=True):
+            shown["highlights"] = [one._asdict() for one in found]
+    return {
+        "took_ms": round(took_ms, 3),
+        "timings": {
+            "encode": round(result.timings.encode, 3),
+            "search": round(result.timings.search, 3),
+            "fetch": round(result.timings.fetch, 3),
+        },
+        "query": {
+            "terms": [
+                {"token": term.token, "id": term.term_id, "weight": term.weight, "origin": term.origin}
+                for term in result.query_terms
+            ]
+        },
+        "hits": hits,
+        "total": {"value": result.total.value, "relation": result.total.relation},
+        "facets": {},
+        "next_cursor": None,
+        "approximate": result.approximate,
+        "warnings": list(result.warnings),
+    }
+
+
+def _render_hit(hit: Hit, include: Container[str], max_terms: int | None) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": hit.id, "rank": hit.rank, "score": hit.score}
+    if "title" in include:
+        shown["title"] = hit.document.title
+    if "text" in include:
+        shown["text"] = hit.document.text
+    if "parent" in include:
+        shown["parent"] = hit.document.parent
+    if "metadata" in include:
+        shown["metadata"] = dict(hit.document.metadata)
+    if max_terms is not None:
+        shown["matched"] = [
+            {
+                "token": term.token,
+                "query_weight": term.query_weight,
+                "doc_weight": term.doc_weight,
+                "contribution": term.contribution,
+            }
+            for term in hit.matched[:max_terms]
+        ]
+        shown["other_terms"] = hit.other_terms + sum(term.contribution for term in hit.matched[max_terms:])
+    return shown

@@ -1,0 +1,170 @@
+"""The bodies of requests, as `API.md` of the design has them. Unknown fields are refused, types are not converted.
+
+A field that the contract has and this version has not is refused by name (`NotYet`), never ignored: a filter that
+silently does nothing would be worse than none. It is left out of the OpenAPI document until it works.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+
+MAX_K: Final = 1_000
+MAX_QUERY_TERMS: Final = 1_024
+MAX_QUERY_CHARACTERS: Final = 32_768
+MAX_SEARCHES: Final = 100
+COLLECTION_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+
+Included = Literal["title", "text", "parent", "metadata"]
+FieldType = Literal["int", "float", "bool", "date", "keyword", "keyword[]"]
+
+
+T = TypeVar("T", str, str | None)
+
+
+def _refuse(value: object) -> None:
+    if value not in (None, False, [], {}):
+        raise PydanticCustomError("not_supported", "is not supported by this version")
+
+
+def _refuse_nul(text: T) -> T:
+    if text is not None and "\0" in text:
+        raise PydanticCustomError("nul_character", "holds a NUL character")
+    return text
+
+
+NotYet = SkipJsonSchema[Annotated[Any, AfterValidator(_refuse)]]
+Text = Annotated[str, AfterValidator(_refuse_nul)]
+OptionalText = Annotated[str | None, AfterValidator(_refuse_nul)]
+Name = Annotated[str, Field(pattern=COLLECTION_NAME)]
+
+_WEIGHT: Final = {"type": "number", "minimum": 0, "maximum": 3.4028234e38}
+_SPARSE_SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [
+        {
+            "type": "object",
+            "title": "by index",
+            "properties": {
+                "indices": {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+                    "maxItems": MAX_QUERY_TERMS,
+                    "uniqueItems": True,
+                },
+                "values": {"type": "array", "items": _WEIGHT, "maxItems": MAX_QUERY_TERMS},
+            },
+            "required": ["indices", "values"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "title": "by token",
+            "propertyNames": {"minLength": 1},
+            "additionalProperties": _WEIGHT,
+            "maxProperties": MAX_QUERY_TERMS,
+        },
+    ],
+    "examples": [{"lobster": 2.1, "roll": 1.7}, {"indices": [17, 99], "values": [2.1, 1.7]}],
+}
+
+
+class Strict(BaseModel):
+    """A JSON object whose fields are all known and of the right type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+
+def _query_schema(schema: dict[str, Any]) -> None:
+    """Say "exactly one" in JSON Schema, where null is as good as nothing."""
+    null = {"type": "null"}
+    text = {"type": "string", "maxLength": MAX_QUERY_CHARACTERS, "description": "Text, encoded by the encoder"}
+    del schema["properties"], schema["additionalProperties"]
+    schema["anyOf"] = [
+        {
+            "type": "object",
+            "properties": {name: found if name == given else null for name in ("text", "sparse")},
+            "required": [given],
+            "additionalProperties": False,
+        }
+        for given, found in (("text", text), ("sparse", _SPARSE_SCHEMA))
+    ]
+
+
+class QueryInput(Strict):
+    """What to look for: exactly one of the fields."""
+
+    model_config = ConfigDict(json_schema_extra=_query_schema)
+
+    text: OptionalText = Field(default=None, max_length=MAX_QUERY_CHARACTERS)
+    sparse: dict[str, Any] | None = None
+    like: NotYet = None
+    fusion: NotYet = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> QueryInput:
+        if (self.text is None) == (self.sparse is None):
+            raise PydanticCustomError("one_of", "give exactly one of text and sparse")
+        return self
+
+
+class Explain(Strict):
+    """How much of the score to explain."""
+
+    max_terms: Annotated[int, Field(ge=1, le=MAX_QUERY_TERMS)] = 8
+
+
+class SearchParams(Strict):
+    """How to search; see docs of the index for what each does."""
+
+    exact: bool = False
+    recall: Annotated[float, Field(gt=0, le=1)] | None = None
+    query_cut: Annotated[int, Field(ge=1, le=MAX_QUERY_TERMS)] | None = None
+    heap_factor: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class SearchRequest(Strict):
+    """One search."""
+
+    query: QueryInput
+    using: Text = Field(default="default", description="Which of the collection's vectors")
+    k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
+    include: list[Included] | None = Field(
+        default=None, max_length=8, description="Which parts of a document come with a hit; all of them if not given"
+    )
+    filter: dict[str, Any] | None = Field(
+        default=None,
+        description="Conditions on metadata fields of the schema",
+        examples=[{"year": {"gte": 2019}, "tag": {"in": ["food"]}, "not": {"lang": "fr"}}],
+    )
+    explain: Explain | None = Field(default=None, description="Show what each matched term contributed to the score")
+    highlight: bool = Field(default=False, description="Show where in title and text the matched terms stand")
+    params: SearchParams = SearchParams()
+    timeout_ms: Annotated[int, Field(ge=1, le=60_000)] | None = None
+    cursor: NotYet = None
+    must: NotYet = None
+    group_by: NotYet = None
+    facets: NotYet = None
+    prf: NotYet = None
+
+
+class VectorRequest(Strict):
+    """A named vector and what makes it."""
+
+    encoder: OptionalText = Field(description="An encoder's id; null for vectors that are always given ready-made")
+
+
+class CollectionRequest(Strict):
+    """A new collection. `encoder` alone means one vector, named `default`; without either it is BM25."""
+
+    encoder: OptionalText = None
+    vectors: dict[Name, VectorRequest] | None = Field(default=None, min_length=1, max_length=16)
+    fields: dict[Text, FieldType] = Field(default={}, alias="schema", max_length=256)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> CollectionRequest:
+        if self.encoder is not None and self.vectors is not None:
+            raise PydanticCustomError("one_of", "give encoder or vectors, not both")
+        return self

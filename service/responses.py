@@ -1,0 +1,186 @@
+"""What the service answers, as models for the OpenAPI document. The answers themselves are made in rendering.py."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FieldErrorModel(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    detail: str
+
+
+class ProblemModel(BaseModel):
+    """An error (RFC 9457)."""
+
+    model_config = ConfigDict(title="Problem", extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: list[FieldErrorModel] | None = None
+
+
+class VectorModel(BaseModel):
+    """A named vector of a collection."""
+
+    encoder: str | None
+    fingerprint: str | None
+    terms: int
+
+
+class CollectionModel(BaseModel):
+    """A collection."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    name: str
+    documents: int
+    segments: int
+    pending: int
+    deleted: int
+    bytes: int
+    vectors: dict[str, VectorModel]
+    fields: dict[str, str] = Field(alias="schema")
+    seq: int
+
+
+class BrokenModel(BaseModel):
+    """A collection that could not be opened."""
+
+    name: str
+    reason: str
+
+
+class CollectionsModel(BaseModel):
+    """All collections."""
+
+    collections: list[CollectionModel]
+    broken: list[BrokenModel]
+
+
+class DocumentModel(BaseModel):
+    """A document."""
+
+    id: str
+    title: str
+    text: str
+    parent: str | None
+    metadata: dict[str, Any]
+
+
+class QueryTermModel(BaseModel):
+    """A term of the query."""
+
+    token: str
+    id: int
+    weight: float
+    origin: Literal["input", "expansion", "prf"]
+
+
+class QueryModel(BaseModel):
+    """What the query became."""
+
+    terms: list[QueryTermModel]
+
+
+class MatchedModel(BaseModel):
+    """A term that query and document share."""
+
+    token: str
+    query_weight: float
+    doc_weight: float
+    contribution: float
+
+
+class HighlightModel(BaseModel):
+    """Where a matched term stands: `start` and `end` count Unicode characters of the field."""
+
+    field: Literal["title", "text"]
+    start: int
+    end: int
+    weight: float
+
+
+class HitModel(BaseModel):
+    """A hit. The contributions of `matched` plus `other_terms` are the score."""
+
+    id: str
+    rank: int
+    score: float
+    title: str | None = None
+    text: str | None = None
+    parent: str | None = None
+    metadata: dict[str, Any] | None = None
+    matched: list[MatchedModel] | None = None
+    other_terms: float | None = None
+    highlights: list[HighlightModel] | None = None
+
+
+class TimingsModel(BaseModel):
+    """Milliseconds."""
+
+    encode: float
+    search: float
+    fetch: float
+
+
+class TotalModel(BaseModel):
+    """How many documents match: exactly or at least."""
+
+    value: int
+    relation: Literal["eq", "gte"]
+
+
+class SearchModel(BaseModel):
+    """The answer to a search."""
+
+    took_ms: float
+    timings: TimingsModel
+    query: QueryModel
+    hits: list[HitModel]
+    total: TotalModel
+    facets: dict[str, Any]
+    next_cursor: str | None
+    approximate: bool
+    warnings: list[str]
+
+
+class WriteErrorModel(BaseModel):
+    """A document that was refused; `line` counts from 1."""
+
+    line: int
+    id: str | None
+    code: str
+    detail: str
+
+
+class WriteModel(BaseModel):
+    """The answer to a write."""
+
+    seq: int
+    durable: bool
+    accepted: int
+    failed: int
+    errors: list[WriteErrorModel]
+
+
+class ReadyModel(BaseModel):
+    """The service is ready."""
+
+    status: Literal["ready"]
+    collections: int
+    broken: list[BrokenModel]
+
+
+class HealthModel(BaseModel):
+    """The process is alive."""
+
+    status: Literal["ok"]

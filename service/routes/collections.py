@@ -1,0 +1,84 @@
+"""Making, showing and dropping collections."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Response
+
+from lsr.errors import EXPECTED_ERRORS
+from lsr.vectors import VectorConfig
+from service.auth import ADMIN, READ
+from service.problems import FieldProblem
+from service.rendering import json_response, render_collection
+from service.requests import COLLECTION_NAME, CollectionRequest
+from service.responses import CollectionModel, CollectionsModel
+from service.state import Service, service_of
+from service.strict_route import StrictRoute
+
+router = APIRouter(prefix="/v1/collections", route_class=StrictRoute, tags=["collections"])
+ServiceOf = Annotated[Service, Depends(service_of)]
+CollectionName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The collection's name")]
+
+
+@router.get("", dependencies=[READ], response_model=CollectionsModel)
+async def list_collections(service: ServiceOf) -> Response:
+    """List the collections, and those that could not be opened."""
+
+    def read() -> dict[str, Any]:
+        broken = service.readiness.broken(service.store)
+        shown = []
+        for name in service.store.names():
+            try:
+                shown.append(render_collection(service.store.get(name).info()))
+            except EXPECTED_ERRORS as error:
+                broken.setdefault(name, str(error))
+        return {
+            "collections": shown,
+            "broken": [{"name": name, "reason": reason} for name, reason in sorted(broken.items())],
+        }
+
+    return json_response(await service.searches.run(read))
+
+
+@router.get("/{collection}", dependencies=[READ], response_model=CollectionModel)
+async def show_collection(collection: CollectionName, service: ServiceOf) -> Response:
+    """Show a collection: how much it holds, its vectors and its schema."""
+    info = await service.searches.run(lambda: service.store.get(collection).info())
+    return json_response(render_collection(info))
+
+
+@router.put("/{collection}", dependencies=[ADMIN], status_code=201, response_model=CollectionModel)
+async def create_collection(collection: CollectionName, request: CollectionRequest, service: ServiceOf) -> Response:
+    """Make an empty collection. One of that name is never replaced: that is a 409."""
+    vectors = _vectors(request, service.settings.encoders)
+
+    def create() -> dict[str, Any]:
+        made = service.store.create(collection, vectors=vectors, schema=request.fields)
+        made.warm()
+        return render_collection(made.info())
+
+    shown = await service.writes.run(create)
+    return json_response(shown, 201, {"Location": f"/v1/collections/{collection}"})
+
+
+@router.delete("/{collection}", dependencies=[ADMIN], status_code=204, response_class=Response)
+async def drop_collection(collection: CollectionName, service: ServiceOf) -> Response:
+    """Drop a collection with all its documents."""
+    await service.writes.run(lambda: service.store.drop(collection))
+    return Response(status_code=204)
+
+
+def _vectors(request: CollectionRequest, allowed: frozenset[str]) -> dict[str, VectorConfig]:
+    named = {name: vector.encoder for name, vector in (request.vectors or {}).items()}
+    wanted: dict[str, str | None] = named or {"default": request.encoder or "bm25"}
+    for name, encoder in wanted.items():
+        if encoder is not None and encoder not in allowed:
+            raise FieldProblem(
+                f"vectors.{name}.encoder" if named else "encoder",
+                f"{encoder!r:.200} is not offered here; there are {', '.join(sorted(allowed))}. "
+                "`lsr index --encoder` on the server takes any",
+                slug="unknown-encoder",
+                title="Unknown encoder",
+            )
+    return {name: VectorConfig(encoder) for name, encoder in wanted.items()}

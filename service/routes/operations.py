@@ -1,0 +1,54 @@
+"""Is it alive, is it ready, how is it doing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from service.auth import READ, granted, sent_key
+from service.rendering import json_response
+from service.responses import HealthModel, ReadyModel
+from service.state import Service, service_of
+from service.strict_route import UnguardedRoute
+
+router = APIRouter(route_class=UnguardedRoute, tags=["operations"])
+ServiceOf = Annotated[Service, Depends(service_of)]
+
+
+@router.get("/healthz", response_model=HealthModel)
+async def health() -> Response:
+    """Say that the process is alive. Answers under any load, without a key."""
+    return json_response({"status": "ok"})
+
+
+@router.get("/readyz", response_model=ReadyModel)
+async def readiness(request: Request, service: ServiceOf) -> Response:
+    """Say whether searches are answered: collections open, encoders loaded, kernels compiled.
+
+    Broken collections are listed and do not make the service unready. With API keys configured, their names and
+    reasons are shown to a caller with the scope `read` only.
+    """
+    service.readiness.require()
+    broken = service.readiness.broken(service.store)
+    keys = service.settings.api_keys
+    if keys:
+        key = granted(keys, sent_key(request))
+        if key is None or not key.allows("read"):
+            broken = {}
+    return json_response(
+        {
+            "status": "ready",
+            "collections": len(set(service.store.names()) - set(service.readiness.broken(service.store))),
+            "broken": [{"name": name, "reason": reason} for name, reason in sorted(broken.items())],
+        }
+    )
+
+
+@router.get("/metrics", dependencies=[READ], response_class=Response)
+async def metrics(service: ServiceOf) -> Response:
+    """Return the metrics in Prometheus's text format."""
+    text = await asyncio.to_thread(service.metrics.exposition)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

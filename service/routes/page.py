@@ -1,0 +1,56 @@
+"""The web page at `/`: plain HTML, CSS and JavaScript from this package, read once and served from memory.
+
+Its Content-Security-Policy allows this host and nothing else: no other host, no inline script, no inline style.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+from fastapi import APIRouter, Request, Response
+
+router = APIRouter(include_in_schema=False)
+
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_FILES: Final = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/static/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/static/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/static/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+
+
+class _Asset(NamedTuple):
+    content: bytes
+    media_type: str
+    tag: str
+
+
+def _load() -> dict[str, _Asset]:
+    folder = files("service") / "static"
+    assets = {}
+    for path, (name, media_type) in _FILES.items():
+        content = (folder / name).read_bytes()
+        assets[path] = _Asset(content, media_type, f'"{sha256(content).hexdigest()[:32]}"')
+    return assets
+
+
+_ASSETS: Final = _load()
+
+
+async def serve_asset(request: Request) -> Response:
+    """Return one file of the page, or 304 when the browser has it."""
+    asset = _ASSETS[request.url.path]
+    headers = {"ETag": asset.tag, "Cache-Control": "no-cache", "Content-Security-Policy": _POLICY}
+    if request.headers.get("if-none-match") == asset.tag:
+        return Response(status_code=304, headers=headers)
+    return Response(asset.content, headers=headers, media_type=asset.media_type)
+
+
+for _path in _FILES:
+    router.add_route(_path, serve_asset, methods=["GET", "HEAD"])

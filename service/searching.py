@@ -1,0 +1,101 @@
+"""One search, from the checked request to the JSON of the answer. Runs in a worker thread, never on the event loop."""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+from typing import Any, Final
+
+from index.errors import SearchStopped
+from lsr.collection import Collection
+from lsr.documents import SparseByToken, SparseInput, parse_sparse
+from lsr.errors import InvalidDocument, QueryError
+from lsr.results import SearchResult
+from service.highlight import Highlight, Highlighters
+from service.problems import TimedOut
+from service.rendering import render_search
+from service.requests import MAX_QUERY_TERMS, QueryInput, SearchRequest
+from service.state import Service
+
+_EVERYTHING: Final = ("title", "text", "parent", "metadata")
+_TERMS_TO_HIGHLIGHT: Final = 64
+_slow_log = logging.getLogger("lsr.service.slow")
+_highlighters = Highlighters()
+
+
+def search(service: Service, name: str, request: SearchRequest, arrived: float, request_id: str) -> dict[str, Any]:
+    """Answer `request` from the collection `name`; `arrived` is the perf_counter() of its arrival.
+
+    Raises what the collection raises, and TimedOut.
+    """
+    collection = service.store.get(name)
+    timeout_ms = request.timeout_ms or service.settings.default_timeout_ms
+    left = timeout_ms - (perf_counter() - arrived) * 1000.0
+    if left <= 0:
+        raise TimedOut(timeout_ms)
+    shown_terms = request.explain.max_terms if request.explain else None
+    try:
+        result = _search(
+            collection, request, left, max(shown_terms or 0, _TERMS_TO_HIGHLIGHT if request.highlight else 0)
+        )
+    except SearchStopped:
+        raise TimedOut(timeout_ms) from None
+    highlights = _highlight(collection, request.using, result) if request.highlight else None
+    service.metrics.observe_search(result.timings)
+    took_ms = (perf_counter() - arrived) * 1000.0
+    if took_ms >= service.settings.slow_query_ms:
+        _slow_log.warning(
+            "slow query: %.0f ms (encode %.1f, search %.1f, fetch %.1f) collection=%s k=%d terms=%d request_id=%s",
+            took_ms,
+            result.timings.encode,
+            result.timings.search,
+            result.timings.fetch,
+            name,
+            request.k,
+            len(result.query_terms),
+            request_id,
+        )
+    include = _EVERYTHING if request.include is None else request.include
+    return render_search(result, took_ms=took_ms, include=include, max_terms=shown_terms, highlights=highlights)
+
+
+def _search(collection: Collection, request: SearchRequest, timeout_ms: float, explain_terms: int) -> SearchResult:
+    return collection.search(
+        _query(request.query),
+        using=request.using,
+        k=request.k,
+        exact=request.params.exact,
+        recall=request.params.recall,
+        query_cut=request.params.query_cut,
+        heap_factor=request.params.heap_factor,
+        filter=request.filter,
+        explain_terms=explain_terms,
+        timeout_ms=timeout_ms,
+    )
+
+
+def _query(query: QueryInput) -> str | SparseInput:
+    """Return the query as the collection takes it.
+
+    Raises QueryError for a sparse vector that makes no sense.
+    """
+    if query.text is not None:
+        return query.text
+    try:
+        sparse = parse_sparse(query.sparse, "query.sparse")
+    except InvalidDocument as error:
+        raise QueryError(error.detail, field=error.field) from None
+    terms = sparse.weights if isinstance(sparse, SparseByToken) else sparse.indices
+    if len(terms) > MAX_QUERY_TERMS:
+        raise QueryError(f"a query has at most {MAX_QUERY_TERMS} terms, not {len(terms)}", field="query.sparse")
+    if isinstance(sparse, SparseByToken) and any("\0" in token for token in sparse.weights):
+        raise QueryError("a token holds a NUL character", field="query.sparse")
+    return sparse
+
+
+def _highlight(collection: Collection, using: str, result: SearchResult) -> list[list[Highlight]]:
+    highlighter = _highlighters.of(collection.encoder(using))
+    return [
+        highlighter.highlight(hit.document, {term.token: term.contribution for term in hit.matched})
+        for hit in result.hits
+    ]

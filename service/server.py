@@ -1,0 +1,194 @@
+"""The server process: one uvicorn worker around the application, on an address that is safe for its keys.
+
+Several workers are refused on purpose: a collection has one writer, and the threads of one process do the work. A
+service without an API key binds to a loopback address only, and answers only requests addressed to localhost, so that
+neither the network nor a page in the user's browser reaches it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from lsr.errors import Interrupted, LsrError
+from lsr.store import CollectionStore
+from service.app import create_app
+from service.auth import load_api_keys
+from service.protocol import timed_protocol
+from service.settings import ServiceSettings
+from service.state import Service
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 8080
+_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_BACKLOG: Final = 2048
+
+
+class ServerAddressError(LsrError, ValueError):
+    """An address that cannot be listened on, or that would be open to the network without a key."""
+
+
+def serve(
+    directory: Path,
+    *,
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    api_key_file: Path | None = None,
+    insecure: bool = False,
+    settings: ServiceSettings | None = None,
+    on_listening: Callable[[str], None] | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve `directory`, a collection or a folder of collections, until SIGINT or SIGTERM.
+
+    `port` 0 takes a free one. `on_listening` and `on_ready` are called with the base URL, the second when searches
+    are answered. On the signal no new connection is taken, requests in flight are finished, the collections closed.
+    After SIGINT it raises KeyboardInterrupt then, so that Ctrl-C means the same here as in every command.
+
+    Raises ServerAddressError, KeyFileError, and what opening the store raises.
+    """
+    settings = secure(settings or ServiceSettings(), host, api_key_file, insecure=insecure)
+    with _listen(host, port) as listener, CollectionStore(directory) as store:
+        server = _server(store, settings, listener, on_ready)
+        if on_listening is not None:
+            on_listening(_url(listener))
+        server.run(sockets=[listener])
+    if server.interrupted:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def running(
+    store: CollectionStore, settings: ServiceSettings | None = None, *, warm_seconds: float = 300
+) -> Iterator[str]:
+    """Serve `store` on a free loopback port from a thread while the block runs; yields the base URL when ready."""
+    with _listen(DEFAULT_HOST, 0) as listener:
+        server = _server(store, settings or ServiceSettings(), listener, None)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="lsr-server")
+        thread.start()
+        try:
+            service: Service = server.config.app.state.service  # type: ignore[union-attr]
+            if not service.readiness.wait(warm_seconds):
+                raise Interrupted(f"the service was not ready within {warm_seconds:g} s")
+            yield _url(listener)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def secure(settings: ServiceSettings, host: str, api_key_file: Path | None, *, insecure: bool) -> ServiceSettings:
+    """Return `settings` with the keys of the file, and with the host check where there is no key.
+
+    Raises ServerAddressError for an address that others can reach when there is no key, unless `insecure`.
+    """
+    if api_key_file is not None:
+        settings = replace(settings, api_keys=load_api_keys(api_key_file))
+    if settings.api_keys:
+        return settings
+    if _is_loopback(host):
+        return replace(settings, allowed_hosts=_LOCAL_NAMES | {host.lower()})
+    if not insecure:
+        raise ServerAddressError(
+            f"{host} can be reached from other machines and there is no API key: give --api-key-file FILE, "
+            f"or --insecure to let everybody in, or bind to {DEFAULT_HOST}"
+        )
+    return settings
+
+
+class _GracefulServer(uvicorn.Server):
+    """uvicorn's server, but a signal only stops it: uvicorn raises the signal again, which would kill the process
+    before the collections are closed."""
+
+    interrupted = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Start to stop; a second Ctrl-C stops at once."""
+        self.interrupted = self.interrupted or sig == signal.SIGINT
+        super().handle_exit(sig, frame)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGINT and SIGTERM while serving from the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        former = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+def _server(
+    store: CollectionStore,
+    settings: ServiceSettings,
+    listener: socket.socket,
+    on_ready: Callable[[str], None] | None,
+) -> _GracefulServer:
+    app = create_app(store, settings)
+    if on_ready is not None:
+        service: Service = app.state.service
+        url = _url(listener)
+        service.readiness.on_ready(lambda: on_ready(url))
+    config = uvicorn.Config(
+        app,
+        workers=1,
+        loop="asyncio",
+        http=timed_protocol(settings.header_timeout, settings.body_timeout),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(settings.keep_alive),
+        timeout_graceful_shutdown=int(settings.shutdown_timeout),
+    )
+    return _GracefulServer(config)
+
+
+@contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    """Open the listening socket before anything slow happens, so that a taken port is told at once."""
+    if not 0 <= port <= 65_535:
+        raise ServerAddressError(f"port {port} is not in 0 … 65535")
+    listener = None
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        if listener is not None:
+            listener.close()
+        raise ServerAddressError(f"cannot listen on {host}, port {port}: {error}") from None
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

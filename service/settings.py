@@ -1,0 +1,55 @@
+"""What can be set about a running service, with the limits that protect it. `lsr serve` fills it in."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from service.auth import ApiKey
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """Limits and keys of one service. The defaults suit one machine; see docs/decisions/0500."""
+
+    api_keys: tuple[ApiKey, ...] = ()
+    """Without a key every caller may do everything, so the server then binds to a loopback address only."""
+
+    allowed_hosts: frozenset[str] | None = None
+    """Host names that a request may be addressed to, or None for all. Stops DNS rebinding on a keyless loopback."""
+
+    encoders: frozenset[str] = frozenset({"bm25", "lsr-mini"})
+    """Encoders that a collection may be created with over HTTP: a path or a download is the operator's business."""
+
+    search_threads: int = field(default_factory=lambda: max(1, os.cpu_count() or 1))
+    search_queue: int = 64
+    """Searches that may wait for a thread; one more is answered 429."""
+
+    write_queue: int = 32
+    """Write requests that may wait for the writing thread; one more is answered 429."""
+
+    write_wait: float = 10.0
+    """Seconds that a write request waits for its result before it is answered 202 with a job to ask about."""
+
+    max_body: int = 32 * MEBIBYTE
+    """Bytes of a request's body, counted as they come in."""
+
+    max_timeout_ms: int = 60_000
+    default_timeout_ms: int = 10_000
+
+    slow_query_ms: float = 500.0
+    """Searches slower than this are logged (without any text)."""
+
+    header_timeout: float = 10.0
+    """Seconds in which a client must have sent a request's headers, counted from its first byte or the connection."""
+
+    body_timeout: float = 60.0
+    """Seconds in which a client must have sent a request's body."""
+
+    keep_alive: float = 30.0
+    """Seconds that an idle connection is kept."""
+
+    shutdown_timeout: float = 15.0
+    """Seconds that requests in flight are given when the service is told to stop."""

@@ -1,0 +1,62 @@
+"""What all routes share, in one object: `request.app.state.service`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import Request
+from lsr.store import CollectionStore
+
+from lsr.errors import EXPECTED_ERRORS
+from service.metrics import CollectionSize, ServiceMetrics
+from service.readiness import Readiness
+from service.settings import ServiceSettings
+from service.work_pool import WorkPool
+
+
+@dataclass(frozen=True)
+class Service:
+    """The collections, the limits, the threads and the numbers of one application."""
+
+    store: CollectionStore
+    settings: ServiceSettings
+    metrics: ServiceMetrics
+    readiness: Readiness
+    searches: WorkPool
+    writes: WorkPool
+
+    @classmethod
+    def start(cls, store: CollectionStore, settings: ServiceSettings) -> Service:
+        """Make the parts and connect them to the metrics."""
+        metrics = ServiceMetrics()
+        searches = WorkPool(
+            "searches", settings.search_threads, settings.search_queue, on_wait=metrics.queue_seconds.observe
+        )
+        service = cls(store, settings, metrics, Readiness(), searches, WorkPool("writes", 1, settings.write_queue))
+        metrics.watch_queue("searches", lambda: service.searches.waiting)
+        metrics.watch_queue("writes", lambda: service.writes.waiting)
+        metrics.watch_collections(service.sizes)
+        return service
+
+    def sizes(self) -> list[CollectionSize]:
+        """Return how large every usable collection is."""
+        found = []
+        for name in self.store.names():
+            try:
+                info = self.store.get(name).info()
+            except EXPECTED_ERRORS:
+                continue
+            found.append(CollectionSize(name, info.documents, info.segments))
+        return found
+
+    def close(self) -> None:
+        """Let the running jobs end."""
+        self.readiness.stop()
+        self.searches.close()
+        self.writes.close()
+
+
+def service_of(request: Request) -> Service:
+    """Return the application's `Service`; a dependency of the routes."""
+    service: Service = request.app.state.service
+    return service

@@ -1,0 +1,92 @@
+"""A FastAPI route that checks a request before FastAPI reads it.
+
+In this order: is the service ready, may this caller do this (before a byte of the body is read), is the body JSON by
+its media type (else 415), and is it strict JSON (lsr.strict_json, else 400). A large body is parsed in a thread: the
+event loop answers everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from lsr import strict_json
+from lsr.errors import InvalidJson
+from service.auth import Requires
+from service.problems import ProblemError, problem_of
+
+_PARSE_IN_THREAD: Final = 64 * 1024
+
+
+class StrictRequest(Request):
+    """A request whose JSON is parsed strictly."""
+
+    async def json(self) -> Any:
+        """Parse the body; raises InvalidJson."""
+        if not hasattr(self, "_json"):
+            body = await self.body()
+            if len(body) <= _PARSE_IN_THREAD:
+                self._json = parse_json(body)
+            else:
+                self._json = await asyncio.to_thread(parse_json, body)
+        return self._json
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse strict JSON.
+
+    Raises ProblemError (FastAPI would turn any other exception out of a request's `json` into a bare 400).
+    """
+    try:
+        return strict_json.loads(body)
+    except InvalidJson as error:
+        raise problem_of(error) from None
+
+
+class StrictRoute(APIRoute):
+    """The class of all our routes."""
+
+    needs_readiness = True
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap FastAPI's handler in the checks."""
+        handle = super().get_route_handler()
+        required = [one.dependency for one in self.dependencies if isinstance(one.dependency, Requires)]
+        takes_json = self.body_field is not None
+        needs_readiness = self.needs_readiness
+
+        async def checked(request: Request) -> Response:
+            for requires in required:
+                requires.check(request)
+            if needs_readiness:
+                request.app.state.service.readiness.require()
+            if takes_json:
+                require_media_type(request, "application/json")
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return checked
+
+
+class UnguardedRoute(StrictRoute):
+    """A route that also answers while the service starts or stops."""
+
+    needs_readiness = False
+
+
+def require_media_type(request: Request, *accepted: str) -> str:
+    """Return the body's media type without parameters; raise a 415 problem unless it is one of `accepted`."""
+    given = request.headers.get("content-type", "")
+    media_type = given.partition(";")[0].strip().lower()
+    if media_type not in accepted:
+        raise ProblemError(
+            415,
+            "unsupported-media-type",
+            "Unsupported media type",
+            f"Content-Type is {' or '.join(accepted)} here, not {given or 'missing'!r}",
+            headers={"Accept-Post": ", ".join(accepted)} if request.method == "POST" else None,
+        )
+    return media_type

@@ -1,0 +1,90 @@
+"""Threads that do the blocking work, behind a queue with a limit.
+
+The event loop only reads requests and writes answers. Everything that takes time (a search, a write, opening a
+collection) runs here. A queue without a limit would turn overload into ever longer waits for everybody; this one
+refuses at once when it is full (429), so what was accepted is still answered in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import TypeVar
+
+from service.problems import Overloaded, TimedOut
+
+T = TypeVar("T")
+
+
+class WorkPool:
+    """`threads` workers and room for `queue_limit` jobs that wait. `run` is called on the event loop only."""
+
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        queue_limit: int,
+        *,
+        on_wait: Callable[[float], None] | None = None,
+    ) -> None:
+        self._name = name
+        self._capacity = threads + queue_limit
+        self._threads = threads
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"lsr-{name}")
+        self._on_wait = on_wait
+        self._in_flight = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs that wait or run."""
+        return self._in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a thread."""
+        return max(0, self._in_flight - self._threads)
+
+    def submit(self, job: Callable[[], T], *, timeout_ms: float | None = None) -> asyncio.Future[T]:
+        """Queue `job` and return its future.
+
+        Raises Overloaded when the queue is full. The future ends in TimedOut when the job did not get a thread within
+        `timeout_ms`; a job that has started is not interrupted.
+        """
+        if self._in_flight >= self._capacity:
+            raise Overloaded(self._name)
+        queued = perf_counter()
+
+        def work() -> T:
+            waited = perf_counter() - queued
+            if self._on_wait is not None:
+                self._on_wait(waited)
+            if timeout_ms is not None and waited * 1000.0 >= timeout_ms:
+                raise TimedOut(timeout_ms)
+            return job()
+
+        self._in_flight += 1
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        except BaseException:
+            self._in_flight -= 1
+            raise
+        future.add_done_callback(self._finished)
+        return future
+
+    async def run(self, job: Callable[[], T], *, timeout_ms: float | None = None) -> T:
+        """Queue `job`, wait for it and return its result; see `submit`.
+
+        The job goes on, and keeps its place in the count, when the caller is cancelled.
+        """
+        return await asyncio.shield(self.submit(job, timeout_ms=timeout_ms))
+
+    def close(self) -> None:
+        """Drop what waits, and wait for what runs."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _finished(self, future: asyncio.Future[T]) -> None:
+        self._in_flight -= 1
+        if not future.cancelled():
+            future.exception()  # an abandoned job's error is not reported as "never retrieved"

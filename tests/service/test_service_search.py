@@ -1,0 +1,176 @@
+"""Search over HTTP: the contract's request and response, on a real socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+SEARCH = "/v1/collections/dishes/search"
+
+
+def search(client: httpx.Client, query: dict[str, Any], **more: Any) -> dict[str, Any]:
+    response = client.post(SEARCH, json={"query": query, **more})
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def test_text_finds_the_documents_that_hold_it_best_first(client: httpx.Client) -> None:
+    answer = search(client, {"text": "lobster roll"})
+    assert {hit["id"] for hit in answer["hits"]} == {"d1", "d2", "d3", "a/b c?"}
+    assert answer["hits"][0]["id"] == "d1"
+    assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3, 4]
+    scores = [hit["score"] for hit in answer["hits"]]
+    assert scores == sorted(scores, reverse=True)
+    assert answer["hits"][0]["metadata"] == {"year": 2019, "tag": ["food"]}
+    assert {term["token"] for term in answer["query"]["terms"]} == {"lobster", "roll"}
+    assert {term["origin"] for term in answer["query"]["terms"]} == {"input"}
+    assert answer["total"]["value"] >= 4
+    assert answer["facets"] == {}
+    assert answer["next_cursor"] is None
+    assert answer["warnings"] == []
+
+
+def test_answer_has_the_fields_of_the_contract_and_no_others(client: httpx.Client) -> None:
+    answer = search(client, {"text": "lobster"}, explain={"max_terms": 8}, highlight=True)
+    assert set(answer) == {
+        "took_ms", "timings", "query", "hits", "total", "facets", "next_cursor", "approximate", "warnings",
+    }  # fmt: skip
+    assert set(answer["timings"]) == {"encode", "search", "fetch"}
+    assert answer["took_ms"] >= sum(answer["timings"].values()) * 0.99
+    assert set(answer["hits"][0]) == {
+        "id", "rank", "score", "title", "text", "parent", "metadata", "matched", "other_terms", "highlights",
+    }  # fmt: skip
+
+
+def test_contributions_and_other_terms_add_up_to_the_score(client: httpx.Client) -> None:
+    for most in (1, 8):
+        answer = search(client, {"text": "lobster roll butter road"}, explain={"max_terms": most})
+        for hit in answer["hits"]:
+            assert len(hit["matched"]) <= most
+            shown = sum(term["contribution"] for term in hit["matched"]) + hit["other_terms"]
+            assert shown == pytest.approx(hit["score"], rel=1e-5)
+
+
+def test_a_sparse_query_by_token_and_by_index_find_the_same(client: httpx.Client) -> None:
+    by_text = search(client, {"text": "lobster roll"})
+    by_token = search(client, {"sparse": {term["token"]: term["weight"] for term in by_text["query"]["terms"]}})
+    indices = [term["id"] for term in by_text["query"]["terms"]]
+    values = [term["weight"] for term in by_text["query"]["terms"]]
+    by_index = search(client, {"sparse": {"indices": indices, "values": values}})
+    expected = [(hit["id"], hit["score"]) for hit in by_text["hits"]]
+    assert [(hit["id"], hit["score"]) for hit in by_token["hits"]] == expected
+    assert [(hit["id"], hit["score"]) for hit in by_index["hits"]] == expected
+
+
+def test_k_limits_the_hits_and_exact_agrees_on_a_small_collection(client: httpx.Client) -> None:
+    everything = search(client, {"text": "lobster"}, params={"exact": True})
+    assert everything["approximate"] is False
+    first = search(client, {"text": "lobster"}, k=1)
+    assert [hit["id"] for hit in first["hits"]] == [everything["hits"][0]["id"]]
+
+
+def test_include_chooses_what_comes_with_a_hit(client: httpx.Client) -> None:
+    assert set(search(client, {"text": "lobster"}, include=[])["hits"][0]) == {"id", "rank", "score"}
+    assert set(search(client, {"text": "lobster"}, include=["title"])["hits"][0]) == {"id", "rank", "score", "title"}
+
+
+def test_a_filter_keeps_matching_documents_only(client: httpx.Client) -> None:
+    answer = search(client, {"text": "lobster"}, filter={"year": {"gte": 2020}})
+    assert {hit["id"] for hit in answer["hits"]} == {"d2", "a/b c?"}
+
+
+def test_a_filter_on_an_unknown_field_names_it(client: httpx.Client) -> None:
+    response = client.post(SEARCH, json={"query": {"text": "lobster"}, "filter": {"colour": "red"}})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "filter.colour"
+
+
+def test_highlights_mark_inflected_words_by_characters(client: httpx.Client) -> None:
+    answer = search(client, {"text": "lobster"}, highlight=True)
+    hit = next(hit for hit in answer["hits"] if hit["id"] == "a/b c?")
+    words = [hit[one["field"]][one["start"] : one["end"]] for one in hit["highlights"]]
+    assert words == ["Lobsters", "lobsters", "lobsters", "lobster"]
+    assert all(one["weight"] > 0 for one in hit["highlights"])
+
+
+@pytest.mark.parametrize("text", ["", "   ", "of the", "zyxwv"])
+def test_a_query_that_matches_nothing_has_no_hits_and_no_error(client: httpx.Client, text: str) -> None:
+    answer = search(client, {"text": text}, explain={}, highlight=True)
+    assert answer["hits"] == []
+
+
+@pytest.mark.parametrize("query", [{"text": "  "}, {"text": "of the"}, {"sparse": {}}])
+def test_a_query_without_terms_says_so_in_warnings(client: httpx.Client, query: dict[str, Any]) -> None:
+    assert search(client, query)["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "query"),
+        ({"query": {}}, "query"),
+        ({"query": {"text": "a", "sparse": {"b": 1}}}, "query"),
+        ({"query": {"text": "a"}, "k": 0}, "k"),
+        ({"query": {"text": "a"}, "k": 1001}, "k"),
+        ({"query": {"text": "a"}, "k": "10"}, "k"),
+        ({"query": {"text": "a"}, "k": True}, "k"),
+        ({"query": {"text": "a"}, "size": 10}, "size"),
+        ({"query": {"txt": "a"}}, "query.txt"),
+        ({"query": {"text": 5}}, "query.text"),
+        ({"query": {"text": "a\0b"}}, "query.text"),
+        ({"query": {"text": "a" * 40_000}}, "query.text"),
+        ({"query": {"text": "a"}, "params": {"recall": 2}}, "params.recall"),
+        ({"query": {"text": "a"}, "params": {"exakt": True}}, "params.exakt"),
+        ({"query": {"text": "a"}, "using": "splade"}, "using"),
+        ({"query": {"text": "a"}, "timeout_ms": 0}, "timeout_ms"),
+        ({"query": {"text": "a"}, "include": ["body"]}, "include[0]"),
+        ({"query": {"sparse": {"lobster": -1}}}, "query.sparse.lobster"),
+        ({"query": {"sparse": {"lobster": 1e39}}}, "query.sparse.lobster"),
+        ({"query": {"sparse": {"lobster": "1"}}}, "query.sparse.lobster"),
+        ({"query": {"sparse": {"lob\0ster": 1}}}, "query.sparse"),
+        ({"query": {"sparse": {"indices": [1, 2], "values": [1]}}}, "query.sparse.values"),
+        ({"query": {"sparse": {"indices": [1, 1], "values": [1, 1]}}}, "query.sparse.indices[1]"),
+        ({"query": {"sparse": {"indices": [-1], "values": [1]}}}, "query.sparse.indices[0]"),
+        ({"query": {"sparse": {"indices": list(range(1025)), "values": [1] * 1025}}}, "query.sparse"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_name(client: httpx.Client, body: dict[str, Any], field: str) -> None:
+    response = client.post(SEARCH, json=body)
+    assert response.status_code == 422, response.text
+    problem = response.json()
+    assert field in [error["field"] for error in problem["errors"]]
+    assert field in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "field"),
+    [
+        ({"cursor": "abc"}, "cursor"),
+        ({"must": ["lobster"]}, "must"),
+        ({"group_by": "parent"}, "group_by"),
+        ({"facets": ["tag"]}, "facets"),
+        ({"prf": {"docs": 3}}, "prf"),
+        ({"query": {"like": "d1"}}, "query.like"),
+        ({"query": {"fusion": {"queries": []}}}, "query.fusion"),
+    ],
+)
+def test_what_is_not_supported_yet_is_refused_by_name_and_never_ignored(
+    client: httpx.Client, extra: dict[str, Any], field: str
+) -> None:
+    response = client.post(SEARCH, json={"query": {"text": "lobster"}} | extra)
+    assert response.status_code == 422
+    assert response.json()["type"] == "/problems/not-supported"
+    assert field in [error["field"] for error in response.json()["errors"]]
+
+
+def test_the_contract_s_empty_values_of_unsupported_fields_are_fine(client: httpx.Client) -> None:
+    assert search(client, {"text": "lobster"}, cursor=None, must=[], facets=[], group_by=None, prf=None)["hits"]
+
+
+def test_an_unknown_collection_is_a_404(client: httpx.Client) -> None:
+    response = client.post("/v1/collections/nothing/search", json={"query": {"text": "a"}})
+    assert response.status_code == 404
+    assert response.json()["type"] == "/problems/collection-not-found"
