@@ -10,13 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from index.scoring import canonical, score_rows
     from index.config import IndexConfig
+    from index.scoring import PreparedRows, canonical, score_rows
     from index.sparse_index import SparseIndex, TopK
     from index.storage import Problem, verify_index
 
 _HOME = {
     "IndexConfig": "index.config",
+    "PreparedRows": "index.scoring",
     "Problem": "index.storage",
     "SparseIndex": "index.sparse_index",
     "TopK": "index.sparse_index",
@@ -25,7 +26,7 @@ _HOME = {
     "verify_index": "index.storage",
 }
 
-__all__ = ["IndexConfig", "Problem", "SparseIndex", "TopK", "canonical", "score_rows", "verify_index"]
+__all__ = ["IndexConfig", "PreparedRows", "Problem", "SparseIndex", "TopK", "canonical", "score_rows", "verify_index"]
 
 
 def __getattr__(name: str) -> Any:

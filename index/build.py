@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from index.scoring import stored
 from index.config import IndexConfig
 from index.errors import VectorError
 from index.inverted import build_inverted
+from index.scoring import stored
 from index.vectors import check_rows
 
 Progress = Callable[[str, int, int], None]

@@ -50,31 +50,46 @@ def stored(impacts: NDArray[Any], dtype: str) -> NDArray[Any]:
     return positive.view(np.uint16) if dtype == "float16" else positive
 
 
+class PreparedRows:
+    """Rows that are in no segment yet, checked once and scored by every query until they are. Never changes."""
+
+    def __init__(self, matrix: Any, impact_dtype: str = "float16") -> None:
+        """Take a csr_array float32 [n, terms], as given to `SparseIndex.build`; raises VectorError, ConfigError."""
+        rows = check_rows(matrix)
+        # Numbered by their rank among the rows' own terms: a table as wide as the vocabulary would cost more to
+        # make than the scoring does.
+        self._ids, numbers = np.unique(rows.terms, return_inverse=True)
+        self._start = _fixed(rows.indptr)
+        self._terms = _fixed(numbers.astype(np.uint32))
+        self._impacts = _fixed(stored(rows.values, impact_dtype))
+
+    def __len__(self) -> int:
+        return len(self._start) - 1
+
+    def score(self, term_ids: ArrayLike, weights: ArrayLike) -> NDArray[np.float32]:
+        """Return each row's canonical score, float32[n]; -1 for a row that shares no term with the query.
+
+        term_ids  int[m], in any order; ids that no row holds match nothing     weights  float[m], not negative
+
+        Safe to call from many threads; the work is done without the GIL. Raises VectorError.
+        """
+        ids, values = check_query(term_ids, weights)
+        scores = np.full(len(self), -1.0, dtype=np.float32)
+        if len(ids) == 0 or len(self._ids) == 0:
+            return scores
+        at = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+        found = self._ids[at] == ids
+        table = np.zeros(1 << len(self._ids).bit_length(), dtype=np.float32)
+        table[at[found]] = values[found]
+        score_range(0, self._start, self._terms, self._impacts, table, _EVERYTHING, scores)
+        return scores
+
+
 def score_rows(
     matrix: Any, term_ids: ArrayLike, weights: ArrayLike, *, impact_dtype: str = "float16"
 ) -> NDArray[np.float32]:
-    """Return each row's canonical score, float32[n]; -1 for a row that shares no term with the query.
-
-    matrix    csr_array float32 [n, terms], as given to `SparseIndex.build`
-    term_ids  int[m], in any order; ids beyond the matrix's columns match nothing
-    weights   float[m], finite and not negative
-
-    For rows that are in no segment yet: they score as they will when they are. Raises VectorError.
-    """
-    ids, values = check_query(term_ids, weights)
-    rows = check_rows(matrix)
-    scores = np.full(len(rows.indptr) - 1, -1.0, dtype=np.float32)
-    if len(rows.terms) == 0 or len(ids) == 0:
-        return scores
-    # The query's terms, numbered by their rank, stand in for a segment's: a table as wide as the vocabulary
-    # would cost more than the scoring. Rank n is no query term; its weight is 0.
-    rank = np.searchsorted(ids, rows.terms)
-    rank[ids[np.minimum(rank, len(ids) - 1)] != rows.terms] = len(ids)
-    table = np.zeros(1 << len(ids).bit_length(), dtype=np.float32)
-    table[: len(ids)] = values
-    impacts = stored(rows.values, impact_dtype)
-    score_range(0, _fixed(rows.indptr), _fixed(rank.astype(np.uint32)), _fixed(impacts), table, _EVERYTHING, scores)
-    return scores
+    """Return `PreparedRows(matrix, impact_dtype).score(term_ids, weights)`: for rows that are scored only once."""
+    return PreparedRows(matrix, impact_dtype).score(term_ids, weights)
 
 
 def _fixed(array: NDArray[Any]) -> NDArray[Any]:

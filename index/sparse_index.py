@@ -242,13 +242,23 @@ class SparseIndex:
 
     def document(self, doc_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return a document's (collection term ids int64, rising; canonical impacts float32); raises IndexError."""
-        if not 0 <= doc_id < self.n_docs:
-            raise IndexError(f"document {doc_id} is not in an index of {self.n_docs}")
+        row = self.rows(doc_id, doc_id + 1)
+        return row.indices.astype(np.int64), row.data
+
+    def rows(self, start: int, stop: int) -> csr_array:
+        """Return documents start .. stop as float32 csr_array [stop - start, n_terms]: canonical impacts, terms rising.
+
+        Raises IndexError for a range outside of the collection.
+        """
+        if not 0 <= start <= stop <= self.n_docs:
+            raise IndexError(f"documents {start} to {stop} are not in an index of {self.n_docs}")
         segment = self._segment
-        at = slice(int(segment.forward_start[doc_id]), int(segment.forward_start[doc_id + 1]))
+        at = slice(int(segment.forward_start[start]), int(segment.forward_start[stop]))
         impacts = segment.forward_impacts[at]
         values = impacts.view(np.float16) if impacts.dtype == np.uint16 else impacts
-        return segment.terms[segment.forward_terms[at]].astype(np.int64), values.astype(np.float32)
+        terms = segment.terms[segment.forward_terms[at]].astype(np.int64)
+        indptr = segment.forward_start[start : stop + 1] - segment.forward_start[start]
+        return csr_array((values.astype(np.float32), terms, indptr), shape=(stop - start, self.n_terms))
 
     def document_frequencies(self, term_ids: ArrayLike) -> NDArray[np.int64]:
         """Return in how many documents each term occurs, int64[len(term_ids)]; 0 for one that is not in the index."""

@@ -103,7 +103,7 @@ def map_array(folder: Path, manifest: Mapping[str, Any], name: str) -> NDArray[A
         raise IndexCorrupt(path, reason)
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, SyntaxError) as error:
+    except Exception as error:  # NumPy parses the header as Python text, and damage shows as any error of that
         raise IndexCorrupt(path, f"not a readable .npy file ({error})") from None
     if not isinstance(mapped, np.memmap) or not mapped.flags.c_contiguous or not mapped.flags.aligned:
         raise IndexCorrupt(path, "not one plain, aligned array")

@@ -166,10 +166,10 @@ def find_candidates(
                 prefetch(block_start, np.int64(order[upcoming + _AHEAD]))
             if upcoming + _AHEAD // 2 < n_estimates:
                 prefetch(block_docs, np.int64(block_start[order[upcoming + _AHEAD // 2]]))
-            block = np.int64(order[upcoming])
+            visiting = np.int64(order[upcoming])
             upcoming += 1
             counters[1] += 1
-            for j in range(np.int64(block_start[block]), min(np.int64(block_start[block + 1]), n_postings)):
+            for j in range(np.int64(block_start[visiting]), min(np.int64(block_start[visiting + 1]), n_postings)):
                 doc = np.int64(block_docs[j])
                 if doc >= n_docs or visited[doc] == epoch:
                     continue

@@ -184,6 +184,16 @@ def test_a_document_is_given_back_as_it_is_stored(index):
         index.document(-1)
 
 
+def test_rows_give_back_what_was_indexed(index):
+    rows = index.rows(100, 250)
+    assert rows.shape == (150, 300)
+    assert (rows.indices == DOCUMENTS[100:250].indices).all()
+    assert (rows.data == canonical(DOCUMENTS[100:250].data)).all()
+    assert index.rows(0, 0).shape == (0, 300)
+    with pytest.raises(IndexError):
+        index.rows(10, 601)
+
+
 def test_document_frequencies_count_documents(index):
     counts = np.bincount(DOCUMENTS.indices, minlength=300)
     asked = [5, 299, 5, 100_000]
