@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from encoders.encoder import Encoder
+from encoders.encoder import CorpusStatistics, Encoder
 from index import Problem
 from lsr import ranking
 from lsr.document_vectors import check_document, document_rows, settle_vectors
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
-from lsr.errors import CollectionCorrupt, CollectionNotFound, LsrError, QueryError, TooManyPending
+from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError, TooManyPending
 from lsr.metadata import MetadataSchema
 from lsr.query_vectors import QueryVector, encode_queries
 from lsr.results import CollectionInfo, SearchResult, VectorInfo, WriteResult
@@ -56,6 +56,7 @@ class Collection:
         self.path = path
         self._catalog = catalog
         self._lock = lock
+        self._closed = False
         self._changing = threading.RLock()  # held by whoever makes the next generation
         with catalog.reading():
             contents = layout.read_contents(catalog)
@@ -118,6 +119,7 @@ class Collection:
     def close(self) -> None:
         """Close the catalog and give the lock back. Nothing is lost without it; searches under way may finish."""
         with self._changing:
+            self._closed = True
             self._catalog.close()
             if self._lock is not None:
                 self._lock.release()
@@ -138,16 +140,18 @@ class Collection:
         """Raise InvalidDocument if the document cannot be written here; a bulk writer asks this line by line."""
         check_document(settle_vectors(document, self._vectors), self._schema, self._vectors)
 
-    def write(self, documents: Sequence[Document]) -> WriteResult:
+    def write(
+        self, documents: Sequence[Document], *, on_problem: Callable[[int, InvalidDocument], None] | None = None
+    ) -> WriteResult:
         """Write documents as one batch: all durable when this returns, or none. One with a known id replaces the old.
 
-        Of several with one id the last counts. Raises InvalidDocument, TooManyPending, StorageFull, EncoderError.
+        Of several with one id the last counts. A document that cannot be taken is left out and reported to
+        `on_problem` with its position; without that nothing is written. Raises InvalidDocument, TooManyPending,
+        StorageFull, EncoderError.
         """
         self._check_writable()
-        settled = [settle_vectors(document, self._vectors) for document in documents]
-        for document in settled:
-            check_document(document, self._schema, self._vectors)
-        latest = list({document.id: document for document in settled}.values())
+        good = self._good_documents(documents, on_problem)
+        latest = list({document.id: document for document in good}.values())
         if not latest:
             return WriteResult(self._generation.seq, 0)
         if len(latest) + len(self._generation.pending) > MAX_PENDING:
@@ -176,7 +180,7 @@ class Collection:
             bare = [replace(document, vectors={}) for document in latest]
             pending = before.pending.without_rows(replaced).add(ChunkContent(rows, bare, matrices, self._schema))
             self._generation = Generation(seq, _without(before.segments, dead), pending)
-        return WriteResult(seq, len(documents))
+        return WriteResult(seq, len(good))
 
     def delete(self, ids: Iterable[str]) -> WriteResult:
         """Delete documents by id, as one durable batch; `accepted` counts those that were there. Raises StorageFull."""
@@ -211,7 +215,10 @@ class Collection:
         if place is None:
             return None
         term_ids, impacts = place.vector(vector.name)
-        return dict(zip(vector.vocabulary.tokens(term_ids), impacts.tolist(), strict=True))
+        try:
+            return dict(zip(vector.vocabulary.tokens(term_ids), impacts.tolist(), strict=True))
+        except IndexError as error:
+            raise CollectionCorrupt(self.path, f"document {identifier!r}: {error}") from error
 
     def search(
         self,
@@ -292,6 +299,10 @@ class Collection:
             seq=generation.seq,
         )
 
+    def statistics(self, using: str = DEFAULT_VECTOR) -> CorpusStatistics:
+        """Return the number of live documents and their document frequencies, at this moment. Raises QueryError."""
+        return self._generation.statistics(vector_of(self._vectors, using).name)
+
     def encoder(self, using: str = DEFAULT_VECTOR) -> Encoder:
         """Return the encoder of a named vector; raises QueryError where there is none, EncoderMismatch."""
         vector = vector_of(self._vectors, using)
@@ -368,6 +379,22 @@ class Collection:
     def _open_segment(self, row: SegmentRow) -> Segment:
         return Segment(self.path, row, self._schema, list(self._vectors))
 
+    def _good_documents(
+        self, documents: Sequence[Document], on_problem: Callable[[int, InvalidDocument], None] | None
+    ) -> list[Document]:
+        good = []
+        for position, document in enumerate(documents):
+            try:
+                settled = settle_vectors(document, self._vectors)
+                check_document(settled, self._schema, self._vectors)
+            except InvalidDocument as error:
+                if on_problem is None:
+                    raise
+                on_problem(position, error)
+            else:
+                good.append(settled)
+        return good
+
     def _write_terms(self, change: Transaction) -> dict[str, int]:
         """Store what the vocabularies have learnt, and return how many terms of each that makes."""
         counts = {}
@@ -379,6 +406,8 @@ class Collection:
         return counts
 
     def _check_writable(self) -> None:
+        if self._closed:
+            raise CollectionNotFound(f"{self.path} is closed")
         if self._lock is None:
             raise LsrError(f"{self.path} is open for reading only: open it with mode='w'")
 

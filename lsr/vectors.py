@@ -118,14 +118,6 @@ class NamedVector:
             return []
         return vocabulary.tokens(range(self.persisted_terms, len(vocabulary)))
 
-    def catch_up(self, tokens: Sequence[str]) -> None:
-        """Take over tokens that another process has added to the catalog since."""
-        self.persisted_terms += len(tokens)
-        if self.config.encoder is not None and self._encoder is None:
-            self._tokens.extend(tokens)
-        else:
-            self.vocabulary.add(tokens)
-
     def tokens_of(self, vector: SparseInput) -> list[str]:
         """Return the tokens that a ready-made vector's terms stand for; raises IndexError."""
         if isinstance(vector, SparseByToken):

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from index.canonical import score_rows
+from index.scoring import score_rows
 from lsr.documents import Document
 from lsr.storage.id_file import hash_ids
 from lsr.storage.pending import Pending, PendingChunk
@@ -123,7 +123,7 @@ class Place(NamedTuple):
     def vector(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The vector: term numbers int64, rising, and canonical impacts float32."""
         if isinstance(self.home, SegmentView):
-            return self.home.segment.indexes[name].document(self.position)
+            return self.home.segment.vector(name, self.position)
         matrix = self.home.content.matrices[name]
         at = slice(int(matrix.indptr[self.position]), int(matrix.indptr[self.position + 1]))
         return matrix.indices[at].astype(np.int64), matrix.data[at]

@@ -38,7 +38,7 @@ class IdFile:
         """Map the file and check that it numbers `documents` rows; raises CollectionCorrupt."""
         try:
             table = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # NumPy reads the header with Python's tokenizer, whose errors are of many kinds
             raise CollectionCorrupt(path, f"is not readable as an array: {error}") from error
         if table.dtype != np.uint64 or table.shape != (2, documents):
             raise CollectionCorrupt(path, f"has shape {table.shape} of {table.dtype}, not (2, {documents}) of uint64")

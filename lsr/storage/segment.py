@@ -191,9 +191,17 @@ class Segment:
         """Return each id's doc_id, int64[len(ids)], -1 where it is not in this segment; `hashes` from `hash_ids`."""
         return self._ids.find(ids, hashes, self.documents.id)
 
+    def vector(self, name: str, doc_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return a document's (term numbers int64, rising; canonical impacts float32); raises CollectionCorrupt."""
+        try:
+            return self.indexes[name].document(doc_id)
+        except IndexError as error:
+            folder = self.folder / "vectors" / name
+            raise CollectionCorrupt(folder, f"document {doc_id}: {error}; `lsr verify` names the file") from error
+
     def term_ids(self, name: str, doc_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the term numbers of these documents' vectors, one after the other."""
-        found = [self.indexes[name].document(int(doc_id))[0] for doc_id in doc_ids]
+        """Return the term numbers of these documents' vectors, one after the other; raises CollectionCorrupt."""
+        found = [self.vector(name, int(doc_id))[0] for doc_id in doc_ids]
         return np.concatenate(found).astype(np.int64) if found else np.empty(0, np.int64)
 
 

@@ -1,0 +1,127 @@
+"""A damaged byte is detected by `verify`, by the file's name; what `open` lets through never crashes the process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lsr.collection import Collection, verify_collection
+from lsr.documents import Document, SparseByToken
+from lsr.errors import EXPECTED_ERRORS
+from lsr.vectors import VectorConfig
+
+FLIPS_PER_FILE = 5
+VECTORS = {"text": VectorConfig("bm25"), "splade": VectorConfig(None)}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small collection with everything in it: two segments, deletions, pending documents, metadata."""
+    folder = tmp_path_factory.mktemp("sound") / "c"
+    with Collection.create(folder, vectors=VECTORS, schema={"tag": "keyword[]", "year": "int"}) as collection:
+        for start in (0, 20, 40):
+            collection.write(
+                [
+                    Document(
+                        f"d{number}",
+                        title=f"Title {number}",
+                        text="lobster roll " * (number % 3 + 1),
+                        metadata={"tag": ["sea", "food"][: number % 3], "year": number},
+                        vectors={"splade": SparseByToken({f"t{number % 7}": 1.0, "all": number + 1.0})},
+                    )
+                    for number in range(start, start + 20)
+                ]
+            )
+            if start < 40:
+                collection.seal()
+        collection.delete(["d3", "d25", "d45"])
+    assert verify_collection(folder) == []
+    return folder
+
+
+def everything(folder: Path) -> list[object]:
+    """All that a user can get out of a collection."""
+    with Collection.open(folder) as collection:
+        documents = [collection.get(f"d{number}") for number in range(60)]
+        vectors = [collection.vector(f"d{number}", "splade") for number in range(60)]
+        hits = [
+            [(hit.id, hit.score) for hit in collection.search(query, using=using, k=60, exact=exact, filter=where).hits]
+            for query, using in (("lobster", "text"), (SparseByToken({"all": 1.0, "t3": 2.0}), "splade"))
+            for exact in (True, False)
+            for where in (None, {"tag": "food"}, {"year": {"gte": 30}})
+        ]
+        return [documents, vectors, hits]
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """The files that hold data: not the lock, not what SQLite makes anew at every opening."""
+    passing = {"writer.lock", "catalog.sqlite-shm", "catalog.sqlite-wal"}
+    assert not (folder / "catalog.sqlite-wal").exists() or (folder / "catalog.sqlite-wal").stat().st_size == 0
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in passing)
+
+
+def linked_copy(folder: Path, target: Path) -> Path:
+    """A copy whose files are the same files, for tests that replace one of them."""
+    shutil.copytree(folder, target, copy_function=os.link)
+    return target
+
+
+def replace(path: Path, content: bytes) -> Path:
+    path.unlink()
+    path.write_bytes(content)
+    return path
+
+
+def test_every_flipped_bit_is_detected_or_changes_nothing(sound: Path, tmp_path: Path) -> None:
+    before = everything(sound)
+    generator = random.Random(7)
+    undetected = []
+    for original in list(files_of(sound)):
+        size = original.stat().st_size
+        offsets = generator.sample(range(size), min(size, FLIPS_PER_FILE))
+        for offset in offsets:
+            folder = linked_copy(sound, tmp_path / "c")
+            content = bytearray(original.read_bytes())
+            content[offset] ^= 1 << generator.randrange(8)
+            path = replace(folder / original.relative_to(sound), bytes(content))
+            try:
+                found = everything(folder)  # must not crash the process, whatever it says
+            except EXPECTED_ERRORS:
+                found = None
+            problems = verify_collection(folder)
+            if not problems and (path.name != "catalog.sqlite" or found != before):
+                undetected.append((str(original.relative_to(sound)), offset))
+            shutil.rmtree(folder)
+    assert undetected == []
+
+
+def test_every_truncated_file_is_detected(sound: Path, tmp_path: Path) -> None:
+    undetected = []
+    for original in list(files_of(sound)):
+        content = original.read_bytes()
+        for length in (len(content) // 2, len(content) - 1):
+            folder = linked_copy(sound, tmp_path / "c")
+            replace(folder / original.relative_to(sound), content[:length])
+            with contextlib.suppress(*EXPECTED_ERRORS):
+                everything(folder)
+            if not verify_collection(folder):
+                undetected.append((str(original.relative_to(sound)), length))
+            shutil.rmtree(folder)
+    assert undetected == []
+
+
+def test_every_missing_file_is_detected_and_named(sound: Path, tmp_path: Path) -> None:
+    for original in list(files_of(sound)):
+        if original.name == "catalog.sqlite":
+            continue
+        folder = linked_copy(sound, tmp_path / "c")
+        path = folder / original.relative_to(sound)
+        path.unlink()
+        assert path in [problem.path for problem in verify_collection(folder)]
+        shutil.rmtree(folder)
