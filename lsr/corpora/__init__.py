@@ -6,6 +6,6 @@ wrong with that line. A bad line never ends the reading. Nothing is held in memo
 """
 
 from lsr.corpora.corpus import Corpus, CorpusLine
-from lsr.corpora.opening import FORMATS, open_corpus
+from lsr.corpora.opening import FORMATS, holds_vectors, open_corpus
 
-__all__ = ["FORMATS", "Corpus", "CorpusLine", "open_corpus"]
+__all__ = ["FORMATS", "Corpus", "CorpusLine", "holds_vectors", "open_corpus"]

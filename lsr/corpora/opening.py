@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from lsr.corpora.arrow_vectors import SUFFIXES as ARROW_SUFFIXES
+from lsr.corpora.arrow_vectors import ArrowVectorsCorpus
 from lsr.corpora.corpus import Corpus
 from lsr.corpora.ir_dataset import PREFIX as IR_DATASETS
 from lsr.corpora.ir_dataset import IrDatasetsCorpus
 from lsr.corpora.jsonl import JsonlCorpus
 from lsr.corpora.line_source import LineSource, SpooledInput
+from lsr.corpora.matrix_files import SUFFIXES as MATRIX_SUFFIXES
+from lsr.corpora.matrix_files import MatrixCorpus
 from lsr.corpora.passages import PassageCorpus
 from lsr.corpora.tsv import TsvCorpus
 from lsr.corpora.vectors import parse_vector_document
@@ -17,7 +21,15 @@ from lsr.errors import CorpusUnreadable
 
 FORMATS: Final = ("auto", "beir", "jsonl", "tsv", "parquet", "vectors")
 
-_BY_SUFFIX: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".tsv": "tsv", ".parquet": "parquet"}
+_BY_SUFFIX: Final = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    **dict.fromkeys((*MATRIX_SUFFIXES, *ARROW_SUFFIXES), "vectors"),
+}
+_NEVER_COMPRESSED: Final = (".parquet", *MATRIX_SUFFIXES, *ARROW_SUFFIXES)
 _COMPRESSED: Final = (".gz", ".zst")
 
 
@@ -32,6 +44,11 @@ def open_corpus(spec: str, format: str = "auto", *, chunk: int | None = None) ->
         raise ValueError(f"unknown format {format!r}: one of {', '.join(FORMATS)}")
     corpus = _open(spec, format)
     return PassageCorpus(corpus, chunk) if chunk is not None else corpus
+
+
+def holds_vectors(spec: str, format: str = "auto") -> bool:  # noqa: A002
+    """Return whether `open_corpus` with these arguments reads ready-made vectors."""
+    return format == "vectors" or (format == "auto" and Path(spec).suffix in (*MATRIX_SUFFIXES, *ARROW_SUFFIXES))
 
 
 def _open(spec: str, format_name: str) -> Corpus:
@@ -50,6 +67,10 @@ def _open(spec: str, format_name: str) -> Corpus:
         from lsr.corpora.parquet import ParquetCorpus
 
         return ParquetCorpus(spec, path)
+    if format_name == "vectors" and path.suffix in MATRIX_SUFFIXES:
+        return MatrixCorpus(spec, path)
+    if format_name == "vectors" and path.suffix in ARROW_SUFFIXES:
+        return ArrowVectorsCorpus(spec, path)
     return _open_lines(spec, LineSource(path), format_name)
 
 
@@ -78,6 +99,8 @@ def _format_by_name(path: Path) -> str:
     for suffix in _COMPRESSED:
         name = name.removesuffix(suffix)
     suffix = Path(name).suffix
+    if suffix in _NEVER_COMPRESSED and name != path.name.lower():
+        raise CorpusUnreadable(f"{path}: decompress it first, {suffix} files are mapped and not streamed")
     if suffix not in _BY_SUFFIX:
         raise CorpusUnreadable(
             f"{path}: the name does not tell the format; give --format jsonl, tsv, parquet or vectors"

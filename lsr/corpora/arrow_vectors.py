@@ -1,0 +1,120 @@
+"""Sparse vectors in an Arrow IPC file, as `lsr encode` writes them and others may.
+
+    id        text or integer
+    tokens    list of text, or: indices, list of integers (term numbers)
+    weights   list of floats (or: values), of the same length
+    title, text, parent, metadata (a struct, or text that is a JSON object)     optional
+
+`lsr encode` notes in the schema which encoder it used (key `lsr.vectors`), so that `lsr index` can give the collection
+the same one and refuse another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+
+from lsr.corpora.corpus import CorpusLine
+from lsr.documents import Document, parse_document
+from lsr.errors import CorpusDamaged, CorpusUnreadable, InvalidDocument, InvalidJson
+from lsr.strict_json import loads
+
+METADATA_KEY: Final = b"lsr.vectors"
+SUFFIXES: Final = (".arrow", ".ipc", ".feather")
+
+_TERMS: Final = ("tokens", "indices")
+_WEIGHTS: Final = ("weights", "values")
+_DAMAGE: Final = (OSError, ValueError, KeyError, pa.ArrowException)  # what pyarrow raises on a damaged file
+_OTHERS: Final = ("id", "title", "text", "parent", "metadata")
+
+
+class ArrowVectorsCorpus:
+    """The rows of an Arrow IPC file, mapped and read batch by batch."""
+
+    unit: Literal["bytes", "documents"] = "documents"
+
+    def __init__(self, name: str, path: Path) -> None:
+        """Raises CorpusUnreadable when it is no Arrow file or lacks a column."""
+        self.name = name
+        self.position = 0
+        self._path = path
+        try:
+            with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+                schema = reader.schema
+                names = list(schema.names)
+                self.size: int | None = sum(reader.get_batch(at).num_rows for at in range(reader.num_record_batches))
+        except _DAMAGE as error:
+            raise CorpusUnreadable(f"{path}: not an Arrow IPC file: {error}") from None
+        self._terms = next((column for column in _TERMS if column in names), "")
+        self._weights = next((column for column in _WEIGHTS if column in names), "")
+        if not self._terms or not self._weights or "id" not in names:
+            found = ", ".join(names)
+            raise CorpusUnreadable(f"{path}: columns id, tokens (or indices) and weights are needed; it has {found}")
+        unknown = sorted(set(names) - {self._terms, self._weights, *_OTHERS})
+        if unknown:
+            raise CorpusUnreadable(f"{path}: unknown column {unknown[0]!r}; further data goes into metadata")
+        self.encoder = _encoder_of(path, schema)
+
+    def identity(self) -> str | None:
+        """Return size and time of the file."""
+        stat = self._path.stat()
+        return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+    def __iter__(self) -> Iterator[CorpusLine]:
+        self.position = 0
+        try:
+            with pa.memory_map(str(self._path)) as file, pa.ipc.open_file(file) as reader:
+                for at in range(reader.num_record_batches):
+                    batch = reader.get_batch(at)
+                    batch.validate(full=True)  # offsets that point outside would be read as they are
+                    for row in batch.to_pylist():
+                        self.position += 1
+                        yield CorpusLine(self.position, self._content(row))
+        except _DAMAGE as error:
+            raise CorpusDamaged(f"{self._path}: {error}, after row {self.position}") from None
+
+    def _content(self, row: dict[str, Any]) -> Document | InvalidDocument:
+        try:
+            value = {name: row[name] for name in _OTHERS if row.get(name) is not None}
+            if isinstance(value.get("id"), int):
+                value["id"] = str(value["id"])
+            if isinstance(value.get("metadata"), str):
+                value["metadata"] = loads(value["metadata"])
+            value["sparse"] = self._sparse(row[self._terms], row[self._weights])
+            return parse_document(value)
+        except InvalidJson as error:
+            return InvalidDocument("invalid_field", f"metadata: {error}", field="metadata")
+        except InvalidDocument as error:
+            return error
+
+    def _sparse(self, terms: list[Any] | None, weights: list[Any] | None) -> dict[str, Any]:
+        if terms is None or weights is None or len(terms) != len(weights):
+            detail = f"{self._terms} and {self._weights} are lists of one length"
+            raise InvalidDocument("invalid_sparse", detail, field=self._weights)
+        if self._terms == "indices":
+            return {"indices": terms, "values": weights}
+        sparse = dict(zip(terms, weights, strict=True))
+        if len(sparse) != len(terms):
+            raise InvalidDocument("invalid_sparse", "a token is there twice", field=self._terms)
+        return sparse
+
+
+def _encoder_of(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
+    """Return what `lsr encode` noted: encoder, settings and fingerprint; None for a file of another origin."""
+    noted = (schema.metadata or {}).get(METADATA_KEY)
+    if noted is None:
+        return None
+    try:
+        value = loads(noted)
+        if (
+            isinstance(value, dict)
+            and isinstance(value.get("encoder"), str)
+            and isinstance(value.get("settings"), dict)
+        ):
+            return value
+    except InvalidJson:
+        pass
+    raise CorpusUnreadable(f"{path}: the note about the encoder in the schema ({METADATA_KEY.decode()}) cannot be read")
