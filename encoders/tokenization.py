@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class Tokenization:
-    """Text to token ids, cut at `max_length` tokens, special tokens counted; `prompt` goes before every text."""
+    """Text to token ids, cut at `max_length` tokens (special ones counted, None: never), `prompt` before every text."""
 
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
+        max_length: int | None,
         *,
         prompt: str = "",
         lower_case: bool = False,
@@ -37,12 +37,14 @@ class Tokenization:
             before = [] if self._tokenizer.normalizer is None else [self._tokenizer.normalizer]
             self._tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        if max_length <= special:
+        if max_length is not None and max_length <= special:
             raise SettingError(f"max_length must be above {special}, the number of special tokens; got {max_length}")
         self._whole = Tokenizer.from_str(self._tokenizer.to_str())
         self._whole.no_truncation()
-        # Truncation to the left keeps a text's end: a checkpoint says so in tokenizer_config.json.
-        self._tokenizer.enable_truncation(max_length, direction=tokenizer.truncation_side)
+        self._tokenizer.no_truncation()
+        if max_length is not None:
+            # Truncation to the left keeps a text's end: a checkpoint says so in tokenizer_config.json.
+            self._tokenizer.enable_truncation(max_length, direction=tokenizer.truncation_side)
         self.max_length = max_length
         self.prompt = prompt
         self.n_special = special

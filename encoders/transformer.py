@@ -9,17 +9,15 @@ DeBERTa, ModernBERT, Mistral, ...): that layer is taken out, so that the model r
 
 from __future__ import annotations
 
-import inspect
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
+from encoders.checkpoints.files import read_object
 from encoders.errors import CheckpointError, RemoteCodeRefused
 
 
@@ -106,23 +104,9 @@ def load_model(folder: Path, auto_class: str) -> nn.Module:
     return model  # type: ignore[no-any-return]
 
 
-def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
-    """Return a JSON object from the checkpoint; raise CheckpointError naming the file if there is none."""
-    path = folder / name
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing") from None
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
-    return content
-
-
 def check_files(folder: Path) -> None:
     """Raise if the folder brings its own code or no weights."""
-    config = read_config(folder)
+    config = read_object(folder / "config.json")
     if config.get("auto_map") and config.get("model_type") not in transformers.CONFIG_MAPPING:
         raise RemoteCodeRefused(
             f"{folder} brings its own code ({', '.join(map(str, config['auto_map'].values()))}), which is not run. "
@@ -149,8 +133,3 @@ class _quiet:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n", 1)[0][:400]
-
-
-def accepts(model: nn.Module, argument: str) -> bool:
-    """Return whether the model's forward has a parameter of that name."""
-    return argument in inspect.signature(model.forward).parameters

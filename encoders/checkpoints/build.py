@@ -4,52 +4,75 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from encoders.checkpoints.source import SideSource
+from encoders.checkpoints.limits import position_limit, smallest, tokenizer_limit
+from encoders.checkpoints.source import SideSource, Sources
+from encoders.checkpoints.static_weights import read_static_weights
 from encoders.errors import CheckpointError, SettingError
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.settings import Family
 from encoders.sides.side import Side
+from encoders.sides.static import StaticSide
 from encoders.tokenization import Tokenization
-from encoders.transformer import Body, Projection, load_with_projection, read_config
+from encoders.transformer import Body, Projection, load_with_projection
 
-# Their position table starts after the padding id.
-_SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "esm")
 # A vocabulary matrix is often padded to a multiple of 64 or so; more than this is another model's tokenizer.
 _MOST_UNNAMED = 1024
+_DEFAULT_LENGTH = 512  # where neither tokenizer nor model names a limit
 
 
 class Builder:
-    """Builds sides; two sides with the same model share it."""
+    """Builds the two sides of one checkpoint; sides with the same model share it."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self._device = device
         self._dtype = dtype
         self._models: dict[tuple[Path, Path | None], tuple[Body, Projection]] = {}
 
-    def side(self, source: SideSource) -> tuple[Side, list[str]]:
-        """Return the side and the tokens of its vocabulary."""
+    def build(self, sources: Sources) -> tuple[Side, Side, list[str]]:
+        """Return the query side, the document side, and the tokens of the vocabulary that they share."""
+        documents, tokens = self._side(sources.documents, None)
+        if sources.queries == sources.documents:
+            return documents, documents, tokens
+        queries, query_tokens = self._side(sources.queries, tokens)
+        if query_tokens != tokens:
+            raise CheckpointError(
+                f"the vocabularies of the query side ({sources.queries.folder}, {len(query_tokens)} terms) and the "
+                f"document side ({sources.documents.folder}, {len(tokens)} terms) are not the same"
+            )
+        return queries, documents, tokens
+
+    def _side(self, source: SideSource, other_tokens: list[str] | None) -> tuple[Side, list[str]]:
+        """Return the side and its tokens; a static side is as wide as the other side, whose tokens are given."""
         tokenizer = read_tokenizer(source.folder)
-        config = read_config(source.folder)
-        limit = _length_limit(tokenizer, config)
         settings = source.settings
-        if settings.max_length is not None and settings.max_length > limit:
-            raise SettingError(f"max_length {settings.max_length} is above the {limit} tokens that the model takes")
-        settings = dataclasses.replace(settings, max_length=settings.max_length or limit)
+        static = settings.family is Family.STATIC
+        positions = None if static else position_limit(source.folder)
+        if settings.max_length is None:
+            limit = smallest(tokenizer_limit(tokenizer.model_max_length), positions)
+            settings = dataclasses.replace(settings, max_length=limit or (None if static else _DEFAULT_LENGTH))
+        elif positions is not None and settings.max_length > positions:
+            raise SettingError(f"max_length {settings.max_length} is above the {positions} tokens that the model takes")
         tokenization = Tokenization(
-            tokenizer, settings.max_length or limit, prompt=settings.prompt, lower_case=settings.lower_case
+            tokenizer, settings.max_length, prompt=settings.prompt, lower_case=settings.lower_case
         )
-        if settings.family is not Family.MASKED_LM:
-            raise CheckpointError(f"{settings.family} is not supported yet")
+        if static:
+            tokens = _named(source.folder, tokenization, len(other_tokens or tokenization.tokens))
+            return StaticSide(tokenization, settings, self._table(source, tokens)), tokens
         body, projection = self._model(source, tokenization)
-        return MaskedLMSide(tokenization, settings, body, projection), _names(
-            source.folder, tokenization, int(projection.weight.shape[0])
-        )
+        tokens = _named(source.folder, tokenization, int(projection.weight.shape[0]))
+        return MaskedLMSide(tokenization, settings, body, projection), tokens
+
+    def _table(self, source: SideSource, tokens: list[str]) -> NDArray[np.float32]:
+        if source.static_weights is None:
+            return np.ones(len(tokens), dtype=np.float32)
+        return read_static_weights(source.static_weights, tokens, source.settings.missing_weight)
 
     def _model(self, source: SideSource, tokenization: Tokenization) -> tuple[Body, Projection]:
         key = (source.folder, source.adapter)
@@ -72,26 +95,11 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _length_limit(tokenizer: PreTrainedTokenizerBase, config: dict[str, Any]) -> int:
-    """Return how many tokens the model takes: the tokenizer's limit, or the model's positions where they are fewer."""
-    positions = config.get("max_position_embeddings")
-    limit = int(min(tokenizer.model_max_length, 10**9))
-    if isinstance(positions, int) and positions > 0:
-        if config.get("model_type") in _SHIFTED_POSITIONS:
-            positions -= int(config.get("pad_token_id") or 0) + 1
-        limit = min(limit, positions)
-    return limit if limit < 10**9 else 512
-
-
-def _names(folder: Path, tokenization: Tokenization, n_terms: int) -> list[str]:
-    """Return the n_terms tokens; raise CheckpointError if tokenizer and vocabulary matrix are not of one model."""
+def _named(folder: Path, tokenization: Tokenization, n_terms: int) -> list[str]:
+    """Return n_terms tokens; raise CheckpointError if tokenizer and vocabulary matrix are not of one model."""
     tokens = tokenization.tokens
-    if len(tokens) > n_terms:
+    if len(tokens) > n_terms or n_terms - len(tokens) > _MOST_UNNAMED:
         raise CheckpointError(
             f"{folder}: tokenizer and weights do not fit: {len(tokens)} tokens, but the model has {n_terms} terms"
-        )
-    if n_terms - len(tokens) > _MOST_UNNAMED:
-        raise CheckpointError(
-            f"{folder}: tokenizer and weights do not fit: {len(tokens)} tokens for the {n_terms} terms of the model"
         )
     return tokens + [f"[unnamed {number}]" for number in range(len(tokens), n_terms)]

@@ -8,22 +8,42 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from encoders.checkpoints.source import SideSource
+from encoders.sides.settings import SideSettings
 
 # Change it when the arithmetic changes what comes out by more than rounding.
 _ARITHMETIC = 1
-_DECISIVE = ("*.safetensors", "*.bin", "tokenizer.json", "vocab.txt", "*.model", "config.json", "idf.json", "idf*.json")
+_DECISIVE = (
+    "tokenizer.json",
+    "vocab.txt",
+    "*.model",
+    "config.json",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+)
 
 
-def fingerprint(folders: Mapping[str, Path], settings: Mapping[str, Any]) -> str:
-    """Return the hash of the decisive files in `folders` (role -> folder) and of `settings`, as `model-<hex>`."""
-    digest = hashlib.sha256(json.dumps({"arithmetic": _ARITHMETIC, **settings}, sort_keys=True).encode())
-    for role, folder in sorted(folders.items()):
-        files = sorted({path for pattern in _DECISIVE for path in folder.rglob(pattern) if path.is_file()})
-        for path in files:
-            digest.update(f"\0{role}/{path.relative_to(folder).as_posix()}\0".encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
+    """Return the hash of each side's decisive files and of its settings in force, as `model-<hex>`."""
+    digest = hashlib.sha256()
+    known: dict[Path, bytes] = {}
+    for source, settings in sides:
+        digest.update(json.dumps({"arithmetic": _ARITHMETIC, **settings.json()}, sort_keys=True).encode())
+        for path in _decisive_files(source):
+            if path not in known:
+                with path.open("rb") as file:
+                    known[path] = hashlib.file_digest(file, "sha256").digest()
+            digest.update(path.name.encode() + b"\0" + known[path])
     return "model-" + digest.hexdigest()[:32]
+
+
+def _decisive_files(source: SideSource) -> list[Path]:
+    """Return the files of a side that decide its vectors; `.bin` weights only where there are no safetensors."""
+    files = [source.static_weights] if source.static_weights else []
+    for folder in filter(None, (source.folder, source.adapter)):
+        weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+        others = sorted({path for pattern in _DECISIVE for path in folder.glob(pattern)} - set(weights))
+        files += [path for path in (*others, *weights) if path.is_file()]
+    return files

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from encoders.checkpoints.build import Builder
 from encoders.checkpoints.fingerprint import fingerprint
 from encoders.checkpoints.locate import locate
 from encoders.checkpoints.plain import read_plain
+from encoders.checkpoints.sentence_transformers import is_sentence_transformers, read_sentence_transformers
 from encoders.checkpoints.source import Sources
 from encoders.device import resolve_device, resolve_dtype
-from encoders.errors import CheckpointError, SettingError
+from encoders.errors import SettingError
 from encoders.learned import LearnedEncoder
 from encoders.sides.settings import SIDE_SETTINGS, override
 from encoders.vocabulary import FixedVocabulary
@@ -22,25 +24,23 @@ def open_checkpoint(name: str, *, device: str, dtype: str, settings: Mapping[str
     """Return the encoder of the checkpoint at that path or of that name."""
     _check_names(settings)
     on = resolve_device(device)
-    builder = Builder(on, resolve_dtype(dtype, on))
-    sources = _overridden(read_plain(locate(name, [])), settings)
-    documents, tokens = builder.side(sources.documents)
-    queries, query_tokens = (
-        (documents, tokens) if sources.queries == sources.documents else builder.side(sources.queries)
-    )
-    if query_tokens != tokens:
-        raise CheckpointError(f"{name}: the query side and the document side have different vocabularies")
+    sources = _overridden(read_sources(locate(name, [])), settings)
+    queries, documents, tokens = Builder(on, resolve_dtype(dtype, on)).build(sources)
     return LearnedEncoder(
         name,
         documents=documents,
         queries=queries,
         vocabulary=FixedVocabulary(tokens),
-        fingerprint=fingerprint(
-            {"queries": sources.queries.folder, "documents": sources.documents.folder},
-            {"queries": queries.settings.json(), "documents": documents.settings.json()},
-        ),
+        fingerprint=fingerprint((sources.queries, queries.settings), (sources.documents, documents.settings)),
         settings=settings,
     )
+
+
+def read_sources(folder: Path) -> Sources:
+    """Return what the folder's layout says of both sides, whatever layout it is."""
+    if is_sentence_transformers(folder):
+        return read_sentence_transformers(folder)
+    return read_plain(folder)
 
 
 def _overridden(sources: Sources, settings: Mapping[str, Any]) -> Sources:

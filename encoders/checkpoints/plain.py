@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from encoders.checkpoints.files import read_object
 from encoders.checkpoints.source import SideSource, Sources
 from encoders.errors import CheckpointError
 from encoders.sides.settings import SideSettings
-from encoders.transformer import read_config
 
 
 def read_plain(folder: Path) -> Sources:
     """Return SPLADE's settings (max pooling, log1p(relu)) for both sides."""
-    config = read_config(folder)
+    config = read_object(folder / "config.json")
     architectures = config.get("architectures") or []
     if not any(str(name).endswith("ForMaskedLM") for name in architectures):
         raise CheckpointError(

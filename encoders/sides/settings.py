@@ -62,6 +62,7 @@ class SideSettings:
     logit_scale: float = 1.0  # multiplies every logit: hidden_size ** -0.25 in Lion
     max_active_dims: int | None = None  # keep this many of the largest weights
     prune_ratio: float = 0.0  # keep weights above this share of the largest
+    missing_weight: float | None = None  # static: of tokens that idf.json does not name; None: all must be there
     windows: Windows = Windows.TRUNCATE
 
     def __post_init__(self) -> None:
@@ -105,6 +106,8 @@ def _checked(name: str, value: Any) -> Any:
         expected = isinstance(value, str)
     elif name in ("max_length", "max_active_dims"):
         expected = value is None or _is_count(value)
+    elif name == "missing_weight":
+        expected = value is None or (_is_number(value) and 0.0 <= value < float("inf"))
     elif name == "prune_ratio":
         expected = _is_number(value) and 0.0 <= value < 1.0
     else:
