@@ -5,8 +5,8 @@
         papers.search("lobster").hits
 
 A write is one durable batch: when `write` returns, the documents survive a crash, and every search that starts from
-then on finds them. They wait in the catalog until `seal` puts them into a segment; `merge` joins segments and drops
-what was deleted. None of this changes a result.
+then on finds them. They wait in the catalog until they are sealed into a segment; segments are merged, which drops what
+was deleted. Both happen in the background (upkeep.py) or on request. None of it changes a result.
 
 One process writes (it holds the folder's lock), any number read. All methods may be called from many threads: writes
 take turns, a search works on the generation that was current when it began.
@@ -14,14 +14,11 @@ take turns, a search works on the generation that was current when it began.
 
 from __future__ import annotations
 
-import shutil
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,47 +26,40 @@ from scipy.sparse import csr_array
 
 from encoders.encoder import CorpusStatistics, Encoder
 from index import Problem
-from lsr import ranking
-from lsr.document_vectors import check_document, document_rows, settle_vectors
+from index.errors import IndexCorrupt
+from lsr import ranking, writing
+from lsr.document_vectors import check_document, settle_vectors
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
-from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError, TooManyPending
+from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError
+from lsr.live_state import LiveState
 from lsr.metadata import MetadataSchema
 from lsr.query_vectors import QueryVector, encode_queries
 from lsr.results import CollectionInfo, SearchResult, VectorInfo, WriteResult
 from lsr.storage import layout
-from lsr.storage.catalog import Catalog, SegmentRow, Transaction
 from lsr.storage.files import WriterLock
-from lsr.storage.generation import Generation, SearchParameters, SegmentView, find_many
-from lsr.storage.pending import ChunkContent, Pending, decode_rows, encode_row
-from lsr.storage.sealing import write_merged, write_sealed
-from lsr.storage.segment import Segment, verify_segment
-from lsr.vectors import VectorConfig, vector_of
+from lsr.storage.generation import SearchParameters, SegmentView
+from lsr.upkeep import Upkeep
+from lsr.vectors import NamedVector, VectorConfig, vector_of
+from lsr.verification import verify_collection
 
-MAX_PENDING = 100_000  # documents; beyond it a write is refused until a seal has caught up
+_OPEN_ATTEMPTS = 5  # a merge may remove a segment between reading the catalog and opening it
+_SCAN_BATCH = 1024
+
+__all__ = ["Collection", "verify_collection"]
 
 
 class Collection:
     """An open collection. Make one with `Collection.create` or `Collection.open`; close it, or use `with`."""
 
-    def __init__(self, path: Path, catalog: Catalog, lock: WriterLock | None) -> None:
+    def __init__(self, state: LiveState, lock: WriterLock | None) -> None:
         """Not for users: `create` and `open` call it."""
-        self.path = path
-        self._catalog = catalog
+        self.path = state.path
+        self._state = state
         self._lock = lock
         self._closed = False
-        self._changing = threading.RLock()  # held by whoever makes the next generation
-        with catalog.reading():
-            contents = layout.read_contents(catalog)
-            self._schema = contents.schema
-            self._vectors = dict(contents.vectors)
-            if contents.load is not None:
-                raise CollectionNotFound(
-                    f"{path}: indexing was interrupted before its end; finish it with `lsr index … --resume`, "
-                    "or remove the folder"
-                )
-            self._generation = self._read_generation()
+        self._upkeep = Upkeep(state)
         if lock is not None:
-            layout.remove_leftovers(path, [view.segment.row.uuid for view in self._generation.segments])
+            layout.remove_leftovers(self.path, [view.segment.row.uuid for view in state.generation.segments])
 
     @classmethod
     def create(
@@ -98,12 +88,12 @@ class Collection:
         """
         folder = Path(path)
         if mode == "r":
-            return cls(folder, layout.open_catalog(folder, "r"), None)
+            return cls(_open_to_read(folder), None)
         if not layout.is_collection(folder):
             raise CollectionNotFound(f"{folder} is no collection: it holds no catalog")
         lock = WriterLock(folder)
         try:
-            return cls(folder, layout.open_catalog(folder, "w"), lock)
+            return cls(_open_state(folder, "w"), lock)
         except BaseException:
             lock.release()
             raise
@@ -117,10 +107,11 @@ class Collection:
         self.close()
 
     def close(self) -> None:
-        """Close the catalog and give the lock back. Nothing is lost without it; searches under way may finish."""
-        with self._changing:
+        """Stop the upkeep, close the catalog, give the lock back. Nothing is lost without it; searches may finish."""
+        self._upkeep.stop()
+        with self._state.changing:
             self._closed = True
-            self._catalog.close()
+            self._state.catalog.close()
             if self._lock is not None:
                 self._lock.release()
 
@@ -132,13 +123,13 @@ class Collection:
     @property
     def schema(self) -> MetadataSchema:
         """The metadata fields that can be filtered by."""
-        return self._schema
+        return self._state.schema
 
     # --- writing
 
     def check(self, document: Document) -> None:
-        """Raise InvalidDocument if the document cannot be written here; a bulk writer asks this line by line."""
-        check_document(settle_vectors(document, self._vectors), self._schema, self._vectors)
+        """Raise InvalidDocument if the document cannot be written here."""
+        check_document(settle_vectors(document, self._state.vectors), self._state.schema, self._state.vectors)
 
     def write(
         self, documents: Sequence[Document], *, on_problem: Callable[[int, InvalidDocument], None] | None = None
@@ -150,68 +141,38 @@ class Collection:
         StorageFull, EncoderError.
         """
         self._check_writable()
-        good = self._good_documents(documents, on_problem)
-        latest = list({document.id: document for document in good}.values())
-        if not latest:
-            return WriteResult(self._generation.seq, 0)
-        if len(latest) + len(self._generation.pending) > MAX_PENDING:
-            raise self._too_many()
-        matrices = {name: document_rows(vector, latest) for name, vector in self._vectors.items()}
-        with self._changing:
-            before = self._generation
-            if len(latest) + len(before.pending) > MAX_PENDING:
-                raise self._too_many()
-            ids = [document.id for document in latest]
-            replaced = before.pending.rows_of(ids)
-            dead = find_many(before, ids)
-            with self._catalog.transaction() as change:
-                first = change.state.next_row
-                rows = np.arange(first, first + len(latest), dtype=np.int64)
-                terms = self._write_terms(change)
-                change.remove_pending(replaced)
-                for segment, doc_ids in dead.items():
-                    change.add_deletions(segment, doc_ids)
-                change.add_pending(
-                    [encode_row(first + at, document, matrices, at) for at, document in enumerate(latest)]
-                )
-                seq = change.seq
-            for name, count in terms.items():
-                self._vectors[name].persisted_terms = count
-            bare = [replace(document, vectors={}) for document in latest]
-            pending = before.pending.without_rows(replaced).add(ChunkContent(rows, bare, matrices, self._schema))
-            self._generation = Generation(seq, _without(before.segments, dead), pending)
-        return WriteResult(seq, len(good))
+        result = writing.write(self._state, documents, on_problem)
+        self._upkeep.wake()
+        return result
 
     def delete(self, ids: Iterable[str]) -> WriteResult:
         """Delete documents by id, as one durable batch; `accepted` counts those that were there. Raises StorageFull."""
         self._check_writable()
-        wanted = list(dict.fromkeys(ids))
-        with self._changing:
-            before = self._generation
-            rows = before.pending.rows_of(wanted)
-            dead = find_many(before, wanted)
-            count = len(rows) + sum(map(len, dead.values()))
-            if not count:
-                return WriteResult(before.seq, 0)
-            with self._catalog.transaction() as change:
-                change.remove_pending(rows)
-                for segment, doc_ids in dead.items():
-                    change.add_deletions(segment, doc_ids)
-                seq = change.seq
-            self._generation = Generation(seq, _without(before.segments, dead), before.pending.without_rows(rows))
-        return WriteResult(seq, count)
+        result = writing.delete(self._state, ids)
+        self._upkeep.wake()
+        return result
+
+    def patch(self, identifier: str, metadata: Mapping[str, Any]) -> WriteResult | None:
+        """Set some metadata of a document, and remove the keys that are given as None; it is not encoded again.
+
+        Returns None when there is no such document. Raises InvalidDocument, TooManyPending, StorageFull.
+        """
+        self._check_writable()
+        result = writing.patch(self._state, identifier, metadata)
+        self._upkeep.wake()
+        return result
 
     # --- reading
 
     def get(self, identifier: str) -> Document | None:
         """Return a document by its id, without its vectors; None when there is none."""
-        place = self._generation.find(identifier)
+        place = self._state.generation.find(identifier)
         return None if place is None else place.document()
 
     def vector(self, identifier: str, using: str = DEFAULT_VECTOR) -> dict[str, float] | None:
         """Return a document's sparse vector by token; None when there is no such document. Raises QueryError."""
-        vector = vector_of(self._vectors, using)
-        place = self._generation.find(identifier)
+        vector = vector_of(self._state.vectors, using)
+        place = self._state.generation.find(identifier)
         if place is None:
             return None
         term_ids, impacts = place.vector(vector.name)
@@ -244,10 +205,10 @@ class Collection:
 
         Raises QueryError, UnknownField, SearchParameterError, VectorError, SearchStopped, EncoderMismatch.
         """
-        vector = vector_of(self._vectors, using)
+        vector = vector_of(self._state.vectors, using)
         parameters = SearchParameters(exact, recall, query_cut, heap_factor, ranking.deadline(timeout_ms))
         request = ranking.SearchRequest(query, k, parameters, filter, explain_terms)
-        return ranking.search(self._generation, vector, self._schema, request)
+        return ranking.search(self._state.generation, vector, self._state.schema, request)
 
     def rank(
         self,
@@ -266,9 +227,9 @@ class Collection:
         `queries` are texts, sparse queries, or a float32 csr_array [n, terms] in the collection's term numbers. Raises
         as `search` does.
         """
-        vector = vector_of(self._vectors, using)
+        vector = vector_of(self._state.vectors, using)
         ranking.check_count("k", k, least=1)
-        generation = self._generation
+        generation = self._state.generation
         parameters = SearchParameters(exact, recall, query_cut, heap_factor)
         encoded = encode_queries(vector, queries, generation.statistics(vector.name))
 
@@ -281,9 +242,29 @@ class Collection:
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(one, encoded))
 
+    def scan(self, using: str = DEFAULT_VECTOR) -> Iterator[tuple[Document, NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield every live document with a vector of it: (document, term numbers int64, impacts float32).
+
+        All of one moment, segment by segment and then what is pending, at bounded memory. Raises QueryError.
+        """
+        vector = vector_of(self._state.vectors, using)
+        generation = self._state.generation
+        for view in generation.segments:
+            yield from _scan_segment(view, vector)
+        for chunk in generation.pending.chunks:
+            matrix = chunk.content.matrices[vector.name]
+            for at in np.flatnonzero(chunk.live).tolist():
+                start, stop = int(matrix.indptr[at]), int(matrix.indptr[at + 1])
+                term_ids = matrix.indices[start:stop].astype(np.int64)
+                yield chunk.content.documents[at], term_ids, matrix.data[start:stop]
+
+    def tokens(self, term_ids: Sequence[int] | NDArray[np.int64], using: str = DEFAULT_VECTOR) -> list[str]:
+        """Return the tokens of term numbers; raises QueryError, IndexError for a number that was never given."""
+        return vector_of(self._state.vectors, using).vocabulary.tokens(term_ids)
+
     def info(self) -> CollectionInfo:
         """Return what the collection holds."""
-        generation = self._generation
+        generation = self._state.generation
         return CollectionInfo(
             name=self.name,
             documents=generation.document_count,
@@ -293,117 +274,49 @@ class Collection:
             bytes=layout.size_on_disk(self.path),
             vectors={
                 name: VectorInfo(vector.config.encoder, vector.fingerprint, vector.term_count)
-                for name, vector in self._vectors.items()
+                for name, vector in self._state.vectors.items()
             },
-            schema=dict(self._schema.fields),
+            schema=dict(self._state.schema.fields),
             seq=generation.seq,
         )
 
     def statistics(self, using: str = DEFAULT_VECTOR) -> CorpusStatistics:
         """Return the number of live documents and their document frequencies, at this moment. Raises QueryError."""
-        return self._generation.statistics(vector_of(self._vectors, using).name)
+        return self._state.generation.statistics(vector_of(self._state.vectors, using).name)
 
     def encoder(self, using: str = DEFAULT_VECTOR) -> Encoder:
         """Return the encoder of a named vector; raises QueryError where there is none, EncoderMismatch."""
-        vector = vector_of(self._vectors, using)
+        vector = vector_of(self._state.vectors, using)
         if vector.config.encoder is None:
             raise QueryError(f"the vector {vector.name!r} has no encoder", field="using")
         return vector.encoder
 
     def warm(self) -> None:
         """Load encoders and compile what a search needs, so that the first query does not wait."""
-        for name, vector in self._vectors.items():
+        for name, vector in self._state.vectors.items():
             _ = vector.vocabulary
-            for view in self._generation.segments:
+            for view in self._state.generation.segments:
                 view.segment.indexes[name].warm()
 
     # --- upkeep
 
     def seal(self) -> bool:
-        """Put the pending documents into a new segment; False when there are none. Results stay as they are."""
+        """Put the pending documents into a new segment now; False when there are none. Raises StorageFull."""
         self._check_writable()
-        with self._changing:
-            before = self._generation
-            if not len(before.pending):
-                return False
-            last_row = int(before.pending.live_rows()[-1])
-            finished = write_sealed(self.path, self._catalog, self._schema, self._vectors, last_row)
-            with self._catalog.transaction() as change:
-                number = change.add_segment(finished.uuid, finished.documents, finished.manifest_sha256)
-                change.remove_pending(before.pending.live_rows().tolist())
-                seq = change.seq
-            row = finished.row(number)
-            view = SegmentView.of(self._open_segment(row), np.empty(0, np.int64))
-            self._generation = Generation(seq, (*before.segments, view), Pending())
-        return True
+        return self._upkeep.seal()
 
     def merge(self) -> bool:
-        """Join all segments into one and drop what was deleted; False when there is nothing to do."""
+        """Join all segments into one now and drop what was deleted; False when there is nothing to do."""
         self._check_writable()
-        with self._changing:
-            before = self._generation
-            if len(before.segments) < 2 and not any(len(view.dead) for view in before.segments):
-                return False
-            finished = write_merged(self.path, self._schema, self._vectors, before.segments)
-            with self._catalog.transaction() as change:
-                for view in before.segments:
-                    change.remove_segment(view.segment.row.segment)
-                number = change.add_segment(finished.uuid, finished.documents, finished.manifest_sha256)
-                seq = change.seq
-            view = SegmentView.of(self._open_segment(finished.row(number)), np.empty(0, np.int64))
-            self._generation = Generation(seq, (view,), before.pending)
-            for old in before.segments:
-                shutil.rmtree(old.segment.folder, ignore_errors=True)
-        return True
+        return self._upkeep.merge()
+
+    def wait_for_upkeep(self) -> None:
+        """Return when no seal or merge is under way in the background."""
+        self._upkeep.wait()
 
     def verify(self, level: Literal["metadata", "full"] = "full") -> list[Problem]:
         """Return what is damaged, by file. "full" reads every byte; "metadata" checks what `open` checks."""
         return verify_collection(self.path, level)
-
-    # --- inside
-
-    def _read_generation(self) -> Generation:
-        state = self._catalog.state()
-        deletions = self._catalog.deletions()
-        views = []
-        for row in self._catalog.segments():
-            dead = deletions.pop(row.segment, np.empty(0, np.int64))
-            if len(dead) and (dead[0] < 0 or dead[-1] >= row.documents):
-                raise CollectionCorrupt(self._catalog.path, f"table deletions: a row of segment {row.segment} is wrong")
-            views.append(SegmentView.of(self._open_segment(row), dead))
-        if deletions:
-            raise CollectionCorrupt(self._catalog.path, "table deletions names a segment that is not there")
-        content = decode_rows(list(self._catalog.pending()), list(self._vectors), self._schema)
-        return Generation(state.seq, tuple(views), Pending().add(content))
-
-    def _open_segment(self, row: SegmentRow) -> Segment:
-        return Segment(self.path, row, self._schema, list(self._vectors))
-
-    def _good_documents(
-        self, documents: Sequence[Document], on_problem: Callable[[int, InvalidDocument], None] | None
-    ) -> list[Document]:
-        good = []
-        for position, document in enumerate(documents):
-            try:
-                settled = settle_vectors(document, self._vectors)
-                check_document(settled, self._schema, self._vectors)
-            except InvalidDocument as error:
-                if on_problem is None:
-                    raise
-                on_problem(position, error)
-            else:
-                good.append(settled)
-        return good
-
-    def _write_terms(self, change: Transaction) -> dict[str, int]:
-        """Store what the vocabularies have learnt, and return how many terms of each that makes."""
-        counts = {}
-        for name, vector in self._vectors.items():
-            tokens = vector.new_tokens()
-            change.append_terms(name, vector.persisted_terms, tokens)
-            counts[name] = vector.persisted_terms + len(tokens)
-        change.set_setting("vectors", {name: vector.setting() for name, vector in self._vectors.items()})
-        return counts
 
     def _check_writable(self) -> None:
         if self._closed:
@@ -411,40 +324,44 @@ class Collection:
         if self._lock is None:
             raise LsrError(f"{self.path} is open for reading only: open it with mode='w'")
 
-    def _too_many(self) -> TooManyPending:
-        return TooManyPending(
-            f"{self.path}: {len(self._generation.pending)} documents wait to be sealed and at most {MAX_PENDING} may; "
-            "try again in a while, with smaller batches"
-        )
 
-
-def verify_collection(path: Path | str, level: Literal["metadata", "full"] = "full") -> list[Problem]:
-    """Check a collection without opening it, so that a damaged one can be looked at; see `Collection.verify`.
-
-    Raises CollectionNotFound.
-    """
-    folder = Path(path)
-    problems: list[Problem] = []
+def _open_state(folder: Path, mode: Literal["r", "w"]) -> LiveState:
+    catalog = layout.open_catalog(folder, mode)
     try:
-        catalog = layout.open_catalog(folder, "r")
-    except CollectionCorrupt as error:
-        return [Problem(error.path, error.reason)]
+        return LiveState(folder, catalog)
+    except BaseException:
+        catalog.close()
+        raise
+
+
+def _open_to_read(folder: Path) -> LiveState:
+    """Open without the lock: where a writer has moved on meanwhile and removed a segment, begin again."""
+    for _ in range(_OPEN_ATTEMPTS - 1):
+        before = _seq(folder)
+        try:
+            return _open_state(folder, "r")
+        except (CollectionCorrupt, IndexCorrupt):
+            if _seq(folder) == before:
+                raise
+    return _open_state(folder, "r")
+
+
+def _seq(folder: Path) -> int:
+    catalog = layout.open_catalog(folder, "r")
     try:
-        if level == "full":
-            problems.extend(Problem(catalog.path, reason) for reason in catalog.problems())
-            if not problems:
-                for row in catalog.segments():
-                    problems.extend(verify_segment(folder, row))
+        return catalog.state().seq
     finally:
         catalog.close()
-    if not problems:
-        try:
-            Collection.open(folder, "r").close()
-        except Exception as error:  # whatever stops it from opening is what is wrong with it
-            problems.append(Problem(Path(getattr(error, "path", folder)), getattr(error, "reason", str(error))))
-    return problems
 
 
-def _without(segments: tuple[SegmentView, ...], dead: Mapping[int, NDArray[np.int64]]) -> tuple[SegmentView, ...]:
-    nothing = np.empty(0, np.int64)
-    return tuple(view.without(dead.get(view.segment.row.segment, nothing)) for view in segments)
+def _scan_segment(
+    view: SegmentView, vector: NamedVector
+) -> Iterator[tuple[Document, NDArray[np.int64], NDArray[np.float32]]]:
+    segment = view.segment
+    for start in range(0, len(segment), _SCAN_BATCH):
+        stop = min(start + _SCAN_BATCH, len(segment))
+        rows = segment.indexes[vector.name].rows(start, stop)
+        for at, document in enumerate(segment.documents.documents(start, stop)):
+            if view.live is None or view.live[start + at]:
+                begin, end = int(rows.indptr[at]), int(rows.indptr[at + 1])
+                yield document, rows.indices[begin:end].astype(np.int64), rows.data[begin:end]

@@ -50,13 +50,18 @@ def document_rows(vector: NamedVector, documents: Sequence[Document]) -> csr_arr
     rows: list[NDArray[np.int64]] = []
     term_ids: list[NDArray[np.int64]] = []
     weights: list[NDArray[np.float32]] = []
-    if vector.config.encoder is not None and len(ready) < len(documents):
-        have = set(ready)
-        texts = [row for row in range(len(documents)) if row not in have]
-        encoded = _encode(vector, [documents[row].full_text for row in texts]).tocoo()
-        rows.append(np.array(texts, dtype=np.int64)[encoded.row])
-        term_ids.append(encoded.col.astype(np.int64))
-        weights.append(encoded.data.astype(np.float32))
+    if vector.config.encoder is not None:
+        # A model gives weights even to an empty text; here no text is no term.
+        texts = [
+            row
+            for row, document in enumerate(documents)
+            if vector.name not in document.vectors and document.full_text.strip()
+        ]
+        if texts:
+            encoded = _encode(vector, [documents[row].full_text for row in texts]).tocoo()
+            rows.append(np.array(texts, dtype=np.int64)[encoded.row])
+            term_ids.append(encoded.col.astype(np.int64))
+            weights.append(encoded.data.astype(np.float32))
     if ready:
         given = [documents[row].vectors[vector.name] for row in ready]
         lengths = [len(one.weights) if isinstance(one, SparseByToken) else len(one.indices) for one in given]
@@ -109,9 +114,6 @@ def _check_vector(vector: NamedVector, document: Document) -> None:
 
 def _encode(vector: NamedVector, texts: list[str]) -> csr_array:
     if vector.needs_average_length:
-        if not any(text.strip() for text in texts):
-            nothing = (np.empty(0, np.float32), np.empty(0, np.int64), np.zeros(len(texts) + 1, np.int64))
-            return csr_array(nothing, shape=(len(texts), len(vector.vocabulary)))  # and nothing to measure by yet
         vector.measure(texts)
     return vector.encoder.encode_documents(texts)
 

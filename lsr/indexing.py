@@ -13,6 +13,7 @@ measures it, and it is frozen in the catalog.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -215,8 +216,11 @@ class _Load:
         for number, line in enumerate(self._corpus):
             if number % BATCH_LINES == 0:
                 self._progress("measuring", self._corpus.position, self._corpus.size)
-            if isinstance(line.content, Document) and vector not in settle_vectors(line.content, self._vectors).vectors:
-                yield line.content.full_text
+            document = line.content
+            if isinstance(document, Document) and vector not in settle_vectors(document, self._vectors).vectors:
+                text = document.full_text
+                if text.strip():
+                    yield text
 
     def _add(self, writer: SegmentWriter, batch: list[CorpusLine]) -> None:
         documents = self._good_documents(batch)
@@ -263,7 +267,7 @@ class _Load:
     def _new_writer(self) -> SegmentWriter:
         self._ids.clear()
         configs = {name: vector.config.index for name, vector in self._vectors.items()}
-        return SegmentWriter(self._folder, self._schema, configs)
+        return SegmentWriter(self._folder, self._schema, configs, str(uuid.uuid4()))
 
     def _close_segment(self, writer: SegmentWriter, *, last: bool) -> None:
         """Finish the segment and list it, together with how far the load has come."""

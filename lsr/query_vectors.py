@@ -39,6 +39,8 @@ def encode_query(vector: NamedVector, query: str | SparseInput, statistics: Corp
                 f"the vector {vector.name!r} has no encoder: give a sparse query, or name another vector in `using`",
                 field="query.text",
             )
+        if not query.strip():
+            return _query_vector(np.empty(0, np.int64), np.empty(0, np.float32), ())
         return _query_vectors(vector.encoder.encode_queries([query], statistics))[0]
     count = len(query.weights) if isinstance(query, SparseByToken) else len(query.indices)
     if count > MAX_QUERY_TERMS:
@@ -61,7 +63,7 @@ def encode_queries(
     if isinstance(queries, csr_array):
         return _query_vectors(queries)
     texts = [query for query in queries if isinstance(query, str)]
-    if vector.config.encoder is None or len(texts) < len(queries):
+    if vector.config.encoder is None or len(texts) < len(queries) or not all(text.strip() for text in texts):
         return [encode_query(vector, query, statistics) for query in queries]
     return _query_vectors(vector.encoder.encode_queries(texts, statistics)) if texts else []
 

@@ -95,6 +95,22 @@ class DocumentFile:
         """Return the external ids of rows."""
         return [self.id(int(row)) for row in rows]
 
+    def all_ids(self) -> list[str]:
+        """Return every external id, in row order."""
+        return self._strings(self.table.column("id"), "id")
+
+    def documents(self, start: int, stop: int) -> list[Document]:
+        """Return the rows start .. stop as Documents, without their vectors."""
+        rows = self.table.slice(start, stop - start)
+        columns = [self._strings(rows.column(name), name) for name in ("id", "title", "text", "parent", "metadata")]
+        try:
+            return [
+                Document(identifier, title, text, parent, orjson.loads(metadata))
+                for identifier, title, text, parent, metadata in zip(*columns, strict=True)
+            ]
+        except orjson.JSONDecodeError as error:
+            raise CollectionCorrupt(self._path, f"rows {start} to {stop}: metadata is no JSON: {error}") from error
+
     def document(self, row: int) -> Document:
         """Return a row as a Document, without its vectors."""
         parent = self._value("parent", row)
@@ -109,6 +125,12 @@ class DocumentFile:
             parent=parent,
             metadata=metadata,
         )
+
+    def _strings(self, column: pa.ChunkedArray[Any], name: str) -> list[Any]:
+        try:
+            return column.to_pylist()
+        except UnicodeDecodeError as error:
+            raise CollectionCorrupt(self._path, f"column {name}: {error}") from error
 
     def _value(self, column: str, row: int) -> Any:
         chunk = int(np.searchsorted(self._starts, row, side="right")) - 1

@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from index.scoring import score_rows
 from lsr.documents import Document
 from lsr.storage.id_file import hash_ids
 from lsr.storage.pending import Pending, PendingChunk
@@ -197,7 +196,7 @@ class Generation:
             )
             scored.append((view, positions, scores))
         for chunk in self.pending.chunks:
-            scores = score_rows(chunk.content.matrices[name], term_ids, weights, impact_dtype="float32")
+            scores = chunk.content.prepared(name).score(term_ids, weights)
             matches = chunk.live & (scores >= 0)
             if row_filter is not None:
                 matches &= row_filter.mask(chunk.content.columns)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from index import IndexConfig
 from lsr.errors import CollectionCorrupt, CollectionExists, CollectionNotFound
 from lsr.metadata import MetadataSchema
 from lsr.storage.catalog import CATALOG_FILE, Catalog
@@ -97,13 +98,25 @@ def read_contents(catalog: Catalog) -> Contents:
     return Contents(schema, vectors, settings.get(LOAD_SETTING))
 
 
+def read_shape(catalog: Catalog) -> tuple[MetadataSchema, dict[str, IndexConfig]]:
+    """Read what a segment's files depend on: the metadata schema, and each named vector's index parameters."""
+    settings = catalog.settings()
+    try:
+        indexes = {name: IndexConfig.from_json(setting["index"]) for name, setting in settings["vectors"].items()}
+        return MetadataSchema(settings["schema"]), indexes
+    except (KeyError, TypeError, ValueError) as error:
+        raise CollectionCorrupt(catalog.path, f"table settings: {error!r}") from error
+
+
 def remove_leftovers(folder: Path, live: Sequence[str]) -> None:
     """Remove what a killed writer left behind: every folder below segments/ that the catalog does not list."""
-    for path in (folder / SEGMENTS_FOLDER).iterdir():
-        if path.name not in live:
+    for path in (*(folder / SEGMENTS_FOLDER).iterdir(), *folder.glob("creating-*")):
+        if path.name in live:
+            continue
+        if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob("creating-*"):
-        shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def size_on_disk(folder: Path) -> int:

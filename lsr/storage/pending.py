@@ -20,6 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from index import PreparedRows
 from lsr.documents import Document
 from lsr.errors import CollectionCorrupt
 from lsr.metadata import MetadataSchema
@@ -37,20 +38,31 @@ class ChunkContent:
         documents: Sequence[Document],
         matrices: Mapping[str, csr_array],
         schema: MetadataSchema,
+        impact_dtypes: Mapping[str, str],
     ) -> None:
-        """`rows` are the catalog's numbers, rising; the ids of `documents` are distinct."""
+        """`rows` are the catalog's numbers, rising; the ids of `documents` are distinct; a dtype for each vector."""
         self.rows = rows
         self.documents = documents
         self.matrices = matrices
         self.schema = schema
+        texts = sum(len(document.title) + len(document.text) for document in documents)
+        self.bytes = texts + sum(12 * matrix.nnz for matrix in matrices.values())  # about what memory it takes
         self.positions = {document.id: position for position, document in enumerate(documents)}
+        self.impact_dtypes = impact_dtypes
         self._counts: dict[str, TermCounts] = {}
+        self._prepared: dict[str, PreparedRows] = {}
 
     @cached_property
     def columns(self) -> pa.Table:
         """The metadata columns that filters run over."""
         arrays = self.schema.columns([document.metadata for document in self.documents])
         return pa.Table.from_arrays(arrays, schema=pa.schema(self.schema.arrow_fields))
+
+    def prepared(self, name: str) -> PreparedRows:
+        """The vectors of a name, ready to be scored."""
+        if name not in self._prepared:
+            self._prepared[name] = PreparedRows(self.matrices[name], self.impact_dtypes[name])
+        return self._prepared[name]
 
     def counts(self, name: str) -> TermCounts:
         """Count the documents of each term."""
@@ -95,6 +107,19 @@ class Pending:
 
     def __len__(self) -> int:
         return sum(chunk.live_count for chunk in self.chunks)
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory they take."""
+        return sum(chunk.content.bytes for chunk in self.chunks)
+
+    def live_ids(self, last_row: int) -> set[str]:
+        """Return the external ids of those with a row number up to `last_row`."""
+        return {
+            chunk.content.documents[position].id
+            for chunk in self.chunks
+            for position in np.flatnonzero(chunk.live & (chunk.content.rows <= last_row)).tolist()
+        }
 
     def find(self, identifier: str) -> tuple[PendingChunk, int] | None:
         """Return where a document is, or None."""
@@ -166,19 +191,19 @@ def encode_row(row: int, document: Document, vectors: Mapping[str, csr_array], p
     return PendingRow(row, document.id, content, b"".join(packed))
 
 
-def decode_rows(rows: Sequence[PendingRow], names: Sequence[str], schema: MetadataSchema) -> ChunkContent:
+def decode_rows(rows: Sequence[PendingRow], impact_dtypes: Mapping[str, str], schema: MetadataSchema) -> ChunkContent:
     """Return catalog rows as a chunk; raises CollectionCorrupt for content that `encode_row` cannot have made."""
     documents = []
-    found: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float32]]]] = {name: [] for name in names}
+    found: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float32]]]] = {name: [] for name in impact_dtypes}
     for row in rows:
         try:
             documents.append(Document(**orjson.loads(row.document)))
-            for name, vector in zip(sorted(names), _unpack(row.vectors), strict=True):
+            for name, vector in zip(sorted(impact_dtypes), _unpack(row.vectors), strict=True):
                 found[name].append(vector)
         except (ValueError, TypeError) as error:
             raise CollectionCorrupt("catalog.sqlite", f"table pending, row {row.row}: {error}") from error
     matrices = {name: _matrix(vectors) for name, vectors in found.items()}
-    return ChunkContent(np.array([row.row for row in rows], dtype=np.int64), documents, matrices, schema)
+    return ChunkContent(np.array([row.row for row in rows], dtype=np.int64), documents, matrices, schema, impact_dtypes)
 
 
 def _unpack(packed: bytes) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
@@ -213,5 +238,5 @@ def _merge(chunks: Sequence[PendingChunk]) -> PendingChunk:
     for name in first.matrices:
         parts = [take_rows(chunk.content.matrices[name], np.flatnonzero(chunk.live)) for chunk in chunks]
         matrices[name] = join_rows(parts)
-    content = ChunkContent(rows, documents, matrices, first.schema)
+    content = ChunkContent(rows, documents, matrices, first.schema, first.impact_dtypes)
     return PendingChunk(content, np.ones(len(rows), dtype=np.bool_), len(rows))

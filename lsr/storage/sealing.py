@@ -1,72 +1,116 @@
-"""Writing a segment from what a collection holds already: pending documents, or the live rows of other segments."""
+"""Writing a segment from what a collection holds already: pending documents, or the live rows of other segments.
+
+A `Job` says which; it is all that the writing needs besides the collection's folder, so it can be done in this
+process or, as JSON, in another (segment_process.py). Nothing here changes the catalog.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from index import SparseIndex
+from index import IndexConfig, SparseIndex
 from lsr.metadata import MetadataSchema
-from lsr.storage.catalog import Catalog
-from lsr.storage.generation import SegmentView
+from lsr.storage.catalog import CATALOG_FILE, Catalog, SegmentRow
 from lsr.storage.pending import decode_rows
-from lsr.storage.segment import FinishedSegment, SegmentWriter
-from lsr.vectors import NamedVector
+from lsr.storage.segment import FinishedSegment, Segment, SegmentWriter
+from lsr.storage.sparse_rows import take_rows
 
 _BATCH = 4096  # documents read at a time
 
 
-def write_sealed(
-    collection: Path, catalog: Catalog, schema: MetadataSchema, vectors: Mapping[str, NamedVector], last_row: int
-) -> FinishedSegment:
-    """Write the pending documents up to row `last_row` as a segment; raises StorageFull."""
-    writer = _writer(collection, schema, vectors)
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A segment to write: all pending documents up to `last_row`, or the live documents of `inputs`.
+
+    `dead` names a file with the deleted doc_ids of each input, an .npz with the segments' numbers as keys: a merge
+    drops what was deleted when it began, and the swap takes care of what is deleted meanwhile.
+    """
+
+    uuid: str
+    last_row: int | None = None
+    inputs: tuple[SegmentRow, ...] = ()
+    dead: str | None = None
+    threads: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the job as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Job:
+        """Return the job that `to_json` gave."""
+        inputs = tuple(SegmentRow(**row) for row in values["inputs"])
+        return cls(**{**values, "inputs": inputs})
+
+
+def run_job(collection: Path, job: Job, schema: MetadataSchema, indexes: Mapping[str, IndexConfig]) -> FinishedSegment:
+    """Write the segment; raises StorageFull, CollectionCorrupt. It is on disk, synced, but not in the catalog."""
+    writer = SegmentWriter(collection, schema, indexes, job.uuid)
     try:
-        rows = catalog.pending(last_row)
-        while batch := list(islice(rows, _BATCH)):
-            content = decode_rows(batch, list(vectors), schema)
-            writer.add(content.documents, content.matrices)
-        return writer.finish()
+        if job.last_row is not None:
+            _add_pending(writer, collection, job.last_row, schema, indexes)
+        else:
+            _add_segments(writer, collection, job, schema, list(indexes))
+        return writer.finish(job.threads)
     except BaseException:
         writer.abandon()
         raise
 
 
-def write_merged(
+def save_dead(path: Path, dead: Mapping[int, NDArray[np.int64]]) -> None:
+    """Write the deleted doc_ids of each segment for a job's `dead`."""
+    arrays: dict[str, Any] = {str(segment): doc_ids for segment, doc_ids in dead.items()}
+    np.savez(path, **arrays)
+
+
+def _add_pending(
+    writer: SegmentWriter,
     collection: Path,
+    last_row: int,
     schema: MetadataSchema,
-    vectors: Mapping[str, NamedVector],
-    views: Sequence[SegmentView],
-) -> FinishedSegment:
-    """Write the live documents of several segments as one; raises StorageFull, CollectionCorrupt."""
-    writer = _writer(collection, schema, vectors)
+    indexes: Mapping[str, IndexConfig],
+) -> None:
+    dtypes = {name: config.impact_dtype for name, config in indexes.items()}
+    catalog = Catalog.open(collection / CATALOG_FILE, "r")
     try:
-        for view in views:
-            live = np.arange(len(view.segment)) if view.live is None else np.flatnonzero(view.live)
-            for start in range(0, len(live), _BATCH):
-                rows = live[start : start + _BATCH]
-                table = view.segment.documents.table.take(rows)
-                writer.add_table(table, {name: _rows(view.segment.indexes[name], rows) for name in vectors})
-        return writer.finish()
-    except BaseException:
-        writer.abandon()
-        raise
+        # One read transaction: of a document that is replaced meanwhile exactly one version is seen.
+        with catalog.reading():
+            rows = catalog.pending(last_row)
+            while batch := list(islice(rows, _BATCH)):
+                content = decode_rows(batch, dtypes, schema)
+                writer.add(content.documents, content.matrices)
+    finally:
+        catalog.close()
 
 
-def _writer(collection: Path, schema: MetadataSchema, vectors: Mapping[str, NamedVector]) -> SegmentWriter:
-    return SegmentWriter(collection, schema, {name: vector.config.index for name, vector in vectors.items()})
+def _add_segments(
+    writer: SegmentWriter, collection: Path, job: Job, schema: MetadataSchema, names: Sequence[str]
+) -> None:
+    dead: dict[str, NDArray[np.int64]] = {}
+    if job.dead is not None:
+        with np.load(job.dead, allow_pickle=False) as arrays:
+            dead = dict(arrays)
+    for row in job.inputs:
+        segment = Segment(collection, row, schema, names)
+        live = np.ones(len(segment), dtype=np.bool_)
+        live[dead.get(str(row.segment), np.empty(0, np.int64))] = False
+        doc_ids = np.flatnonzero(live)
+        for start in range(0, len(doc_ids), _BATCH):
+            batch = doc_ids[start : start + _BATCH]
+            table = segment.documents.table.take(batch)
+            writer.add_table(table, {name: _rows(segment.indexes[name], batch) for name in names})
 
 
-def _rows(index: SparseIndex, rows: NDArray[np.int64]) -> csr_array:
-    """Return some documents' vectors as csr_array float32 [len(rows), terms]."""
-    vectors = [index.document(int(row)) for row in rows]
-    indptr = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(term_ids) for term_ids, _ in vectors], out=indptr[1:])
-    term_ids = np.concatenate([term_ids for term_ids, _ in vectors])
-    impacts = np.concatenate([impacts for _, impacts in vectors])
-    return csr_array((impacts, term_ids, indptr), shape=(len(rows), max(index.n_terms, 1)))
+def _rows(index: SparseIndex, doc_ids: NDArray[np.int64]) -> csr_array:
+    """Return some documents' vectors, by rising doc_id, as csr_array float32 [len(doc_ids), terms]."""
+    start, stop = int(doc_ids[0]), int(doc_ids[-1]) + 1
+    matrix = index.rows(start, stop)
+    return matrix if stop - start == len(doc_ids) else take_rows(matrix, doc_ids - start)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,9 +63,9 @@ class FinishedSegment:
 class SegmentWriter:
     """Collects documents and writes them as one segment. Ids must be distinct; the caller sees to it."""
 
-    def __init__(self, collection: Path, schema: MetadataSchema, indexes: Mapping[str, IndexConfig]) -> None:
-        """`collection` is its folder; `indexes` has an entry for every named vector."""
-        self.uuid = str(uuid.uuid4())
+    def __init__(self, collection: Path, schema: MetadataSchema, indexes: Mapping[str, IndexConfig], uuid: str) -> None:
+        """`collection` is its folder; `indexes` has an entry for every named vector; `uuid` is new."""
+        self.uuid = uuid
         self._final = collection / SEGMENTS_FOLDER / self.uuid
         self._folder = self._final.with_name(TEMPORARY_PREFIX + self.uuid)
         self._schema = schema

@@ -120,9 +120,9 @@ def test_a_filter_that_makes_no_sense_names_its_place(tmp_path: Path, condition:
 
 
 def test_an_unknown_field_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with Collection.create(tmp_path / "c", schema={"year": "int"}) as collection:
-        with pytest.raises(UnknownField, match="it has year"):
-            collection.search("x", filter={"yaer": 2020})
+    made = Collection.create(tmp_path / "c", schema={"year": "int"})
+    with made as collection, pytest.raises(UnknownField, match="it has year"):
+        collection.search("x", filter={"yaer": 2020})
 
 
 def test_a_filter_nested_too_deep_is_refused(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def contents(folder: Path) -> tuple[object, ...]:
     with Collection.open(folder) as collection:
         segments = [
             (len(view.segment), [view.segment.documents.id(row) for row in range(len(view.segment))])
-            for view in collection._generation.segments
+            for view in collection._state.generation.segments
         ]
         texts = [f"word{number} word{number + 1}" for number in range(20)]
         ranked = [(ids, scores.tolist()) for ids, scores in collection.rank(texts, k=20)]

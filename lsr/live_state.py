@@ -1,0 +1,71 @@
+"""What the parts of an open collection share: its catalog, its vectors, and the generation that readers start from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from index import IndexConfig
+from lsr.errors import CollectionCorrupt, CollectionNotFound
+from lsr.metadata import MetadataSchema
+from lsr.storage import layout
+from lsr.storage.catalog import Catalog, SegmentRow
+from lsr.storage.generation import Generation, SegmentView
+from lsr.storage.pending import Pending, decode_rows
+from lsr.storage.segment import Segment
+from lsr.vectors import NamedVector
+
+
+class LiveState:
+    """The current state of an open collection.
+
+    `generation` is replaced, never changed; whoever replaces it holds `changing`, from reading the old one to setting
+    the new one, with the commit in between.
+    """
+
+    def __init__(self, path: Path, catalog: Catalog) -> None:
+        """Read the catalog and open the segments; raises CollectionCorrupt, CollectionNotFound for a half-made one."""
+        self.path = path
+        self.catalog = catalog
+        self.changing = threading.RLock()
+        with catalog.reading():
+            contents = layout.read_contents(catalog)
+            self.schema: MetadataSchema = contents.schema
+            self.vectors: Mapping[str, NamedVector] = contents.vectors
+            if contents.load is not None:
+                raise CollectionNotFound(
+                    f"{path}: indexing was interrupted before its end; finish it with `lsr index … --resume`, "
+                    "or remove the folder"
+                )
+            self.generation = self._read_generation()
+
+    @property
+    def index_configs(self) -> dict[str, IndexConfig]:
+        """How each named vector's index is built."""
+        return {name: vector.config.index for name, vector in self.vectors.items()}
+
+    @property
+    def impact_dtypes(self) -> dict[str, str]:
+        """What each named vector's canonical weights are kept as."""
+        return {name: vector.config.index.impact_dtype for name, vector in self.vectors.items()}
+
+    def open_segment(self, row: SegmentRow) -> Segment:
+        """Open a segment of this collection; raises CollectionCorrupt, IndexCorrupt."""
+        return Segment(self.path, row, self.schema, list(self.vectors))
+
+    def _read_generation(self) -> Generation:
+        state = self.catalog.state()
+        deletions = self.catalog.deletions()
+        views = []
+        for row in self.catalog.segments():
+            dead = deletions.pop(row.segment, np.empty(0, np.int64))
+            if len(dead) and (dead[0] < 0 or dead[-1] >= row.documents):
+                raise CollectionCorrupt(self.catalog.path, f"table deletions: a row of segment {row.segment} is wrong")
+            views.append(SegmentView.of(self.open_segment(row), dead))
+        if deletions:
+            raise CollectionCorrupt(self.catalog.path, "table deletions names a segment that is not there")
+        content = decode_rows(list(self.catalog.pending()), self.impact_dtypes, self.schema)
+        return Generation(state.seq, tuple(views), Pending().add(content))

@@ -1,0 +1,94 @@
+"""A segment written in a process of its own, so that no search waits for one to be built.
+
+`run_in_child` starts `python -m lsr.storage.segment_process COLLECTION JOB PIPE`. The child writes and publishes the
+segment, at low priority and on one thread, and prints what the catalog needs to know of it as JSON. PIPE is the
+reading end of a pipe whose other end the parent holds: it is closed when the parent is gone, however it went, and
+then the child ends too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from index.errors import SparseIndexError
+from lsr.errors import CollectionCorrupt, Interrupted, LsrError, StorageFull
+from lsr.storage import layout
+from lsr.storage.sealing import Job, run_job
+from lsr.storage.segment import FinishedSegment
+
+_NICENESS = 10
+_EXPECTED = 3  # exit status: the answer is an error that the caller foresees
+
+
+def run_in_child(
+    collection: Path, job: Job, on_start: Callable[[subprocess.Popen[bytes]], None] | None = None
+) -> FinishedSegment:
+    """Run a job in a child process; `on_start` is given the process, to stop it early.
+
+    Raises StorageFull, CollectionCorrupt, Interrupted when the child was stopped by a signal, LsrError otherwise.
+    """
+    reading, writing = os.pipe()
+    try:
+        command = [sys.executable, "-m", __name__, str(collection.resolve()), json.dumps(job.to_json()), str(reading)]
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(reading,)
+        ) as child:
+            if on_start is not None:
+                on_start(child)
+            answer, complaint = child.communicate()
+    finally:
+        os.close(reading)
+        os.close(writing)
+    if child.returncode == 0:
+        return FinishedSegment(**json.loads(answer))
+    if child.returncode < 0:
+        raise Interrupted(f"the process that wrote a segment of {collection} was stopped by signal {-child.returncode}")
+    if child.returncode == _EXPECTED:
+        raise _error_of(json.loads(answer))
+    raise LsrError(f"writing a segment of {collection} failed: {complaint.decode(errors='replace').strip()[-2000:]}")
+
+
+def main() -> int:
+    """Write the segment that the arguments describe; return the exit status."""
+    collection, job, pipe = Path(sys.argv[1]), Job.from_json(json.loads(sys.argv[2])), int(sys.argv[3])
+    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
+    os.nice(_NICENESS)
+    try:
+        catalog = layout.open_catalog(collection, "r")
+        try:
+            schema, indexes = layout.read_shape(catalog)
+        finally:
+            catalog.close()
+        finished = run_job(collection, job, schema, indexes)
+    except (LsrError, SparseIndexError) as error:
+        answer = {"error": type(error).__name__, "message": str(error)}
+        for name in ("path", "reason"):
+            answer[name] = str(getattr(error, name, ""))
+        sys.stdout.write(json.dumps(answer))
+        return _EXPECTED
+    sys.stdout.write(json.dumps(asdict(finished)))
+    return 0
+
+
+def _end_with_parent(pipe: int) -> None:
+    os.read(pipe, 1)  # nothing is ever written: it returns when the parent's end is closed
+    os._exit(1)
+
+
+def _error_of(answer: dict[str, str]) -> LsrError:
+    if answer["error"] == StorageFull.__name__:
+        return StorageFull(answer["message"])
+    if answer["path"]:
+        return CollectionCorrupt(answer["path"], answer["reason"] or answer["message"])
+    return LsrError(answer["message"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Looking for damage: every byte of a collection's files against its checksum, then what `open` itself checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from index import Problem
+from lsr.errors import CollectionCorrupt
+from lsr.live_state import LiveState
+from lsr.storage import layout
+from lsr.storage.segment import verify_segment
+
+
+def verify_collection(path: Path | str, level: Literal["metadata", "full"] = "full") -> list[Problem]:
+    """Check a collection without opening it, so that a damaged one can be looked at; see `Collection.verify`.
+
+    Raises CollectionNotFound.
+    """
+    folder = Path(path)
+    problems: list[Problem] = []
+    try:
+        catalog = layout.open_catalog(folder, "r")
+    except CollectionCorrupt as error:
+        return [Problem(error.path, error.reason)]
+    try:
+        if level == "full":
+            problems.extend(Problem(catalog.path, reason) for reason in catalog.problems())
+            if not problems:
+                for row in catalog.segments():
+                    problems.extend(verify_segment(folder, row))
+    finally:
+        catalog.close()
+    if not problems:
+        try:
+            _open_and_close(folder)
+        except Exception as error:  # whatever stops it from opening is what is wrong with it
+            problems.append(Problem(Path(getattr(error, "path", folder)), getattr(error, "reason", str(error))))
+    return problems
+
+
+def _open_and_close(folder: Path) -> None:
+    catalog = layout.open_catalog(folder, "r")
+    try:
+        LiveState(folder, catalog)
+    finally:
+        catalog.close()

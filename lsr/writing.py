@@ -1,0 +1,145 @@
+"""Writes to a collection: upsert, delete, change metadata. Each is one transaction and one new generation.
+
+Documents are checked and encoded before the lock is taken; under it the transaction is committed, and only then does
+the next generation become visible. A write that fails leaves catalog and generation as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from lsr.document_vectors import check_document, document_rows, settle_vectors
+from lsr.documents import Document
+from lsr.errors import InvalidDocument, TooManyPending
+from lsr.live_state import LiveState
+from lsr.results import WriteResult
+from lsr.storage.catalog import Transaction
+from lsr.storage.generation import Generation, SegmentView, find_many
+from lsr.storage.pending import ChunkContent, encode_row
+
+MAX_PENDING = 100_000  # documents; beyond it a write is refused until a seal has caught up
+MAX_PENDING_BYTES = 512 << 20
+
+OnProblem = Callable[[int, InvalidDocument], None]
+
+
+def write(state: LiveState, documents: Sequence[Document], on_problem: OnProblem | None = None) -> WriteResult:
+    """Upsert a batch; see Collection.write."""
+    good = _good_documents(state, documents, on_problem)
+    latest = list({document.id: document for document in good}.values())
+    if not latest:
+        return WriteResult(state.generation.seq, 0)
+    _check_room(state, len(latest))
+    matrices = {name: document_rows(vector, latest) for name, vector in state.vectors.items()}
+    bare = [replace(document, vectors={}) for document in latest]
+    with state.changing:
+        _check_room(state, len(latest))
+        return WriteResult(_put(state, bare, matrices), len(good))
+
+
+def delete(state: LiveState, ids: Iterable[str]) -> WriteResult:
+    """Delete by id; see Collection.delete."""
+    wanted = list(dict.fromkeys(ids))
+    with state.changing:
+        before = state.generation
+        rows = before.pending.rows_of(wanted)
+        dead = find_many(before, wanted)
+        count = len(rows) + sum(map(len, dead.values()))
+        if not count:
+            return WriteResult(before.seq, 0)
+        with state.catalog.transaction() as change:
+            change.remove_pending(rows)
+            for segment, doc_ids in dead.items():
+                change.add_deletions(segment, doc_ids)
+            seq = change.seq
+        state.generation = Generation(seq, without(before.segments, dead), before.pending.without_rows(rows))
+    return WriteResult(seq, count)
+
+
+def patch(state: LiveState, identifier: str, metadata: Mapping[str, Any]) -> WriteResult | None:
+    """Change some metadata of a document, which keeps its vectors; see Collection.patch."""
+    with state.changing:
+        place = state.generation.find(identifier)
+        if place is None:
+            return None
+        _check_room(state, 1)
+        document = place.document()
+        merged = {key: value for key, value in {**document.metadata, **metadata}.items() if value is not None}
+        state.schema.check(merged)
+        matrices = {}
+        for name, vector in state.vectors.items():
+            term_ids, impacts = place.vector(name)
+            matrices[name] = csr_array(
+                (impacts, term_ids, np.array([0, len(term_ids)])), shape=(1, max(len(vector.vocabulary), 1))
+            )
+        return WriteResult(_put(state, [replace(document, metadata=merged)], matrices), 1)
+
+
+def without(segments: tuple[SegmentView, ...], dead: Mapping[int, NDArray[np.int64]]) -> tuple[SegmentView, ...]:
+    """Return the views with more documents deleted, given by segment number."""
+    nothing = np.empty(0, np.int64)
+    return tuple(view.without(dead.get(view.segment.row.segment, nothing)) for view in segments)
+
+
+def _put(state: LiveState, documents: Sequence[Document], matrices: Mapping[str, csr_array]) -> int:
+    """Commit documents with distinct ids over whatever had these ids, and return the change's number."""
+    before = state.generation
+    ids = [document.id for document in documents]
+    replaced = before.pending.rows_of(ids)
+    dead = find_many(before, ids)
+    with state.catalog.transaction() as change:
+        first = change.state.next_row
+        terms = _write_terms(state, change)
+        change.remove_pending(replaced)
+        for segment, doc_ids in dead.items():
+            change.add_deletions(segment, doc_ids)
+        change.add_pending([encode_row(first + at, document, matrices, at) for at, document in enumerate(documents)])
+        seq = change.seq
+    for name, count in terms.items():
+        state.vectors[name].persisted_terms = count
+    rows = np.arange(first, first + len(documents), dtype=np.int64)
+    content = ChunkContent(rows, documents, matrices, state.schema, state.impact_dtypes)
+    pending = before.pending.without_rows(replaced).add(content)
+    state.generation = Generation(seq, without(before.segments, dead), pending)
+    return seq
+
+
+def _write_terms(state: LiveState, change: Transaction) -> dict[str, int]:
+    """Store what the vocabularies have learnt, and return how many terms of each that makes."""
+    counts = {}
+    for name, vector in state.vectors.items():
+        tokens = vector.new_tokens()
+        change.append_terms(name, vector.persisted_terms, tokens)
+        counts[name] = vector.persisted_terms + len(tokens)
+    change.set_setting("vectors", {name: vector.setting() for name, vector in state.vectors.items()})
+    return counts
+
+
+def _good_documents(state: LiveState, documents: Sequence[Document], on_problem: OnProblem | None) -> list[Document]:
+    good = []
+    for position, document in enumerate(documents):
+        try:
+            settled = settle_vectors(document, state.vectors)
+            check_document(settled, state.schema, state.vectors)
+        except InvalidDocument as error:
+            if on_problem is None:
+                raise
+            on_problem(position, error)
+        else:
+            good.append(settled)
+    return good
+
+
+def _check_room(state: LiveState, more: int) -> None:
+    pending = state.generation.pending
+    if len(pending) + more > MAX_PENDING or pending.bytes > MAX_PENDING_BYTES:
+        raise TooManyPending(
+            f"{state.path}: {len(pending)} documents ({pending.bytes >> 20} MiB) wait to be sealed, and at most "
+            f"{MAX_PENDING} ({MAX_PENDING_BYTES >> 20} MiB) may; try again in a while, with smaller batches"
+        )
