@@ -9,6 +9,7 @@ import typer
 from lsr.cli.config import config
 from lsr.cli.demo import demo
 from lsr.cli.doctor import doctor
+from lsr.cli.encode import encode
 from lsr.cli.evaluate import evaluate
 from lsr.cli.index import index
 from lsr.cli.models import models
@@ -47,6 +48,7 @@ def _options(
 app.command("index")(index)
 app.command("search")(search)
 app.command("serve")(serve)
+app.command("encode")(encode)
 app.command("eval")(evaluate)
 app.command("verify")(verify)
 app.command("demo")(demo)

@@ -13,8 +13,10 @@ from lsr.cli.indexing import index_and_report
 from lsr.cli.running import say
 from lsr.cli.serving import log_to_stderr, service_settings
 from lsr.corpora import open_corpus
+from lsr.documents import DEFAULT_VECTOR
 from lsr.errors import CorpusUnreadable, ExitCode
 from lsr.settings import Settings
+from lsr.vectors import VectorConfig
 
 NAME: Final = "arxiv"
 SCHEMA: Final = {"category": "keyword", "date": "date"}
@@ -74,7 +76,7 @@ def _ensure_indexed(out: Path) -> None:
         shutil.rmtree(folder)
     out.mkdir(parents=True, exist_ok=True)
     say(f"indexing {sample.name} into {folder}")
-    index_and_report(open_corpus(str(sample)), folder, encoder="bm25", schema=SCHEMA)
+    index_and_report(open_corpus(str(sample)), folder, {DEFAULT_VECTOR: VectorConfig("bm25")}, schema=SCHEMA)
     marker.write_text(digest)
 
 

@@ -57,17 +57,26 @@ def index(
     """
     from lsr.cli.indexing import index_and_report
     from lsr.cli.json_options import parse_object
-    from lsr.corpora import open_corpus
+    from lsr.corpora import holds_vectors, open_corpus
+    from lsr.documents import DEFAULT_VECTOR
     from lsr.settings import load_settings
+    from lsr.vectors import VectorConfig
 
     declared = parse_object(schema, "--schema")
     settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
+    opened = open_corpus(corpus, format.value, chunk=chunk)
+    if holds_vectors(corpus, format.value):
+        from lsr.cli.ready_made import config_for_vectors
+
+        config = config_for_vectors(opened, encoder)
+    else:
+        config = VectorConfig(settings.encoder)
     return index_and_report(
-        open_corpus(corpus, format.value, chunk=chunk),
+        opened,
         out,
-        encoder=None if format is CorpusFormat.vectors and encoder is None else settings.encoder,
-        threads=settings.threads,
+        {DEFAULT_VECTOR: config},
         schema=declared,
         resume=resume,
+        threads=settings.threads,
         as_json=json,
     )

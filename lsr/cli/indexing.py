@@ -1,47 +1,43 @@
-"""What `lsr index` and `lsr demo` share: a corpus goes into a collection, and the user hears how it went."""
+"""What `lsr index`, `lsr demo` and `lsr reindex` share: a corpus goes into a collection, with a bar and a report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
 
 from lsr.cli.output import human_bytes, print_json
+from lsr.cli.problem_log import ProblemLog, exit_code
 from lsr.cli.progress import progress_bar
-from lsr.cli.running import say
 from lsr.corpora import Corpus
-from lsr.documents import DEFAULT_VECTOR
-from lsr.errors import ExitCode, InvalidDocument
+from lsr.errors import ExitCode
 from lsr.indexing import IndexReport, index_corpus
 from lsr.vectors import VectorConfig
-
-SHOWN_PROBLEMS: Final = 100
 
 
 def index_and_report(
     corpus: Corpus,
     out: Path,
+    vectors: Mapping[str, VectorConfig],
     *,
-    encoder: str | None,
-    threads: int | None = None,
     schema: Mapping[str, str] | None = None,
     resume: bool = False,
+    threads: int | None = None,
     as_json: bool = False,
 ) -> ExitCode:
     """Index `corpus` into `out`; print the report and, on stderr, the lines that were left out.
 
     Returns PARTIAL when there were such lines, FAILURE when there were no others. Raises what `index_corpus` raises.
     """
-    problems = _ProblemLog("stdin" if corpus.name == "-" else corpus.name)
+    problems = ProblemLog(corpus.name)
     with progress_bar() as progress:
         report = index_corpus(
             corpus,
             out,
-            vectors={DEFAULT_VECTOR: VectorConfig(encoder)},
-            threads=threads,
+            vectors=vectors,
             schema=schema,
             resume=resume,
+            threads=threads,
             progress=progress,
             on_problem=problems.add,
         )
@@ -50,26 +46,7 @@ def index_and_report(
         print_json(asdict(report))
     else:
         _print_report(report, out)
-    if not report.failed:
-        return ExitCode.OK
-    return ExitCode.PARTIAL if report.accepted else ExitCode.FAILURE
-
-
-class _ProblemLog:
-    """Tells the first bad lines one by one, and of the others how many they were."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._count = 0
-
-    def add(self, line_number: int, error: InvalidDocument) -> None:
-        self._count += 1
-        if self._count <= SHOWN_PROBLEMS:
-            say(f"{self._name}:{line_number}: {error}")
-
-    def close(self) -> None:
-        if self._count > SHOWN_PROBLEMS:
-            say(f"and {self._count - SHOWN_PROBLEMS:,} more lines like these")
+    return exit_code(report.accepted, report.failed)
 
 
 def _print_report(report: IndexReport, out: Path) -> None:

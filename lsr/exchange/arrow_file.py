@@ -1,0 +1,58 @@
+"""Documents and vectors as an Arrow IPC file, batch by batch; lsr/corpora/arrow_vectors.py reads it back.
+
+Tokens are written out, so that the file explains itself; zstd takes most of their weight off again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from typing import Any, BinaryIO, Final, cast
+
+import pyarrow as pa
+
+from lsr.corpora.arrow_vectors import METADATA_KEY
+from lsr.documents import Document
+from lsr.exchange.rows import VectorSource, in_batches
+
+BATCH_ROWS: Final = 1_000
+
+_SCHEMA: Final = pa.schema(
+    {
+        "id": pa.large_string(),
+        "title": pa.large_string(),
+        "text": pa.large_string(),
+        "parent": pa.large_string(),
+        "metadata": pa.large_string(),  # a JSON object: documents need not agree on what is in it
+        "tokens": pa.large_list(pa.large_string()),
+        "weights": pa.large_list(pa.float32()),
+    }
+)
+
+
+def write_arrow(source: VectorSource, out: BinaryIO) -> int:
+    """Write all rows; return how many."""
+    schema = _SCHEMA
+    if source.encoder is not None:
+        schema = schema.with_metadata({METADATA_KEY: json.dumps(dict(source.encoder)).encode()})
+    count = 0
+    with pa.ipc.new_file(cast("io.IOBase", out), schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        for rows in in_batches(source.by_token(), BATCH_ROWS):
+            writer.write_batch(_batch(rows, schema))
+            count += len(rows)
+    return count
+
+
+def _batch(rows: Sequence[tuple[Document, dict[str, float]]], schema: pa.Schema) -> pa.RecordBatch:
+    documents = [document for document, _ in rows]
+    columns: dict[str, list[Any]] = {
+        "id": [document.id for document in documents],
+        "title": [document.title or None for document in documents],
+        "text": [document.text or None for document in documents],
+        "parent": [document.parent for document in documents],
+        "metadata": [json.dumps(dict(d.metadata), ensure_ascii=False) if d.metadata else None for d in documents],
+        "tokens": [list(vector) for _, vector in rows],
+        "weights": [list(vector.values()) for _, vector in rows],
+    }
+    return pa.RecordBatch.from_arrays([pa.array(columns[field.name], field.type) for field in schema], schema=schema)

@@ -1,0 +1,61 @@
+"""The formats that are lines of JSON: ours, Anserini's, OpenSearch's bulk body, Qdrant's points."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any, Final
+
+from lsr.documents import Document
+from lsr.exchange.rows import VectorRow, VectorSource, fields_of, in_batches
+
+QDRANT_POINTS_A_LINE: Final = 256
+# Qdrant's ids are numbers or UUIDs: an external id becomes the UUID of this name space, the same in every export.
+QDRANT_NAMESPACE: Final = uuid.UUID("8a1b7a0e-4c1f-5c7e-9d5e-6f1f0c2b9a77")
+
+
+def jsonl_lines(source: VectorSource) -> Iterator[str]:
+    """Yield our own lines: the document's fields and its vector by token."""
+    for document, vector in source.by_token():
+        yield _line({"id": document.id, **fields_of(document), "sparse": vector})
+
+
+def anserini_lines(source: VectorSource, scale: float) -> Iterator[str]:
+    """Yield Anserini's JSON vectors: `contents`, and weights as whole numbers, weight × scale rounded.
+
+    A weight that rounds to 0 is left out; Lucene's impacts start at 1.
+    """
+    for document, vector in source.by_token():
+        impacts = {token: round(weight * scale) for token, weight in vector.items()}
+        kept = {token: impact for token, impact in impacts.items() if impact > 0}
+        yield _line({"id": document.id, "contents": document.full_text, "vector": kept})
+
+
+def opensearch_lines(source: VectorSource) -> Iterator[str]:
+    """Yield pairs of lines for POST /{index}/_bulk; the vector is a field of the vector's name.
+
+    OpenSearch takes it as rank_features or sparse_vector. Elasticsearch refuses tokens with a dot in them.
+    """
+    for document, vector in source.by_token():
+        yield _line({"index": {"_id": document.id}})
+        yield _line({**fields_of(document), source.vector_name: vector})
+
+
+def qdrant_lines(source: VectorSource) -> Iterator[str]:
+    """Yield bodies for PUT /collections/{name}/points; the document is the payload, its id in there too."""
+    for rows in in_batches(source.rows, QDRANT_POINTS_A_LINE):
+        yield _line({"points": [_point(row, source.vector_name) for row in rows]})
+
+
+def _point(row: VectorRow, vector_name: str) -> dict[str, Any]:
+    document: Document = row.document
+    return {
+        "id": str(uuid.uuid5(QDRANT_NAMESPACE, document.id)),
+        "vector": {vector_name: {"indices": row.term_ids.tolist(), "values": row.weights.tolist()}},
+        "payload": {"id": document.id, **fields_of(document)},
+    }
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"

@@ -1,0 +1,59 @@
+"""What every format is made of: documents with one sparse vector each, and what the term numbers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsr.documents import Document
+
+T = TypeVar("T")
+
+
+class VectorRow(NamedTuple):
+    """A document and its vector: term numbers int64, rising, and as many weights float32 above 0."""
+
+    document: Document
+    term_ids: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class VectorSource:
+    """Rows to be gone over once; `tokens` names term numbers; `encoder` tells what made the vectors, if known."""
+
+    rows: Iterable[VectorRow]
+    tokens: Callable[[NDArray[np.int64]], list[str]]
+    vector_name: str
+    encoder: Mapping[str, Any] | None = None
+
+    def by_token(self) -> Iterator[tuple[Document, dict[str, float]]]:
+        """Yield each document with its vector by token."""
+        for document, term_ids, weights in self.rows:
+            yield document, dict(zip(self.tokens(term_ids), weights.tolist(), strict=True))
+
+
+def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of `size` consecutive items; the last may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def fields_of(document: Document) -> dict[str, Any]:
+    """Return a document's own fields, those that are empty left out."""
+    fields: dict[str, Any] = {}
+    if document.title:
+        fields["title"] = document.title
+    if document.text:
+        fields["text"] = document.text
+    if document.parent is not None:
+        fields["parent"] = document.parent
+    if document.metadata:
+        fields["metadata"] = dict(document.metadata)
+    return fields

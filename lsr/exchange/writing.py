@@ -1,0 +1,72 @@
+"""`write_vectors`: rows into a file of one of the formats; the file appears when it is complete."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from lsr.errors import QueryError
+from lsr.exchange.ciff import write_ciff
+from lsr.exchange.line_formats import anserini_lines, jsonl_lines, opensearch_lines, qdrant_lines
+from lsr.exchange.rows import VectorRow, VectorSource
+
+FORMATS: Final = ("jsonl", "arrow", "anserini", "ciff", "opensearch", "qdrant")
+
+STDOUT: Final = "-"
+
+
+def write_vectors(source: VectorSource, out: str, format: str, *, scale: float = 100.0) -> int:  # noqa: A002
+    """Write all rows to the file `out` (`-`: standard output) and return their number.
+
+    `scale` is what weights are multiplied by where the format has whole numbers only (anserini, ciff). A file that is
+    there is replaced when the new one is complete. Raises QueryError (a bad `scale`), ValueError (unknown format).
+    """
+    if format not in FORMATS:
+        raise ValueError(f"unknown format {format!r}: one of {', '.join(FORMATS)}")
+    if not 0 < scale < float("inf"):
+        raise QueryError(f"scale is a number above 0, not {scale}", field="scale")
+    if out == STDOUT:
+        return _write(source, sys.stdout.buffer, format, scale)
+    path = Path(out)
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            count = _write(source, file, format, scale)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+def _write(source: VectorSource, file: BinaryIO, format_name: str, scale: float) -> int:
+    if format_name == "arrow":
+        from lsr.exchange.arrow_file import write_arrow
+
+        return write_arrow(source, file)
+    if format_name == "ciff":
+        return write_ciff(source, file, scale, f"lsr export of {source.vector_name}, weights × {scale:g}")
+    counted = _Counted(source)
+    lines = {
+        "jsonl": jsonl_lines,
+        "anserini": lambda rows: anserini_lines(rows, scale),
+        "opensearch": opensearch_lines,
+        "qdrant": qdrant_lines,
+    }[format_name]
+    for line in lines(counted.source):
+        file.write(line.encode())
+    return counted.count
+
+
+class _Counted:
+    """A source that counts the rows that are taken from it."""
+
+    def __init__(self, source: VectorSource) -> None:
+        self.count = 0
+        self.source = VectorSource(self._rows(source), source.tokens, source.vector_name, source.encoder)
+
+    def _rows(self, source: VectorSource) -> Iterator[VectorRow]:
+        for row in source.rows:
+            self.count += 1
+            yield row
