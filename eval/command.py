@@ -7,12 +7,14 @@ into a temporary collection by the same code as `lsr index`; or a run file that 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from eval.dataset import Dataset, open_dataset
+from eval.efficiency import measure_efficiency
 from eval.errors import DatasetMismatch, EvaluationError
 from eval.evaluation import Evaluation, Progress, depth_for, measure_system
 from eval.measures import DEFAULT_MEASURES, parse_measures
@@ -34,12 +36,14 @@ def evaluate(
     *,
     collection: Path | str | None = None,
     encoder: str | None = None,
+    encoder_settings: Mapping[str, Any] | None = None,
     run: Path | None = None,
     split: str | None = None,
     measures: Sequence[str] = DEFAULT_MEASURES,
     k: int | None = None,
     search: SearchSettings | None = None,
     ties: TieOrder = "id",
+    efficiency: bool = False,
     progress: Progress | None = None,
     index_progress: IndexProgress | None = None,
 ) -> Evaluation:
@@ -48,7 +52,7 @@ def evaluate(
     `run` is where the rankings are written as a TREC run; when neither `collection` nor `encoder` is given and the
     file exists, it is what is evaluated. With nothing given, BM25 is, or the dataset's own vectors where it has them.
     Search is exact unless `search` says otherwise; `k` is the depth of the ranking (otherwise the deepest cutoff
-    among the measures, 1,000 for MAP).
+    among the measures, 1,000 for MAP). `efficiency` measures sizes and times as well (eval.efficiency).
 
     Raises EvaluationError (an lsr.errors.QueryError) for input that makes no sense, and what a collection raises.
     """
@@ -67,22 +71,20 @@ def evaluate(
         system: System = _run_system(opened, run, ties)
         return measure_system(system, opened, parsed, depth=depth, ties=ties, progress=progress)
     settings = search or SearchSettings()
+    index_seconds = None
     with ExitStack() as stack:
         if collection is not None:
             source = stack.enter_context(Collection.open(Path(collection)))
         else:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lsr-eval-"))
-            source = stack.enter_context(_index(opened, encoder, Path(folder) / "index", index_progress))
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lsr-eval-"))) / "index"
+            index_seconds = _index(opened, encoder, encoder_settings or {}, folder, index_progress)
+            source = stack.enter_context(Collection.open(folder))
         _check_vector_name(source, settings.using)
-        result = measure_system(
-            CollectionSystem(source, settings),
-            opened,
-            parsed,
-            depth=depth,
-            ties=ties,
-            run_path=run,
-            progress=progress,
-        )
+        system = CollectionSystem(source, settings)
+        result = measure_system(system, opened, parsed, depth=depth, ties=ties, run_path=run, progress=progress)
+        if efficiency:
+            figures = measure_efficiency(source, opened, settings, index_seconds=index_seconds)
+            result = replace(result, efficiency=figures)
         return _with_documents(result, opened, source.info().documents)
 
 
@@ -92,8 +94,17 @@ def _run_system(dataset: Dataset, path: Path, ties: TieOrder) -> RunSystem:
     return system
 
 
-def _index(dataset: Dataset, encoder: str | None, folder: Path, progress: IndexProgress | None) -> Collection:
-    """Index the dataset's corpus, as `lsr index` does, and open it. Without an encoder: BM25, or ready-made vectors."""
+def _index(
+    dataset: Dataset,
+    encoder: str | None,
+    encoder_settings: Mapping[str, Any],
+    folder: Path,
+    progress: IndexProgress | None,
+) -> float:
+    """Index the dataset's corpus, as `lsr index` does, and return the seconds that it took.
+
+    Without an encoder: BM25, or the dataset's own vectors.
+    """
     if dataset.corpus is None:
         raise DatasetMismatch(f"{dataset.name} has no corpus to index; evaluate a collection or a run instead")
     if encoder is None and not dataset.has_vectors:
@@ -103,13 +114,13 @@ def _index(dataset: Dataset, encoder: str | None, folder: Path, progress: IndexP
     def refuse(line: int, problem: InvalidDocument) -> None:
         first_problem.append(f"{dataset.corpus}: line {line}: {problem}")
 
-    vectors = {"default": VectorConfig(encoder=encoder)}
-    index_corpus(open_corpus(dataset.corpus), folder, vectors=vectors, progress=progress, on_problem=refuse)
+    vectors = {"default": VectorConfig(encoder=encoder, settings=dict(encoder_settings))}
+    report = index_corpus(open_corpus(dataset.corpus), folder, vectors=vectors, progress=progress, on_problem=refuse)
     if first_problem:
         # Part of a corpus makes a figure that looks like one and is none.
         more = f" ({len(first_problem)} such lines)" if len(first_problem) > 1 else ""
         raise DatasetMismatch(f"the corpus is not whole: {first_problem[0]}{more}", field="dataset")
-    return Collection.open(folder)
+    return report.seconds
 
 
 def _check_vector_name(collection: Collection, using: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from eval.dataset import Dataset
 from eval.measures import Measure, score
+from eval.qrels import count_judgements
 from eval.ranking import Ranking, TieOrder, rank, top, without
 from eval.runs import RunWriter, run_writer
 from eval.sources.queries import Query
@@ -46,9 +47,11 @@ class Evaluation:
     values: Mapping[Measure, NDArray[np.float64]]
     without_results: int
     seconds: float
+    judgements: int = 0
     documents: int | None = None
+    files: tuple[Path, ...] = ()  # of the dataset, for its hash
+    efficiency: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def means(self) -> dict[str, float]:
@@ -72,7 +75,7 @@ class Evaluation:
             "depth": self.depth,
             "settings": dict(self.settings),
             "seconds": round(self.seconds, 3),
-            **self.extra,
+            **({"efficiency": dict(self.efficiency)} if self.efficiency is not None else {}),
             "warnings": list(self.warnings),
         }
 
@@ -130,6 +133,8 @@ def measure_system(
         values={measure: np.concatenate(parts) for measure, parts in values.items()},
         without_results=empty,
         seconds=searching,
+        judgements=count_judgements(dataset.qrels),
+        files=dataset.files,
         warnings=dataset.warnings,
     )
 

@@ -1,0 +1,197 @@
+"""What a figure costs: sizes, counts that do not depend on the machine, and times that do.
+
+* active terms: non-zero weights of a query and of a document, on average.
+* FLOPS: how many multiplications a document costs a query on average, as in SPLADE's papers: the sum over terms of
+  (share of queries with the term) x (share of documents with it).
+* bytes a document: everything the collection keeps on disk, texts included, over its documents; and the vectors and
+  their index alone.
+* latency: one query at a time, on one thread, k = 10, after a warm-up. `search` is the index alone; `total` adds
+encoding
+  the query and fetching the documents.
+* approximate search: the share of the exact top 10 that it finds, and its nDCG@10 beside the exact one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from eval.dataset import Dataset
+from eval.evaluation import BATCH_SIZE, measure_system
+from eval.machine import describe_machine, peak_memory_bytes
+from eval.measures import parse_measure
+from eval.sources.queries import Query
+from eval.systems import CollectionSystem, SearchSettings
+from lsr.collection import Collection
+from lsr.documents import SparseInput
+
+TIMED_QUERIES = 1_000
+SAMPLED_DOCUMENTS = 1_000
+_K = 10
+# From careless to thorough; query_cut is how many query terms lead to candidates, heap_factor how eagerly blocks are
+# skipped.
+_CURVE: tuple[tuple[int, float], ...] = ((2, 1.0), (4, 1.0), (6, 0.9), (8, 0.9), (12, 0.8), (16, 0.7), (24, 0.5))
+
+
+def measure_efficiency(
+    collection: Collection, dataset: Dataset, search: SearchSettings, *, index_seconds: float | None = None
+) -> dict[str, Any]:
+    """Return the figures above as one JSON object; `index_seconds` is the time the whole index took, where known."""
+    queries = list(dataset.judged_queries())
+    info = collection.info()
+    figures: dict[str, Any] = {
+        "machine": describe_machine(),
+        **active_terms(collection, queries, search.using),
+        "bytes_per_document": _per_document(info.bytes, info.documents),
+        "vector_bytes_per_document": _per_document(_vector_bytes(collection, search.using), info.documents),
+        "latency": latency(collection, queries[:TIMED_QUERIES], search),
+        "approximate": approximation(collection, dataset, search),
+        "curve": recall_latency_curve(collection, queries[:TIMED_QUERIES], search),
+        "peak_memory_mib": round(peak_memory_bytes() / 2**20),
+    }
+    if index_seconds is not None:
+        figures["index_seconds"] = round(index_seconds, 2)
+        figures["indexed_documents_per_second"] = round(info.documents / index_seconds)
+    return figures
+
+
+def active_terms(collection: Collection, queries: Sequence[Query], using: str) -> dict[str, float]:
+    """Return the mean number of active terms of queries and documents, and FLOPS."""
+    statistics = collection.statistics(using)
+    documents = max(1, statistics.document_count)
+    terms = np.arange(collection.info().vectors[using].terms, dtype=np.int64)
+    frequencies = statistics.document_frequencies(terms).astype(np.float64)
+    query_terms = 0
+    multiplications = 0.0
+    for query in queries:
+        found = collection.search(_input(query), using=using, k=1, exact=True).query_terms
+        ids = np.array([term.term_id for term in found if term.weight > 0], dtype=np.int64)
+        query_terms += len(ids)
+        multiplications += float(frequencies[ids].sum()) / documents
+    return {
+        "query_terms": round(query_terms / max(1, len(queries)), 2),
+        "document_terms": round(float(frequencies.sum()) / documents, 2),
+        "flops": round(multiplications / max(1, len(queries)), 3),
+    }
+
+
+def latency(collection: Collection, queries: Sequence[Query], search: SearchSettings) -> dict[str, Any]:
+    """Time queries one by one on this thread, exact and approximate; milliseconds, and queries a second."""
+    collection.warm()
+    return {
+        "queries": len(queries),
+        "k": _K,
+        "threads": 1,
+        "exact": _time(collection, queries, replace(search, exact=True)),
+        "approximate": _time(collection, queries, replace(search, exact=False)),
+    }
+
+
+def approximation(collection: Collection, dataset: Dataset, search: SearchSettings) -> dict[str, float]:
+    """Return recall@10 of approximate search against exact, and nDCG@10 of both."""
+    exact, approximate = replace(search, exact=True), replace(search, exact=False)
+    queries = list(dataset.judged_queries())
+    truth: list[list[str]] = []
+    found: list[list[str]] = []
+    for start in range(0, len(queries), BATCH_SIZE):
+        inputs = [_input(query) for query in queries[start : start + BATCH_SIZE]]
+        truth += [ids for ids, _ in collection.rank(inputs, k=_K, **exact.as_keywords())]
+        found += [ids for ids, _ in collection.rank(inputs, k=_K, **approximate.as_keywords())]
+    ndcg = parse_measure("nDCG@10")
+    values = {
+        name: measure_system(CollectionSystem(collection, settings), dataset, [ndcg], depth=_K).means[str(ndcg)]
+        for name, settings in (("exact", exact), ("approximate", approximate))
+    }
+    return {
+        "recall@10_of_exact": _recall(truth, found),
+        "nDCG@10_exact": values["exact"],
+        "nDCG@10_approximate": values["approximate"],
+    }
+
+
+def recall_latency_curve(
+    collection: Collection, queries: Sequence[Query], search: SearchSettings
+) -> list[dict[str, float]]:
+    """Return recall@10 of exact and search p50/p99 for settings from careless to thorough, and exact search last."""
+    inputs = [_input(query) for query in queries]
+    truth = [ids for ids, _ in collection.rank(inputs, k=_K, **replace(search, exact=True).as_keywords())]
+    points: list[dict[str, float]] = []
+    for query_cut, heap_factor in _CURVE:
+        settings = SearchSettings(search.using, exact=False, query_cut=query_cut, heap_factor=heap_factor)
+        found = [ids for ids, _ in collection.rank(inputs, k=_K, **settings.as_keywords())]
+        points.append(
+            {"query_cut": query_cut, "heap_factor": heap_factor}
+            | {"recall": _recall(truth, found), **_time(collection, queries, settings)}
+        )
+    points.append({"recall": 1.0, "exact": 1, **_time(collection, queries, replace(search, exact=True))})
+    return points
+
+
+def encoding_rate(collection: Collection, texts: Sequence[str], using: str) -> float:
+    """Return how many documents a second the collection's encoder encodes, from at most 1,000 of them."""
+    sample = list(texts[:SAMPLED_DOCUMENTS])
+    encoder = collection.encoder(using)
+    encoder.encode_documents(sample[:8])  # the first call loads and compiles
+    started = time.perf_counter()
+    encoder.encode_documents(sample)
+    return round(len(sample) / (time.perf_counter() - started), 1)
+
+
+def _time(collection: Collection, queries: Sequence[Query], search: SearchSettings) -> dict[str, float]:
+    keywords = search.as_keywords()
+    for query in queries[:20]:
+        collection.search(_input(query), k=_K, **keywords)
+    results = [collection.search(_input(query), k=_K, **keywords).timings for query in queries]
+    searching = np.array([timings.search for timings in results])
+    total = np.array([timings.total for timings in results])
+    return {
+        "search_p50_ms": round(float(np.percentile(searching, 50)), 3),
+        "search_p99_ms": round(float(np.percentile(searching, 99)), 3),
+        "total_p50_ms": round(float(np.percentile(total, 50)), 3),
+        "total_p99_ms": round(float(np.percentile(total, 99)), 3),
+        "queries_per_second": round(1000 / float(total.mean()), 1),
+    }
+
+
+def _recall(truth: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> float:
+    """Return the mean share of the true results that were found, over the queries that have results."""
+    shares = [
+        len(set(got).intersection(wanted)) / len(wanted) for wanted, got in zip(truth, found, strict=True) if wanted
+    ]
+    return round(float(np.mean(shares)), 4) if shares else 1.0
+
+
+def _input(query: Query) -> str | SparseInput:
+    return query.sparse if query.sparse is not None else query.text
+
+
+def _vector_bytes(collection: Collection, using: str) -> int:
+    folders = collection.path.glob(f"segments/*/vectors/{using}")
+    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+
+
+def _per_document(size: int, documents: int) -> float:
+    return round(size / max(1, documents), 1)
+
+
+def flat(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Return the figures that a table or a plot shows, by short names; what was not measured is left out."""
+    latency_figures = figures.get("latency", {})
+    approximate = figures.get("approximate", {})
+    found = {
+        "query_terms": figures.get("query_terms"),
+        "document_terms": figures.get("document_terms"),
+        "flops": figures.get("flops"),
+        "bytes_per_document": figures.get("bytes_per_document"),
+        "exact_p50_ms": latency_figures.get("exact", {}).get("search_p50_ms"),
+        "exact_p99_ms": latency_figures.get("exact", {}).get("search_p99_ms"),
+        "approximate_p50_ms": latency_figures.get("approximate", {}).get("search_p50_ms"),
+        "approximate_p99_ms": latency_figures.get("approximate", {}).get("search_p99_ms"),
+        "approximate_recall": approximate.get("recall@10_of_exact"),
+        "indexed_documents_per_second": figures.get("indexed_documents_per_second"),
+    }
+    return {name: float(value) for name, value in found.items() if value is not None}

@@ -1,0 +1,95 @@
+"""The page's part on cost: effectiveness against FLOPS, recall against latency, and the table of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from eval.leaderboard.plots import Point, Series, scatter
+from eval.leaderboard.table import Table
+from eval.leaderboard.wording import MISSING, dataset_title, number
+
+_EXPLANATION = (
+    "<p>Left: effectiveness against FLOPS, the multiplications that one document costs one query on average. "
+    "Right: recall@10 of the exact result against the median time of a search, one thread, from careless to thorough "
+    "settings; the last point of a line is exact search.</p>"
+)
+
+# Name in eval.efficiency.flat, heading, format.
+_COSTS = (
+    ("query_terms", "terms, query", "{:.1f}"),
+    ("document_terms", "terms, document", "{:.1f}"),
+    ("flops", "FLOPS", "{:.2f}"),
+    ("bytes_per_document", "bytes a document", "{:,.0f}"),
+    ("indexed_documents_per_second", "documents/s indexed", "{:,.0f}"),
+    ("exact_p50_ms", "exact p50, ms", "{:.2f}"),
+    ("exact_p99_ms", "exact p99, ms", "{:.2f}"),
+    ("approximate_p50_ms", "approx. p50, ms", "{:.2f}"),
+    ("approximate_p99_ms", "approx. p99, ms", "{:.2f}"),
+    ("approximate_recall", "approx. recall@10", "{:.3f}"),
+)
+
+
+def cost_sections(table: Table) -> str:
+    """Return plots and table, or nothing where no cost was measured."""
+    colours = {row.system: number for number, row in enumerate(row for row in table.rows if row.source is None)}
+    plots = []
+    for dataset in table.datasets:
+        for plot in (_effectiveness_cost(table, dataset, colours), _recall_latency(table, dataset, colours)):
+            if plot:
+                plots.append(f"<figure>{plot}</figure>")
+    rows = _cost_table(table)
+    if not plots and not rows:
+        return ""
+    legend = "".join(f'<span><i class="swatch c{c % 8}"></i>{escape(name)}</span>' for name, c in colours.items())
+    shown = f'{_EXPLANATION}<p class="legend">{legend}</p><div class="plots">{"".join(plots)}</div>' if plots else ""
+    return f"<h2>Cost</h2>\n{shown}\n{rows}"
+
+
+def _effectiveness_cost(table: Table, dataset: str, colours: Mapping[str, int]) -> str:
+    series = []
+    for row in table.rows:
+        figure, cost = row.figures.get(dataset), row.efficiency.get(dataset, {}).get("flops")
+        if figure is not None and cost is not None:
+            hint = f"{row.system}: {number(figure.value)} at {cost:.2f} FLOPS"
+            series.append(Series((Point(cost, figure.value, hint),), colours[row.system]))
+    if not series:
+        return ""
+    title = f"{dataset_title(dataset)}: effectiveness and cost"
+    return scatter(title, "FLOPS", table.measures[dataset], series)
+
+
+def _recall_latency(table: Table, dataset: str, colours: Mapping[str, int]) -> str:
+    series = []
+    for cell in table.cells:
+        curve = cell.efficiency.get("curve")
+        if cell.dataset == dataset and curve:
+            points = tuple(Point(p["search_p50_ms"], p["recall"], _curve_hint(cell.system, p)) for p in curve)
+            series.append(Series(points, colours[cell.system], line=True))
+    if not series:
+        return ""
+    title = f"{dataset_title(dataset)}: recall and latency"
+    return scatter(title, "search p50, ms (logarithmic)", "recall@10 of exact", series, log_x=True)
+
+
+def _curve_hint(system: str, point: Mapping[str, Any]) -> str:
+    how = "exact" if point.get("exact") else f"query_cut {point['query_cut']}, heap_factor {point['heap_factor']}"
+    times = f"p50 {point['search_p50_ms']} ms, p99 {point['search_p99_ms']} ms"
+    return f"{system}, {how}: recall {number(point['recall'])}, {times}"
+
+
+def _cost_table(table: Table) -> str:
+    lines = ""
+    for row in table.rows:
+        for dataset in table.datasets:
+            costs = row.efficiency.get(dataset)
+            if costs is None:
+                continue
+            texts = (form.format(costs[key]) if key in costs else MISSING for key, _, form in _COSTS)
+            values = "".join(f"<td>{text}</td>" for text in texts)
+            lines += f"<tr><th>{escape(row.system)}</th><td>{escape(dataset_title(dataset))}</td>{values}</tr>\n"
+    if not lines:
+        return ""
+    heads = "".join(f"<th>{text}</th>" for text in ("system", "data set", *(label for _, label, _ in _COSTS)))
+    return f'<div class="wide"><table><thead><tr>{heads}</tr></thead>\n<tbody>{lines}</tbody></table></div>'

@@ -1,0 +1,106 @@
+"""A result cell in the format of MTEB's result files, so that it can be put beside MTEB's leaderboard.
+
+MTEB keeps a folder a model and revision, with one JSON file a task and a `model_meta.json`. Its measures have their own
+names (`ndcg_at_10`, `main_score`). Only what a cell holds is written; nothing is filled in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eval.errors import EvaluationError
+from eval.leaderboard.cells import Cell
+from eval.leaderboard.published import primary_measure
+from eval.measures import parse_measure
+
+_TASKS = {
+    "trec-covid": "TRECCOVID",
+    "nfcorpus": "NFCorpus",
+    "nq": "NQ",
+    "hotpotqa": "HotpotQA",
+    "fiqa": "FiQA2018",
+    "arguana": "ArguAna",
+    "webis-touche2020": "Touche2020",
+    "dbpedia-entity": "DBPedia",
+    "scidocs": "SCIDOCS",
+    "fever": "FEVER",
+    "climate-fever": "ClimateFEVER",
+    "scifact": "SciFact",
+    "quora": "QuoraRetrieval",
+    "msmarco-passage/dev-small": "MSMARCO",
+    **{
+        f"cqadupstack/{forum}": f"CQADupstack{forum.capitalize()}Retrieval"
+        for forum in (
+            "android",
+            "english",
+            "gaming",
+            "gis",
+            "mathematica",
+            "physics",
+            "programmers",
+            "stats",
+            "tex",
+            "unix",
+            "webmasters",
+            "wordpress",
+        )  # fmt: skip
+    },
+}
+_NAMES = {"nDCG": "ndcg", "Recall": "recall", "MRR": "mrr", "MAP": "map", "P": "precision"}
+
+
+def export_mteb(cells: Sequence[Cell], folder: Path) -> list[Path]:
+    """Write `folder/<model>/<revision>/<task>.json` for each cell, and model_meta.json; return the task files.
+
+    A data set that is no task of MTEB keeps its own name. Raises EvaluationError for a cell without its main measure.
+    """
+    written = []
+    for cell in cells:
+        revision = str(cell.content["system"].get("settings", {}).get("fingerprint") or "no_revision_available")
+        target = folder / _safe(cell.system) / _safe(revision)
+        target.mkdir(parents=True, exist_ok=True)
+        path = target / f"{_safe(_TASKS.get(cell.dataset, cell.dataset))}.json"
+        path.write_text(json.dumps(to_mteb(cell), indent=2) + "\n", encoding="utf-8")
+        meta = {"name": cell.system, "revision": revision, "framework": ["lsr"], "similarity_fn_name": "dot"}
+        (target / "model_meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def to_mteb(cell: Cell) -> dict[str, Any]:
+    """Return the cell as the object of one MTEB result file."""
+    scores = _scores(cell.measures)
+    main = _mteb_name(primary_measure(cell.dataset))
+    if main not in scores:
+        raise EvaluationError(f"{cell.path} has no {primary_measure(cell.dataset)}, its main measure", field="measures")
+    split = str(cell.content["dataset"].get("split") or "test")
+    entry = {**scores, "main_score": scores[main], "hf_subset": "default", "languages": ["eng-Latn"]}
+    return {
+        "dataset_revision": str(cell.content["dataset"].get("sha256")),
+        "task_name": _TASKS.get(cell.dataset, cell.dataset),
+        "mteb_version": None,
+        "scores": {split: [entry]},
+        "evaluation_time": cell.content.get("seconds"),
+        "kg_co2_emissions": None,
+    }
+
+
+def _scores(measures: Mapping[str, float]) -> dict[str, float]:
+    names = {name: _mteb_name(name) for name in measures}
+    return {mteb: measures[name] for name, mteb in names.items() if mteb is not None}
+
+
+def _mteb_name(name: str) -> str | None:
+    measure = parse_measure(name)
+    if measure.kind not in _NAMES or measure.rel != 1:
+        return None
+    # MTEB's measures all have a cutoff; ours without one go down to the depth of the run, which is 1,000.
+    return f"{_NAMES[measure.kind]}_at_{measure.cutoff or 1000}"
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.+-]+", "__", name)
