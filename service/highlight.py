@@ -59,9 +59,12 @@ class Highlighter:
         found: list[Highlight] = []
         if not weights:
             return found
+        weight_of: dict[str, float] = {}
         for field, text in (("title", document.title), ("text", document.text)):
+            for word in set(_WORD.findall(text)).difference(weight_of):
+                weight_of[word] = max((weights.get(token, 0.0) for token in self._tokens(word)), default=0.0)
             for match in _WORD.finditer(text):
-                weight = max((weights.get(token, 0.0) for token in self._tokens(match.group())), default=0.0)
+                weight = weight_of[match.group()]
                 if weight > 0:
                     found.append(Highlight(field, match.start(), match.end(), weight))
                     if len(found) == MAX_HIGHLIGHTS:

@@ -165,8 +165,9 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
         raise ServerAddressError(f"port {port} is not in 0 … 65535")
     listener = None
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With the protocol unnamed, asyncio would not set TCP_NODELAY on the connections: 40 ms an answer.
+        listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
