@@ -24,6 +24,7 @@ from lsr.corpora import open_corpus
 from lsr.indexing import index_corpus
 
 DATASET = Path(__file__).resolve().parent.parent / "tests" / "data" / "scifact"
+MEASURES = ("nDCG@10", "Recall@100", "MRR@10", "MAP")
 K = 10
 
 
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def latency(collection: Collection, queries: list[str], exact: bool, rounds: int) -> dict[str, float]:
-    """Return p50 and p99 in milliseconds of the index search alone, and of the whole call with encoding and fetching."""
+    """Return p50 and p99, milliseconds, of the index search alone and of the whole call with encoding and fetching."""
     search: list[list[float]] = [[] for _ in queries]
     whole: list[list[float]] = [[] for _ in queries]
     for _ in range(rounds):
