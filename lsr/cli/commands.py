@@ -11,8 +11,11 @@ from lsr.cli.demo import demo
 from lsr.cli.doctor import doctor
 from lsr.cli.encode import encode
 from lsr.cli.evaluate import evaluate
+from lsr.cli.export import export
 from lsr.cli.index import index
+from lsr.cli.merge import merge
 from lsr.cli.models import models
+from lsr.cli.reindex import reindex
 from lsr.cli.search import search
 from lsr.cli.serve import serve
 from lsr.cli.verify import verify
@@ -51,6 +54,9 @@ app.command("serve")(serve)
 app.command("encode")(encode)
 app.command("eval")(evaluate)
 app.command("verify")(verify)
+app.command("reindex")(reindex)
+app.command("merge")(merge)
+app.command("export")(export)
 app.command("demo")(demo)
 app.command("models")(models)
 app.add_typer(config, name="config")

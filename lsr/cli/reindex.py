@@ -1,0 +1,57 @@
+"""`lsr reindex`: a collection's documents, encoded again, in a new collection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lsr.cli.output import JsonFlag
+
+
+def reindex(
+    directory: Annotated[Path, typer.Argument(help="The collection that is read.", metavar="DIR")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new collection.", metavar="DIR")],
+    encoder: Annotated[
+        str | None, typer.Option(help="bm25, or a checkpoint's name or path.  [default: bm25]", metavar="NAME|PATH")
+    ] = None,
+    using: Annotated[
+        str, typer.Option(help="Which named vector is encoded again; others are copied.", metavar="NAME")
+    ] = "default",
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.  [default: auto]", metavar="NAME")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run left off.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Default: all cores.", metavar="N")] = None,
+    json: JsonFlag = False,
+) -> int:
+    """Encode a collection again, into a new one.
+
+    DIR is only read and may be served meanwhile; what is written to it after the start is not in the new one.
+    """
+    from lsr.cli.indexing import index_and_report
+    from lsr.collection import Collection
+    from lsr.corpora.collection_corpus import CollectionCorpus
+    from lsr.errors import QueryError
+    from lsr.settings import load_settings
+    from lsr.vectors import VectorConfig
+
+    settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
+    with Collection.open(directory) as collection:
+        info = collection.info()
+        if using not in info.vectors:
+            raise QueryError(f"there is no vector {using!r}; there is {', '.join(info.vectors)}", field="using")
+        vectors = {using: VectorConfig(settings.encoder)}
+        for name, vector in info.vectors.items():
+            if name != using:
+                made = dict(collection.encoder(name).settings) if vector.encoder is not None else {}
+                vectors[name] = VectorConfig(vector.encoder, made)
+        corpus = CollectionCorpus(collection, using, keep=[name for name in vectors if name != using])
+        return index_and_report(
+            corpus,
+            out,
+            vectors,
+            schema=info.schema,
+            resume=resume,
+            threads=settings.threads,
+            as_json=json,
+        )
