@@ -2,8 +2,8 @@
 
 usage: make_sample.py SHARD.jsonl.zst [--documents 10000] [--out samples/arxiv-10k.jsonl.zst]
 
-SHARD holds lines {id, cat, date, title, text} (arXiv metadata, CC0; Geiger 2020, doi 10.5281/zenodo.1463242),
-already shuffled, so its first lines are a fair sample. Records without a title, an abstract of at least 200 characters or a
+SHARD holds lines {id, cat, date, title, text} (arXiv metadata, CC0; Geiger 2020, doi 10.5281/zenodo.1463242), already
+shuffled, so its first lines are a fair sample. Records without a title, an abstract of at least 200 characters or a
 date are passed over. The shard's ids went through a float on their way ("1802.0748600000002", "1409.807"): they get
 their digits back, so that https://arxiv.org/abs/<id> works. The same shard gives the same bytes.
 """
