@@ -31,6 +31,7 @@ from lsr import ranking, writing
 from lsr.document_vectors import check_document, settle_vectors
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError
+from lsr.filters import Filter
 from lsr.live_state import LiveState
 from lsr.metadata import MetadataSchema
 from lsr.query_vectors import QueryVector, encode_queries
@@ -257,6 +258,10 @@ class Collection:
                 start, stop = int(matrix.indptr[at]), int(matrix.indptr[at + 1])
                 term_ids = matrix.indices[start:stop].astype(np.int64)
                 yield chunk.content.documents[at], term_ids, matrix.data[start:stop]
+
+    def matching(self, filter: object) -> list[str]:  # noqa: A002 - the name users of search engines know
+        """Return the ids of all documents that match a filter, in no special order; raises QueryError, UnknownField."""
+        return list(self._state.generation.matching(Filter(filter, self._state.schema)))
 
     def tokens(self, term_ids: Sequence[int] | NDArray[np.int64], using: str = DEFAULT_VECTOR) -> list[str]:
         """Return the tokens of term numbers; raises QueryError, IndexError for a number that was never given."""

@@ -16,6 +16,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,7 +199,7 @@ class Upkeep:
                     child.kill()
 
         try:
-            return run_in_child(self._state.path, job, note)
+            return run_in_child(self._state.path, replace(job, threads=1), note)
         finally:
             with self._starting:
                 self._child = None

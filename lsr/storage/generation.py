@@ -10,7 +10,7 @@ each segment's own top k is the right one; the pending documents are scored one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -160,6 +160,16 @@ class Generation:
             if doc_id >= 0:
                 return Place(view, doc_id)
         return None
+
+    def matching(self, row_filter: RowFilter) -> Iterator[str]:
+        """Yield the ids of the live documents that match, segment by segment."""
+        for view in self.segments:
+            allowed = view.allowed(row_filter)
+            for doc_id in np.flatnonzero(allowed).tolist() if allowed is not None else ():
+                yield view.segment.documents.id(doc_id)
+        for chunk in self.pending.chunks:
+            for position in np.flatnonzero(chunk.live & row_filter.mask(chunk.content.columns)).tolist():
+                yield chunk.content.documents[position].id
 
     def statistics(self, name: str) -> GenerationStatistics:
         """Return the live document frequencies of a named vector."""

@@ -1,0 +1,143 @@
+"""The collection as a state machine, against a dict of documents and an exact dot product.
+
+Whatever the order of writes, deletions, patches, seals, merges and reopenings: the documents are those of the dict,
+every ranking is the exact one, with ties by id, and every filter finds what plain Python finds.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from lsr.collection import Collection, verify_collection
+from lsr.documents import Document, SparseByToken
+from lsr.vectors import VectorConfig
+
+IDS = st.sampled_from([f"d{number}" for number in range(12)])
+WEIGHTS = st.floats(0.0, 100.0, width=32)
+VECTORS = st.dictionaries(st.sampled_from("abcdef"), WEIGHTS, max_size=4)
+YEARS = st.one_of(st.none(), st.integers(2018, 2021))
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Document:
+    year = draw(YEARS)
+    return Document(
+        draw(IDS),
+        text=draw(st.sampled_from(["", "lobster", "lobster roll", "roll roll crab"])),
+        metadata={} if year is None else {"year": year},
+        vectors={"given": SparseByToken(draw(VECTORS))},
+    )
+
+
+def exact_score(weights: dict[str, float], query: dict[str, float]) -> float | None:
+    """The canonical dot product: float16 impacts, products and sum in float64, one rounding to float32."""
+    shared = [token for token in weights if np.float16(weights[token]) > 0 and query.get(token, 0.0) > 0]
+    if not shared:
+        return None
+    # Each product is exact in float64, and so few of them sum up to the same in any order but for the last bit.
+    return float(np.float32(sum(np.float64(np.float16(weights[t])) * np.float64(np.float32(query[t])) for t in shared)))
+
+
+class CollectionMachine(RuleBasedStateMachine):
+    @initialize()
+    def create(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        vectors = {"given": VectorConfig(None), "text": VectorConfig("bm25", {"average_length": 2.0})}
+        self.collection = Collection.create(self.folder / "c", vectors=vectors, schema={"year": "int"})
+        self.expected: dict[str, Document] = {}
+        self.seq = 0
+
+    @rule(batch=st.lists(documents(), max_size=5))
+    def upsert(self, batch: list[Document]) -> None:
+        result = self.collection.write(batch)
+        assert result.accepted == len(batch)
+        assert result.seq >= self.seq
+        self.seq = result.seq
+        for document in batch:
+            self.expected[document.id] = document
+
+    @rule(ids=st.lists(IDS, max_size=4))
+    def delete(self, ids: list[str]) -> None:
+        result = self.collection.delete(ids)
+        assert result.accepted == len(set(ids) & set(self.expected))
+        for identifier in ids:
+            self.expected.pop(identifier, None)
+
+    @rule(identifier=IDS, year=YEARS)
+    def patch(self, identifier: str, year: int | None) -> None:
+        result = self.collection.patch(identifier, {"year": year})
+        assert (result is None) == (identifier not in self.expected)
+        if identifier in self.expected:
+            metadata = {} if year is None else {"year": year}
+            self.expected[identifier] = replace(self.expected[identifier], metadata=metadata)
+
+    @rule()
+    def seal(self) -> None:
+        self.collection.seal()
+
+    @rule()
+    def merge(self) -> None:
+        self.collection.merge()
+
+    @rule()
+    def reopen(self) -> None:
+        self.collection.close()
+        self.collection = Collection.open(self.folder / "c", "w")
+
+    @rule(query=VECTORS, k=st.integers(1, 15), year=YEARS)
+    def search(self, query: dict[str, float], k: int, year: int | None) -> None:
+        scores = {
+            identifier: exact_score(document.vectors["given"].weights, query)  # type: ignore[union-attr]
+            for identifier, document in self.expected.items()
+            if year is None or document.metadata.get("year") == year
+        }
+        matches = sorted((-score, identifier) for identifier, score in scores.items() if score is not None)
+        for exact in (True, False):
+            found = self.collection.search(
+                SparseByToken(query), using="given", k=k, exact=exact, filter=None if year is None else {"year": year}
+            )
+            got = [(-hit.score, hit.id) for hit in found.hits]
+            assert len(got) == min(k, len(matches))
+            np.testing.assert_allclose([s for s, _ in got], [s for s, _ in matches[:k]], rtol=1e-6)
+            assert got == sorted(got)
+
+    @rule()
+    def document_frequencies(self) -> None:
+        tokens = ["lobster", "roll", "crab"]
+        statistics = self.collection.statistics("text")
+        term_ids = self.collection.encoder("text").vocabulary.ids(tokens)
+        found = statistics.document_frequencies(term_ids)
+        for token, term_id, frequency in zip(tokens, term_ids.tolist(), found.tolist(), strict=True):
+            wanted = sum(token in document.text.split() for document in self.expected.values())
+            assert term_id < 0 or frequency == wanted
+        assert statistics.document_count == len(self.expected)
+
+    @invariant()
+    def the_documents_are_those_written(self) -> None:
+        if not hasattr(self, "collection"):
+            return
+        for identifier in (f"d{number}" for number in range(12)):
+            found = self.collection.get(identifier)
+            wanted = self.expected.get(identifier)
+            assert found == (None if wanted is None else replace(wanted, vectors={}))
+        assert self.collection.info().documents == len(self.expected)
+
+    def teardown(self) -> None:
+        if hasattr(self, "collection"):
+            self.collection.close()
+            assert verify_collection(self.folder / "c") == []
+            shutil.rmtree(self.folder)
+
+
+CollectionMachine.TestCase.settings = settings(
+    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestTheCollectionIsADictWithAnExactSearch = CollectionMachine.TestCase
