@@ -8,6 +8,8 @@ padding, so nothing larger than tokens x tile exists. Pooling by sum cannot swap
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,33 +47,51 @@ def project_and_pool(
     """Return the weights float32 [len(lengths), vocabulary] of texts that lie one behind the other in `hidden`.
 
     hidden [sum(lengths), size] and weight [vocabulary, size] share a floating dtype; bias [vocabulary] or None;
-    each length is at least 0, and a text of length 0 gets zeros. `scale` multiplies every logit. Inference only.
+    each length is at least 0, and a text of length 0 gets zeros. `scale` multiplies every logit. Inference only:
+    `sparse_gradient` has the same with a gradient.
     """
-    vocabulary = weight.shape[0]
-    pooled = torch.zeros((len(lengths), vocabulary), dtype=torch.float32, device=hidden.device)
+    pooled = torch.zeros((len(lengths), weight.shape[0]), dtype=torch.float32, device=hidden.device)
     if not any(lengths):
         return pooled
     if pooling is Pooling.FIRST:
-        ends = torch.tensor(lengths, device=hidden.device).cumsum(0)
-        starts = [int(end) - length for end, length in zip(ends, lengths, strict=True) if length]
-        hidden, lengths = hidden[starts], [min(length, 1) for length in lengths]
-    spans = _spans(lengths)
+        hidden, lengths = hidden[first_positions(lengths)], [min(length, 1) for length in lengths]
+    spans = spans_of(lengths)
     rows = [row for row, _ in spans]
-    for start in range(0, vocabulary, _TILE):
-        stop = min(start + _TILE, vocabulary)
-        logits = hidden @ weight[start:stop].T
-        tile_bias = None if bias is None else bias[start:stop].float()
-        tile = torch.empty((len(spans), stop - start), dtype=torch.float32, device=hidden.device)
+    for tile in tiles(weight.shape[0]):
+        logits = hidden @ weight[tile].T
+        tile_bias = None if bias is None else bias[tile].float()
+        found = torch.empty((len(spans), logits.shape[1]), dtype=torch.float32, device=hidden.device)
         if pooling is Pooling.SUM:
             weights = _finish(logits.float(), tile_bias, scale, activation)
-            for into, (_, span) in zip(tile, spans, strict=True):
+            for into, (_, span) in zip(found, spans, strict=True):
                 torch.sum(weights[span], dim=0, out=into)
         else:
-            for into, (_, span) in zip(tile, spans, strict=True):
+            for into, (_, span) in zip(found, spans, strict=True):
                 into.copy_(logits[span].amax(dim=0))
-            tile = _finish(tile, tile_bias, scale, activation)
-        pooled[rows, start:stop] = tile
+            found = _finish(found, tile_bias, scale, activation)
+        pooled[rows, tile] = found
     return pooled
+
+
+def tiles(vocabulary: int) -> Iterator[slice]:
+    """Yield consecutive ranges of terms."""
+    for start in range(0, vocabulary, _TILE):
+        yield slice(start, min(start + _TILE, vocabulary))
+
+
+def spans_of(lengths: list[int]) -> list[tuple[int, slice]]:
+    """Return (row, where its positions lie) of each text that is not empty."""
+    spans, first = [], 0
+    for row, length in enumerate(lengths):
+        if length:
+            spans.append((row, slice(first, first + length)))
+        first += length
+    return spans
+
+
+def first_positions(lengths: list[int]) -> list[int]:
+    """Return where each text that is not empty begins."""
+    return [span.start for _, span in spans_of(lengths)]
 
 
 def _finish(logits: Tensor, bias: Tensor | None, scale: float, activation: Activation) -> Tensor:
@@ -80,13 +100,3 @@ def _finish(logits: Tensor, bias: Tensor | None, scale: float, activation: Activ
     if scale != 1.0:
         logits = logits * scale
     return activate(logits, activation)
-
-
-def _spans(lengths: list[int]) -> list[tuple[int, slice]]:
-    """Return (row, where its positions lie) of each text that is not empty."""
-    spans, first = [], 0
-    for row, length in enumerate(lengths):
-        if length:
-            spans.append((row, slice(first, first + length)))
-        first += length
-    return spans

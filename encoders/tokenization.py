@@ -7,6 +7,7 @@ two threads meet. Here the tokenizer is copied, truncation is set when it is mad
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenizers import Encoding, Tokenizer, normalizers
@@ -45,6 +46,7 @@ class Tokenization:
         if max_length is not None:
             # Truncation to the left keeps a text's end: a checkpoint says so in tokenizer_config.json.
             self._tokenizer.enable_truncation(max_length, direction=tokenizer.truncation_side)
+        self._original = tokenizer
         self.max_length = max_length
         self.prompt = prompt
         self.n_special = special
@@ -61,6 +63,10 @@ class Tokenization:
     def ids(self, texts: Sequence[str], *, special_tokens: bool = True, truncate: bool = True) -> list[list[int]]:
         """Return each text's token ids, with the model's special tokens around them unless told otherwise."""
         return [encoding.ids for encoding in self._encode(texts, special_tokens, truncate, offsets=False)]
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer as transformers does."""
+        self._original.save_pretrained(folder)
 
     def windows(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """Return each text's consecutive pieces of up to max_length token ids, special tokens around each piece."""

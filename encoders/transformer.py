@@ -14,7 +14,9 @@ from pathlib import Path
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from encoders.checkpoints.files import read_object
@@ -22,77 +24,102 @@ from encoders.errors import CheckpointError, RemoteCodeRefused
 
 
 class Body:
-    """Token ids to the hidden states of the real tokens, one text behind the other, without the padding."""
+    """Token ids to the hidden states of the real tokens, one text behind the other, without the padding.
 
-    def __init__(self, model: nn.Module, output: str, pad_id: int, device: torch.device) -> None:
+    `output` names what the model returns them as; `head` is where its vocabulary projection was taken out.
+    """
+
+    def __init__(self, model: PreTrainedModel, output: str, pad_id: int, head: str | None = None) -> None:
         self.model = model
+        self.device = next(model.parameters()).device
         self._output = output
         self._pad_id = pad_id
-        self.device = device
+        self._head = head
 
     def __call__(self, ids: Sequence[Sequence[int]]) -> Tensor:
         """Return hidden [sum of lengths, size] in the model's dtype."""
-        lengths = [len(one) for one in ids]
-        longest = max(lengths)
+        lengths = torch.tensor([len(one) for one in ids])
+        longest = int(lengths.max())
         padded = torch.full((len(ids), longest), self._pad_id, dtype=torch.int64)
-        for row, one in enumerate(ids):
-            padded[row, : len(one)] = torch.tensor(one, dtype=torch.int64)
-        padded = padded.to(self.device)
-        if min(lengths) == longest:
-            mask = torch.ones_like(padded)
-        else:
-            mask = (torch.arange(longest)[None, :] < torch.tensor(lengths)[:, None]).to(self.device)
-        hidden: Tensor = self.model(input_ids=padded, attention_mask=mask.long(), return_dict=True)[self._output]
-        if min(lengths) == longest:
-            return hidden.flatten(0, 1)
-        return hidden[mask]
+        for row, one in zip(padded, ids, strict=True):
+            row[: len(one)] = torch.tensor(one, dtype=torch.int64)
+        mask = (torch.arange(longest)[None, :] < lengths[:, None]).to(self.device)
+        hidden: Tensor = self.model(input_ids=padded.to(self.device), attention_mask=mask.long(), return_dict=True)[
+            self._output
+        ]
+        return hidden[mask] if int(lengths.min()) < longest else hidden.flatten(0, 1)
+
+    def save(self, folder: Path, projection: Projection | None) -> None:
+        """Write the model as transformers does, with its projection back in place."""
+        if self._head is None or projection is None:
+            self.model.save_pretrained(folder)
+            return
+        self.model.set_submodule(self._head, projection.layer)
+        try:
+            self.model.save_pretrained(folder)
+        finally:
+            self.model.set_submodule(self._head, nn.Identity())
 
 
 class Projection:
-    """weight [vocabulary, size] and bias [vocabulary] or None: what the model's last linear layer held."""
+    """weight [vocabulary, size] and bias [vocabulary] or None: the model's last linear layer."""
 
     def __init__(self, layer: nn.Linear) -> None:
-        self.weight: Tensor = layer.weight
-        self.bias: Tensor | None = layer.bias
+        self.layer = layer
+
+    @property
+    def weight(self) -> Tensor:
+        """[vocabulary, size]."""
+        return self.layer.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """[vocabulary]."""
+        return self.layer.bias
 
 
-def load_with_projection(
-    folder: Path, kind: str, *, device: torch.device, dtype: torch.dtype, pad_id: int
+def split_off_projection(
+    model: PreTrainedModel, *, device: torch.device, dtype: torch.dtype, pad_id: int
 ) -> tuple[Body, Projection]:
-    """Return body and vocabulary projection of the checkpoint in `folder`; `kind` is MaskedLM or CausalLM.
-
-    Raises CheckpointError for missing files, missing or misshapen weights; RemoteCodeRefused.
-    """
-    model = load_model(folder, f"AutoModelFor{kind}")
-    return split(model, folder, device=device, dtype=dtype, pad_id=pad_id)
-
-
-def split(
-    model: nn.Module, folder: Path, *, device: torch.device, dtype: torch.dtype, pad_id: int
-) -> tuple[Body, Projection]:
-    """Return a loaded language model as body and projection, both on `device` in `dtype`, ready for inference."""
-    layer = model.get_output_embeddings()  # type: ignore[operator]
+    """Return a language model as body and projection, both on `device` in `dtype`, ready for inference."""
+    layer = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if not isinstance(layer, nn.Linear):
-        raise CheckpointError(f"{folder}: {type(model).__name__} has no linear output embedding, but {layer!r}")
+        raise CheckpointError(f"{type(model).__name__} has no linear output embedding, but {layer!r}")
     name = next(name for name, module in model.named_modules() if module is layer)
     model.set_submodule(name, nn.Identity())
-    model.to(device=device, dtype=dtype).eval().requires_grad_(False)
     layer.to(device=device, dtype=dtype).requires_grad_(False)
-    return Body(model, "logits", pad_id, device), Projection(layer)
+    ready(model, device=device, dtype=dtype)
+    return Body(model, "logits", pad_id, name), Projection(layer)
 
 
-def load_model(folder: Path, auto_class: str) -> nn.Module:
-    """Return the model that transformers reads from `folder` in float32, every weight accounted for."""
+def ready(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
+    """Put the model on `device` in `dtype`, for inference."""
+    model.to(device=device, dtype=dtype)
+    model.eval().requires_grad_(False)
+
+
+def load_model(folder: Path, auto_class: str) -> PreTrainedModel:
+    """Return the model that transformers reads from `folder` in float32, every weight accounted for.
+
+    `auto_class` is AutoModelForMaskedLM, AutoModelForCausalLM or AutoModel. Raises CheckpointError for missing files
+    and for missing or misshapen weights, RemoteCodeRefused.
+    """
     check_files(folder)
     loader = getattr(transformers, auto_class)
     try:
         with _quiet():
             model, report = loader.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
+                folder,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                key_mapping={r"^coil_encoder\.": ""},
             )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: {_first_line(error)}") from error
-    missing = sorted(report["missing_keys"])
+    # A pooler stands beside what is read here, not under it.
+    missing = sorted(key for key in report["missing_keys"] if "pooler." not in key)
     if missing:
         raise CheckpointError(
             f"{folder}: the weights of {len(missing)} parameters are missing ({', '.join(missing[:4])}"
@@ -101,7 +128,9 @@ def load_model(folder: Path, auto_class: str) -> nn.Module:
     misshapen = [str(entry[0]) for entry in report["mismatched_keys"]]
     if misshapen:
         raise CheckpointError(f"{folder}: the shapes of {', '.join(misshapen)} do not fit config.json")
-    return model  # type: ignore[no-any-return]
+    if not isinstance(model, PreTrainedModel):
+        raise CheckpointError(f"{folder}: {type(model).__name__} is no transformers model")
+    return model
 
 
 def check_files(folder: Path) -> None:

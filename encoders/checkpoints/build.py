@@ -9,31 +9,44 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
+from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from encoders.checkpoints.limits import position_limit, smallest, tokenizer_limit
+from encoders.checkpoints.lora import merge_adapter
 from encoders.checkpoints.source import SideSource, Sources
 from encoders.checkpoints.static_weights import read_static_weights
+from encoders.checkpoints.term_weights import load_term_weights
 from encoders.errors import CheckpointError, SettingError
+from encoders.sides.echo import EchoSide
 from encoders.sides.masked_lm import MaskedLMSide
+from encoders.sides.mlp import MLPSide
 from encoders.sides.settings import Family
 from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
 from encoders.tokenization import Tokenization
-from encoders.transformer import Body, Projection, load_with_projection
+from encoders.transformer import Body, Projection, load_model, ready, split_off_projection
 
 # A vocabulary matrix is often padded to a multiple of 64 or so; more than this is another model's tokenizer.
 _MOST_UNNAMED = 1024
 _DEFAULT_LENGTH = 512  # where neither tokenizer nor model names a limit
+_AUTO_CLASSES = {
+    Family.MASKED_LM: "AutoModelForMaskedLM",
+    Family.ECHO: "AutoModelForCausalLM",
+    Family.MLP: "AutoModel",
+}
 
 
 class Builder:
     """Builds the two sides of one checkpoint; sides with the same model share it."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, device: torch.device, dtype: torch.dtype, *, new_term_weights: bool = False) -> None:
+        """With `new_term_weights`, linear layers to one number are made, not read: only for training."""
         self._device = device
         self._dtype = dtype
-        self._models: dict[tuple[Path, Path | None], tuple[Body, Projection]] = {}
+        self._models: dict[tuple[Path, Path | None, str], tuple[Body, Projection | None]] = {}
+        self._linears: dict[Path, nn.Linear] = {}
+        self._new_term_weights = new_term_weights
 
     def build(self, sources: Sources) -> tuple[Side, Side, list[str]]:
         """Return the query side, the document side, and the tokens of the vocabulary that they share."""
@@ -50,37 +63,74 @@ class Builder:
 
     def _side(self, source: SideSource, other_tokens: list[str] | None) -> tuple[Side, list[str]]:
         """Return the side and its tokens; a static side is as wide as the other side, whose tokens are given."""
-        tokenizer = read_tokenizer(source.folder)
-        settings = source.settings
-        static = settings.family is Family.STATIC
-        positions = None if static else position_limit(source.folder)
-        if settings.max_length is None:
-            limit = smallest(tokenizer_limit(tokenizer.model_max_length), positions)
-            settings = dataclasses.replace(settings, max_length=limit or (None if static else _DEFAULT_LENGTH))
-        elif positions is not None and settings.max_length > positions:
-            raise SettingError(f"max_length {settings.max_length} is above the {positions} tokens that the model takes")
+        tokenizer = read_tokenizer(source.tokenizer_folder or source.folder)
+        settings = dataclasses.replace(source.settings, max_length=_max_length(source, tokenizer))
         tokenization = Tokenization(
             tokenizer, settings.max_length, prompt=settings.prompt, lower_case=settings.lower_case
         )
-        if static:
+        if settings.family is Family.STATIC:
             tokens = _named(source.folder, tokenization, len(other_tokens or tokenization.tokens))
             return StaticSide(tokenization, settings, self._table(source, tokens)), tokens
         body, projection = self._model(source, tokenization)
-        tokens = _named(source.folder, tokenization, int(projection.weight.shape[0]))
-        return MaskedLMSide(tokenization, settings, body, projection), tokens
+        if projection is not None:
+            tokens = _named(source.folder, tokenization, int(projection.weight.shape[0]))
+            side = EchoSide if settings.family is Family.ECHO else MaskedLMSide
+            return side(tokenization, settings, body, projection), tokens
+        tokens = _named(source.folder, tokenization, len(other_tokens or tokenization.tokens))
+        linear = self._linear(source.folder, body.model.config.hidden_size)
+        return MLPSide(tokenization, settings, body, linear, len(tokens)), tokens
 
     def _table(self, source: SideSource, tokens: list[str]) -> NDArray[np.float32]:
         if source.static_weights is None:
             return np.ones(len(tokens), dtype=np.float32)
         return read_static_weights(source.static_weights, tokens, source.settings.missing_weight)
 
-    def _model(self, source: SideSource, tokenization: Tokenization) -> tuple[Body, Projection]:
-        key = (source.folder, source.adapter)
+    def _model(self, source: SideSource, tokenization: Tokenization) -> tuple[Body, Projection | None]:
+        auto_class = _AUTO_CLASSES[source.settings.family]
+        key = (source.folder, source.adapter, auto_class)
         if key not in self._models:
-            self._models[key] = load_with_projection(
-                source.folder, "MaskedLM", device=self._device, dtype=self._dtype, pad_id=tokenization.pad_id
-            )
+            model = load_model(source.folder, auto_class)
+            if source.adapter is not None:
+                model = merge_adapter(model, source.adapter)
+            if source.settings.family is Family.MLP:
+                ready(model, device=self._device, dtype=self._dtype)
+                self._models[key] = Body(model, "last_hidden_state", tokenization.pad_id), None
+            else:
+                self._models[key] = split_off_projection(
+                    model, device=self._device, dtype=self._dtype, pad_id=tokenization.pad_id
+                )
         return self._models[key]
+
+    def _linear(self, folder: Path, size: int) -> nn.Linear:
+        if folder not in self._linears:
+            linear = _new_linear(size) if self._new_term_weights else load_term_weights(folder)
+            if linear.in_features != size:
+                raise CheckpointError(f"{folder}: tok_proj reads {linear.in_features} numbers, the model gives {size}")
+            ready(linear, device=self._device, dtype=self._dtype)
+            self._linears[folder] = linear
+        return self._linears[folder]
+
+
+def _new_linear(size: int) -> nn.Linear:
+    """Return a layer that gives every token about 1: below zero, relu would let nothing be learned."""
+    linear = nn.Linear(size, 1)
+    nn.init.normal_(linear.weight, std=0.02)
+    nn.init.ones_(linear.bias)
+    return linear
+
+
+def _max_length(source: SideSource, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the length in force; raise SettingError for one above what the model takes."""
+    family, asked = source.settings.family, source.settings.max_length
+    positions = None if family is Family.STATIC else position_limit(source.folder)
+    if positions is not None and family is Family.ECHO:
+        positions //= 2  # the text stands there twice
+    if asked is not None:
+        if positions is not None and asked > positions:
+            raise SettingError(f"max_length {asked} is above the {positions} tokens that the model takes")
+        return asked
+    limit = smallest(tokenizer_limit(tokenizer.model_max_length), positions)
+    return limit or (None if family is Family.STATIC else _DEFAULT_LENGTH)
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

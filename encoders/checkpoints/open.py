@@ -10,13 +10,16 @@ from typing import Any
 from encoders.checkpoints.build import Builder
 from encoders.checkpoints.fingerprint import fingerprint
 from encoders.checkpoints.locate import locate
+from encoders.checkpoints.lora import has_adapter, with_base
+from encoders.checkpoints.own import is_own, read_own
 from encoders.checkpoints.plain import read_plain
 from encoders.checkpoints.sentence_transformers import is_sentence_transformers, read_sentence_transformers
-from encoders.checkpoints.source import Sources
+from encoders.checkpoints.source import SideSource, Sources
+from encoders.checkpoints.term_weights import has_term_weights, read_term_weights
 from encoders.device import resolve_device, resolve_dtype
-from encoders.errors import SettingError
+from encoders.errors import SettingError, UnknownEncoder
 from encoders.learned import LearnedEncoder
-from encoders.sides.settings import SIDE_SETTINGS, override
+from encoders.sides.settings import SIDE_SETTINGS, SideSettings, override
 from encoders.vocabulary import FixedVocabulary
 
 
@@ -24,8 +27,9 @@ def open_checkpoint(name: str, *, device: str, dtype: str, settings: Mapping[str
     """Return the encoder of the checkpoint at that path or of that name."""
     _check_names(settings)
     on = resolve_device(device)
-    sources = _overridden(read_sources(locate(name, [])), settings)
-    queries, documents, tokens = Builder(on, resolve_dtype(dtype, on)).build(sources)
+    builder = Builder(on, resolve_dtype(dtype, on))
+    sources = find_sources(name, settings)
+    queries, documents, tokens = builder.build(sources)
     return LearnedEncoder(
         name,
         documents=documents,
@@ -36,29 +40,45 @@ def open_checkpoint(name: str, *, device: str, dtype: str, settings: Mapping[str
     )
 
 
-def read_sources(folder: Path) -> Sources:
+def find_sources(name: str, settings: Mapping[str, Any]) -> Sources:
+    """Return where both sides come from, with `settings` applied; nothing heavy is read."""
+    sources = read_sources(locate(name, []), settings)
+    queries, documents = sources.queries, sources.documents
+    if "query_model" in settings:
+        queries = read_sources(locate(str(settings["query_model"]), []), settings).queries
+    if "query_weights" in settings:
+        weights = Path(str(settings["query_weights"])).expanduser()
+        if not weights.is_file():
+            raise UnknownEncoder(f"query_weights: there is no file {weights}")
+        queries = dataclasses.replace(queries, static_weights=weights.resolve())
+    return Sources(queries=_final(queries, settings, "query"), documents=_final(documents, settings, "document"))
+
+
+def read_sources(folder: Path, settings: Mapping[str, Any]) -> Sources:
     """Return what the folder's layout says of both sides, whatever layout it is."""
+    if is_own(folder):
+        return read_own(folder)
     if is_sentence_transformers(folder):
         return read_sentence_transformers(folder)
-    return read_plain(folder)
+    if has_adapter(folder):
+        source = with_base(SideSource(folder, SideSettings()))
+        sources = read_plain(source.folder, settings)
+        adapted = dataclasses.replace(source, settings=sources.documents.settings)
+        return Sources(queries=adapted, documents=adapted)
+    if has_term_weights(folder):
+        return read_term_weights(folder)
+    return read_plain(folder, settings)
 
 
-def _overridden(sources: Sources, settings: Mapping[str, Any]) -> Sources:
-    return Sources(
-        queries=dataclasses.replace(
-            sources.queries, settings=override(sources.queries.settings, settings, side="query")
-        ),
-        documents=dataclasses.replace(
-            sources.documents, settings=override(sources.documents.settings, settings, side="document")
-        ),
-    )
+def _final(source: SideSource, settings: Mapping[str, Any], side: str) -> SideSource:
+    return with_base(dataclasses.replace(source, settings=override(source.settings, settings, side)))
 
 
 def _check_names(settings: Mapping[str, Any]) -> None:
     known = [*SIDE_SETTINGS, *(f"{side}_{name}" for side in ("query", "document") for name in SIDE_SETTINGS)]
     for setting in settings:
-        if setting not in known:
+        if setting not in (*known, "query_model", "query_weights"):
             raise SettingError(
-                f"there is no setting {setting!r}; there are {', '.join(SIDE_SETTINGS)}, "
-                "each also with query_ or document_ before it"
+                f"there is no setting {setting!r}; there are {', '.join(SIDE_SETTINGS)}, each also with query_ or "
+                "document_ before it, query_model and query_weights"
             )

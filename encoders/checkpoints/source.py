@@ -16,6 +16,7 @@ class SideSource:
     settings: SideSettings
     static_weights: Path | None = None  # idf.json, or a safetensors/.bin file with a tensor `weight`
     adapter: Path | None = None  # folder of a LoRA adapter on the model in `folder`
+    tokenizer_folder: Path | None = None  # where the tokenizer is not beside the model
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from encoders.checkpoints.files import read_object
+from encoders.checkpoints.term_weights import load_bin
 from encoders.errors import CheckpointError
 
 
@@ -54,12 +55,10 @@ def _from_tensor(path: Path, tokens: list[str]) -> NDArray[np.float32]:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
         else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
+            tensors = load_bin(path)
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
-    except Exception as error:  # pickle's own UnpicklingError: weights_only found more than tensors
-        raise CheckpointError(f"{path} holds more than tensors and was not read: {error}") from None
-    weight = tensors.get("weight") if isinstance(tensors, dict) else None
+    weight = tensors.get("weight")
     if not isinstance(weight, torch.Tensor) or weight.ndim != 1:
         raise CheckpointError(f"{path}: there is no vector named 'weight'")
     named = sum(not token.startswith("[unnamed ") for token in tokens)

@@ -14,6 +14,7 @@ from torch import Tensor
 from encoders.projection import project_and_pool
 from encoders.sides.settings import SideSettings
 from encoders.sides.transformer_side import TransformerSide
+from encoders.sparse_gradient import project_and_pool_with_gradient
 from encoders.tokenization import Tokenization
 from encoders.transformer import Body, Projection
 
@@ -22,38 +23,40 @@ class MaskedLMSide(TransformerSide):
     """A masked language model with its vocabulary head."""
 
     def __init__(self, tokenization: Tokenization, settings: SideSettings, body: Body, projection: Projection) -> None:
-        super().__init__(tokenization, settings, int(projection.weight.shape[0]), body.device)
-        self._body = body
-        self._projection = projection
-        self._special = torch.tensor(sorted(tokenization.special_ids), dtype=torch.int64, device=body.device)
+        super().__init__(tokenization, settings, int(projection.weight.shape[0]), body)
+        self.projection = projection
 
     def weights(self, ids: list[list[int]]) -> Tensor:
         """Return float32 [len(ids), vocabulary]."""
-        hidden = self._body(ids)
-        lengths = [len(one) for one in ids]
-        if not self.settings.pool_special_positions:
-            kept = [[token not in self.tokenization.special_ids for token in one] for one in ids]
-            hidden = hidden[torch.tensor([keep for one in kept for keep in one], device=hidden.device)]
-            lengths = [sum(one) for one in kept]
-        weights = project_and_pool(
+        hidden, lengths = self._read(ids)
+        pool = project_and_pool_with_gradient if torch.is_grad_enabled() else project_and_pool
+        weights = pool(
             hidden,
             lengths,
-            self._projection.weight,
-            self._projection.bias,
+            self.projection.weight,
+            self.projection.bias,
             pooling=self.settings.pooling,
             activation=self.settings.activation,
             scale=self.settings.logit_scale,
         )
         if self.settings.zero_special_ids:
-            weights[:, self._special] = 0.0
+            weights = weights * self.ordinary
         if self.settings.lexical:
             weights = weights * self._presence(ids)
         return weights
 
+    def _read(self, ids: list[list[int]]) -> tuple[Tensor, list[int]]:
+        """Return the hidden states that take part in the pooling, and how many each text has."""
+        hidden = self.body(ids)
+        if self.settings.pool_special_positions:
+            return hidden, [len(one) for one in ids]
+        kept = [[token not in self.tokenization.special_ids for token in one] for one in ids]
+        mask = torch.tensor([keep for one in kept for keep in one], device=hidden.device)
+        return hidden[mask], [sum(one) for one in kept]
+
     def _presence(self, ids: list[list[int]]) -> Tensor:
         """Return float32 [len(ids), vocabulary]: 1 for each token of the text that is not a special one."""
-        presence = torch.zeros((len(ids), self._n_terms), device=self._body.device)
+        presence = torch.zeros((len(ids), self.n_terms), device=self.ordinary.device)
         for row, one in zip(presence, ids, strict=True):
-            row[torch.tensor(one, device=presence.device)] = 1.0
-        presence[:, self._special] = 0.0
-        return presence
+            row[one] = 1.0
+        return presence * self.ordinary

@@ -25,9 +25,10 @@ class StaticSide:
     def __init__(self, tokenization: Tokenization, settings: SideSettings, table: NDArray[np.float32]) -> None:
         self.tokenization = tokenization
         self.settings = settings
-        self._table = table.copy()
+        # float32 [n_terms]
+        self.table = table.copy()
         if settings.zero_special_ids:
-            self._table[[i for i in tokenization.special_ids if i < len(table)]] = 0.0
+            self.table[[i for i in tokenization.special_ids if i < len(table)]] = 0.0
 
     def encode(self, texts: Sequence[str]) -> csr_array:
         """Return float32 csr_array [len(texts), len(table)]; weights of zero or less are left out."""
@@ -36,5 +37,5 @@ class StaticSide:
             np.array(sorted(set(ids)), dtype=np.int64)
             for ids in self.tokenization.ids(texts, special_tokens=False, truncate=truncate)
         ]
-        rows = [row[self._table[row] > 0] for row in rows]
-        return prune(from_rows(rows, [self._table[row] for row in rows], len(self._table)), self.settings)
+        rows = [row[self.table[row] > 0] for row in rows]
+        return prune(from_rows(rows, [self.table[row] for row in rows], len(self.table)), self.settings)

@@ -13,7 +13,9 @@ from encoders.compaction import in_order, to_csr
 from encoders.rows import merge_windows, prune
 from encoders.sides.settings import SideSettings, Windows
 from encoders.tokenization import Tokenization
+from encoders.transformer import Body
 
+# Padded tokens a batch. More helps little on a CPU, where the caches are what counts; a GPU must be filled.
 _MAX_TOKENS = {"cpu": 4096}
 _MAX_TOKENS_ELSEWHERE = 32_768
 
@@ -21,15 +23,22 @@ _MAX_TOKENS_ELSEWHERE = 32_768
 class TransformerSide(ABC):
     """A side with a transformer. Subclasses say how token ids become dense weights."""
 
-    def __init__(self, tokenization: Tokenization, settings: SideSettings, n_terms: int, device: torch.device) -> None:
+    def __init__(self, tokenization: Tokenization, settings: SideSettings, n_terms: int, body: Body) -> None:
         self.tokenization = tokenization
         self.settings = settings
-        self._n_terms = n_terms
-        self._max_tokens = _MAX_TOKENS.get(device.type, _MAX_TOKENS_ELSEWHERE)
+        self.n_terms = n_terms
+        self.body = body
+        self._max_tokens = _MAX_TOKENS.get(body.device.type, _MAX_TOKENS_ELSEWHERE)
+        # float32 [n_terms]: 0 for the special tokens, 1 for all others.
+        self.ordinary = torch.ones(n_terms, device=body.device)
+        self.ordinary[sorted(tokenization.special_ids)] = 0.0
 
     @abstractmethod
     def weights(self, ids: list[list[int]]) -> torch.Tensor:
-        """Return float32 [len(ids), n_terms] on the model's device; `ids` hold the special tokens."""
+        """Return float32 [len(ids), n_terms] on the model's device, differentiable where gradients are enabled.
+
+        `ids` hold the special tokens.
+        """
 
     def encode(self, texts: Sequence[str]) -> csr_array:
         """Return float32 csr_array [len(texts), n_terms]."""
@@ -49,4 +58,4 @@ class TransformerSide(ABC):
             with torch.inference_mode():
                 blocks.append(to_csr(self.weights([ids[i] for i in batch])))
             positions += batch
-        return in_order(blocks, positions, self._n_terms)
+        return in_order(blocks, positions, self.n_terms)

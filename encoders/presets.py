@@ -1,0 +1,57 @@
+"""The published methods, each as a combination of a query side and a document side.
+
+After Nguyen, MacAvaney and Yates, "A Unified Framework for Learned Sparse Retrieval" (ECIR 2023). A preset says how
+the two sides compute; a checkpoint brings the weights. `encoders.training.untrained` starts one from a backbone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from encoders.errors import SettingError
+from encoders.sides.settings import Activation, Family, Pooling, SideSettings
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One method."""
+
+    name: str
+    queries: SideSettings
+    documents: SideSettings
+    paper: str
+
+
+_BINARY = SideSettings(family=Family.STATIC)
+_SPLADE_MAX = SideSettings()
+_SPLADE_SUM = SideSettings(pooling=Pooling.SUM)
+_L0 = SideSettings(activation=Activation.LOG1P_LOG1P_RELU, zero_special_ids=True)
+
+
+def _mlp(activation: Activation, pooling: Pooling = Pooling.MAX) -> SideSettings:
+    return SideSettings(family=Family.MLP, activation=activation, pooling=pooling, pool_special_positions=False)
+
+
+_ALL = (
+    Preset("deepct", _mlp(Activation.IDENTITY), _mlp(Activation.IDENTITY), "Dai & Callan 2019, arXiv:1910.10687"),
+    Preset("unicoil", _mlp(Activation.RELU, Pooling.SUM), _mlp(Activation.RELU), "Lin & Ma 2021, arXiv:2106.14807"),
+    # On documents that doc2query or TILDE expanded before.
+    Preset("deepimpact", _BINARY, _mlp(Activation.RELU), "Mallia et al. 2021, arXiv:2104.12016"),
+    Preset("tildev2", _BINARY, _mlp(Activation.RELU), "Zhuang & Zuccon 2021, arXiv:2108.08513"),
+    Preset("sparta", _BINARY, SideSettings(), "Zhao et al. 2021, arXiv:2009.13013"),
+    Preset("tilde", _BINARY, SideSettings(pooling=Pooling.FIRST), "Zhuang & Zuccon 2021, SIGIR"),
+    Preset("splade", _SPLADE_SUM, _SPLADE_SUM, "Formal et al. 2021, arXiv:2107.05720"),
+    Preset("splade-max", _SPLADE_MAX, _SPLADE_MAX, "Formal et al. 2021, arXiv:2109.10086"),
+    Preset("splade-doc", _BINARY, _SPLADE_MAX, "Formal et al. 2021, arXiv:2109.10086"),
+    Preset("splade-lexical", _SPLADE_MAX, SideSettings(lexical=True), "Formal et al. 2021, arXiv:2109.10086"),
+    Preset("inference-free", _BINARY, SideSettings(zero_special_ids=True), "Geng et al. 2024, arXiv:2411.04403"),
+    Preset("inference-free-l0", _BINARY, _L0, "Shen et al. 2025, arXiv:2504.14839"),
+)
+PRESETS = {preset.name: preset for preset in _ALL}
+
+
+def preset(name: str) -> Preset:
+    """Return the preset of that name; raise SettingError listing those there are."""
+    if name not in PRESETS:
+        raise SettingError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
