@@ -12,9 +12,10 @@ from typing import Any, Final
 from lsr.cli.indexing import index_and_report
 from lsr.cli.running import say
 from lsr.cli.serving import log_to_stderr, service_settings
+from lsr.collection import Collection
 from lsr.corpora import open_corpus
 from lsr.documents import DEFAULT_VECTOR
-from lsr.errors import CorpusUnreadable, ExitCode
+from lsr.errors import EXPECTED_ERRORS, CorpusUnreadable, ExitCode
 from lsr.settings import Settings
 from lsr.vectors import VectorConfig
 
@@ -67,10 +68,10 @@ def _ensure_indexed(out: Path) -> None:
     digest = hashlib.sha256(sample.read_bytes()).hexdigest()
     folder = out / NAME
     marker = out / f"{NAME}.sample-sha256"
-    if marker.exists() and marker.read_text() == digest and folder.is_dir():
+    if marker.exists() and marker.read_text() == digest and _opens(folder):
         say(f"{folder} is there already, made from the same sample")
         return
-    # What lies there is of another sample or was not finished. Only what an earlier demo made is removed.
+    # What lies there is of another sample or version, or was not finished. Only what an earlier demo made is removed.
     marker.unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
@@ -78,6 +79,15 @@ def _ensure_indexed(out: Path) -> None:
     say(f"indexing {sample.name} into {folder}")
     index_and_report(open_corpus(str(sample)), folder, {DEFAULT_VECTOR: VectorConfig("bm25")}, schema=SCHEMA)
     marker.write_text(digest)
+
+
+def _opens(folder: Path) -> bool:
+    try:
+        Collection.open(folder).close()
+    except EXPECTED_ERRORS as error:
+        say(f"{folder} is made anew: {error}")
+        return False
+    return True
 
 
 def _find_sample() -> Path:

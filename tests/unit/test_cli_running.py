@@ -88,3 +88,12 @@ def test_config_show_tells_value_and_origin_and_prints_json(
     assert shown["k"] == {"value": 3, "origin": "lsr.toml"}
     assert shown["port"] == {"value": 9200, "origin": "LSR_PORT"}
     assert shown["encoder"] == {"value": "bm25", "origin": "default"}
+
+
+def test_doctor_names_a_collection_that_does_not_open(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "broken").mkdir()
+    (folder / "broken" / "catalog.sqlite").write_bytes(b"no database at all")
+    assert run(["doctor", str(folder), "--json"]) == 1
+    findings = json.loads(capfd.readouterr().out)
+    assert [finding["name"] for finding in findings if finding["verdict"] == "failure"] == ["broken"]
+    assert {"numba", "torch", "sqlite"} <= {finding["name"] for finding in findings}
