@@ -4,7 +4,12 @@ Import what you need from here; it is loaded at the first use (PEP 562), because
 to import, and a search service needs none of it.
 
     evaluate            a collection, an encoder or a run on a dataset -> Evaluation
+    evaluate_all        many datasets and systems, a JSON cell each, with resume
     open_dataset        a BEIR folder or an ir-datasets id -> Dataset
+    read_cells, build_table, then to_text, to_markdown, to_csv, to_html, to_json     the leaderboard
+    export_mteb         cells as MTEB's result files
+    compare_runs        two runs on a dataset: tests, wins and losses, side by side
+    diagnose            which terms of one query matched, in one collection or several
 """
 
 from __future__ import annotations
@@ -13,20 +18,70 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eval.batch import Outcome, SystemSpec, evaluate_all, find_datasets
     from eval.command import evaluate
-    from eval.dataset import Dataset, open_dataset
+    from eval.comparison.diagnosis import diagnose
+    from eval.comparison.runs import compare_runs
+    from eval.dataset import Dataset, from_trec_files, open_dataset
     from eval.evaluation import Evaluation
+    from eval.leaderboard.cells import cell_content, read_cells, write_cell
+    from eval.leaderboard.csv_lines import to_csv
+    from eval.leaderboard.json_object import to_json
+    from eval.leaderboard.markdown import to_markdown
+    from eval.leaderboard.page import to_html
+    from eval.leaderboard.table import build_table
+    from eval.leaderboard.terminal import to_text
+    from eval.mteb_export import export_mteb
     from eval.systems import SearchSettings
-
-__all__ = ["Dataset", "Evaluation", "SearchSettings", "evaluate", "open_dataset"]
 
 _HOMES = {
     "Dataset": "eval.dataset",
     "Evaluation": "eval.evaluation",
+    "Outcome": "eval.batch",
     "SearchSettings": "eval.systems",
+    "SystemSpec": "eval.batch",
+    "build_table": "eval.leaderboard.table",
+    "cell_content": "eval.leaderboard.cells",
+    "compare_runs": "eval.comparison.runs",
+    "diagnose": "eval.comparison.diagnosis",
     "evaluate": "eval.command",
+    "evaluate_all": "eval.batch",
+    "export_mteb": "eval.mteb_export",
+    "find_datasets": "eval.batch",
+    "from_trec_files": "eval.dataset",
     "open_dataset": "eval.dataset",
+    "read_cells": "eval.leaderboard.cells",
+    "to_csv": "eval.leaderboard.csv_lines",
+    "to_html": "eval.leaderboard.page",
+    "to_json": "eval.leaderboard.json_object",
+    "to_markdown": "eval.leaderboard.markdown",
+    "to_text": "eval.leaderboard.terminal",
+    "write_cell": "eval.leaderboard.cells",
 }
+__all__ = [
+    "Dataset",
+    "Evaluation",
+    "Outcome",
+    "SearchSettings",
+    "SystemSpec",
+    "build_table",
+    "cell_content",
+    "compare_runs",
+    "diagnose",
+    "evaluate",
+    "evaluate_all",
+    "export_mteb",
+    "find_datasets",
+    "from_trec_files",
+    "open_dataset",
+    "read_cells",
+    "to_csv",
+    "to_html",
+    "to_json",
+    "to_markdown",
+    "to_text",
+    "write_cell",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -32,24 +32,8 @@ _TASKS = {
     "scifact": "SciFact",
     "quora": "QuoraRetrieval",
     "msmarco-passage/dev-small": "MSMARCO",
-    **{
-        f"cqadupstack/{forum}": f"CQADupstack{forum.capitalize()}Retrieval"
-        for forum in (
-            "android",
-            "english",
-            "gaming",
-            "gis",
-            "mathematica",
-            "physics",
-            "programmers",
-            "stats",
-            "tex",
-            "unix",
-            "webmasters",
-            "wordpress",
-        )  # fmt: skip
-    },
 }
+_FORUM = "cqadupstack/"
 _NAMES = {"nDCG": "ndcg", "Recall": "recall", "MRR": "mrr", "MAP": "map", "P": "precision"}
 
 
@@ -63,12 +47,19 @@ def export_mteb(cells: Sequence[Cell], folder: Path) -> list[Path]:
         revision = str(cell.content["system"].get("settings", {}).get("fingerprint") or "no_revision_available")
         target = folder / _safe(cell.system) / _safe(revision)
         target.mkdir(parents=True, exist_ok=True)
-        path = target / f"{_safe(_TASKS.get(cell.dataset, cell.dataset))}.json"
+        path = target / f"{_safe(task_name(cell.dataset))}.json"
         path.write_text(json.dumps(to_mteb(cell), indent=2) + "\n", encoding="utf-8")
         meta = {"name": cell.system, "revision": revision, "framework": ["lsr"], "similarity_fn_name": "dot"}
         (target / "model_meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
         written.append(path)
     return written
+
+
+def task_name(dataset: str) -> str:
+    """Return MTEB's name of a data set, or the data set's own where MTEB has none."""
+    if dataset.startswith(_FORUM):
+        return f"CQADupstack{dataset.removeprefix(_FORUM).capitalize()}Retrieval"
+    return _TASKS.get(dataset, dataset)
 
 
 def to_mteb(cell: Cell) -> dict[str, Any]:
@@ -81,7 +72,7 @@ def to_mteb(cell: Cell) -> dict[str, Any]:
     entry = {**scores, "main_score": scores[main], "hf_subset": "default", "languages": ["eng-Latn"]}
     return {
         "dataset_revision": str(cell.content["dataset"].get("sha256")),
-        "task_name": _TASKS.get(cell.dataset, cell.dataset),
+        "task_name": task_name(cell.dataset),
         "mteb_version": None,
         "scores": {split: [entry]},
         "evaluation_time": cell.content.get("seconds"),

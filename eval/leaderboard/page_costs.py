@@ -11,7 +11,8 @@ from eval.leaderboard.table import Table
 from eval.leaderboard.wording import MISSING, dataset_title, number
 
 _EXPLANATION = (
-    "<p>Left: effectiveness against FLOPS, the multiplications that one document costs one query on average. "
+    "<p>Left: effectiveness against FLOPS, the multiplications that one document costs one query on average; bars "
+    "are 95 % bootstrap intervals. "
     "Right: recall@10 of the exact result against the median time of a search, one thread, from careless to thorough "
     "settings; the last point of a line is exact search.</p>"
 )
@@ -53,7 +54,7 @@ def _effectiveness_cost(table: Table, dataset: str, colours: Mapping[str, int]) 
         figure, cost = row.figures.get(dataset), row.efficiency.get(dataset, {}).get("flops")
         if figure is not None and cost is not None:
             hint = f"{row.system}: {number(figure.value)} at {cost:.2f} FLOPS"
-            series.append(Series((Point(cost, figure.value, hint),), colours[row.system]))
+            series.append(Series((Point(cost, figure.value, hint, figure.low, figure.high),), colours[row.system]))
     if not series:
         return ""
     title = f"{dataset_title(dataset)}: effectiveness and cost"
@@ -70,7 +71,7 @@ def _recall_latency(table: Table, dataset: str, colours: Mapping[str, int]) -> s
     if not series:
         return ""
     title = f"{dataset_title(dataset)}: recall and latency"
-    return scatter(title, "search p50, ms (logarithmic)", "recall@10 of exact", series, log_x=True)
+    return scatter(title, "search p50, ms (logarithmic)", "recall@10 of exact", series, log_x=True, y_most=1.0)
 
 
 def _curve_hint(system: str, point: Mapping[str, Any]) -> str:
@@ -88,8 +89,9 @@ def _cost_table(table: Table) -> str:
                 continue
             texts = (form.format(costs[key]) if key in costs else MISSING for key, _, form in _COSTS)
             values = "".join(f"<td>{text}</td>" for text in texts)
-            lines += f"<tr><th>{escape(row.system)}</th><td>{escape(dataset_title(dataset))}</td>{values}</tr>\n"
+            names = f'<th>{escape(row.system)}</th><td class="name">{escape(dataset_title(dataset))}</td>'
+            lines += f"<tr>{names}{values}</tr>\n"
     if not lines:
         return ""
-    heads = "".join(f"<th>{text}</th>" for text in ("system", "data set", *(label for _, label, _ in _COSTS)))
+    heads = '<th>system</th><th class="name">data set</th>' + "".join(f"<th>{label}</th>" for _, label, _ in _COSTS)
     return f'<div class="wide"><table><thead><tr>{heads}</tr></thead>\n<tbody>{lines}</tbody></table></div>'

@@ -17,11 +17,13 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 34, 46
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A mark at (x, y) with the text that hovering shows."""
+    """A mark at (x, y) with the text that hovering shows, and the ends of its error bar where it has one."""
 
     x: float
     y: float
     title: str
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,23 @@ class Series:
     line: bool = False
 
 
-def scatter(title: str, x_label: str, y_label: str, series: Sequence[Series], *, log_x: bool = False) -> str:
-    """Return an SVG with axes, ticks, grid and the series. Needs at least one point."""
+def scatter(
+    title: str,
+    x_label: str,
+    y_label: str,
+    series: Sequence[Series],
+    *,
+    log_x: bool = False,
+    y_most: float | None = None,
+) -> str:
+    """Return an SVG with axes, ticks, grid and the series; needs a point.
+
+    `y_most` is the largest y that makes sense.
+    """
     points = [point for one in series for point in one.points]
     x_axis = _Axis.around([point.x for point in points], log=log_x, start=_LEFT, stop=WIDTH - _RIGHT)
-    y_axis = _Axis.around([point.y for point in points], log=False, start=HEIGHT - _BOTTOM, stop=_TOP)
+    ys = [y for point in points for y in (point.y, point.low, point.high) if y is not None]
+    y_axis = _Axis.around(ys, log=False, start=HEIGHT - _BOTTOM, stop=_TOP, most=y_most)
     middle_x, middle_y = (_LEFT + WIDTH - _RIGHT) / 2, (HEIGHT - _BOTTOM + _TOP) / 2
     turned = f"translate(14 {middle_y:.0f}) rotate(-90)"
     parts = [
@@ -64,7 +78,9 @@ class _Axis:
     ticks: tuple[float, ...]
 
     @classmethod
-    def around(cls, values: Sequence[float], *, log: bool, start: float, stop: float) -> _Axis:
+    def around(
+        cls, values: Sequence[float], *, log: bool, start: float, stop: float, most: float | None = None
+    ) -> _Axis:
         low, high = min(values), max(values)
         if log and low > 0:
             # Whole steps of 1, 2, 5 around the values.
@@ -79,6 +95,8 @@ class _Axis:
         if low >= 0:
             first = max(0.0, first)
         last = math.ceil((high + span * 0.08) / step) * step
+        if most is not None:
+            last = min(last, most)
         count = round((last - first) / step)
         return cls(first, last, start, stop, False, tuple(first + i * step for i in range(count + 1)))
 
@@ -123,5 +141,8 @@ def _draw(series: Series, x_axis: _Axis, y_axis: _Axis) -> list[str]:
         parts.append(f'<polyline class="line {colour}" points="{path}"/>')
     for point, (x, y) in zip(series.points, pixels, strict=True):
         hint = f"<title>{escape(point.title)}</title>"
+        if point.low is not None and point.high is not None:
+            low, high = y_axis.at(point.low), y_axis.at(point.high)
+            parts.append(f'<line class="line {colour}" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>')
         parts.append(f'<circle class="dot {colour}" cx="{x:.1f}" cy="{y:.1f}" r="4">{hint}</circle>')
     return parts

@@ -11,7 +11,8 @@ font-size: 19px; margin: 36px 0 8px; } .lead, .notes, .legend { color: var(--sof
 width: 100%; } th, td { padding: 6px 10px; text-align: right; border-bottom: 1px solid var(--line); vertical-align:
 top; } th:first-child { text-align: left; white-space: nowrap; } thead th { font-size: 13px; color: var(--soft);
 vertical-align: bottom; } td small { display: block; color: var(--soft); font-size: 11.5px; line-height: 1.35;
-white-space: nowrap; } tbody th { font-weight: 600; } tr.theirs th { font-weight: 400; font-style: italic; }
+white-space: nowrap; } td.name, th.name { text-align: left; white-space: nowrap; }
+tbody th { font-weight: 600; } tr.theirs th { font-weight: 400; font-style: italic; }
 td.missing { color: var(--soft); } tr.rule th { background: var(--band); color: var(--soft); font-size: 12px;
 font-weight: 400; padding: 3px 10px; } .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(380px,
 1fr)); gap: 16px; } figure { margin: 0; border: 1px solid var(--line); border-radius: 6px; padding: 6px; } svg.plot {

@@ -1,0 +1,130 @@
+"""Why was this document found, and why was that one not? One query, term by term, in one system or several.
+
+For each system the best documents are shown, and the relevant documents that are not among them, each with the terms
+that it shares with the query and what each contributes. Contributions are the products of the stored weights, so they
+add up to the score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eval.qrels import Judgements
+from eval.sources.queries import Query
+from eval.systems import SearchSettings
+from lsr.collection import Collection
+
+
+@dataclass(frozen=True, slots=True)
+class TermMatch:
+    """A term that query and document share."""
+
+    token: str
+    query_weight: float
+    doc_weight: float
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosedDocument:
+    """A document with its rank (None below `depth`), grade (None: unjudged) and shared terms, strongest first."""
+
+    doc_id: str
+    rank: int | None
+    score: float
+    grade: int | None
+    matches: tuple[TermMatch, ...]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A query in one system: its terms, the documents, and the query terms that no relevant document holds."""
+
+    system: str
+    query_id: str
+    text: str
+    query_terms: tuple[tuple[str, float], ...]
+    documents: tuple[DiagnosedDocument, ...]
+    unmatched_terms: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one JSON object."""
+        return asdict(self)
+
+    def table(self, terms: int = 6) -> str:
+        """Return a text for people, with the strongest `terms` of each document."""
+        shown = ", ".join(f"{token} {weight:.2f}" for token, weight in self.query_terms)
+        lines = [f"{self.system}, query {self.query_id}: {self.text}", f"  terms: {shown}"]
+        if self.unmatched_terms:
+            lines.append(f"  in no relevant document: {', '.join(self.unmatched_terms)}")
+        for document in self.documents:
+            rank = f"{document.rank:>5}" if document.rank is not None else "    –"
+            grade = "unjudged" if document.grade is None else f"grade {document.grade}"
+            matched = ", ".join(f"{match.token} {match.contribution:.2f}" for match in document.matches[:terms])
+            lines.append(
+                f"  {rank}  {document.score:9.4f}  {grade:<9} {document.doc_id}: {matched or 'no term in common'}"
+            )
+        return "\n".join(lines) + "\n"
+
+
+def diagnose(
+    collection: Collection,
+    query: Query,
+    judgements: Judgements,
+    *,
+    search: SearchSettings | None = None,
+    k: int = 10,
+    depth: int = 1000,
+    name: str | None = None,
+) -> Diagnosis:
+    """Explain a query's top `k`, and every relevant document further down or missing. Raises what a search raises."""
+    settings = search or SearchSettings()
+    entered = query.sparse if query.sparse is not None else query.text
+    # The terms come from a search of one document; the ranks from one without documents.
+    terms = collection.search(entered, **(settings.as_keywords() | {"k": 1})).query_terms
+    weights = {term.token: term.weight for term in terms if term.weight > 0}
+    (ids, scores) = collection.rank([entered], k=depth, **settings.as_keywords())[0]
+    ranks = {
+        doc_id: (rank, float(score)) for rank, (doc_id, score) in enumerate(zip(ids, scores, strict=True), start=1)
+    }
+    relevant = [doc_id for doc_id, grade in judgements.items() if grade > 0]
+    wanted = dict.fromkeys([*ids[:k], *relevant])
+    documents = [_document(collection, settings.using, doc_id, weights, ranks, judgements) for doc_id in wanted]
+    documents.sort(key=lambda document: (document.rank or depth + 1, -document.score, document.doc_id))
+    held = {match.token for d in documents if (d.grade or 0) > 0 for match in d.matches}
+    return Diagnosis(
+        system=name or collection.info().vectors[settings.using].encoder or "vectors",
+        query_id=query.id,
+        text=query.text,
+        query_terms=tuple(sorted(weights.items(), key=lambda item: (-item[1], item[0]))),
+        documents=tuple(documents),
+        unmatched_terms=tuple(token for token in weights if token not in held) if relevant else (),
+    )
+
+
+def _document(
+    collection: Collection,
+    using: str,
+    doc_id: str,
+    weights: dict[str, float],
+    ranks: dict[str, tuple[int, float]],
+    judgements: Judgements,
+) -> DiagnosedDocument:
+    vector = collection.vector(doc_id, using) or {}
+    matches = [
+        TermMatch(token, weight, vector[token], weight * vector[token])
+        for token, weight in weights.items()
+        if token in vector
+    ]
+    matches.sort(key=lambda match: (-match.contribution, match.token))
+    rank, score = ranks.get(doc_id, (None, sum(match.contribution for match in matches)))
+    return DiagnosedDocument(doc_id, rank, score, judgements.get(doc_id), tuple(matches))
+
+
+def diagnose_systems(
+    collections: Sequence[Collection], query: Query, judgements: Judgements, *, k: int = 10
+) -> list[Diagnosis]:
+    """Diagnose one query in several collections of the same documents, named by their folders."""
+    return [diagnose(collection, query, judgements, k=k, name=collection.name) for collection in collections]

@@ -1,0 +1,186 @@
+"""Two rankings of one data set side by side: are they different, on which queries, and what each found where.
+
+Works on two results (`Evaluation`) or on two run files. Every measure is tested; Holm's correction covers all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.command import evaluate
+from eval.comparison.significance import Difference, holm, paired_difference
+from eval.dataset import Dataset, open_dataset
+from eval.errors import DatasetMismatch
+from eval.evaluation import Evaluation
+from eval.measures import DEFAULT_MEASURES, Measure
+from eval.qrels import Judgements
+from eval.ranking import Ranking
+
+_EQUAL = 1e-9  # values closer than this are a tie
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A query and its value under the first and the second system."""
+
+    query_id: str
+    text: str
+    first: float
+    second: float
+
+    @property
+    def change(self) -> float:
+        """Second minus first."""
+        return self.second - self.first
+
+
+@dataclass(frozen=True)
+class MeasureComparison:
+    """The second system against the first in one measure; `p_holm` corrects the randomisation test's p."""
+
+    measure: Measure
+    first: float
+    second: float
+    difference: Difference
+    p_holm: float
+    wins: int  # queries on which the second is better
+    losses: int
+    ties: int
+    moved: tuple[Moved, ...]  # those that moved most, either way, furthest first
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two systems on one data set."""
+
+    dataset: str
+    first: str
+    second: str
+    measures: tuple[MeasureComparison, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one JSON object."""
+        return {
+            "dataset": self.dataset,
+            "first": self.first,
+            "second": self.second,
+            "measures": {str(one.measure): _measure_json(one) for one in self.measures},
+        }
+
+    def table(self) -> str:
+        """Return a text for people."""
+        lines = [f"{self.dataset}: {self.second} against {self.first}", ""]
+        width = max(len(str(one.measure)) for one in self.measures)
+        lines.append(f"{'':{width}}   first  second   delta   95 % interval      p(t)   p(rand)  p(Holm)  win/loss/tie")
+        for one in self.measures:
+            d = one.difference
+            means = f"{one.measure!s:{width}}  {one.first:6.4f}  {one.second:6.4f}  {d.mean:+.4f}"
+            tests = f"{d.p_t:.4f}  {d.p_randomisation:.4f}   {one.p_holm:.4f}"
+            lines.append(f"{means}  [{d.low:+.4f}, {d.high:+.4f}]  {tests}   {one.wins}/{one.losses}/{one.ties}")
+        main = self.measures[0]
+        lines += ["", f"Queries that moved most in {main.measure}:"]
+        lines += [f"  {m.change:+.4f}  {m.first:.4f} -> {m.second:.4f}  {m.query_id}  {m.text}" for m in main.moved]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class PairedRank:
+    """A document in two rankings: its rank in each (from 1; None: not there) and its grade (None: unjudged)."""
+
+    doc_id: str
+    first: int | None
+    second: int | None
+    grade: int | None
+
+
+def compare_runs(
+    dataset: str | Path | Dataset,
+    first: Path,
+    second: Path,
+    *,
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    k: int | None = None,
+    most: int = 10,
+) -> Comparison:
+    """Evaluate two run files on a data set and compare them. Raises what `evaluate` raises."""
+    opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    results = [evaluate(opened, run=path, measures=measures, k=k) for path in (first, second)]
+    return compare(results[0], results[1], opened, most=most)
+
+
+def compare(first: Evaluation, second: Evaluation, dataset: Dataset, *, most: int = 10) -> Comparison:
+    """Compare two results over the same queries; `most` queries are listed for each measure.
+
+    Raises DatasetMismatch for results over different queries or without a common measure.
+    """
+    if first.query_ids != second.query_ids:
+        raise DatasetMismatch(f"{first.system} and {second.system} were evaluated on different queries")
+    common = [measure for measure in first.values if measure in second.values]
+    if not common:
+        raise DatasetMismatch(f"{first.system} and {second.system} have no measure in common")
+    differences = [paired_difference(second.values[measure], first.values[measure]) for measure in common]
+    corrected = holm([difference.p_randomisation for difference in differences])
+    compared = tuple(
+        _compare_measure(first, second, dataset, measure, difference, p, most)
+        for measure, difference, p in zip(common, differences, corrected, strict=True)
+    )
+    return Comparison(first.dataset, first.system, second.system, compared)
+
+
+def side_by_side(first: Ranking, second: Ranking, judgements: Judgements, *, k: int = 10) -> list[PairedRank]:
+    """Return the documents in either one's top `k`, by their best rank, with both ranks and the grade."""
+    ranks = [{doc_id: rank for rank, doc_id in enumerate(r.doc_ids, start=1)} for r in (first, second)]
+    shown = dict.fromkeys([*first.doc_ids[:k], *second.doc_ids[:k]])
+    pairs = [PairedRank(doc_id, ranks[0].get(doc_id), ranks[1].get(doc_id), judgements.get(doc_id)) for doc_id in shown]
+    return sorted(pairs, key=lambda pair: min(rank for rank in (pair.first, pair.second) if rank is not None))
+
+
+def _compare_measure(
+    first: Evaluation,
+    second: Evaluation,
+    dataset: Dataset,
+    measure: Measure,
+    difference: Difference,
+    p_holm: float,
+    most: int,
+) -> MeasureComparison:
+    before, after = first.values[measure], second.values[measure]
+    change = after - before
+    moved = [
+        Moved(query_id, dataset.queries[query_id].text, float(old), float(new))
+        for query_id, old, new in zip(first.query_ids, before, after, strict=True)
+        if abs(new - old) > _EQUAL
+    ]
+    moved.sort(key=lambda one: (-abs(one.change), one.query_id))
+    wins, losses = int((change > _EQUAL).sum()), int((change < -_EQUAL).sum())
+    return MeasureComparison(
+        measure=measure,
+        first=float(before.mean()),
+        second=float(after.mean()),
+        difference=difference,
+        p_holm=p_holm,
+        wins=wins,
+        losses=losses,
+        ties=len(change) - wins - losses,
+        moved=tuple(moved[:most]),
+    )
+
+
+def _measure_json(one: MeasureComparison) -> dict[str, Any]:
+    d = one.difference
+    return {
+        "first": one.first,
+        "second": one.second,
+        "delta": d.mean,
+        "interval": [d.low, d.high],
+        "p_t": d.p_t,
+        "p_randomisation": d.p_randomisation,
+        "p_holm": one.p_holm,
+        "wins": one.wins,
+        "losses": one.losses,
+        "ties": one.ties,
+        "moved": [{"query": m.query_id, "text": m.text, "first": m.first, "second": m.second} for m in one.moved],
+    }
