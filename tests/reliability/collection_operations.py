@@ -1,0 +1,100 @@
+"""Runs operations on collections in forked children, to be killed there; not a test itself.
+
+Reads lines of JSON {"operation", "folder"} and, for each, forks a child that stops itself before it begins. Prints
+{"pid"} then, and {"status"} when the child has ended: 0 when the operation returned, -9 when it was killed. Everything
+is imported and compiled before the first fork, so that a child begins with the operation at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from lsr import indexing
+from lsr.collection import Collection
+from lsr.corpora import open_corpus
+from lsr.documents import Document, SparseByToken
+from lsr.vectors import VectorConfig
+
+VECTORS = {"text": VectorConfig("bm25", {"average_length": 2.0}), "splade": VectorConfig(None)}
+
+
+def document(number: int, text: str = "lobster roll", weight: float = 1.0) -> Document:
+    weights = {"all": weight, f"t{number % 5}": 2.0}
+    return Document(f"d{number:02}", text=text, metadata={"n": number}, vectors={"splade": SparseByToken(weights)})
+
+
+def make_base(folder: Path) -> None:
+    """A collection with two segments, deletions and pending documents."""
+    with Collection.create(folder, vectors=VECTORS, schema={"n": "int"}) as collection:
+        collection.write([document(number) for number in range(20)])
+        collection.seal()
+        collection.write([document(number) for number in range(20, 30)])
+        collection.seal()
+        collection.delete(["d03", "d25"])
+        collection.write([document(number, "crab roll") for number in range(28, 36)])
+
+
+def write(folder: Path) -> None:
+    with Collection.open(folder, "w") as collection:
+        collection.write([document(number, "new words roll", 3.0) for number in (5, 30, 77)])
+
+
+def delete(folder: Path) -> None:
+    with Collection.open(folder, "w") as collection:
+        collection.delete(["d06", "d31", "d99"])
+
+
+def seal(folder: Path) -> None:
+    with Collection.open(folder, "w") as collection:
+        collection.seal()
+
+
+def merge(folder: Path) -> None:
+    with Collection.open(folder, "w") as collection:
+        collection.merge()
+
+
+def create(folder: Path) -> None:
+    Collection.create(folder / "created", vectors=VECTORS).close()
+
+
+def load(folder: Path) -> None:
+    indexing.BATCH_LINES = 4
+    indexing.SEGMENT_DOCUMENTS = 10
+    corpus = open_corpus(str(folder / "corpus.jsonl"))
+    indexing.index_corpus(corpus, folder / "loaded", schema={"n": "int"}, resume=True)
+
+
+OPERATIONS = {function.__name__: function for function in (write, delete, seal, merge, create, load)}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        make_base(Path(folder) / "c")
+        for name in ("write", "seal", "merge"):
+            OPERATIONS[name](Path(folder) / "c")
+    print("ready", flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            try:
+                OPERATIONS[request["operation"]](Path(request["folder"]))
+            except BaseException as error:
+                os.write(2, f"{request}: {error!r}\n".encode())
+                os._exit(1)
+            os._exit(0)
+        os.waitid(os.P_PID, child, os.WSTOPPED | os.WNOWAIT)
+        print(json.dumps({"pid": child}), flush=True)
+        _, status = os.waitpid(child, 0)
+        print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Killed at a mutating system call, a collection is as before the operation or as after it, and can be written to.
+
+strace counts the mutating system calls of an operation; then the operation runs once for each of them, and is killed
+(SIGKILL) as it makes that call. The suite takes every 64th call; LSR_KILL_EVERY=1 takes all of them, in some minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lsr import indexing
+from lsr.collection import Collection, verify_collection
+from lsr.documents import SparseByToken
+from lsr.errors import CollectionNotFound
+from lsr.storage.catalog import CATALOG_FILE
+
+OPERATIONS_FILE = Path(__file__).with_name("collection_operations.py")
+OPERATIONS_MODULE = runpy.run_path(str(OPERATIONS_FILE))
+OPERATIONS, document, make_base = (OPERATIONS_MODULE[name] for name in ("OPERATIONS", "document", "make_base"))
+EVERY = int(os.environ.get("LSR_KILL_EVERY", "64"))
+CALLS = (
+    "write,pwrite64,writev,pwritev,fsync,fdatasync,msync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,"
+    "mkdir,mkdirat,rmdir,ftruncate,truncate,fallocate"
+)
+
+
+class Zygote:
+    """The process that forks a child for each operation."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(OPERATIONS_FILE)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._read() == "ready\n"
+
+    def run(self, operation: str, folder: Path, trace: Path, inject: str | None) -> int:
+        """Run an operation under strace and return its exit status."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"operation": operation, "folder": str(folder)}) + "\n")
+        self._process.stdin.flush()
+        pid = json.loads(self._read())["pid"]
+        command = ["strace", "-f", "-o", str(trace), "-e", f"trace={CALLS}", "-p", str(pid)]
+        if inject is not None:
+            command += ["-e", f"inject={inject}"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+            assert tracer.stderr is not None
+            line = tracer.stderr.readline()
+            if "attached" not in line:
+                os.kill(pid, signal.SIGKILL)
+                self._read()
+                pytest.skip(f"strace cannot attach here: {line.strip()}")
+            os.kill(pid, signal.SIGCONT)
+            status = int(json.loads(self._read())["status"])
+            tracer.stderr.read()
+        return status
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed: no operation can be killed at a chosen system call")
+    made = Zygote()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base") / "c"
+    make_base(folder)
+    lines = [{"id": f"d{n:02}", "text": f"lobster word{n % 7}", "metadata": {"n": n}} for n in range(34)]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, lines[3]]))
+    return folder
+
+
+def copy_of(folder: Path, target: Path) -> Path:
+    """A copy that shares the segments' files, which nobody changes."""
+
+    def copy(source: str, destination: str) -> None:
+        if "/segments/" in source:
+            os.link(source, destination)
+        else:
+            shutil.copy2(source, destination)
+
+    shutil.copytree(folder, target, copy_function=copy)
+    return target
+
+
+def observe(folder: Path) -> object:
+    """All that a user can see: documents, exact rankings of several queries, filters."""
+    assert verify_collection(folder) == []
+    with Collection.open(folder, "w") as collection:
+        found = [collection.get(f"d{number:02}") for number in range(100)]
+        searches = [("lobster roll", "text"), ("new crab", "text"), (SparseByToken({"all": 1.0, "t2": 0.5}), "splade")]
+        if "splade" not in collection.info().vectors:
+            searches = [("lobster word3", "default")]
+        rankings = [
+            [(hit.id, hit.score) for hit in collection.search(query, using=using, k=50, exact=True, filter=where).hits]
+            for query, using in searches
+            for where in (None, {"n": {"gte": 20}})
+            if where is None or collection.schema.fields
+        ]
+        live = {view.segment.row.uuid for view in collection._state.generation.segments}
+        assert {path.name for path in (folder / "segments").iterdir()} == live
+        return found, rankings, collection.info().documents
+
+
+def observe_loaded(folder: Path) -> object:
+    """The loaded collection after the load was run again with resume."""
+    try:
+        Collection.open(folder / "loaded", "w").close()
+    except CollectionNotFound:
+        pass  # unfinished, and says so
+    OPERATIONS["load"](folder)
+    return observe(folder / "loaded")
+
+
+def observe_created(folder: Path) -> object:
+    if not (folder / "created" / CATALOG_FILE).exists():
+        OPERATIONS["create"](folder)
+    return observe(folder / "created")
+
+
+OBSERVERS = {"load": observe_loaded, "create": observe_created}
+
+
+def kill_points(trace: Path) -> list[str]:
+    """One strace injection for each mutating call that was traced: the n-th call of a name in the first thread."""
+    counts: Counter[str] = Counter()
+    lines = trace.read_text().splitlines()
+    first = lines[0].split()[0]
+    points = []
+    for line in lines:
+        pid, call = line.split(maxsplit=1)
+        name = re.match(r"\w+", call)
+        if pid == first and name is not None and name[0] in CALLS.split(","):
+            counts[name[0]] += 1
+            points.append(f"{name[0]}:signal=SIGKILL:when={counts[name[0]]}")
+    return points
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", list(OPERATIONS))
+def test_a_kill_leaves_the_old_state_or_the_new_one(
+    operation: str, zygote: Zygote, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "BATCH_LINES", indexing.BATCH_LINES)  # put back what `load` sets in this process
+    monkeypatch.setattr(indexing, "SEGMENT_DOCUMENTS", indexing.SEGMENT_DOCUMENTS)
+    watch = OBSERVERS.get(operation, observe)
+    undisturbed = copy_of(base, tmp_path / "undisturbed")
+    assert zygote.run(operation, undisturbed, tmp_path / "trace", None) == 0
+    points = kill_points(tmp_path / "trace")
+    before = watch(copy_of(base, tmp_path / "before"))
+    after = watch(undisturbed)
+    assert len(points) > 4
+    killed = 0
+    for at in range(len(points) % EVERY // 2, len(points), EVERY):
+        folder = copy_of(base, tmp_path / f"at-{at}")
+        status = zygote.run(operation, folder, tmp_path / "trace", points[at])
+        assert status in (0, -signal.SIGKILL)
+        killed += status != 0
+        found = watch(folder)
+        assert found == after or (status != 0 and found == before), points[at]
+        if operation not in OBSERVERS:
+            with Collection.open(folder, "w") as collection:
+                collection.write([document(50, "written afterwards")])
+                collection.seal()
+                assert [hit.id for hit in collection.search("afterwards", using="text").hits] == ["d50"]
+        shutil.rmtree(folder)
+    assert killed > 0
+    print(f"{operation}: killed at {killed} of {len(points)} mutating calls")
