@@ -163,12 +163,17 @@ _MEANINGS: dict[type[BaseException], Meaning] = {
     index_errors.ConfigError: Meaning(422, "invalid-config", "Invalid index configuration", ExitCode.USAGE),
     index_errors.IndexCorrupt: Meaning(503, "collection-corrupt", "Collection damaged", ExitCode.CORRUPT),
     index_errors.IndexFormatUnsupported: Meaning(503, "format-unsupported", "Newer format", ExitCode.CORRUPT),
+    index_errors.SearchStopped: Meaning(503, "interrupted", "Interrupted", ExitCode.INTERRUPTED),
     index_errors.IndexBuildInterrupted: Meaning(503, "interrupted", "Interrupted", ExitCode.INTERRUPTED),
     encoder_errors.UnknownEncoder: Meaning(422, "unknown-encoder", "Unknown encoder", ExitCode.USAGE),
     encoder_errors.CheckpointError: Meaning(422, "bad-checkpoint", "Bad checkpoint", ExitCode.CORRUPT),
     encoder_errors.RemoteCodeRefused: Meaning(422, "remote-code-refused", "Remote code refused", ExitCode.USAGE),
     encoder_errors.DeviceUnavailable: Meaning(422, "device-unavailable", "Device unavailable", ExitCode.USAGE),
+    encoder_errors.SettingError: Meaning(422, "invalid-setting", "Invalid encoder setting", ExitCode.USAGE),
     encoder_errors.TextError: Meaning(422, "invalid-text", "Invalid text", ExitCode.USAGE),
+    encoder_errors.StatisticsMissing: Meaning(409, "statistics-missing", "No statistics yet", ExitCode.FAILURE),
+    # What has no class of its own, such as a write to a collection that is open for reading only.
+    LsrError: Meaning(409, "refused", "Refused", ExitCode.FAILURE),
     KeyboardInterrupt: Meaning(503, "interrupted", "Interrupted", ExitCode.INTERRUPTED),
 }
 

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from threading import Thread
 
 from fastapi import FastAPI
-from lsr.store import CollectionStore
 
 from lsr import __version__
+from lsr.store import CollectionStore
 from service.context import RequestContext
 from service.openapi import document_problems
 from service.problems import install_problem_handlers

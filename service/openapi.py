@@ -57,11 +57,11 @@ def _extend(document: dict[str, Any]) -> None:
 
 
 def _statuses(path: str, method: str, has_body: bool) -> list[str]:
-    found = list(_UNDER_V1 if path.startswith("/v1") else _EVERYWHERE)
+    found = list(_UNDER_V1 if path.startswith("/v1") or has_body else _EVERYWHERE)
     if path == "/metrics":
         found.append("401")
     if has_body:
         found += _WITH_BODY
-    if path.startswith("/v1") and (method != "get" and not path.endswith("/search")):
+    if path.startswith("/v1") and (method != "get" and "/search" not in path):
         found += _WRITING
     return sorted(set(found))

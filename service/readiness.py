@@ -7,9 +7,8 @@ import threading
 from collections.abc import Callable
 from time import perf_counter
 
-from lsr.store import CollectionStore
-
 from lsr.errors import EXPECTED_ERRORS
+from lsr.store import CollectionStore
 from service.problems import ProblemError
 
 _logger = logging.getLogger("lsr.service")

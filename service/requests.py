@@ -16,6 +16,8 @@ MAX_K: Final = 1_000
 MAX_QUERY_TERMS: Final = 1_024
 MAX_QUERY_CHARACTERS: Final = 32_768
 MAX_SEARCHES: Final = 100
+MAX_INPUTS: Final = 256
+MAX_DELETED_IDS: Final = 100_000
 COLLECTION_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 Included = Literal["title", "text", "parent", "metadata"]
@@ -39,6 +41,7 @@ def _refuse_nul(text: T) -> T:
 NotYet = SkipJsonSchema[Annotated[Any, AfterValidator(_refuse)]]
 Text = Annotated[str, AfterValidator(_refuse_nul)]
 OptionalText = Annotated[str | None, AfterValidator(_refuse_nul)]
+InputText = Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS), AfterValidator(_refuse_nul)]
 Name = Annotated[str, Field(pattern=COLLECTION_NAME)]
 
 _WEIGHT: Final = {"type": "number", "minimum": 0, "maximum": 3.4028234e38}
@@ -150,6 +153,25 @@ class SearchRequest(Strict):
     prf: NotYet = None
 
 
+class BatchRequest(Strict):
+    """Several searches of one collection."""
+
+    searches: list[SearchRequest] = Field(min_length=1, max_length=MAX_SEARCHES)
+
+
+class EmbedRequest(Strict):
+    """Texts to encode, as text-embeddings-inference takes them."""
+
+    inputs: InputText | Annotated[list[InputText], Field(min_length=1, max_length=MAX_INPUTS)]
+    model: OptionalText = Field(
+        default=None,
+        description="An encoder's id, or COLLECTION or COLLECTION/VECTOR for the encoder of that; "
+        "not needed when there is only one",
+    )
+    prompt_name: Literal["query", "document"] = Field(default="document", description="Which side to encode for")
+    truncate: bool = Field(default=True, description="Taken for compatibility: what a model cannot read is always cut")
+
+
 class VectorRequest(Strict):
     """A named vector and what makes it."""
 
@@ -168,3 +190,25 @@ class CollectionRequest(Strict):
         if self.encoder is not None and self.vectors is not None:
             raise PydanticCustomError("one_of", "give encoder or vectors, not both")
         return self
+
+
+class DeleteRequest(Strict):
+    """What to delete: exactly one of ids and filter."""
+
+    ids: list[Text] | None = Field(default=None, max_length=MAX_DELETED_IDS)
+    filter: dict[str, Any] | None = None
+    dry_run: bool = Field(default=False, description="Only count")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> DeleteRequest:
+        if (self.ids is None) == (self.filter is None):
+            raise PydanticCustomError("one_of", "give exactly one of ids and filter")
+        if self.filter == {}:
+            raise PydanticCustomError("everything", "an empty filter matches everything: drop the collection instead")
+        return self
+
+
+class PatchRequest(Strict):
+    """New metadata: given keys are set, keys given as null are removed."""
+
+    metadata: dict[str, Any]

@@ -153,6 +153,20 @@ class SearchModel(BaseModel):
     warnings: list[str]
 
 
+class BatchModel(BaseModel):
+    """The answers to several searches, in their order."""
+
+    took_ms: float
+    results: list[SearchModel]
+
+
+class SparseValueModel(BaseModel):
+    """A term's number and its weight."""
+
+    index: int
+    value: float
+
+
 class WriteErrorModel(BaseModel):
     """A document that was refused; `line` counts from 1."""
 
@@ -184,3 +198,30 @@ class HealthModel(BaseModel):
     """The process is alive."""
 
     status: Literal["ok"]
+
+
+class DeleteModel(BaseModel):
+    """The answer to a deletion."""
+
+    seq: int
+    durable: bool
+    deleted: int
+    matched: int | None = None
+
+
+class PatchModel(BaseModel):
+    """The answer to a change of metadata."""
+
+    seq: int
+    durable: bool
+
+
+class JobModel(BaseModel):
+    """A write that takes long. It is durable when its status is `done`, not before."""
+
+    job: str
+    collection: str
+    status: Literal["waiting", "done", "failed"]
+    durable: bool
+    result: dict[str, Any] | None = None
+    problem: dict[str, Any] | None = None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, Final
 
 from index.errors import SearchStopped
 from lsr.collection import Collection
 from lsr.documents import SparseByToken, SparseInput, parse_sparse
-from lsr.errors import InvalidDocument, QueryError
+from lsr.errors import EXPECTED_ERRORS, InvalidDocument, QueryError
 from lsr.results import SearchResult
 from service.highlight import Highlight, Highlighters
-from service.problems import TimedOut
+from service.problems import FieldError, ProblemError, TimedOut, problem_of
 from service.rendering import render_search
 from service.requests import MAX_QUERY_TERMS, QueryInput, SearchRequest
 from service.state import Service
@@ -57,6 +58,29 @@ def search(service: Service, name: str, request: SearchRequest, arrived: float, 
         )
     include = _EVERYTHING if request.include is None else request.include
     return render_search(result, took_ms=took_ms, include=include, max_terms=shown_terms, highlights=highlights)
+
+
+def search_batch(
+    service: Service, name: str, requests: Sequence[SearchRequest], arrived: float, request_id: str
+) -> dict[str, Any]:
+    """Answer several searches of one collection, one after the other.
+
+    The first that fails fails all: raises its problem, with the fields as `searches[3].query`.
+    """
+    results = []
+    for position, request in enumerate(requests):
+        try:
+            results.append(search(service, name, request, arrived, request_id))
+        except EXPECTED_ERRORS as error:
+            problem = problem_of(error)
+            where = f"searches[{position}]"
+            errors = [FieldError(f"{where}.{one.field}", one.detail) for one in problem.errors]
+            detail = f"{where}: {problem.detail}"
+            headers = problem.headers
+            raise ProblemError(
+                problem.status_code, problem.slug, problem.title, detail, errors=errors, headers=headers
+            ) from None
+    return {"took_ms": round((perf_counter() - arrived) * 1000.0, 3), "results": results}
 
 
 def _search(collection: Collection, request: SearchRequest, timeout_ms: float, explain_terms: int) -> SearchResult:

@@ -27,8 +27,11 @@ class ServiceSettings:
     search_queue: int = 64
     """Searches that may wait for a thread; one more is answered 429."""
 
-    write_queue: int = 32
-    """Write requests that may wait for the writing thread; one more is answered 429."""
+    write_queue: int = 256
+    """Write requests that may wait or run; one more is answered 429."""
+
+    write_queue_bytes: int = 256 * MEBIBYTE
+    """Bytes that these may have together."""
 
     write_wait: float = 10.0
     """Seconds that a write request waits for its result before it is answered 202 with a job to ask about."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastapi import Request
-from lsr.store import CollectionStore
 
 from lsr.errors import EXPECTED_ERRORS
+from lsr.store import CollectionStore
+from service.jobs import Jobs
 from service.metrics import CollectionSize, ServiceMetrics
 from service.readiness import Readiness
 from service.settings import ServiceSettings
 from service.work_pool import WorkPool
+from service.write_queue import WriteQueue
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,10 @@ class Service:
     metrics: ServiceMetrics
     readiness: Readiness
     searches: WorkPool
-    writes: WorkPool
+    encodings: WorkPool
+    writes: WriteQueue
+    jobs: Jobs
+    chores: WorkPool  # making and dropping collections, reading metrics
 
     @classmethod
     def start(cls, store: CollectionStore, settings: ServiceSettings) -> Service:
@@ -32,8 +37,12 @@ class Service:
         searches = WorkPool(
             "searches", settings.search_threads, settings.search_queue, on_wait=metrics.queue_seconds.observe
         )
-        service = cls(store, settings, metrics, Readiness(), searches, WorkPool("writes", 1, settings.write_queue))
+        writes = WriteQueue(store, settings.write_queue, settings.write_queue_bytes)
+        chores = WorkPool("chores", 1, settings.write_queue)
+        encodings = WorkPool("encodings", 1, settings.search_queue)
+        service = cls(store, settings, metrics, Readiness(), searches, encodings, writes, Jobs(), chores)
         metrics.watch_queue("searches", lambda: service.searches.waiting)
+        metrics.watch_queue("encodings", lambda: service.encodings.waiting)
         metrics.watch_queue("writes", lambda: service.writes.waiting)
         metrics.watch_collections(service.sizes)
         return service
@@ -53,7 +62,9 @@ class Service:
         """Let the running jobs end."""
         self.readiness.stop()
         self.searches.close()
+        self.encodings.close()
         self.writes.close()
+        self.chores.close()
 
 
 def service_of(request: Request) -> Service:

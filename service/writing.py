@@ -1,51 +1,120 @@
-"""One write, from the body of a request to what the answer says. Runs in a worker thread."""
+"""What a write does to a collection, and what its answer says. Runs in a thread of the write queue."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any, Final, NamedTuple
 
 from lsr.collection import Collection
-from lsr.errors import InvalidDocument
-from service.document_bodies import WriteError, parse_batch
+from lsr.errors import EXPECTED_ERRORS, InvalidDocument
+from lsr.results import WriteResult
+from service.document_bodies import Batch, WriteError, parse_batch
 from service.problems import FieldError, ProblemError
 
 MAX_LISTED: Final = 1_000
 
 
-def write_body(collection: Collection, body: bytes, media_type: str) -> dict[str, Any]:
-    """Write the good documents of `body` as one durable batch and report the others.
+class Upsert(NamedTuple):
+    """The body of a request with documents."""
 
-    Raises ProblemError when no document was accepted, and what the collection raises.
+    body: bytes
+    media_type: str
+
+
+def upsert_together(collection: Collection, upserts: Sequence[Upsert]) -> list[dict[str, Any] | Exception]:
+    """Write the documents of several requests as one batch; return the answer of each, or why it failed.
+
+    When the batch as a whole is refused (too many pending writes, a full disk), each request is tried on its own.
     """
-    batch = parse_batch(body, media_type)
-    errors = list(batch.errors)
-    good = []
-    for line, document in batch.documents:
+    answers: list[dict[str, Any] | Exception] = []
+    batches: list[Batch] = []
+    for upsert in upserts:
         try:
-            collection.check(document)
-        except InvalidDocument as error:
-            errors.append(WriteError(line, document.id, error.code, error.detail))
+            batches.append(parse_batch(upsert.body, upsert.media_type))
+        except ProblemError as error:
+            batches.append(Batch([], []))
+            answers.append(error)
         else:
-            good.append(document)
-    errors.sort()
-    if not good:
-        raise _all_refused(errors)
-    result = collection.write(good)
+            answers.append({})
+    errors = [list(batch.errors) for batch in batches]
+    documents = [numbered for batch in batches for numbered in batch.documents]
+    ends = list(accumulate(len(batch.documents) for batch in batches))
+
+    def refuse(position: int, error: InvalidDocument) -> None:
+        line, document = documents[position]
+        errors[bisect_right(ends, position)].append(WriteError(line, document.id, error.code, error.detail))
+
+    try:
+        result = collection.write([numbered.document for numbered in documents], on_problem=refuse)
+    except EXPECTED_ERRORS as error:
+        if len(upserts) == 1:
+            return [answers[0] if isinstance(answers[0], Exception) else error]
+        return [upsert_together(collection, [upsert])[0] for upsert in upserts]
+    for at, batch in enumerate(batches):
+        if not isinstance(answers[at], Exception):
+            answers[at] = _answer(result, len(batch.documents) + len(batch.errors), sorted(errors[at]))
+    return answers
+
+
+def delete_documents(collection: Collection, ids: Sequence[str], *, dry_run: bool) -> dict[str, Any]:
+    """Delete by id, or only count what would be deleted."""
+    if dry_run:
+        matched = sum(collection.get(identifier) is not None for identifier in dict.fromkeys(ids))
+        return {"seq": collection.info().seq, "durable": True, "matched": matched, "deleted": 0}
+    result = collection.delete(ids)
+    return {"seq": result.seq, "durable": True, "matched": result.accepted, "deleted": result.accepted}
+
+
+def delete_matching(collection: Collection, condition: Mapping[str, Any], *, dry_run: bool) -> dict[str, Any]:
+    """Delete what matches a filter, or only count it."""
+    ids = collection.matching(condition)
+    if dry_run:
+        return {"seq": collection.info().seq, "durable": True, "matched": len(ids), "deleted": 0}
+    return delete_documents(collection, ids, dry_run=False)
+
+
+def delete_document(collection: Collection, identifier: str) -> dict[str, Any]:
+    """Delete one document; raises a 404 problem when it is not there."""
+    result = collection.delete([identifier])
+    if not result.accepted:
+        raise document_not_found(collection.name, identifier)
+    return {"seq": result.seq, "durable": True, "deleted": 1}
+
+
+def patch_document(collection: Collection, identifier: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Change some metadata of a document; raises a 404 problem when it is not there."""
+    result = collection.patch(identifier, metadata)
+    if result is None:
+        raise document_not_found(collection.name, identifier)
+    return {"seq": result.seq, "durable": True}
+
+
+def document_not_found(collection: str, identifier: str) -> ProblemError:
+    """Return the 404 problem of a document."""
+    return ProblemError(
+        404,
+        "document-not-found",
+        "Document not found",
+        f"collection {collection!r} has no document {identifier!r:.200}",
+    )
+
+
+def _answer(result: WriteResult, sent: int, errors: Sequence[WriteError]) -> dict[str, Any] | ProblemError:
+    if len(errors) == sent:
+        first = errors[0]
+        return ProblemError(
+            422,
+            "invalid-document",
+            "Invalid document",
+            f"no document was accepted; line {first.line}: {first.code}: {first.detail}",
+            errors=[FieldError(f"line {error.line}", f"{error.code}: {error.detail}") for error in errors],
+        )
     return {
         "seq": result.seq,
         "durable": True,
-        "accepted": result.accepted,
+        "accepted": sent - len(errors),
         "failed": len(errors),
         "errors": [error._asdict() for error in errors[:MAX_LISTED]],
     }
-
-
-def _all_refused(errors: list[WriteError]) -> ProblemError:
-    first = errors[0]
-    return ProblemError(
-        422,
-        "invalid-document",
-        "Invalid document",
-        f"no document was accepted; line {first.line}: {first.code}: {first.detail}",
-        errors=[FieldError(f"line {error.line}", f"{error.code}: {error.detail}") for error in errors],
-    )

@@ -58,14 +58,14 @@ async def create_collection(collection: CollectionName, request: CollectionReque
         made.warm()
         return render_collection(made.info())
 
-    shown = await service.writes.run(create)
+    shown = await service.chores.run(create)
     return json_response(shown, 201, {"Location": f"/v1/collections/{collection}"})
 
 
 @router.delete("/{collection}", dependencies=[ADMIN], status_code=204, response_class=Response)
 async def drop_collection(collection: CollectionName, service: ServiceOf) -> Response:
     """Drop a collection with all its documents."""
-    await service.writes.run(lambda: service.store.drop(collection))
+    await service.chores.run(lambda: service.store.drop(collection))
     return Response(status_code=204)
 
 

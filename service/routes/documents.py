@@ -1,30 +1,44 @@
-"""Documents by id: write, read, delete."""
+"""Documents by id: write, read, delete, and the jobs of slow writes."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from concurrent.futures import Future
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from service.auth import READ, WRITE
 from service.document_bodies import MEDIA_TYPES, REQUEST_BODY
-from service.problems import ProblemError
 from service.rendering import json_response, render_document
-from service.responses import DocumentModel, WriteModel
+from service.requests import DeleteRequest, PatchRequest
+from service.responses import DeleteModel, DocumentModel, JobModel, PatchModel, WriteModel
 from service.routes.collections import CollectionName
 from service.state import Service, service_of
 from service.strict_route import StrictRoute, require_media_type
-from service.writing import write_body
+from service.writing import (
+    Upsert,
+    delete_document,
+    delete_documents,
+    delete_matching,
+    document_not_found,
+    patch_document,
+)
 
-router = APIRouter(prefix="/v1/collections/{collection}", route_class=StrictRoute, tags=["documents"])
+router = APIRouter(route_class=StrictRoute, tags=["documents"])
 ServiceOf = Annotated[Service, Depends(service_of)]
-DocumentId = Annotated[str, Path(min_length=1, max_length=512, description="The document's id")]
+DocumentId = Annotated[str, Path(alias="id", min_length=1, max_length=512, description="The document's id")]
+
+_DOCUMENTS = "/v1/collections/{collection}/documents"
+_OR_JOB: dict[int | str, dict[str, Any]] = {202: {"model": JobModel, "description": "It takes long: ask for the job"}}
 
 
 @router.post(
-    "/documents",
+    _DOCUMENTS,
     dependencies=[WRITE],
     response_model=WriteModel,
+    responses=_OR_JOB,
     openapi_extra={"requestBody": REQUEST_BODY},
 )
 async def write_documents(collection: CollectionName, request: Request, service: ServiceOf) -> Response:
@@ -34,25 +48,67 @@ async def write_documents(collection: CollectionName, request: Request, service:
     request (422).
     """
     media_type = require_media_type(request, *MEDIA_TYPES)
+    service.store.get(collection)  # an unknown one is refused before its documents are received
     body = await request.body()
-    return json_response(await service.writes.run(lambda: write_body(service.store.get(collection), body, media_type)))
+    future = service.writes.submit(collection, Upsert(body, media_type), len(body))
+    return await _answer(request, service, collection, future)
 
 
-@router.get("/documents/{id:path}", dependencies=[READ], response_model=DocumentModel)
-async def show_document(
-    collection: CollectionName, document_id: Annotated[DocumentId, Path(alias="id")], service: ServiceOf
+@router.post(_DOCUMENTS + ":delete", dependencies=[WRITE], response_model=DeleteModel, responses=_OR_JOB)
+async def delete_many(
+    collection: CollectionName, body: DeleteRequest, request: Request, service: ServiceOf
 ) -> Response:
+    """Delete documents by id or by filter, all at once; or count them, with `dry_run`."""
+    service.store.get(collection)
+    if body.filter is not None:
+        change = partial(delete_matching, condition=body.filter, dry_run=body.dry_run)
+    else:
+        change = partial(delete_documents, ids=body.ids or [], dry_run=body.dry_run)
+    return await _answer(request, service, collection, service.writes.submit(collection, change))
+
+
+@router.get(_DOCUMENTS + "/{id:path}", dependencies=[READ], response_model=DocumentModel)
+async def show_document(collection: CollectionName, document_id: DocumentId, service: ServiceOf) -> Response:
     """Show a document."""
     document = await service.searches.run(lambda: service.store.get(collection).get(document_id))
     if document is None:
-        raise _not_found(collection, document_id)
+        raise document_not_found(collection, document_id)
     return json_response(render_document(document))
 
 
-def _not_found(collection: str, document_id: str) -> ProblemError:
-    return ProblemError(
-        404,
-        "document-not-found",
-        "Document not found",
-        f"collection {collection!r} has no document {document_id!r:.200}",
-    )
+@router.delete(_DOCUMENTS + "/{id:path}", dependencies=[WRITE], response_model=DeleteModel, responses=_OR_JOB)
+async def delete_one(
+    collection: CollectionName, document_id: DocumentId, request: Request, service: ServiceOf
+) -> Response:
+    """Delete a document."""
+    service.store.get(collection)
+    change = partial(delete_document, identifier=document_id)
+    return await _answer(request, service, collection, service.writes.submit(collection, change))
+
+
+@router.patch(_DOCUMENTS + "/{id:path}", dependencies=[WRITE], response_model=PatchModel, responses=_OR_JOB)
+async def patch_one(
+    collection: CollectionName, document_id: DocumentId, body: PatchRequest, request: Request, service: ServiceOf
+) -> Response:
+    """Change metadata of a document: the given keys are set, those given as null are removed. Nothing is encoded."""
+    service.store.get(collection)
+    change = partial(patch_document, identifier=document_id, metadata=body.metadata)
+    return await _answer(request, service, collection, service.writes.submit(collection, change))
+
+
+@router.get("/v1/jobs/{job}", dependencies=[WRITE], response_model=JobModel)
+async def show_job(job: str, service: ServiceOf) -> Response:
+    """Show what became of a write that was answered 202."""
+    return json_response(service.jobs.show(job))
+
+
+async def _answer(request: Request, service: Service, collection: str, future: Future[dict[str, Any]]) -> Response:
+    """Wait for a write, or make a job of it when it takes long or the caller asks for that."""
+    seconds = 0.0 if "respond-async" in request.headers.get("prefer", "") else service.settings.write_wait
+    waiting = asyncio.wrap_future(future)
+    done, _ = await asyncio.wait([waiting], timeout=seconds)
+    if done:
+        return json_response(waiting.result())
+    waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # the job tells of its error
+    job = service.jobs.add(collection, future)
+    return json_response(job, 202, {"Location": f"/v1/jobs/{job['job']}", "Retry-After": "1"})

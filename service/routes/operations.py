@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -50,5 +49,5 @@ async def readiness(request: Request, service: ServiceOf) -> Response:
 @router.get("/metrics", dependencies=[READ], response_class=Response)
 async def metrics(service: ServiceOf) -> Response:
     """Return the metrics in Prometheus's text format."""
-    text = await asyncio.to_thread(service.metrics.exposition)
+    text = await service.chores.run(service.metrics.exposition)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

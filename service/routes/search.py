@@ -1,4 +1,4 @@
-"""Search."""
+"""Search, one or several at once, and encoding without searching."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.auth import READ
+from service.embedding import embed
 from service.rendering import to_json
-from service.requests import SearchRequest
-from service.responses import SearchModel
+from service.requests import BatchRequest, EmbedRequest, SearchRequest
+from service.responses import BatchModel, SearchModel, SparseValueModel
 from service.routes.collections import CollectionName
-from service.searching import search
+from service.searching import search, search_batch
 from service.state import Service, service_of
 from service.strict_route import StrictRoute
 
-router = APIRouter(prefix="/v1/collections/{collection}", route_class=StrictRoute, tags=["search"])
+router = APIRouter(route_class=StrictRoute, tags=["search"])
+ServiceOf = Annotated[Service, Depends(service_of)]
+
+_SEARCH = "/v1/collections/{collection}/search"
 
 
-@router.post("/search", dependencies=[READ], response_model=SearchModel)
+@router.post(_SEARCH, dependencies=[READ], response_model=SearchModel)
 async def search_collection(
     collection: CollectionName,
     body: SearchRequest,
     request: Request,
-    service: Annotated[Service, Depends(service_of)],
+    service: ServiceOf,
 ) -> Response:
     """Find the best documents for a text or for a sparse vector."""
     arrived = perf_counter()
@@ -34,3 +38,23 @@ async def search_collection(
         lambda: to_json(search(service, collection, body, arrived, request_id)), timeout_ms=timeout_ms
     )
     return Response(answer, media_type="application/json")
+
+
+@router.post(_SEARCH + ":batch", dependencies=[READ], response_model=BatchModel)
+async def search_many(collection: CollectionName, body: BatchRequest, request: Request, service: ServiceOf) -> Response:
+    """Answer several searches in one request. The first that fails fails the request."""
+    arrived = perf_counter()
+    request_id: str = request.scope["lsr.request_id"]
+    answer = await service.searches.run(
+        lambda: to_json(search_batch(service, collection, body.searches, arrived, request_id)),
+        timeout_ms=service.settings.default_timeout_ms,
+    )
+    return Response(answer, media_type="application/json")
+
+
+@router.post("/embed_sparse", dependencies=[READ], response_model=list[list[SparseValueModel]])
+async def embed_sparse(body: EmbedRequest, service: ServiceOf) -> Response:
+    """Encode texts as sparse vectors, in the wire format of text-embeddings-inference."""
+    return Response(
+        await service.encodings.run(lambda: to_json(embed(service.store, body))), media_type="application/json"
+    )

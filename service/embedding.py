@@ -1,0 +1,69 @@
+"""Encoding without searching: which encoder a request means, and its vectors as term numbers with weights."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from lsr.collection import Collection
+from lsr.errors import EXPECTED_ERRORS
+from lsr.store import CollectionStore
+from service.problems import FieldProblem
+from service.requests import EmbedRequest
+
+
+class _Source(NamedTuple):
+    """A named vector of a collection that has an encoder."""
+
+    collection: Collection
+    using: str
+    encoder: str
+
+
+def embed(store: CollectionStore, request: EmbedRequest) -> list[list[dict[str, Any]]]:
+    """Return a list of {index, value} a text, by falling value.
+
+    Raises FieldProblem for a model that is unknown or that several collections have each for themselves.
+    """
+    source = _choose(_sources(store), request.model)
+    encoder = source.collection.encoder(source.using)
+    texts = [request.inputs] if isinstance(request.inputs, str) else request.inputs
+    if request.prompt_name == "query":
+        matrix = encoder.encode_queries(texts, source.collection.statistics(source.using))
+    else:
+        matrix = encoder.encode_documents(texts)
+    rows = []
+    for start, stop in zip(matrix.indptr[:-1].tolist(), matrix.indptr[1:].tolist(), strict=True):
+        pairs = zip(matrix.indices[start:stop].tolist(), matrix.data[start:stop].tolist(), strict=True)
+        rows.append([{"index": index, "value": value} for index, value in sorted(pairs, key=lambda pair: -pair[1])])
+    return rows
+
+
+def _sources(store: CollectionStore) -> list[_Source]:
+    found = []
+    for name in store.names():
+        try:
+            collection = store.get(name)
+            vectors = collection.info().vectors
+        except EXPECTED_ERRORS:
+            continue
+        found += [_Source(collection, using, one.encoder) for using, one in vectors.items() if one.encoder is not None]
+    return found
+
+
+def _choose(sources: list[_Source], model: str | None) -> _Source:
+    named = [
+        source
+        for source in sources
+        if model in (None, source.encoder, source.collection.name, f"{source.collection.name}/{source.using}")
+    ]
+    if not named:
+        known = ", ".join(sorted({source.encoder for source in sources})) or "none"
+        raise FieldProblem("model", f"no collection here has the encoder {model!r:.200}; there are: {known}")
+    if len({source.encoder for source in named}) > 1:
+        choices = ", ".join(sorted({source.encoder for source in named}))
+        raise FieldProblem("model", f"there are several encoders; choose one of {choices}")
+    first = named[0]
+    if len(named) > 1 and first.collection.encoder(first.using).vocabulary.grows:
+        choices = ", ".join(f"{source.collection.name}/{source.using}" for source in named)
+        raise FieldProblem("model", f"the term numbers of {first.encoder} are a collection's own; choose {choices}")
+    return first

@@ -1,0 +1,140 @@
+"""The writes of a service, one after the other in each collection, several at once where that is cheaper.
+
+Each collection has its queue, so a slow one holds up no other, and writes of one collection take effect in the order
+of their requests. Neighbouring small upserts, of however many requests, become one batch: encoded together and
+committed together, with one fsync. A request is answered when its own documents are durable, and not before.
+
+What may wait is limited, in requests and in bytes; beyond that a write is refused with 429.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from lsr.collection import Collection
+from lsr.store import CollectionStore
+from service.problems import Overloaded, ProblemError
+from service.writing import Upsert, upsert_together
+
+Answer = dict[str, Any]
+Change = Upsert | Callable[[Collection], Answer]
+
+_THREADS: Final = 4
+_JOINED_BYTES: Final = 1 << 20  # upserts are joined up to this size
+_JOINED_REQUESTS: Final = 64
+
+
+@dataclass
+class QueuedWrite:
+    """A write that waits or runs; `future` ends with its answer."""
+
+    change: Change
+    size: int
+    future: Future[Answer] = field(default_factory=Future)
+
+
+class WriteQueue:
+    """Runs changes in threads of its own. `submit` may be called from any thread."""
+
+    def __init__(self, store: CollectionStore, max_requests: int, max_bytes: int) -> None:
+        self._store = store
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._queues: dict[str, deque[QueuedWrite]] = {}
+        self._bytes = 0
+        self._requests = 0
+        self._lock = threading.Lock()
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="lsr-writes")
+        self._stopped = False
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait or run."""
+        return self._requests
+
+    def submit(self, collection: str, change: Change, size: int = 0) -> Future[Answer]:
+        """Queue a change of a collection and return the future of its answer; `size` is in bytes.
+
+        Raises Overloaded when too much waits already.
+        """
+        write = QueuedWrite(change, size)
+        with self._lock:
+            if self._stopped:
+                raise _stopping()
+            if self._requests >= self._max_requests or (self._bytes and self._bytes + size > self._max_bytes):
+                raise Overloaded("writes")
+            self._requests += 1
+            self._bytes += size
+            queue = self._queues.get(collection)
+            if queue is not None:
+                queue.append(write)
+            else:
+                self._queues[collection] = deque([write])
+                self._executor.submit(self._drain, collection)
+        return write.future
+
+    def close(self) -> None:
+        """Finish the batch that runs; what waits behind it was not acknowledged and is refused."""
+        with self._lock:
+            self._stopped = True
+        self._executor.shutdown(wait=True)
+
+    def _drain(self, collection: str) -> None:
+        while batch := self._take(collection):
+            wanted = [write for write in batch if write.future.set_running_or_notify_cancel()]
+            if self._stopped:
+                for write in wanted:
+                    write.future.set_exception(_stopping())
+            elif wanted:
+                self._run(collection, wanted)
+            with self._lock:
+                self._requests -= len(batch)
+                self._bytes -= sum(write.size for write in batch)
+
+    def _take(self, collection: str) -> list[QueuedWrite]:
+        """Take the next write with the upserts that can be joined to it; none: the queue ends."""
+        with self._lock:
+            queue = self._queues[collection]
+            if not queue:
+                del self._queues[collection]
+                return []
+            batch = [queue.popleft()]
+            size = batch[0].size
+            while (
+                queue
+                and isinstance(batch[-1].change, Upsert)
+                and isinstance(queue[0].change, Upsert)
+                and len(batch) < _JOINED_REQUESTS
+                and size + queue[0].size <= _JOINED_BYTES
+            ):
+                size += queue[0].size
+                batch.append(queue.popleft())
+            return batch
+
+    def _run(self, name: str, batch: list[QueuedWrite]) -> None:
+        try:
+            collection = self._store.get(name)
+            upserts = [write.change for write in batch if isinstance(write.change, Upsert)]
+            answers: list[Answer | Exception] = []
+            if upserts:
+                answers = upsert_together(collection, upserts)
+            else:
+                answers = [write.change(collection) for write in batch if not isinstance(write.change, Upsert)]
+        except Exception as error:
+            answers = [error] * len(batch)
+        for write, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Exception):
+                write.future.set_exception(answer)
+            else:
+                write.future.set_result(answer)
+
+
+def _stopping() -> ProblemError:
+    return ProblemError(
+        503, "not-ready", "Not ready", "the service is stopping; nothing was written", headers={"Retry-After": "1"}
+    )
