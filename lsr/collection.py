@@ -27,7 +27,7 @@ from scipy.sparse import csr_array
 from encoders.encoder import CorpusStatistics, Encoder
 from index import Problem
 from index.errors import IndexCorrupt
-from lsr import ranking, writing
+from lsr import ranking, warming, writing
 from lsr.document_vectors import check_document, settle_vectors
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError
@@ -297,11 +297,8 @@ class Collection:
         return vector.encoder
 
     def warm(self) -> None:
-        """Load encoders and compile what a search needs, so that the first query does not wait."""
-        for name, vector in self._state.vectors.items():
-            _ = vector.vocabulary
-            for view in self._state.generation.segments:
-                view.segment.indexes[name].warm()
+        """Load encoders and run what a search runs, so that the first query does not wait."""
+        warming.warm(self._state)
 
     # --- upkeep
 

@@ -6,6 +6,7 @@ strace counts the mutating system calls of an operation; then the operation runs
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -133,10 +134,8 @@ def observe(folder: Path) -> object:
 
 def observe_loaded(folder: Path) -> object:
     """The loaded collection after the load was run again with resume."""
-    try:
+    with contextlib.suppress(CollectionNotFound):  # unfinished, and says so
         Collection.open(folder / "loaded", "w").close()
-    except CollectionNotFound:
-        pass  # unfinished, and says so
     OPERATIONS["load"](folder)
     return observe(folder / "loaded")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -240,3 +241,31 @@ def test_a_reader_keeps_the_generation_it_started_with(tmp_path: Path) -> None:
             assert ranking(reader, {"x": 1.0}) == [("c", 3.0), ("b", 2.0), ("a", 1.0)]
             assert reader.get("a") is not None
         assert ranking(collection, {"x": 1.0}) == [("c", 3.0), ("b", 2.0)]
+
+
+def test_nothing_is_compiled_after_warming(tmp_path: Path) -> None:
+    def compiled() -> int:
+        return sum(
+            len(kernel.signatures)
+            for name, module in list(sys.modules.items())
+            if name.startswith("index.")
+            for kernel in vars(module).values()
+            if hasattr(kernel, "signatures")
+        )
+
+    with Collection.create(tmp_path / "c", schema={"year": "int", "tag": "keyword[]"}) as collection:
+        collection.write([Document(f"d{n}", text=f"lobster roll {n}", metadata={"year": n}) for n in range(300)])
+        collection.seal()
+    with Collection.open(tmp_path / "c", "w") as collection:
+        collection.warm()
+        before = compiled()
+        assert before > 0
+        for sealed in (True, False):
+            for exact in (True, False):
+                collection.search("lobster 7", exact=exact, explain_terms=3)
+                collection.search("lobster", exact=exact, filter={"year": {"lt": 200}})
+                collection.search("lobster", exact=exact, filter={"year": 3, "not": {"tag": "x"}})
+                collection.search("lobster", recall=None if exact else 0.9, k=100)
+            if sealed:
+                collection.write([Document("new", text="lobster")])
+        assert compiled() == before

@@ -1,0 +1,67 @@
+"""Making the first search as fast as the next: encoders loaded, kernels compiled, files touched, filters run once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from index import PreparedRows
+from lsr import ranking
+from lsr.documents import SparseByToken, SparseInput
+from lsr.live_state import LiveState
+from lsr.metadata import FieldType
+from lsr.storage.generation import Generation, Place, SearchParameters
+from lsr.vectors import NamedVector
+
+_VALUES: dict[FieldType, Any] = {
+    "int": 1,
+    "float": 1.0,
+    "bool": True,
+    "keyword": "x",
+    "keyword[]": "x",
+    "date": "2020-01-01",
+}
+
+
+def warm(state: LiveState) -> None:
+    """Run every path that a search of this collection can take, once."""
+    generation = state.generation
+    for name, vector in state.vectors.items():
+        for view in generation.segments:
+            view.segment.indexes[name].warm()
+        # A pending document may come at any time.
+        one = csr_array((np.ones(1, np.float32), np.zeros(1, np.int64), np.array([0, 1])), shape=(1, 1))
+        PreparedRows(one, vector.config.index.impact_dtype).score(np.zeros(1, np.int64), np.ones(1, np.float32))
+        for query in _queries(generation, vector):
+            for exact in (False, True):
+                for condition in (None, _condition(state)):
+                    request = ranking.SearchRequest(query, 3, SearchParameters(exact=exact), condition, 3)
+                    ranking.search(generation, vector, state.schema, request)
+
+
+def _queries(generation: Generation, vector: NamedVector) -> Iterator[str | SparseInput]:
+    """Yield a text, where there is an encoder, and a term that a document has, so that there are hits to fetch."""
+    if vector.config.encoder is not None:
+        yield "warm"
+    place = next(_places(generation), None)
+    if place is not None:
+        term_ids, _ = place.vector(vector.name)
+        if len(term_ids):
+            yield SparseByToken({vector.vocabulary.tokens(term_ids[:1])[0]: 1.0})
+
+
+def _places(generation: Generation) -> Iterator[Place]:
+    for view in generation.segments:
+        if len(view.segment):
+            yield Place(view, 0)
+    for chunk in generation.pending.chunks:
+        yield Place(chunk, 0)
+
+
+def _condition(state: LiveState) -> dict[str, Any]:
+    """Return a filter that touches every column, and lets most documents through."""
+    touched = [{name: _VALUES[kind]} for name, kind in state.schema.fields.items()]
+    return {"or": [*touched, {"not": {"and": touched}}]} if touched else {}
