@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from scipy.sparse import csr_array
 from encoders.encoder import CorpusStatistics, Encoder
 from index import Problem
 from index.errors import IndexCorrupt
-from lsr import ranking, warming, writing
+from lsr import ranking, snapshots, warming, writing
 from lsr.document_vectors import check_document, settle_vectors
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError
@@ -36,6 +36,7 @@ from lsr.live_state import LiveState
 from lsr.metadata import MetadataSchema
 from lsr.query_vectors import QueryVector, encode_queries
 from lsr.results import CollectionInfo, SearchResult, VectorInfo, WriteResult
+from lsr.snapshots import SnapshotInfo
 from lsr.storage import layout
 from lsr.storage.files import WriterLock
 from lsr.storage.generation import SearchParameters, SegmentView
@@ -45,6 +46,8 @@ from lsr.verification import verify_collection
 
 _OPEN_ATTEMPTS = 5  # a merge may remove a segment between reading the catalog and opening it
 _SCAN_BATCH = 1024
+
+_T = TypeVar("_T")
 
 __all__ = ["Collection", "verify_collection"]
 
@@ -141,27 +144,19 @@ class Collection:
         `on_problem` with its position; without that nothing is written. Raises InvalidDocument, TooManyPending,
         StorageFull, EncoderError.
         """
-        self._check_writable()
-        result = writing.write(self._state, documents, on_problem)
-        self._upkeep.wake()
-        return result
+        return self._change(lambda state: writing.write(state, documents, on_problem))
 
     def delete(self, ids: Iterable[str]) -> WriteResult:
         """Delete documents by id, as one durable batch; `accepted` counts those that were there. Raises StorageFull."""
-        self._check_writable()
-        result = writing.delete(self._state, ids)
-        self._upkeep.wake()
-        return result
+        wanted = list(ids)
+        return self._change(lambda state: writing.delete(state, wanted))
 
     def patch(self, identifier: str, metadata: Mapping[str, Any]) -> WriteResult | None:
         """Set some metadata of a document, and remove the keys that are given as None; it is not encoded again.
 
         Returns None when there is no such document. Raises InvalidDocument, TooManyPending, StorageFull.
         """
-        self._check_writable()
-        result = writing.patch(self._state, identifier, metadata)
-        self._upkeep.wake()
-        return result
+        return self._change(lambda state: writing.patch(state, identifier, metadata))
 
     # --- reading
 
@@ -172,8 +167,9 @@ class Collection:
 
     def vector(self, identifier: str, using: str = DEFAULT_VECTOR) -> dict[str, float] | None:
         """Return a document's sparse vector by token; None when there is no such document. Raises QueryError."""
-        vector = vector_of(self._state.vectors, using)
-        place = self._state.generation.find(identifier)
+        state = self._state
+        vector = vector_of(state.vectors, using)
+        place = state.generation.find(identifier)
         if place is None:
             return None
         term_ids, impacts = place.vector(vector.name)
@@ -206,10 +202,11 @@ class Collection:
 
         Raises QueryError, UnknownField, SearchParameterError, VectorError, SearchStopped, EncoderMismatch.
         """
-        vector = vector_of(self._state.vectors, using)
+        state = self._state
+        vector = vector_of(state.vectors, using)
         parameters = SearchParameters(exact, recall, query_cut, heap_factor, ranking.deadline(timeout_ms))
         request = ranking.SearchRequest(query, k, parameters, filter, explain_terms)
-        return ranking.search(self._state.generation, vector, self._state.schema, request)
+        return ranking.search(state.generation, vector, state.schema, request)
 
     def rank(
         self,
@@ -228,9 +225,10 @@ class Collection:
         `queries` are texts, sparse queries, or a float32 csr_array [n, terms] in the collection's term numbers. Raises
         as `search` does.
         """
-        vector = vector_of(self._state.vectors, using)
+        state = self._state
+        vector = vector_of(state.vectors, using)
         ranking.check_count("k", k, least=1)
-        generation = self._state.generation
+        generation = state.generation
         parameters = SearchParameters(exact, recall, query_cut, heap_factor)
         encoded = encode_queries(vector, queries, generation.statistics(vector.name))
 
@@ -248,8 +246,9 @@ class Collection:
 
         All of one moment, segment by segment and then what is pending, at bounded memory. Raises QueryError.
         """
-        vector = vector_of(self._state.vectors, using)
-        generation = self._state.generation
+        state = self._state
+        vector = vector_of(state.vectors, using)
+        generation = state.generation
         for view in generation.segments:
             yield from _scan_segment(view, vector)
         for chunk in generation.pending.chunks:
@@ -261,7 +260,8 @@ class Collection:
 
     def matching(self, filter: object) -> list[str]:  # noqa: A002 - the name users of search engines know
         """Return the ids of all documents that match a filter, in no special order; raises QueryError, UnknownField."""
-        return list(self._state.generation.matching(Filter(filter, self._state.schema)))
+        state = self._state
+        return list(state.generation.matching(Filter(filter, state.schema)))
 
     def tokens(self, term_ids: Sequence[int] | NDArray[np.int64], using: str = DEFAULT_VECTOR) -> list[str]:
         """Return the tokens of term numbers; raises QueryError, IndexError for a number that was never given."""
@@ -269,7 +269,8 @@ class Collection:
 
     def info(self) -> CollectionInfo:
         """Return what the collection holds."""
-        generation = self._state.generation
+        state = self._state
+        generation = state.generation
         return CollectionInfo(
             name=self.name,
             documents=generation.document_count,
@@ -279,15 +280,16 @@ class Collection:
             bytes=layout.size_on_disk(self.path),
             vectors={
                 name: VectorInfo(vector.config.encoder, vector.fingerprint, vector.term_count)
-                for name, vector in self._state.vectors.items()
+                for name, vector in state.vectors.items()
             },
-            schema=dict(self._state.schema.fields),
+            schema=dict(state.schema.fields),
             seq=generation.seq,
         )
 
     def statistics(self, using: str = DEFAULT_VECTOR) -> CorpusStatistics:
         """Return the number of live documents and their document frequencies, at this moment. Raises QueryError."""
-        return self._state.generation.statistics(vector_of(self._state.vectors, using).name)
+        state = self._state
+        return state.generation.statistics(vector_of(state.vectors, using).name)
 
     def encoder(self, using: str = DEFAULT_VECTOR) -> Encoder:
         """Return the encoder of a named vector; raises QueryError where there is none, EncoderMismatch."""
@@ -316,9 +318,54 @@ class Collection:
         """Return when no seal or merge is under way in the background."""
         self._upkeep.wait()
 
+    def snapshot(self, name: str | None = None) -> SnapshotInfo:
+        """Keep the collection as it is now, see snapshots.py; raises QueryError, CollectionExists, StorageFull."""
+        self._check_writable()
+        return snapshots.take(self._state, name)
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        """Return the snapshots there are, oldest first."""
+        return snapshots.listed(self.path)
+
+    def delete_snapshot(self, name: str) -> None:
+        """Remove a snapshot; raises CollectionNotFound."""
+        self._check_writable()
+        snapshots.remove(self.path, name)
+
+    def restore(self, name: str) -> None:
+        """Go back to a snapshot, at once for every search that begins afterwards.
+
+        Raises CollectionNotFound, CollectionCorrupt for a damaged snapshot, StorageFull.
+        """
+        self._check_writable()
+        self._upkeep.stop()
+        old = self._state
+        try:
+            with old.changing:
+                snapshots.restore(old, name)
+                old.retired = True
+                try:
+                    self._state = LiveState(self.path, old.catalog)
+                except BaseException:
+                    self._closed = True  # the files are the snapshot's, what is in memory is not: nobody may write
+                    raise
+        finally:
+            self._upkeep = Upkeep(self._state)
+
     def verify(self, level: Literal["metadata", "full"] = "full") -> list[Problem]:
         """Return what is damaged, by file. "full" reads every byte; "metadata" checks what `open` checks."""
         return verify_collection(self.path, level)
+
+    def _change(self, change: Callable[[LiveState], _T]) -> _T:
+        """Make a change to the current state, or to the one that a restore puts in its place meanwhile."""
+        while True:
+            self._check_writable()
+            try:
+                result = change(self._state)
+            except writing.StateRetired:
+                continue
+            self._upkeep.wake()
+            return result
 
     def _check_writable(self) -> None:
         if self._closed:

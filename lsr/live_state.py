@@ -31,6 +31,7 @@ class LiveState:
         self.path = path
         self.catalog = catalog
         self.changing = threading.RLock()
+        self.retired = False  # a restore has put another state in its place: nothing may be committed from this one
         with catalog.reading():
             contents = layout.read_contents(catalog)
             self.schema: MetadataSchema = contents.schema

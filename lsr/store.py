@@ -1,12 +1,14 @@
-"""`CollectionStore`: the collections that one service serves, by name.
+"""`CollectionStore`: the collections that one service serves, by name or alias.
 
 The directory is a folder of collections, or itself one collection. Names follow the API's rule and are folder names,
 so nothing outside of the directory can be named. A collection that does not open is put aside with its error; the
-others are served.
+others are served. Aliases are other names for collections, kept in `aliases.json`: setting one to another collection
+is one atomic replacement of that file.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import threading
@@ -17,12 +19,14 @@ from types import TracebackType
 from typing import Literal
 
 from lsr.collection import Collection
-from lsr.errors import EXPECTED_ERRORS, CollectionExists, CollectionNotFound, LsrError, QueryError
-from lsr.storage.files import sync_file
+from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, CollectionExists, CollectionNotFound, LsrError, QueryError
+from lsr.storage.files import storage_errors, sync_file, write_file
 from lsr.storage.layout import is_collection
 from lsr.vectors import VectorConfig
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+ALIASES_FILE = "aliases.json"
+
 _REMOVED_PREFIX = "removing-"
 
 
@@ -45,6 +49,7 @@ class CollectionStore:
         self._single = is_collection(self.directory)
         self._open: dict[str, Collection] = {}
         self._broken: dict[str, Exception] = {}
+        self._aliases: dict[str, str] = {}
         self._changing = threading.RLock()
         if not self.directory.is_dir():
             raise CollectionNotFound(f"{self.directory}: there is no such folder")
@@ -53,9 +58,13 @@ class CollectionStore:
             # Alone, a broken collection is the caller's error, not one to serve around.
             self._open[name] = Collection.open(self.directory, mode)
             return
+        self._aliases = self._read_aliases()
         for folder in sorted(self.directory.iterdir()):
             if folder.name.startswith(_REMOVED_PREFIX) and mode == "w":
-                shutil.rmtree(folder, ignore_errors=True)
+                if folder.is_dir():
+                    shutil.rmtree(folder, ignore_errors=True)
+                else:
+                    folder.unlink(missing_ok=True)
             elif _NAME.fullmatch(folder.name) and is_collection(folder):
                 try:
                     self._open[folder.name] = Collection.open(folder, mode)
@@ -87,7 +96,8 @@ class CollectionStore:
         return sorted(self._open)
 
     def get(self, name: str) -> Collection:
-        """Return an open collection; raises CollectionNotFound, or the error that kept it from opening."""
+        """Return an open collection by name or alias; raises CollectionNotFound, or why it did not open."""
+        name = self._aliases.get(name, name)
         collection = self._open.get(name)
         if collection is not None:
             return collection
@@ -107,18 +117,20 @@ class CollectionStore:
         check_name(name)
         with self._changing:
             self._check_folder("created")
-            if name in self._open or name in self._broken:
-                raise CollectionExists(f"there is a collection {name!r} already")
+            self._check_free(name)
             self._open[name] = Collection.create(self.directory / name, vectors=vectors, schema=schema)
             return self._open[name]
 
     def drop(self, name: str) -> None:
-        """Remove a collection with its files, a broken one too; raises CollectionNotFound."""
+        """Remove a collection with its files and aliases, a broken one too; raises CollectionNotFound."""
         with self._changing:
             self._check_folder("dropped")
+            if name in self._aliases:
+                raise CollectionNotFound(f"{name!r} is an alias of {self._aliases[name]!r}: drop that, or the alias")
             collection = self._open.pop(name, None)
             if collection is None and self._broken.pop(name, None) is None:
                 self.get(name)
+            self._write_aliases({alias: target for alias, target in self._aliases.items() if target != name})
             if collection is not None:
                 collection.close()
             # One rename makes it gone; what a crash leaves of the rest is removed by the next start.
@@ -126,6 +138,62 @@ class CollectionStore:
             (self.directory / name).rename(removed)
             sync_file(self.directory)
             shutil.rmtree(removed, ignore_errors=True)
+
+    def aliases(self) -> dict[str, str]:
+        """Return the collection that each alias stands for."""
+        return dict(self._aliases)
+
+    def set_alias(self, alias: str, collection: str) -> None:
+        """Let an alias stand for a collection, at once for every request that comes afterwards.
+
+        Raises QueryError, CollectionNotFound, CollectionExists when a collection has that name.
+        """
+        check_name(alias)
+        with self._changing:
+            self._check_folder("given an alias")
+            if alias not in self._aliases:
+                self._check_free(alias)
+            if collection not in self._open:
+                self.get(collection)
+                raise CollectionNotFound(f"{collection!r} is itself an alias")
+            self._write_aliases({**self._aliases, alias: collection})
+
+    def drop_alias(self, alias: str) -> None:
+        """Remove an alias; raises CollectionNotFound."""
+        with self._changing:
+            self._check_folder("given an alias")
+            if alias not in self._aliases:
+                raise CollectionNotFound(f"there is no alias {alias!r:.80}")
+            self._write_aliases({name: target for name, target in self._aliases.items() if name != alias})
+
+    def _check_free(self, name: str) -> None:
+        if name in self._open or name in self._broken:
+            raise CollectionExists(f"there is a collection {name!r} already")
+        if name in self._aliases:
+            raise CollectionExists(f"{name!r} is an alias of {self._aliases[name]!r} already")
+
+    def _read_aliases(self) -> dict[str, str]:
+        path = self.directory / ALIASES_FILE
+        try:
+            return dict(json.loads(path.read_bytes())["aliases"])
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            self._broken[ALIASES_FILE] = CollectionCorrupt(path, f"is not readable: {error!r}")
+            return {}
+
+    def _write_aliases(self, aliases: dict[str, str]) -> None:
+        if aliases == self._aliases:
+            return
+        if ALIASES_FILE in self._broken:
+            raise self._broken[ALIASES_FILE]
+        path = self.directory / ALIASES_FILE
+        temporary = path.with_name(f"{_REMOVED_PREFIX}{uuid.uuid4()}.json")
+        with storage_errors(path):
+            write_file(temporary, json.dumps({"format_version": 1, "aliases": aliases}, indent=2).encode() + b"\n")
+            temporary.replace(path)
+            sync_file(self.directory)
+        self._aliases = aliases
 
     def _check_folder(self, action: str) -> None:
         if self._single or self._mode == "r":

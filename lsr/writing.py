@@ -26,6 +26,11 @@ from lsr.storage.pending import ChunkContent, encode_row
 MAX_PENDING = 100_000  # documents; beyond it a write is refused until a seal has caught up
 MAX_PENDING_BYTES = 512 << 20
 
+
+class StateRetired(Exception):
+    """The collection was restored while this write waited: it begins again on the new state."""
+
+
 OnProblem = Callable[[int, InvalidDocument], None]
 
 
@@ -39,6 +44,7 @@ def write(state: LiveState, documents: Sequence[Document], on_problem: OnProblem
     matrices = {name: document_rows(vector, latest) for name, vector in state.vectors.items()}
     bare = [replace(document, vectors={}) for document in latest]
     with state.changing:
+        _check_current(state)
         _check_room(state, len(latest))
         return WriteResult(_put(state, bare, matrices), len(good))
 
@@ -47,6 +53,7 @@ def delete(state: LiveState, ids: Iterable[str]) -> WriteResult:
     """Delete by id; see Collection.delete."""
     wanted = list(dict.fromkeys(ids))
     with state.changing:
+        _check_current(state)
         before = state.generation
         rows = before.pending.rows_of(wanted)
         dead = find_many(before, wanted)
@@ -65,6 +72,7 @@ def delete(state: LiveState, ids: Iterable[str]) -> WriteResult:
 def patch(state: LiveState, identifier: str, metadata: Mapping[str, Any]) -> WriteResult | None:
     """Change some metadata of a document, which keeps its vectors; see Collection.patch."""
     with state.changing:
+        _check_current(state)
         place = state.generation.find(identifier)
         if place is None:
             return None
@@ -134,6 +142,11 @@ def _good_documents(state: LiveState, documents: Sequence[Document], on_problem:
         else:
             good.append(settled)
     return good
+
+
+def _check_current(state: LiveState) -> None:
+    if state.retired:
+        raise StateRetired
 
 
 def _check_room(state: LiveState, more: int) -> None:

@@ -103,6 +103,29 @@ class Catalog:
         with self._lock, _translated(self.path):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the catalog as of now to a new file, without a write-ahead log; raises StorageFull."""
+        with self._lock, _translated(self.path):
+            copy = sqlite3.connect(path)
+            try:
+                self._connection.backup(copy)
+                # A copy is one file: what its log would hold is folded in.
+                copy.execute("PRAGMA journal_mode = DELETE")
+            finally:
+                copy.close()
+
+    def copy_into(self, other: Catalog) -> None:
+        """Replace everything in another catalog by what this one holds, in one transaction; raises StorageFull."""
+        with self._lock, other._lock, _translated(other.path):
+            self._connection.backup(other._connection)
+
+    def continue_from(self, state: CatalogState) -> None:
+        """Raise the counters so that no number that a catalog with `state` has given is given again."""
+        with self._lock, _translated(self.path):
+            own = self.state()
+            numbers = {name: max(getattr(own, name), getattr(state, name)) for name in ("next_row", "next_segment")}
+            _write_state(self._connection, replace(own, seq=max(own.seq, state.seq) + 1, **numbers))
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """One read transaction: everything read inside belongs to one moment."""

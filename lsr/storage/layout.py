@@ -110,7 +110,7 @@ def read_shape(catalog: Catalog) -> tuple[MetadataSchema, dict[str, IndexConfig]
 
 def remove_leftovers(folder: Path, live: Sequence[str]) -> None:
     """Remove what a killed writer left behind: every folder below segments/ that the catalog does not list."""
-    for path in (*(folder / SEGMENTS_FOLDER).iterdir(), *folder.glob("creating-*")):
+    for path in (*(folder / SEGMENTS_FOLDER).iterdir(), *folder.glob("creating-*"), *folder.glob("snapshots/taking-*")):
         if path.name in live:
             continue
         if path.is_dir():
@@ -120,9 +120,11 @@ def remove_leftovers(folder: Path, live: Sequence[str]) -> None:
 
 
 def size_on_disk(folder: Path) -> int:
-    """Return the bytes of all files below the folder."""
+    """Return the bytes of a collection's files; its snapshots, which share most of them, are not counted."""
     total = 0
-    for parent, _, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
+        if "snapshots" in folders:
+            folders.remove("snapshots")
         for name in names:
             try:
                 total += os.stat(os.path.join(parent, name)).st_size  # noqa: PTH116, PTH118 - called often
