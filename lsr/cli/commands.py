@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from lsr.cli.bench import bench
+from lsr.cli.compare import compare
 from lsr.cli.config import config
 from lsr.cli.demo import demo
 from lsr.cli.doctor import doctor
@@ -13,6 +15,7 @@ from lsr.cli.encode import encode
 from lsr.cli.evaluate import evaluate
 from lsr.cli.export import export
 from lsr.cli.index import index
+from lsr.cli.leaderboard import leaderboard
 from lsr.cli.merge import merge
 from lsr.cli.models import models
 from lsr.cli.reindex import reindex
@@ -53,6 +56,9 @@ app.command("search")(search)
 app.command("serve")(serve)
 app.command("encode")(encode)
 app.command("eval")(evaluate)
+app.command("leaderboard")(leaderboard)
+app.command("compare")(compare)
+app.command("bench")(bench)
 app.command("verify")(verify)
 app.command("reindex")(reindex)
 app.command("merge")(merge)

@@ -1,4 +1,4 @@
-"""`lsr eval`: the usual measures of a collection, an encoder or a run file on a data set."""
+"""`lsr eval`: the usual measures of a collection, an encoder or a run file on data sets."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ from typing import Annotated
 
 import typer
 
-from lsr.cli.output import JsonFlag, print_json
+from lsr.cli.output import JsonFlag
 
 
 def evaluate(
-    dataset: Annotated[
-        list[str], typer.Option(help="BEIR folder or ir-datasets id; can be repeated.", metavar="FOLDER|ID")
-    ],
     directory: Annotated[
         Path | None, typer.Argument(help="The collection that is searched.", metavar="DIR", show_default=False)
+    ] = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="BEIR folder or ir-datasets id; can be repeated.", metavar="FOLDER|ID")
+    ] = None,
+    every: Annotated[
+        Path | None, typer.Option("--all", help="Every BEIR folder in this folder; needs --results.", metavar="FOLDER")
+    ] = None,
+    topics: Annotated[Path | None, typer.Option(help="TREC topics, instead of --dataset.", metavar="FILE")] = None,
+    qrels: Annotated[Path | None, typer.Option(help="TREC qrels, with --topics.", metavar="FILE")] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="With --topics and --encoder: what is indexed.", metavar="CORPUS")
     ] = None,
     encoder: Annotated[
         str | None,
@@ -29,6 +37,11 @@ def evaluate(
         Path | None,
         typer.Option(help="TREC run: written, or read when neither DIR nor --encoder is given.", metavar="FILE"),
     ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Keep each result as a file here, for lsr leaderboard.", metavar="DIR")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What tables call the system.", metavar="NAME")] = None,
+    efficiency: Annotated[bool, typer.Option("--efficiency", help="Measure sizes and times, too.")] = False,
     k: Annotated[int | None, typer.Option("-k", help="Hits a query; default: what the measures need.")] = None,
     using: Annotated[str, typer.Option(help="Which of the collection's named vectors.", metavar="NAME")] = "default",
     approximate: Annotated[
@@ -38,34 +51,41 @@ def evaluate(
 ) -> int:
     """Measure a collection, an encoder or a run file.
 
-    The default measures are nDCG@10, Recall@100, MRR@10 and MAP.
+    The default measures are nDCG@10, Recall@100, MRR@10 and MAP. With --all, results that are there already are kept
+    and a data set that fails does not stop the others; the exit code is then 4.
     """
-    import eval as evaluation
+    from eval import SearchSettings
     from eval.measures import DEFAULT_MEASURES
-    from lsr.cli.progress import progress_bar
-    from lsr.cli.running import say
+    from lsr.cli.evaluating import Request, evaluate_folder, evaluate_one
 
-    if run is not None and len(dataset) > 1:
+    names = tuple(part.strip() for item in measures or () for part in item.split(",") if part.strip())
+    request = Request(
+        collection=directory,
+        encoder=encoder,
+        run=run,
+        split=split,
+        measures=names or tuple(DEFAULT_MEASURES),
+        k=k,
+        search=SearchSettings(using=using, exact=not approximate),
+        efficiency=efficiency,
+        results=results,
+        name=name,
+    )
+    given = [*(dataset or ()), *([str(topics)] if topics is not None else ()), *([str(every)] if every else ())]
+    if not given:
+        raise typer.BadParameter("give a BEIR folder or an ir-datasets id", param_hint="--dataset")
+    if every is not None:
+        if len(given) > 1 or results is None or directory is not None or run is not None:
+            raise typer.BadParameter("goes with --results and --encoder only", param_hint="--all")
+        return evaluate_folder(every, request, as_json=json)
+    if (topics is None) != (qrels is None):
+        raise typer.BadParameter("--topics and --qrels belong together", param_hint="--topics")
+    if run is not None and len(given) > 1:
         raise typer.BadParameter("one run file holds one data set; give one --dataset", param_hint="--run")
-    names = [name.strip() for item in measures or () for name in item.split(",") if name.strip()]
-    for one in dataset:
-        with progress_bar() as progress:
-            result = evaluation.evaluate(
-                one,
-                collection=directory,
-                encoder=encoder,
-                run=run,
-                split=split,
-                measures=names or DEFAULT_MEASURES,
-                k=k,
-                search=evaluation.SearchSettings(using=using, exact=not approximate),
-                progress=progress and (lambda done, total, report=progress: report("queries", done, total)),
-                index_progress=progress,
-            )
-        if json:
-            print_json(result.to_json())
-        else:
-            print(result.table())
-        for warning in result.warnings:
-            say(f"warning: {warning}")
+    for one in dataset or ():
+        evaluate_one(one, request, as_json=json)
+    if topics is not None and qrels is not None:
+        from eval import from_trec_files
+
+        evaluate_one(from_trec_files(topics, qrels, corpus=corpus), request, as_json=json)
     return 0

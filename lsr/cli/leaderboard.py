@@ -1,0 +1,52 @@
+"""`lsr leaderboard`: kept results beside published figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lsr.cli.output import JsonFlag, print_json
+
+
+def leaderboard(
+    results: Annotated[list[Path], typer.Argument(help="Files or folders of lsr eval --results.", metavar="RESULTS…")],
+    baseline: Annotated[
+        str | None, typer.Option(help="The system that others are compared with.", metavar="NAME")
+    ] = None,
+    measure: Annotated[
+        str | None, typer.Option(help="One measure for all columns; default: each data set's own.", metavar="NAME")
+    ] = None,
+    published: Annotated[bool, typer.Option(help="Show published figures with their sources.")] = True,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots.", metavar="FILE")] = None,
+    mteb: Annotated[Path | None, typer.Option(help="Write MTEB result files here.", metavar="DIR")] = None,
+    json: JsonFlag = False,
+) -> int:
+    """Show kept results beside published figures.
+
+    On the terminal, or as Markdown, CSV or JSON on stdout; --html and --mteb write files instead.
+    """
+    import eval as evaluation
+    from lsr.cli.running import say
+
+    if sum((markdown, csv, json)) > 1:
+        raise typer.BadParameter("one of them at a time", param_hint="--markdown, --csv, --json")
+    cells = evaluation.read_cells(results)
+    table = evaluation.build_table(cells, baseline=baseline, measure=measure, published=published)
+    if html is not None:
+        html.write_text(evaluation.to_html(table), encoding="utf-8")
+        say(f"page written to {html}")
+    if mteb is not None:
+        say(f"{len(evaluation.export_mteb(cells, mteb))} files written to {mteb}")
+    if json:
+        print_json(evaluation.to_json(table))
+    elif markdown:
+        print(evaluation.to_markdown(table), end="")
+    elif csv:
+        print(evaluation.to_csv(table), end="")
+    elif html is None and mteb is None:
+        print(evaluation.to_text(table), end="")
+    return 0
