@@ -21,6 +21,7 @@ from lsr.cli.models import models
 from lsr.cli.reindex import reindex
 from lsr.cli.search import search
 from lsr.cli.serve import serve
+from lsr.cli.snapshot import snapshot
 from lsr.cli.verify import verify
 
 app = typer.Typer(
@@ -62,6 +63,7 @@ app.command("bench")(bench)
 app.command("verify")(verify)
 app.command("reindex")(reindex)
 app.command("merge")(merge)
+app.add_typer(snapshot, name="snapshot")
 app.command("export")(export)
 app.command("demo")(demo)
 app.command("models")(models)

@@ -134,3 +134,25 @@ def test_a_vectors_corpus_without_encoder_takes_sparse_queries_only(
     assert [(hit["id"], hit["score"]) for hit in hits] == [("0", 3.0)]
     assert run(["search", out, "lobster"]) == 2
     assert "no encoder" in capfd.readouterr().err
+
+
+def test_a_snapshot_brings_back_what_was_deleted(
+    collection: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(collection, tmp_path / "copy")
+    before = answers(copy)
+    capfd.readouterr()
+    assert run(["snapshot", "create", str(copy), "--name", "first", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["documents"] == 40
+    with Collection.open(copy, "w") as writer:
+        writer.delete(document["id"] for document in DOCUMENTS)
+    assert answers(copy) == [[] for _ in QUERIES]
+    assert answers(copy / "snapshots" / "first") == before
+    assert run(["snapshot", "restore", str(copy), "first"]) == 0
+    assert answers(copy) == before
+    assert run(["snapshot", "list", str(copy)]) == 0
+    assert "first" in capfd.readouterr().out
+    assert run(["snapshot", "restore", str(copy), "frist"]) == 2
+    assert "frist" in capfd.readouterr().err
+    assert run(["snapshot", "delete", str(copy), "first"]) == 0
+    assert not (copy / "snapshots" / "first").exists()

@@ -1,0 +1,86 @@
+"""`lsr snapshot`: keep a collection as it is now, and go back to it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lsr.cli.output import JsonFlag, human_bytes, print_json, print_table
+from lsr.cli.running import say
+
+snapshot = typer.Typer(help="Keep a collection as it is now, and go back.", no_args_is_help=True, rich_markup_mode=None)
+
+_Directory = Annotated[Path, typer.Argument(help="A collection.", metavar="DIR")]
+_Name = Annotated[str, typer.Argument(help="The snapshot.", metavar="NAME")]
+
+
+@snapshot.callback()
+def _group() -> None:
+    """Keep a collection as it is now, and go back.
+
+    A snapshot is a folder in DIR/snapshots and a collection by itself: it can be searched, verified and copied, also
+    when DIR no longer opens. A running service takes them over HTTP; these commands need the collection for themselves.
+    """
+
+
+@snapshot.command("create")
+def create(
+    directory: _Directory,
+    name: Annotated[str | None, typer.Option(help="Default: made of the time.", metavar="NAME")] = None,
+    json: JsonFlag = False,
+) -> int:
+    """Take a snapshot."""
+    from lsr.collection import Collection
+
+    with Collection.open(directory, "w") as collection:
+        info = collection.snapshot(name)
+    if json:
+        print_json(asdict(info))
+    else:
+        print(f"{info.name}: {info.documents:,} documents, {human_bytes(info.size)}, sha256 {info.sha256}")
+    return 0
+
+
+@snapshot.command("list")
+def list_snapshots(directory: _Directory, json: JsonFlag = False) -> int:
+    """List the snapshots, oldest first."""
+    from lsr.snapshots import listed
+    from lsr.storage.layout import is_collection
+
+    if not is_collection(directory):
+        from lsr.errors import CollectionNotFound
+
+        raise CollectionNotFound(f"{directory} is no collection: it holds no catalog")
+    found = listed(directory)
+    if json:
+        print_json({"snapshots": [asdict(info) for info in found]})
+    else:
+        rows = [(info.name, info.created, f"{info.documents:,}", human_bytes(info.size)) for info in found]
+        print_table(("snapshot", "created", "documents", "size"), rows, right=(2, 3))
+    return 0
+
+
+@snapshot.command("restore")
+def restore(directory: _Directory, name: _Name) -> int:
+    """Go back to a snapshot; what was written since is lost."""
+    from lsr.collection import Collection
+
+    with Collection.open(directory, "w") as collection:
+        collection.restore(name)
+        documents = collection.info().documents
+    say(f"{directory} is as it was at {name}: {documents:,} documents")
+    return 0
+
+
+@snapshot.command("delete")
+def delete(directory: _Directory, name: _Name) -> int:
+    """Remove a snapshot."""
+    from lsr.collection import Collection
+
+    with Collection.open(directory, "w") as collection:
+        collection.delete_snapshot(name)
+    say(f"{name} removed")
+    return 0
