@@ -18,7 +18,7 @@ from lsr.store import CollectionStore
 from service.context import RequestContext
 from service.openapi import document_problems
 from service.problems import install_problem_handlers
-from service.routes import collections, documents, operations, page, search
+from service.routes import aliases, collections, documents, operations, page, search, snapshots
 from service.settings import ServiceSettings
 from service.state import Service
 
@@ -54,9 +54,11 @@ def create_app(store: CollectionStore, settings: ServiceSettings | None = None) 
         redirect_slashes=False,
     )
     app.state.service = service
-    install_problem_handlers(app)
-    for router in (search.router, documents.router, collections.router, operations.router, page.router):
+    modules = (search, documents, snapshots, collections, aliases, operations, page)
+    routers = [module.router for module in modules]
+    for router in routers:
         app.include_router(router)
+    install_problem_handlers(app, [route for router in routers for route in router.routes])
     app.add_middleware(RequestContext, settings=settings, metrics=service.metrics)
-    document_problems(app)
+    document_problems(app, keys=bool(settings.api_keys))
     return app

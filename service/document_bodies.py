@@ -11,39 +11,20 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from lsr import strict_json
-from lsr.documents import MAX_ID_BYTES, Document, parse_document
+from lsr.documents import Document, parse_document
 from lsr.errors import InvalidDocument, InvalidJson
+from service.json_schemas import document_schema
 from service.problems import FieldProblem, problem_of
 
 NDJSON: Final = "application/x-ndjson"
 MEDIA_TYPES: Final = (NDJSON, "application/json")
-_SPARSE: Final = {
-    "type": "object",
-    "description": "{token: weight}, or {indices: […], values: […]}",
-    "examples": [{"lobster": 2.1, "roll": 1.7}],
-}
-_DOCUMENT: Final[dict[str, Any]] = {
-    "type": "object",
-    "title": "Document",
-    "properties": {
-        "id": {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES},
-        "title": {"type": "string"},
-        "text": {"type": "string"},
-        "parent": {"type": "string"},
-        "metadata": {"type": "object"},
-        "sparse": _SPARSE,
-        "vectors": {"type": "object", "additionalProperties": {"type": "object", "properties": {"sparse": _SPARSE}}},
-    },
-    "required": ["id"],
-    "additionalProperties": False,
-}
 REQUEST_BODY: Final[dict[str, Any]] = {
     "required": True,
     "content": {
         "application/json": {
             "schema": {
                 "type": "object",
-                "properties": {"documents": {"type": "array", "items": _DOCUMENT, "minItems": 1}},
+                "properties": {"documents": {"type": "array", "items": document_schema(), "minItems": 1}},
                 "required": ["documents"],
                 "additionalProperties": False,
             }

@@ -14,7 +14,7 @@ _TEXTS: Final = {
     "401": "An API key is needed",
     "403": "The API key lacks the scope, or the host is not allowed",
     "404": "No such collection or document",
-    "409": "It is there already, or another process writes to it",
+    "409": "It is there already, another process writes to it, or its encoder cannot be used yet",
     "413": "The body is too large",
     "415": "The body is of another media type",
     "422": "A field is missing, unknown or out of its range; `errors` names it",
@@ -24,23 +24,23 @@ _TEXTS: Final = {
 }
 _EVERYWHERE: Final = ("403", "503")
 _UNDER_V1: Final = ("401", "403", "404", "422", "429", "503")
-_WITH_BODY: Final = ("400", "413", "415")
+_WITH_BODY: Final = ("400", "409", "413", "415")
 _WRITING: Final = ("409", "507")
 
 
-def document_problems(app: FastAPI) -> None:
-    """Make `app.openapi()` name the problems of every operation."""
+def document_problems(app: FastAPI, *, keys: bool) -> None:
+    """Make `app.openapi()` name the problems of every operation; `keys`: whether an API key is needed."""
     derive = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _extend(derive())
+            _extend(derive(), keys)
         return derive()
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _extend(document: dict[str, Any]) -> None:
+def _extend(document: dict[str, Any], keys: bool) -> None:
     schemas = document["components"]["schemas"]
     problem = ProblemModel.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}))
@@ -49,17 +49,21 @@ def _extend(document: dict[str, Any]) -> None:
         schemas.pop(unused, None)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            for status in _statuses(path, method, "requestBody" in operation):
+            if not keys:
+                operation.pop("security", None)
+            for status in _statuses(path, method, "requestBody" in operation, keys):
                 operation["responses"][status] = {
                     "description": _TEXTS[status],
                     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
                 }
 
 
-def _statuses(path: str, method: str, has_body: bool) -> list[str]:
+def _statuses(path: str, method: str, has_body: bool, keys: bool) -> list[str]:
     found = list(_UNDER_V1 if path.startswith("/v1") or has_body else _EVERYWHERE)
     if path == "/metrics":
-        found.append("401")
+        found += ["401", "429"]
+    if not keys:
+        found = [status for status in found if status != "401"]
     if has_body:
         found += _WITH_BODY
     if path.startswith("/v1") and (method != "get" and "/search" not in path):

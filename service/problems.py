@@ -20,6 +20,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
 from lsr.errors import EXPECTED_ERRORS, describe
@@ -89,9 +90,16 @@ class TimedOut(ProblemError):
         )
 
 
-def install_problem_handlers(app: FastAPI) -> None:
-    """Make `app` answer every foreseen exception with a problem."""
-    app.add_exception_handler(HTTPException, _on_http)
+def install_problem_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Make `app` answer every foreseen exception with a problem; `routes` tell which methods a path has."""
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        response = await _on_http(request, error)
+        if response.status_code == 405:  # Starlette names the methods of the first route only
+            response.headers["Allow"] = ", ".join(_methods(routes, request.scope))
+        return response
+
+    app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
     for root in EXPECTED_ERRORS:
         app.add_exception_handler(root, _on_expected)
@@ -190,6 +198,15 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     return problem_response(
         request.scope, 422, slug, title, "; ".join(f"{one.field}: {one.detail}" for one in found[:3]), found
     )
+
+
+def _methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
+    """Return the methods that the request's path is offered with."""
+    found: set[str] = set()
+    for route in routes:
+        if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:

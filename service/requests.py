@@ -6,11 +6,14 @@ silently does nothing would be worse than none. It is left out of the OpenAPI do
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
+
+from service.json_schemas import sparse_schema
 
 MAX_K: Final = 1_000
 MAX_QUERY_TERMS: Final = 1_024
@@ -44,35 +47,6 @@ OptionalText = Annotated[str | None, AfterValidator(_refuse_nul)]
 InputText = Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS), AfterValidator(_refuse_nul)]
 Name = Annotated[str, Field(pattern=COLLECTION_NAME)]
 
-_WEIGHT: Final = {"type": "number", "minimum": 0, "maximum": 3.4028234e38}
-_SPARSE_SCHEMA: Final[dict[str, Any]] = {
-    "anyOf": [
-        {
-            "type": "object",
-            "title": "by index",
-            "properties": {
-                "indices": {
-                    "type": "array",
-                    "items": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
-                    "maxItems": MAX_QUERY_TERMS,
-                    "uniqueItems": True,
-                },
-                "values": {"type": "array", "items": _WEIGHT, "maxItems": MAX_QUERY_TERMS},
-            },
-            "required": ["indices", "values"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "title": "by token",
-            "propertyNames": {"minLength": 1},
-            "additionalProperties": _WEIGHT,
-            "maxProperties": MAX_QUERY_TERMS,
-        },
-    ],
-    "examples": [{"lobster": 2.1, "roll": 1.7}, {"indices": [17, 99], "values": [2.1, 1.7]}],
-}
-
 
 class Strict(BaseModel):
     """A JSON object whose fields are all known and of the right type."""
@@ -80,26 +54,35 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
 
 
-def _query_schema(schema: dict[str, Any]) -> None:
-    """Say "exactly one" in JSON Schema, where null is as good as nothing."""
-    null = {"type": "null"}
-    text = {"type": "string", "maxLength": MAX_QUERY_CHARACTERS, "description": "Text, encoded by the encoder"}
-    del schema["properties"], schema["additionalProperties"]
-    schema["anyOf"] = [
-        {
-            "type": "object",
-            "properties": {name: found if name == given else null for name in ("text", "sparse")},
-            "required": [given],
-            "additionalProperties": False,
-        }
-        for given, found in (("text", text), ("sparse", _SPARSE_SCHEMA))
-    ]
+def _exactly_one_of(**given: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    """Say "exactly one of these properties" in JSON Schema, where null is as good as nothing."""
+
+    def write(schema: dict[str, Any]) -> None:
+        shared = {name: one for name, one in schema.pop("properties").items() if name not in given}
+        for name in ("additionalProperties", "required"):
+            schema.pop(name, None)
+        schema["anyOf"] = [
+            {
+                "type": "object",
+                "properties": {other: given[other] if other == name else {"type": "null"} for other in given} | shared,
+                "required": [name],
+                "additionalProperties": False,
+            }
+            for name in given
+        ]
+
+    return write
 
 
 class QueryInput(Strict):
     """What to look for: exactly one of the fields."""
 
-    model_config = ConfigDict(json_schema_extra=_query_schema)
+    model_config = ConfigDict(
+        json_schema_extra=_exactly_one_of(
+            text={"type": "string", "maxLength": MAX_QUERY_CHARACTERS, "description": "Encoded by the encoder"},
+            sparse=sparse_schema(MAX_QUERY_TERMS),
+        )
+    )
 
     text: OptionalText = Field(default=None, max_length=MAX_QUERY_CHARACTERS)
     sparse: dict[str, Any] | None = None
@@ -181,7 +164,7 @@ class VectorRequest(Strict):
 class CollectionRequest(Strict):
     """A new collection. `encoder` alone means one vector, named `default`; without either it is BM25."""
 
-    encoder: OptionalText = None
+    encoder: OptionalText = Field(default=None, min_length=1)
     vectors: dict[Name, VectorRequest] | None = Field(default=None, min_length=1, max_length=16)
     fields: dict[Text, FieldType] = Field(default={}, alias="schema", max_length=256)
 
@@ -194,6 +177,13 @@ class CollectionRequest(Strict):
 
 class DeleteRequest(Strict):
     """What to delete: exactly one of ids and filter."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_exactly_one_of(
+            ids={"type": "array", "items": {"type": "string"}, "maxItems": MAX_DELETED_IDS},
+            filter={"type": "object", "minProperties": 1, "examples": [{"year": {"lt": 2000}}]},
+        )
+    )
 
     ids: list[Text] | None = Field(default=None, max_length=MAX_DELETED_IDS)
     filter: dict[str, Any] | None = None
@@ -212,3 +202,9 @@ class PatchRequest(Strict):
     """New metadata: given keys are set, keys given as null are removed."""
 
     metadata: dict[str, Any]
+
+
+class AliasRequest(Strict):
+    """The collection that an alias stands for."""
+
+    collection: Name

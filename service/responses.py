@@ -225,3 +225,33 @@ class JobModel(BaseModel):
     durable: bool
     result: dict[str, Any] | None = None
     problem: dict[str, Any] | None = None
+
+
+class AliasModel(BaseModel):
+    """Another name for a collection."""
+
+    alias: str
+    collection: str
+
+
+class AliasesModel(BaseModel):
+    """All aliases."""
+
+    aliases: list[AliasModel]
+
+
+class SnapshotModel(BaseModel):
+    """A snapshot: a collection as it was. `size` is in bytes; `sha256` is over its manifest of files."""
+
+    name: str
+    created: str
+    documents: int
+    seq: int
+    size: int
+    sha256: str
+
+
+class SnapshotsModel(BaseModel):
+    """All snapshots of a collection, the oldest first."""
+
+    snapshots: list[SnapshotModel]

@@ -37,7 +37,7 @@ class Service:
         searches = WorkPool(
             "searches", settings.search_threads, settings.search_queue, on_wait=metrics.queue_seconds.observe
         )
-        writes = WriteQueue(store, settings.write_queue, settings.write_queue_bytes)
+        writes = WriteQueue(settings.write_queue, settings.write_queue_bytes)
         chores = WorkPool("chores", 1, settings.write_queue)
         encodings = WorkPool("encodings", 1, settings.search_queue)
         service = cls(store, settings, metrics, Readiness(), searches, encodings, writes, Jobs(), chores)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lsr.collection import Collection
-from lsr.store import CollectionStore
 from service.problems import Overloaded, ProblemError
 from service.writing import Upsert, upsert_together
 
@@ -41,11 +40,10 @@ class QueuedWrite:
 class WriteQueue:
     """Runs changes in threads of its own. `submit` may be called from any thread."""
 
-    def __init__(self, store: CollectionStore, max_requests: int, max_bytes: int) -> None:
-        self._store = store
+    def __init__(self, max_requests: int, max_bytes: int) -> None:
         self._max_requests = max_requests
         self._max_bytes = max_bytes
-        self._queues: dict[str, deque[QueuedWrite]] = {}
+        self._queues: dict[Collection, deque[QueuedWrite]] = {}
         self._bytes = 0
         self._requests = 0
         self._lock = threading.Lock()
@@ -57,7 +55,7 @@ class WriteQueue:
         """Requests that wait or run."""
         return self._requests
 
-    def submit(self, collection: str, change: Change, size: int = 0) -> Future[Answer]:
+    def submit(self, collection: Collection, change: Change, size: int = 0) -> Future[Answer]:
         """Queue a change of a collection and return the future of its answer; `size` is in bytes.
 
         Raises Overloaded when too much waits already.
@@ -84,7 +82,7 @@ class WriteQueue:
             self._stopped = True
         self._executor.shutdown(wait=True)
 
-    def _drain(self, collection: str) -> None:
+    def _drain(self, collection: Collection) -> None:
         while batch := self._take(collection):
             wanted = [write for write in batch if write.future.set_running_or_notify_cancel()]
             if self._stopped:
@@ -96,7 +94,7 @@ class WriteQueue:
                 self._requests -= len(batch)
                 self._bytes -= sum(write.size for write in batch)
 
-    def _take(self, collection: str) -> list[QueuedWrite]:
+    def _take(self, collection: Collection) -> list[QueuedWrite]:
         """Take the next write with the upserts that can be joined to it; none: the queue ends."""
         with self._lock:
             queue = self._queues[collection]
@@ -116,9 +114,8 @@ class WriteQueue:
                 batch.append(queue.popleft())
             return batch
 
-    def _run(self, name: str, batch: list[QueuedWrite]) -> None:
+    def _run(self, collection: Collection, batch: list[QueuedWrite]) -> None:
         try:
-            collection = self._store.get(name)
             upserts = [write.change for write in batch if isinstance(write.change, Upsert)]
             answers: list[Answer | Exception] = []
             if upserts:

@@ -48,10 +48,10 @@ async def write_documents(collection: CollectionName, request: Request, service:
     request (422).
     """
     media_type = require_media_type(request, *MEDIA_TYPES)
-    service.store.get(collection)  # an unknown one is refused before its documents are received
+    target = service.store.get(collection)  # an unknown one is refused before its documents are received
     body = await request.body()
-    future = service.writes.submit(collection, Upsert(body, media_type), len(body))
-    return await _answer(request, service, collection, future)
+    future = service.writes.submit(target, Upsert(body, media_type), len(body))
+    return await answer_write(request, service, collection, future)
 
 
 @router.post(_DOCUMENTS + ":delete", dependencies=[WRITE], response_model=DeleteModel, responses=_OR_JOB)
@@ -59,12 +59,12 @@ async def delete_many(
     collection: CollectionName, body: DeleteRequest, request: Request, service: ServiceOf
 ) -> Response:
     """Delete documents by id or by filter, all at once; or count them, with `dry_run`."""
-    service.store.get(collection)
+    target = service.store.get(collection)
     if body.filter is not None:
         change = partial(delete_matching, condition=body.filter, dry_run=body.dry_run)
     else:
         change = partial(delete_documents, ids=body.ids or [], dry_run=body.dry_run)
-    return await _answer(request, service, collection, service.writes.submit(collection, change))
+    return await answer_write(request, service, collection, service.writes.submit(target, change))
 
 
 @router.get(_DOCUMENTS + "/{id:path}", dependencies=[READ], response_model=DocumentModel)
@@ -81,9 +81,9 @@ async def delete_one(
     collection: CollectionName, document_id: DocumentId, request: Request, service: ServiceOf
 ) -> Response:
     """Delete a document."""
-    service.store.get(collection)
+    target = service.store.get(collection)
     change = partial(delete_document, identifier=document_id)
-    return await _answer(request, service, collection, service.writes.submit(collection, change))
+    return await answer_write(request, service, collection, service.writes.submit(target, change))
 
 
 @router.patch(_DOCUMENTS + "/{id:path}", dependencies=[WRITE], response_model=PatchModel, responses=_OR_JOB)
@@ -91,9 +91,9 @@ async def patch_one(
     collection: CollectionName, document_id: DocumentId, body: PatchRequest, request: Request, service: ServiceOf
 ) -> Response:
     """Change metadata of a document: the given keys are set, those given as null are removed. Nothing is encoded."""
-    service.store.get(collection)
+    target = service.store.get(collection)
     change = partial(patch_document, identifier=document_id, metadata=body.metadata)
-    return await _answer(request, service, collection, service.writes.submit(collection, change))
+    return await answer_write(request, service, collection, service.writes.submit(target, change))
 
 
 @router.get("/v1/jobs/{job}", dependencies=[WRITE], response_model=JobModel)
@@ -102,7 +102,7 @@ async def show_job(job: str, service: ServiceOf) -> Response:
     return json_response(service.jobs.show(job))
 
 
-async def _answer(request: Request, service: Service, collection: str, future: Future[dict[str, Any]]) -> Response:
+async def answer_write(request: Request, service: Service, collection: str, future: Future[dict[str, Any]]) -> Response:
     """Wait for a write, or make a job of it when it takes long or the caller asks for that."""
     seconds = 0.0 if "respond-async" in request.headers.get("prefer", "") else service.settings.write_wait
     waiting = asyncio.wrap_future(future)

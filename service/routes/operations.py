@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.auth import READ, granted, sent_key
@@ -46,7 +47,7 @@ async def readiness(request: Request, service: ServiceOf) -> Response:
     )
 
 
-@router.get("/metrics", dependencies=[READ], response_class=Response)
+@router.get("/metrics", dependencies=[READ], response_class=PlainTextResponse)
 async def metrics(service: ServiceOf) -> Response:
     """Return the metrics in Prometheus's text format."""
     text = await service.chores.run(service.metrics.exposition)

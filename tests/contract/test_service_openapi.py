@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lsr.store import CollectionStore
-from service import create_app
+from service import ServiceSettings, create_app
+from service.auth import ApiKey
 from service.requests import SearchRequest
 from service.state import Service
 
@@ -15,7 +16,7 @@ from service.state import Service
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with CollectionStore(tmp_path_factory.mktemp("empty")) as store:
-        app = create_app(store)
+        app = create_app(store, ServiceSettings(api_keys=(ApiKey.of("some-key-0123456789"),)))
         service: Service = app.state.service
         try:
             return app.openapi()

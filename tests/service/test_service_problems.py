@@ -62,6 +62,9 @@ def test_a_method_that_is_not_offered_is_a_405_with_allow(client: httpx.Client) 
     check_problem(response, 405)
     assert response.headers["allow"] == "POST"
     check_problem(client.request("PATCH", "/healthz"), 405)
+    response = client.options("/v1/collections/dishes/documents/d1")
+    check_problem(response, 405)
+    assert response.headers["allow"] == "DELETE, GET, PATCH"
 
 
 @pytest.mark.parametrize(

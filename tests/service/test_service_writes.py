@@ -161,12 +161,12 @@ def test_waiting_writes_of_one_collection_are_committed_together(tmp_path: Path,
     started, go_on = threading.Event(), threading.Event()
     monkeypatch.setattr(Collection, "write", counted)
     with CollectionStore(tmp_path) as store:
-        store.create("c")
-        queue = WriteQueue(store, max_requests=100, max_bytes=1 << 20)
-        first = queue.submit("c", Upsert(b'{"id":"0","text":"a"}', NDJSON))
+        collection = store.create("c")
+        queue = WriteQueue(max_requests=100, max_bytes=1 << 20)
+        first = queue.submit(collection, Upsert(b'{"id":"0","text":"a"}', NDJSON))
         assert started.wait(10)
-        rest = [queue.submit("c", Upsert(b'{"id":"%d","text":"a"}\n{"bad":1}' % n, NDJSON)) for n in range(1, 9)]
-        bad = queue.submit("c", Upsert(b'{"bad":1}', NDJSON))
+        rest = [queue.submit(collection, Upsert(b'{"id":"%d","text":"a"}\n{"bad":1}' % n, NDJSON)) for n in range(1, 9)]
+        bad = queue.submit(collection, Upsert(b'{"bad":1}', NDJSON))
         go_on.set()
         answers = [future.result(10) for future in [first, *rest]]
         assert sizes == [1, 8]
@@ -188,15 +188,15 @@ def test_more_than_may_wait_is_refused_by_number_and_by_bytes(tmp_path: Path, mo
 
     monkeypatch.setattr(Collection, "write", held)
     with CollectionStore(tmp_path) as store:
-        store.create("c")
-        queue = WriteQueue(store, max_requests=3, max_bytes=100)
+        collection = store.create("c")
+        queue = WriteQueue(max_requests=3, max_bytes=100)
         body = b'{"id":"1","text":"a"}'
-        accepted = [queue.submit("c", Upsert(body, NDJSON), size) for size in (10, 80)]
+        accepted = [queue.submit(collection, Upsert(body, NDJSON), size) for size in (10, 80)]
         with pytest.raises(Overloaded):
-            queue.submit("c", Upsert(body, NDJSON), 20)
-        accepted.append(queue.submit("c", Upsert(body, NDJSON), 10))
+            queue.submit(collection, Upsert(body, NDJSON), 20)
+        accepted.append(queue.submit(collection, Upsert(body, NDJSON), 10))
         with pytest.raises(Overloaded):
-            queue.submit("c", Upsert(body, NDJSON), 0)
+            queue.submit(collection, Upsert(body, NDJSON), 0)
         go_on.set()
         for future in accepted:
             assert future.result(10)["durable"] is True

@@ -1,0 +1,39 @@
+"""Other names for collections: what callers use stays, what it stands for is swapped at once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Response
+
+from service.auth import ADMIN, READ
+from service.rendering import json_response
+from service.requests import COLLECTION_NAME, AliasRequest
+from service.responses import AliasesModel, AliasModel
+from service.state import Service, service_of
+from service.strict_route import StrictRoute
+
+router = APIRouter(prefix="/v1/aliases", route_class=StrictRoute, tags=["aliases"])
+ServiceOf = Annotated[Service, Depends(service_of)]
+AliasName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The alias")]
+
+
+@router.get("", dependencies=[READ], response_model=AliasesModel)
+async def list_aliases(service: ServiceOf) -> Response:
+    """List the aliases."""
+    found = sorted(service.store.aliases().items())
+    return json_response({"aliases": [{"alias": alias, "collection": target} for alias, target in found]})
+
+
+@router.put("/{alias}", dependencies=[ADMIN], response_model=AliasModel)
+async def set_alias(alias: AliasName, body: AliasRequest, service: ServiceOf) -> Response:
+    """Let an alias stand for a collection, at once for every request that comes afterwards."""
+    await service.chores.run(lambda: service.store.set_alias(alias, body.collection))
+    return json_response({"alias": alias, "collection": body.collection})
+
+
+@router.delete("/{alias}", dependencies=[ADMIN], status_code=204, response_class=Response)
+async def drop_alias(alias: AliasName, service: ServiceOf) -> Response:
+    """Remove an alias; its collection stays."""
+    await service.chores.run(lambda: service.store.drop_alias(alias))
+    return Response(status_code=204)

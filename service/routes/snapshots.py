@@ -1,0 +1,62 @@
+"""Snapshots of a collection: take, list, go back to, remove."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from lsr.collection import Collection
+from service.auth import ADMIN
+from service.rendering import json_response, render_collection
+from service.requests import COLLECTION_NAME
+from service.responses import CollectionModel, JobModel, SnapshotModel, SnapshotsModel
+from service.routes.collections import CollectionName
+from service.routes.documents import answer_write
+from service.state import Service, service_of
+from service.strict_route import StrictRoute
+
+router = APIRouter(prefix="/v1/collections/{collection}/snapshots", route_class=StrictRoute, tags=["snapshots"])
+ServiceOf = Annotated[Service, Depends(service_of)]
+SnapshotName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The snapshot's name")]
+
+
+@router.post("", dependencies=[ADMIN], status_code=202, response_model=SnapshotModel)
+async def take_snapshot(collection: CollectionName, service: ServiceOf) -> Response:
+    """Keep the collection as it is now. The answer comes when the snapshot is there."""
+    info = await service.chores.run(lambda: service.store.get(collection).snapshot())
+    return json_response(asdict(info), 202, {"Location": f"/v1/collections/{collection}/snapshots"})
+
+
+@router.get("", dependencies=[ADMIN], response_model=SnapshotsModel)
+async def list_snapshots(collection: CollectionName, service: ServiceOf) -> Response:
+    """List the snapshots, the oldest first."""
+    found = await service.chores.run(lambda: service.store.get(collection).snapshots())
+    return json_response({"snapshots": [asdict(info) for info in found]})
+
+
+@router.post(
+    "/{snapshot}:restore",
+    dependencies=[ADMIN],
+    response_model=CollectionModel,
+    responses={202: {"model": JobModel, "description": "It takes long: ask for the job"}},
+)
+async def restore_snapshot(
+    collection: CollectionName, snapshot: SnapshotName, request: Request, service: ServiceOf
+) -> Response:
+    """Go back to a snapshot, at once for every search that begins afterwards. What was written since is lost."""
+
+    def restore(target: Collection) -> dict[str, Any]:
+        target.restore(snapshot)
+        return render_collection(target.info())
+
+    future = service.writes.submit(service.store.get(collection), restore)
+    return await answer_write(request, service, collection, future)
+
+
+@router.delete("/{snapshot}", dependencies=[ADMIN], status_code=204, response_class=Response)
+async def drop_snapshot(collection: CollectionName, snapshot: SnapshotName, service: ServiceOf) -> Response:
+    """Remove a snapshot; the collection stays as it is."""
+    await service.chores.run(lambda: service.store.get(collection).delete_snapshot(snapshot))
+    return Response(status_code=204)

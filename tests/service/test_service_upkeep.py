@@ -1,0 +1,74 @@
+"""Aliases and snapshots over HTTP."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+
+def write(client: httpx.Client, collection: str, *ids: str) -> None:
+    documents = [{"id": identifier, "text": "heron"} for identifier in ids]
+    client.post(f"/v1/collections/{collection}/documents", json={"documents": documents}).raise_for_status()
+
+
+def ids(client: httpx.Client, collection: str) -> set[str]:
+    answer = client.post(f"/v1/collections/{collection}/search", json={"query": {"text": "heron"}})
+    assert answer.status_code == 200, answer.text
+    return {hit["id"] for hit in answer.json()["hits"]}
+
+
+@pytest.fixture(scope="module")
+def birds(serve) -> httpx.Client:
+    client = serve()
+    for name in ("birds-1", "birds-2"):
+        client.put(f"/v1/collections/{name}", json={}).raise_for_status()
+        write(client, name, f"from-{name}")
+    return client
+
+
+def test_an_alias_is_swapped_without_the_callers_noticing(birds: httpx.Client) -> None:
+    for target in ("birds-1", "birds-2"):
+        answer = birds.put("/v1/aliases/birds", json={"collection": target})
+        assert (answer.status_code, answer.json()) == (200, {"alias": "birds", "collection": target})
+        assert ids(birds, "birds") == {f"from-{target}"}
+    assert birds.get("/v1/aliases").json() == {"aliases": [{"alias": "birds", "collection": "birds-2"}]}
+    assert birds.delete("/v1/aliases/birds").status_code == 204
+    assert birds.get("/v1/collections/birds").status_code == 404
+    assert birds.delete("/v1/aliases/birds").status_code == 404
+
+
+def test_a_write_through_an_alias_reaches_its_collection(birds: httpx.Client) -> None:
+    birds.put("/v1/aliases/written", json={"collection": "birds-1"}).raise_for_status()
+    write(birds, "written", "new")
+    assert "new" in ids(birds, "birds-1")
+    birds.delete("/v1/collections/birds-1/documents/new").raise_for_status()
+    birds.delete("/v1/aliases/written").raise_for_status()
+
+
+def test_an_alias_neither_hides_a_collection_nor_stands_for_nothing(birds: httpx.Client) -> None:
+    assert birds.put("/v1/aliases/birds-1", json={"collection": "birds-2"}).status_code == 409
+    assert birds.put("/v1/aliases/lost", json={"collection": "nothing"}).status_code == 404
+    assert birds.put("/v1/aliases/Bad", json={"collection": "birds-1"}).status_code == 422
+    assert birds.put("/v1/aliases/x", json={}).status_code == 422
+
+
+def test_a_snapshot_is_taken_listed_restored_and_removed(birds: httpx.Client) -> None:
+    birds.put("/v1/collections/kept", json={}).raise_for_status()
+    write(birds, "kept", "a", "b")
+    snapshots = "/v1/collections/kept/snapshots"
+    taken = birds.post(snapshots)
+    assert taken.status_code == 202
+    info = taken.json()
+    assert set(info) == {"name", "created", "documents", "seq", "size", "sha256"}
+    assert (info["documents"], len(info["sha256"])) == (2, 64)
+    birds.post("/v1/collections/kept/documents:delete", json={"ids": ["a"]}).raise_for_status()
+    write(birds, "kept", "c")
+    assert ids(birds, "kept") == {"b", "c"}
+    assert birds.get(snapshots).json() == {"snapshots": [info]}
+    restored = birds.post(f"{snapshots}/{info['name']}:restore")
+    assert (restored.status_code, restored.json()["documents"]) == (200, 2)
+    assert ids(birds, "kept") == {"a", "b"}
+    assert birds.delete(f"{snapshots}/{info['name']}").status_code == 204
+    assert birds.get(snapshots).json() == {"snapshots": []}
+    assert birds.post(f"{snapshots}/{info['name']}:restore").status_code == 404
+    assert birds.post(f"{snapshots}/..%2F..:restore").status_code in (404, 422)
