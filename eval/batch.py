@@ -16,7 +16,7 @@ from eval.dataset import Dataset, open_dataset
 from eval.errors import InputFileError
 from eval.evaluation import depth_for
 from eval.leaderboard.cells import Cell, cell_content, cell_path, read_cell, write_cell
-from eval.measures import DEFAULT_MEASURES, parse_measures
+from eval.measures import DEFAULT_MEASURES, parse_measures, with_relevance
 from eval.sources.beir_folder import is_beir_folder
 from eval.systems import SearchSettings
 from lsr.errors import EXPECTED_ERRORS
@@ -144,7 +144,7 @@ def _finished(
         cell = read_cell(path)
     except InputFileError:
         return None  # cut short or damaged: made anew
-    parsed = parse_measures(measures)
+    parsed = with_relevance(parse_measures(measures), dataset.relevance)
     same = (
         cell.content.get("request") == system.request()
         and cell.content["dataset"].get("sha256") == sha256

@@ -17,7 +17,7 @@ from eval.dataset import Dataset, open_dataset
 from eval.efficiency import measure_efficiency
 from eval.errors import DatasetMismatch, EvaluationError
 from eval.evaluation import Evaluation, Progress, depth_for, measure_system
-from eval.measures import DEFAULT_MEASURES, parse_measures
+from eval.measures import DEFAULT_MEASURES, parse_measures, with_relevance
 from eval.ranking import TieOrder
 from eval.runs import read_run
 from eval.systems import CollectionSystem, RunSystem, SearchSettings, System
@@ -56,14 +56,15 @@ def evaluate(
 
     Raises EvaluationError (an lsr.errors.QueryError) for input that makes no sense, and what a collection raises.
     """
-    parsed = parse_measures(measures)
+    named = parse_measures(measures)
     if collection is not None and encoder is not None:
         raise EvaluationError("give a collection or an encoder, not both", field="encoder")
     if k is not None and k < 1:
         raise EvaluationError(f"k is at least 1, not {k}", field="k")
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, split=split)
+    parsed = with_relevance(named, opened.relevance)
     depth = depth_for(parsed, k)
-    if collection is None and encoder is None and run is not None:
+    if collection is None and encoder is None and run is not None and (run.exists() or not opened.has_vectors):
         if not run.is_file():
             raise EvaluationError(
                 f"{run}: there is no such run to evaluate; give a collection or --encoder to make one", field="run"

@@ -17,7 +17,7 @@ from eval.qrels import Qrels, count_judgements, read_qrels
 from eval.sources import beir_folder, ir_datasets_source
 from eval.sources.queries import Query
 from eval.sources.text_lines import content_hash
-from eval.sources.trec_topics import read_topics
+from eval.sources.trec_topics import read_encoded_topics, read_topics
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Dataset:
     qrels: Qrels
     corpus: str | None
     exclude_query_id: bool = False
+    relevance: int = 1  # the lowest grade that is relevant to measures that know only relevant or not
     known: KnownDataset | None = None
     files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = field(default=())
@@ -76,21 +77,39 @@ def open_dataset(spec: str | Path, *, split: str | None = None) -> Dataset:
             qrels=qrels,
             corpus=f"ir-datasets:{identifier}",
             exclude_query_id=known.exclude_query_id if known is not None else False,
+            relevance=known.relevance if known is not None else 1,
             known=known,
         ),
         where=identifier,
     )
 
 
-def from_trec_files(topics: Path, qrels: Path, *, corpus: str | None = None, name: str | None = None) -> Dataset:
-    """Make a dataset of a topics file and a qrels file; `corpus` is what `lsr index` takes as CORPUS."""
+def from_trec_files(
+    topics: Path,
+    qrels: Path,
+    *,
+    corpus: str | None = None,
+    name: str | None = None,
+    relevance: int | None = None,
+    encoded: bool = False,
+) -> Dataset:
+    """Make a dataset of a topics file and a qrels file; `corpus` is what `lsr index` takes as CORPUS.
+
+    name        a known data set's name brings its rules; otherwise it is only a name
+    relevance   the lowest relevant grade; the known data set's, or 1, if not given
+    encoded     the topics are word pieces, each repeated by its weight, as Anserini's encoded topics are
+    """
+    known = find_known(name) if name is not None else None
     return _checked(
         Dataset(
             name=name or qrels.name.removeprefix("qrels.").rsplit(".", maxsplit=1)[0],
-            split="",
-            queries=read_topics(topics),
+            split=known.split if known is not None else "",
+            queries=read_encoded_topics(topics) if encoded else read_topics(topics),
             qrels=read_qrels(qrels),
             corpus=corpus,
+            exclude_query_id=known.exclude_query_id if known is not None else False,
+            relevance=relevance or (known.relevance if known is not None else 1),
+            known=known,
             files=(topics, qrels),
         ),
         where=f"{topics} and {qrels}",
@@ -112,6 +131,7 @@ def _from_beir_folder(folder: Path, split: str | None) -> Dataset:
             qrels=qrels,
             corpus=str(folder),
             exclude_query_id=known.exclude_query_id if known is not None else False,
+            relevance=known.relevance if known is not None else 1,
             known=known if known is not None and known.split == split else None,
             files=(paths.corpus, paths.queries, paths.qrels),
         ),

@@ -87,7 +87,7 @@ def _scores(measures: Mapping[str, float]) -> dict[str, float]:
 
 def _mteb_name(name: str) -> str | None:
     measure = parse_measure(name)
-    if measure.kind not in _NAMES or measure.rel != 1:
+    if measure.kind not in _NAMES or measure.rel is not None:
         return None
     # MTEB's measures all have a cutoff; ours without one go down to the depth of the run, which is 1,000.
     return f"{_NAMES[measure.kind]}_at_{measure.cutoff or 1000}"

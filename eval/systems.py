@@ -11,12 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+from scipy.sparse import csr_array
+
 from eval.errors import DatasetMismatch
 from eval.ranking import Ranking
 from eval.runs import Run
 from eval.sources.queries import Query
+from index import SparseIndex
 from lsr.collection import Collection
-from lsr.documents import SparseInput
+from lsr.documents import SparseByIndex, SparseInput
 
 
 class System(Protocol):
@@ -80,6 +84,55 @@ class CollectionSystem:
         ranked = self._collection.rank(inputs, k=k, **self._search.as_keywords())
         for query, (doc_ids, scores) in zip(queries, ranked, strict=True):
             yield Ranking(query.id, doc_ids, scores)
+
+
+class IndexSystem:
+    """Searches a SparseIndex whose documents are numbered; `doc_ids[i]` is the external id of document i.
+
+    Queries are ready-made vectors by term number. To break ties by rising external id, as everywhere, the documents
+    must have been numbered in that order: the index breaks them by its own numbers, and a tie at depth k is cut by
+    them.
+    """
+
+    def __init__(
+        self, index: SparseIndex, doc_ids: Sequence[str], *, name: str, threads: int = 1, **search: Any
+    ) -> None:
+        self._index = index
+        self._doc_ids = doc_ids
+        self._name = name
+        self._threads = threads
+        self._search = search
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self._name
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The search parameters."""
+        return dict(self._search)
+
+    def rank(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
+        """Search for a batch of queries as one matrix."""
+        found = self._index.search(self._matrix(queries), k, threads=self._threads, **self._search)
+        for query, ids, scores in zip(queries, found.ids, found.scores, strict=True):
+            n = int(np.count_nonzero(ids >= 0))
+            yield Ranking(query.id, [self._doc_ids[i] for i in ids[:n].tolist()], scores[:n])
+
+    def _matrix(self, queries: Sequence[Query]) -> csr_array:
+        indptr, indices, values = [0], list[int](), list[float]()
+        for query in queries:
+            if not isinstance(query.sparse, SparseByIndex):
+                raise DatasetMismatch(f"query {query.id!r} is no vector by term number")
+            pairs = sorted(zip(query.sparse.indices, query.sparse.values, strict=True))
+            indices += [index for index, _ in pairs]
+            values += [value for _, value in pairs]
+            indptr.append(len(indices))
+        shape = (len(queries), max(self._index.n_terms, max(indices, default=0) + 1))
+        return csr_array(
+            (np.asarray(values, np.float32), np.asarray(indices, np.int32), np.asarray(indptr)), shape=shape
+        )
 
 
 class RunSystem:

@@ -39,14 +39,19 @@ _PATTERN = re.compile(r"(?P<kind>[a-z_]+?)(?:\(rel=(?P<rel>[1-9]\d{0,3})\))?(?:[
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure; `cutoff` None takes the whole ranking, `rel` is the lowest grade that counts as relevant."""
+    """A measure; `cutoff` None takes the whole ranking, `rel` is the lowest relevant grade (None: the usual)."""
 
     kind: Kind
     cutoff: int | None = None
-    rel: int = 1
+    rel: int | None = None
+
+    @property
+    def takes_relevance(self) -> bool:
+        """Whether the measure asks only if a grade is relevant or not."""
+        return self.kind not in ("nDCG", "Judged")
 
     def __str__(self) -> str:
-        level = f"(rel={self.rel})" if self.rel != 1 else ""
+        level = f"(rel={self.rel})" if self.rel is not None else ""
         return f"{self.kind}{level}" + (f"@{self.cutoff}" if self.cutoff is not None else "")
 
 
@@ -64,10 +69,12 @@ def parse_measure(name: str) -> Measure:
         )
     if match["cutoff"] is None and kind in _NEED_CUTOFF:
         raise UnknownMeasure(f"the measure {name!r} needs a cutoff, such as {kind}@10", field="measures")
-    if match["rel"] is not None and kind in ("nDCG", "Judged"):
+    measure = Measure(
+        kind, int(match["cutoff"]) if match["cutoff"] else None, int(match["rel"]) if match["rel"] else None
+    )
+    if measure.rel is not None and not measure.takes_relevance:
         raise UnknownMeasure(f"{name!r}: {kind} takes no (rel=…): it uses the grades as they are", field="measures")
-    cutoff = int(match["cutoff"]) if match["cutoff"] is not None else None
-    return Measure(kind, cutoff, int(match["rel"] or 1))
+    return measure
 
 
 def parse_measures(names: Sequence[str]) -> tuple[Measure, ...]:
@@ -76,3 +83,10 @@ def parse_measures(names: Sequence[str]) -> tuple[Measure, ...]:
     if not parts:
         raise UnknownMeasure("no measure is given", field="measures")
     return tuple(dict.fromkeys(parse_measure(part) for part in parts))
+
+
+def with_relevance(measures: Sequence[Measure], level: int) -> tuple[Measure, ...]:
+    """Return the measures with a data set's own threshold where they leave it open; the usual one, 1, is not named."""
+    if level == 1:
+        return tuple(measures)
+    return tuple(Measure(m.kind, m.cutoff, level) if m.takes_relevance and m.rel is None else m for m in measures)

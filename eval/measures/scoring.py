@@ -53,7 +53,7 @@ def score(
             share = _kernel(measure.kind)(judged, runs, measure.cutoff or 0, 1)
             values[measure] = share * _lengthening(rankings, measure.cutoff)
         else:
-            values[measure] = _kernel(measure.kind)(graded, runs, measure.cutoff or 0, measure.rel)
+            values[measure] = _kernel(measure.kind)(graded, runs, measure.cutoff or 0, measure.rel or 1)
     return values
 
 
