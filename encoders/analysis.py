@@ -35,7 +35,7 @@ STOP_WORDS = frozenset((
 _MAX_WORD = 255  # Lucene's limit; a longer run of characters is cut into pieces of it
 _REMEMBERED = 500_000  # words a thread remembers before it starts afresh: about 70 MB at most
 
-_ASCII_WORD = re.compile(r"\w+(?:(?:(?<=[a-z])[:.'](?=[a-z])|(?<=[0-9])[,;.'](?=[0-9]))\w+)*", re.ASCII)
+_ASCII_WORD = re.compile(r"\w+(?:(?:(?<=[a-zA-Z])[:.'](?=[a-zA-Z])|(?<=[0-9])[,;.'](?=[0-9]))\w+)*", re.ASCII)
 
 # WB4 lets marks, joiners and variation selectors ride on the character before them; E stands for any number of them.
 _E = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*+"
@@ -67,6 +67,17 @@ class EnglishAnalysis:
         """Return the text's terms in order, with repetitions, without stop words."""
         known = self._memory()
         return [term for term in [known[word] for word in words(text)] if term]
+
+    def words(self, text: str) -> list[tuple[int, int, str]]:
+        """Return (start, end, term) of each word in order; the term of a stop word is empty."""
+        known = self._memory()
+        pattern = _ASCII_WORD if text.isascii() else _UNICODE_WORD
+        found = []
+        for match in pattern.finditer(text):
+            for start in range(match.start(), match.end(), _MAX_WORD):
+                end = min(start + _MAX_WORD, match.end())
+                found.append((start, end, known[text[start:end].lower()]))
+        return found
 
     def _memory(self) -> _Memory:
         memory: _Memory | None = getattr(self._of_thread, "memory", None)

@@ -29,6 +29,7 @@ from encoders.encoder import CorpusStatistics
 from encoders.errors import SettingError, StatisticsMissing
 from encoders.texts import batches, check_texts
 from encoders.vocabulary import GrowingVocabulary
+from encoders.words import Word
 
 _BATCH = 512  # texts
 _LARGEST = 1e9  # of any setting: keeps the arithmetic finite
@@ -120,6 +121,12 @@ class BM25Encoder:
         """Return the rising, distinct numbers of the known terms in `text`; BM25 expands nothing, so: all of them."""
         ids = np.unique(self._vocabulary.ids(self._analysis.terms(check_texts([text])[0])))
         return ids[ids >= 0]
+
+    def words(self, text: str) -> list[Word]:
+        """Return the words of `text` with their places; stop words and unknown words have no term."""
+        found = self._analysis.words(check_texts([text])[0])
+        ids = self._vocabulary.ids([term for _, _, term in found]).tolist()
+        return [Word(start, end, (i,) if i >= 0 else ()) for (start, end, _), i in zip(found, ids, strict=True)]
 
     def _matrix(
         self, rows: NDArray[np.int64], ids: NDArray[np.int64], weights: NDArray[np.float64], n_rows: int

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from encoders.combining import CombinedCalls
 from encoders.encoder import CorpusStatistics
+from encoders.sides.settings import Family
 from encoders.sides.side import Side
 from encoders.texts import batches, check_texts
 from encoders.vocabulary import FixedVocabulary
+from encoders.words import Word
 
 _WINDOW = 1024  # texts sorted by length together: the memory of encode_document_batches
 
@@ -33,6 +36,9 @@ class LearnedEncoder:
         self._name = name
         self._documents = documents
         self._queries = queries
+        # A lookup is over before a batch could form; a model gains from one.
+        static = queries.settings.family is Family.STATIC
+        self._encode_queries = queries.encode if static else CombinedCalls(queries.encode)
         self._vocabulary = vocabulary
         self._fingerprint = fingerprint
         self._settings = dict(settings)
@@ -73,7 +79,7 @@ class LearnedEncoder:
 
     def encode_queries(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:  # noqa: ARG002
         """Return float32 csr_array [len(texts), len(vocabulary)]; a model's weights need no `statistics`."""
-        return self._queries.encode(check_texts(texts))
+        return self._encode_queries(check_texts(texts))
 
     def encode_document_batches(self, texts: Iterable[str]) -> Iterator[csr_array]:
         """Yield the matrices of consecutive batches, in order; memory does not grow with the number of texts."""
@@ -85,3 +91,7 @@ class LearnedEncoder:
         tokenization = self._queries.tokenization
         ids = tokenization.ids(check_texts([text]), special_tokens=False)[0]
         return np.array(sorted(set(ids) - tokenization.special_ids), dtype=np.int64)
+
+    def words(self, text: str) -> list[Word]:
+        """Return the words of `text` with their places and word pieces, beyond the model's length too."""
+        return self._documents.tokenization.words(check_texts([text])[0])

@@ -14,10 +14,18 @@ from encoders.encoder import Encoder
 from encoders.errors import SettingError
 
 
-def load_encoder(name_or_path: str, device: str = "auto", dtype: str = "auto", **settings: Any) -> Encoder:
+def load_encoder(
+    name_or_path: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    *,
+    allow_remote_code: bool = False,
+    **settings: Any,
+) -> Encoder:
     """Return the encoder of that name or at that path.
 
     `device` is auto, cpu, cuda, cuda:0, mps; `dtype` is auto, float32, bfloat16, float16; both mean nothing to BM25.
+    `allow_remote_code` runs Python code that a checkpoint brings: read it first. It is no setting and is never stored.
     `settings` override the checkpoint's own; an encoder's `settings` make it again. Raises UnknownEncoder,
     CheckpointError, RemoteCodeRefused, DeviceUnavailable, SettingError.
     """
@@ -30,4 +38,4 @@ def load_encoder(name_or_path: str, device: str = "auto", dtype: str = "auto", *
         return BM25Encoder(**settings)
     from encoders.checkpoints.open import open_checkpoint
 
-    return open_checkpoint(name, device=device, dtype=dtype, settings=settings)
+    return open_checkpoint(name, device=device, dtype=dtype, settings=settings, allow_remote_code=allow_remote_code)

@@ -6,6 +6,8 @@ two threads meet. Here the tokenizer is copied, truncation is set when it is mad
 
 from __future__ import annotations
 
+import itertools
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 from tokenizers import Encoding, Tokenizer, normalizers
 
 from encoders.errors import CheckpointError, SettingError
+from encoders.words import Word
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -62,7 +65,7 @@ class Tokenization:
 
     def ids(self, texts: Sequence[str], *, special_tokens: bool = True, truncate: bool = True) -> list[list[int]]:
         """Return each text's token ids, with the model's special tokens around them unless told otherwise."""
-        return [encoding.ids for encoding in self._encode(texts, special_tokens, truncate, offsets=False)]
+        return [encoding.ids for encoding in self._encode(texts, special_tokens, truncate)]
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer as transformers does."""
@@ -70,15 +73,33 @@ class Tokenization:
 
     def windows(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """Return each text's consecutive pieces of up to max_length token ids, special tokens around each piece."""
-        encoded = self._encode(texts, True, True, offsets=False)
+        encoded = self._encode(texts, True, True)
         return [[encoding.ids, *(piece.ids for piece in encoding.overflowing)] for encoding in encoded]
 
-    def encodings(self, texts: Sequence[str], *, special_tokens: bool, truncate: bool) -> list[Encoding]:
-        """Return ids with the character offsets of each token in prompt + text, and its word's number."""
-        return self._encode(texts, special_tokens, truncate, offsets=True)
+    def words(self, text: str) -> list[Word]:
+        """Return the words of `text` (not of the prompt), none cut off: the pieces that the tokenizer split of one word
+        are folded into it, and its span is that of the original characters, before any normalisation."""
+        encoding = self._whole.encode(text, add_special_tokens=False)
+        words: list[Word] = []
+        pieces = zip(encoding.word_ids, encoding.ids, encoding.offsets, strict=True)
+        for _, group in itertools.groupby(enumerate(pieces), key=lambda entry: _word_key(entry[0], entry[1][0])):
+            parts = [piece for _, piece in group]
+            start, end = min(span[0] for _, _, span in parts), max(span[1] for _, _, span in parts)
+            while start < end and text[start].isspace():
+                start += 1  # byte-level and sentence-piece tokenizers count the space before a word to it
+            while end < len(text) and unicodedata.combining(text[end]):
+                end += 1  # an accent that normalisation took away still belongs to its letter
+            ids = tuple(token for _, token, _ in parts if token not in self.special_ids)
+            if start < end:
+                words.append(Word(start, end, ids))
+        return words
 
-    def _encode(self, texts: Sequence[str], special_tokens: bool, truncate: bool, *, offsets: bool) -> list[Encoding]:
+    def _encode(self, texts: Sequence[str], special_tokens: bool, truncate: bool) -> list[Encoding]:
         tokenizer = self._tokenizer if truncate else self._whole
         prompted = [self.prompt + text for text in texts] if self.prompt else list(texts)
-        encode = tokenizer.encode_batch if offsets else tokenizer.encode_batch_fast
-        return encode(prompted, add_special_tokens=special_tokens)
+        return tokenizer.encode_batch_fast(prompted, add_special_tokens=special_tokens)
+
+
+def _word_key(position: int, word: int | None) -> tuple[str, int]:
+    """Return what the pieces of one word have in common; a piece that is of no word stands alone."""
+    return ("word", word) if word is not None else ("piece", position)

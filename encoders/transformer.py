@@ -98,13 +98,13 @@ def ready(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None
     model.eval().requires_grad_(False)
 
 
-def load_model(folder: Path, auto_class: str) -> PreTrainedModel:
+def load_model(folder: Path, auto_class: str, *, allow_remote_code: bool = False) -> PreTrainedModel:
     """Return the model that transformers reads from `folder` in float32, every weight accounted for.
 
     `auto_class` is AutoModelForMaskedLM, AutoModelForCausalLM or AutoModel. Raises CheckpointError for missing files
     and for missing or misshapen weights, RemoteCodeRefused.
     """
-    check_files(folder)
+    check_files(folder, allow_remote_code=allow_remote_code)
     loader = getattr(transformers, auto_class)
     try:
         with _quiet():
@@ -112,7 +112,7 @@ def load_model(folder: Path, auto_class: str) -> PreTrainedModel:
                 folder,
                 dtype=torch.float32,
                 local_files_only=True,
-                trust_remote_code=False,
+                trust_remote_code=allow_remote_code,
                 output_loading_info=True,
                 key_mapping={r"^coil_encoder\.": ""},
             )
@@ -133,13 +133,14 @@ def load_model(folder: Path, auto_class: str) -> PreTrainedModel:
     return model
 
 
-def check_files(folder: Path) -> None:
-    """Raise if the folder brings its own code or no weights."""
+def check_files(folder: Path, *, allow_remote_code: bool = False) -> None:
+    """Raise if the folder brings no weights, or its own code and that is not allowed."""
     config = read_object(folder / "config.json")
-    if config.get("auto_map") and config.get("model_type") not in transformers.CONFIG_MAPPING:
+    own_code = config.get("auto_map") and config.get("model_type") not in transformers.CONFIG_MAPPING
+    if own_code and not allow_remote_code:
         raise RemoteCodeRefused(
             f"{folder} brings its own code ({', '.join(map(str, config['auto_map'].values()))}), which is not run. "
-            "Read it; if you trust it, convert the checkpoint to an architecture that transformers has"
+            "Read it; if you trust it, load_encoder(..., allow_remote_code=True) runs it"
         )
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
         raise CheckpointError(f"{folder} holds no weights: neither *.safetensors nor pytorch_model*.bin")

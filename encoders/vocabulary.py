@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ class GrowingVocabulary:
 
 
 def _lookup(numbers: dict[str, int], tokens: Sequence[str]) -> NDArray[np.int64]:
-    return np.fromiter((numbers.get(token, -1) for token in tokens), dtype=np.int64, count=len(tokens))
+    return np.fromiter(map(numbers.get, tokens, repeat(-1)), dtype=np.int64, count=len(tokens))
 
 
 def _tokens(tokens: list[str], ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:

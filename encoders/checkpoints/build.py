@@ -40,13 +40,21 @@ _AUTO_CLASSES = {
 class Builder:
     """Builds the two sides of one checkpoint; sides with the same model share it."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, *, new_term_weights: bool = False) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        allow_remote_code: bool = False,
+        new_term_weights: bool = False,
+    ) -> None:
         """With `new_term_weights`, linear layers to one number are made, not read: only for training."""
         self._device = device
         self._dtype = dtype
         self._models: dict[tuple[Path, Path | None, str], tuple[Body, Projection | None]] = {}
         self._linears: dict[Path, nn.Linear] = {}
         self._new_term_weights = new_term_weights
+        self._allow_remote_code = allow_remote_code
 
     def build(self, sources: Sources) -> tuple[Side, Side, list[str]]:
         """Return the query side, the document side, and the tokens of the vocabulary that they share."""
@@ -89,7 +97,7 @@ class Builder:
         auto_class = _AUTO_CLASSES[source.settings.family]
         key = (source.folder, source.adapter, auto_class)
         if key not in self._models:
-            model = load_model(source.folder, auto_class)
+            model = load_model(source.folder, auto_class, allow_remote_code=self._allow_remote_code)
             if source.adapter is not None:
                 model = merge_adapter(model, source.adapter)
             if source.settings.family is Family.MLP:

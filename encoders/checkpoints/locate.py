@@ -18,10 +18,7 @@ def locate(name: str, known: list[str]) -> Path:
         return path.resolve()
     if path.exists():
         raise UnknownEncoder(f"{name} is a file; give the folder of a checkpoint")
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = (
-        f" Did you mean {' or '.join(near)}?" if near else f" Known names: {', '.join(known[:6])}, …; see `lsr models`."
-    )
+    hint = _hint(name, known)
     if not _is_hub_name(name):
         raise UnknownEncoder(f"there is no encoder {name!r}, and no folder of that name.{hint}")
     return _from_hub(name, hint)
@@ -37,12 +34,14 @@ def _from_hub(name: str, hint: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, local_files_only=True, allow_patterns=_PATTERNS))
+        folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=_PATTERNS))
+        if _has_weights(folder, "*.safetensors", "*.bin"):
+            return folder
     except (LocalEntryNotFoundError, HFValidationError):
         pass
     try:
         folder = Path(snapshot_download(name, allow_patterns=_PATTERNS))
-        if not any(folder.rglob("*.safetensors")):
+        if not _has_weights(folder, "*.safetensors"):
             folder = Path(snapshot_download(name, allow_patterns=[*_PATTERNS, "*.bin", "**/*.bin"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().split("\n", 1)[0][:200]
@@ -51,3 +50,15 @@ def _from_hub(name: str, hint: str) -> Path:
             "Without a network, copy the checkpoint here and give the path of its folder."
         ) from error
     return folder
+
+
+def _has_weights(folder: Path, *patterns: str) -> bool:
+    return any(True for pattern in patterns for _ in folder.rglob(pattern))
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """Return the nearest known names, as a sentence; nothing for a name that is known."""
+    if name in known:
+        return ""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(near)}?" if near else " `lsr models` lists the known names."

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from encoders.cards import known_names
 from encoders.checkpoints.files import read_object
 from encoders.checkpoints.locate import locate
 from encoders.checkpoints.source import SideSource
@@ -28,7 +29,7 @@ def base_folder(adapter: Path) -> Path:
     if not isinstance(base, str) or not base:
         raise CheckpointError(f"{file}: base_model_name_or_path does not say which model the adapter is for")
     beside = adapter / base
-    return beside.resolve() if beside.is_dir() else locate(base, [])
+    return beside.resolve() if beside.is_dir() else locate(base, known_names())
 
 
 def with_base(source: SideSource) -> SideSource:

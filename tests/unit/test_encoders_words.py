@@ -1,0 +1,72 @@
+"""Words of a text, their places, and the terms that they became."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encoders import load_encoder
+from encoders.words import Word, highlights, whole_words
+
+MakeCheckpoint = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def model(make_checkpoint: MakeCheckpoint):  # type: ignore[no-untyped-def]
+    return load_encoder(str(make_checkpoint()), dtype="float32")
+
+
+def test_pieces_of_one_word_are_folded_into_it(model) -> None:  # type: ignore[no-untyped-def]
+    text = "  Sparse RETRIEVAL, 日本 cafe\u0301! 😀 the"
+    words = model.words(text)
+    assert [text[w.start : w.end] for w in words] == [
+        "Sparse", "RETRIEVAL", ",", "日", "本", "cafe\u0301", "!", "😀", "the",
+    ]  # fmt: skip
+    tokens = [model.vocabulary.tokens(w.term_ids) for w in words]
+    assert tokens[1] == ["retriev", "##al"]
+    assert tokens[5] == ["c", "##a", "##f", "##e"]
+
+
+def test_words_reach_beyond_the_length_of_the_model(model) -> None:  # type: ignore[no-untyped-def]
+    text = "the heart " * 400 + "vitamin"
+    last = model.words(text)[-1]
+    assert text[last.start : last.end] == "vitamin"
+    assert model.vocabulary.tokens(last.term_ids) == ["vitamin"]
+
+
+def test_bm25_words_are_stems_with_their_places() -> None:
+    encoder = load_encoder("bm25", average_length=2.0)
+    encoder.encode_documents(["hearts é"])
+    text = "The Heart's İ É " + "x" * 300
+    words = encoder.words(text)
+    assert [text[w.start : w.end] for w in words] == ["The", "Heart's", "İ", "É", "x" * 255, "x" * 45]
+    assert [w.term_ids for w in words] == [(), (0,), (), (1,), (), ()]
+
+
+@given(st.text(max_size=60))
+def test_bm25_words_and_terms_are_the_same(text: str) -> None:
+    encoder = load_encoder("bm25", average_length=2.0)
+    text = "".join(c for c in text if not "\ud800" <= c <= "\udfff" and c.lower().upper().lower() == c.lower())
+    encoder.encode_documents([text])
+    found = {term for word in encoder.words(text) for term in word.term_ids}
+    assert sorted(found) == encoder.input_term_ids(text).tolist()
+
+
+def test_whole_words_add_their_pieces_and_leave_expansion_apart() -> None:
+    text = "Retriever of a retriever: heart"
+    words = [Word(0, 9, (7, 8)), Word(10, 12, (1,)), Word(15, 24, (7, 8)), Word(24, 25, ()), Word(26, 31, (5,))]
+    folded, expansion = whole_words(text, words, {7: 1.0, 8: 0.5, 5: 2.0, 99: 0.25, 98: 0.25})
+    assert [(w.word, w.weight, w.spans, w.term_ids) for w in folded] == [
+        ("heart", 2.0, ((26, 31),), (5,)),
+        ("Retriever", 1.5, ((0, 9), (15, 24)), (7, 8)),
+    ]
+    assert expansion == [98, 99]
+
+
+def test_highlights_are_the_words_that_hold_a_term_of_the_query() -> None:
+    words = [Word(0, 9, (7, 8, 7)), Word(10, 12, (1,)), Word(15, 24, (8,))]
+    assert highlights(words, {7: 1.0, 8: 0.5}) == [(0, 9, 1.5), (15, 24, 0.5)]
