@@ -18,9 +18,6 @@ from index.segment import Segment
 QUERY_CUT = 12
 HEAP_FACTOR = 0.7
 
-# A uint16 block number, damaged or not, stays inside of the estimates.
-_MARGIN = 1 << 16
-
 
 class Scratch:
     """What one search under way writes to. Made once, used by one search at a time, never cleared as a whole."""
@@ -30,13 +27,14 @@ class Scratch:
         # mask that brings a damaged one (uint32) back inside.
         bits = 16 if segment.forward_terms.dtype == np.uint16 else len(segment.terms).bit_length()
         self.table = np.zeros(1 << bits, dtype=np.float32)  # the query's weights
-        self.steps = np.zeros(1 << bits, dtype=np.float32)  # the query's weights times the terms' scales
+        self.steps = np.zeros(1 << bits, dtype=np.uint16)  # the query's weights times the terms' scales
         self.visited = np.zeros(segment.n_docs, dtype=np.uint8)
         self.epoch = 0
-        self.estimates = np.empty(0, dtype=np.float32)
-        self.order = np.empty(0, dtype=np.uint32)
-        self.batch = np.empty(256, dtype=np.int64)
-        # Blocks estimated, blocks visited, documents looked at, documents scored in full; since it was made.
+        self.estimates = np.empty(0, dtype=np.int64)
+        self.order = np.empty(0, dtype=np.int64)
+        self.batch = np.empty(257, dtype=np.int64)
+        self.firsts = np.empty(256, dtype=np.int64)
+        # Blocks estimated, blocks visited, documents looked at, documents looked at further; since it was made.
         self.counters = np.zeros(4, dtype=np.int64)
 
     def next_epoch(self) -> int:
@@ -83,22 +81,22 @@ def approximate_search(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return up to k (doc_ids, canonical scores), best first; fewer if no more were found."""
     n_keep = min(segment.n_docs, k + max(6, k // 5))
-    heap_scores = np.empty(n_keep, dtype=np.float32)
+    heap_scores = np.empty(n_keep, dtype=np.int64)
     heap_docs = np.empty(n_keep, dtype=np.uint32)
     lists = numbers.astype(np.int64)
-    room = int((segment.list_block[lists + 1] - segment.list_block[lists]).sum()) + _MARGIN
+    room = int((segment.list_block[lists + 1] - segment.list_block[lists]).sum())
     if len(scratch.estimates) < room:
-        scratch.estimates = np.empty(2 * room, dtype=np.float32)
-        scratch.order = np.empty(2 * room, dtype=np.uint32)
+        scratch.estimates = np.empty(2 * room, dtype=np.int64)
+        scratch.order = np.empty(2 * room, dtype=np.int64)
     if len(scratch.batch) < len(numbers):
         scratch.batch = np.empty(len(numbers), dtype=np.int64)
     found = find_candidates(
         numbers, weights, query_cut, np.float32(heap_factor), np.float32(segment.beta), allowed,
-        segment.scale, segment.list_block, segment.block_start, segment.block_docs, segment.list_row,
-        segment.list_entry, segment.row_terms, segment.row_end, segment.entry_blocks, segment.entry_values,
+        segment.scale, segment.list_block, segment.list_summary, segment.block_start, segment.block_docs,
+        *line_views(segment.summaries, segment.forward_terms.dtype)[:2],
         *line_views(segment.lines, segment.forward_terms.dtype),
         scratch.steps, scratch.visited, scratch.next_epoch(), scratch.estimates, scratch.order, scratch.batch,
-        heap_scores, heap_docs, scratch.counters,
+        scratch.firsts, heap_scores, heap_docs, scratch.counters,
     )  # fmt: skip
     doc_ids = heap_docs[:found].astype(np.int64)
     scores = np.empty(found, dtype=np.float32)

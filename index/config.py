@@ -23,7 +23,8 @@ class IndexConfig:
     max_fraction        no list keeps more than max_fraction * n_postings
     centroid_fraction   blocks of a list, as a share of its postings
     min_cluster_size    smaller clusters are given to their documents' next best ones
-    summary_energy      share of a block's summary mass that is kept
+    summary_lines       64-byte lines of a block's summary: each holds its 20 (12 above 65,536 terms) largest values
+    short_list          a list of at most this many postings is one block without a summary, always looked at
     doc_cut             heaviest terms of a document that clustering looks at
     impact_dtype        "float16" or "float32": what the canonical weights are kept as
     exact_lists         keep full postings lists for exact search; None: up to a size that was measured
@@ -33,7 +34,8 @@ class IndexConfig:
     max_fraction: float = 1.5
     centroid_fraction: float = 0.1
     min_cluster_size: int = 2
-    summary_energy: float = 0.4
+    summary_lines: int = 2
+    short_list: int = 32
     doc_cut: int = 15
     impact_dtype: str = "float16"
     exact_lists: bool | None = None
@@ -44,7 +46,8 @@ class IndexConfig:
         _positive_int("doc_cut", self.doc_cut)
         _in_range("max_fraction", self.max_fraction, 1.0, 1000.0)
         _in_range("centroid_fraction", self.centroid_fraction, 0.0, 1.0)
-        _in_range("summary_energy", self.summary_energy, 0.0, 1.0)
+        _positive_int("summary_lines", self.summary_lines)
+        _positive_int("short_list", self.short_list)
         if self.impact_dtype not in IMPACT_DTYPES:
             raise ConfigError(f"impact_dtype must be one of {', '.join(IMPACT_DTYPES)}, not {self.impact_dtype!r}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from index.kernels.lines import LINE_BYTES, pack_lines
 # Postings in one group of lists: enough work for a thread, little enough that groups are many.
 _GROUP = 200_000
 _CHUNK = 1 << 16
-_MAX_BLOCKS = 1 << 16
 
 
 def build_inverted(
@@ -150,67 +149,69 @@ def _lists(
     room = 1 << (16 if dtype == np.uint16 else n_terms.bit_length())
     scales = np.zeros(room, dtype=np.float32)
     scales[:n_terms] = scale
-    scratch: deque[tuple[NDArray[Any], ...]] = deque()
+    scratch: deque[tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int64]]] = deque()
 
-    def work(first: int, stop: int) -> tuple[NDArray[Any], ...]:
+    def work(first: int, stop: int) -> _Lists:
         try:
             tables = scratch.pop()
         except IndexError:
-            tables = (
-                np.full(room, -1, dtype=np.int32),
-                np.zeros(room, dtype=np.uint8),
-                np.empty(room, dtype=np.int64),
-                np.zeros(room, dtype=np.int64),
-            )
-        at = slice(int(start[first]), int(start[stop]))
-        result: tuple[NDArray[Any], ...] = build_lists(
-            np.ascontiguousarray(start[first : stop + 1] - start[first]), docs[at],
-            collection_terms[first:stop].astype(np.int64), config.centroid_fraction, config.min_cluster_size,
-            _MAX_BLOCKS, config.doc_cut, config.summary_energy, *views, scales, *tables,
+            tables = (np.full(room, -1, dtype=np.int32), np.zeros(room, dtype=np.uint8), np.empty(room, dtype=np.int64))
+        local = np.ascontiguousarray(start[first : stop + 1] - start[first])
+        sizes = np.diff(local)
+        blocks = np.ceil(sizes[sizes > config.short_list] * config.centroid_fraction).astype(np.int64)
+        summaries = np.zeros((int(blocks.sum()) * config.summary_lines, LINE_BYTES), dtype=np.uint8)
+        block_docs = np.empty(int(local[-1]), dtype=np.uint32)
+        block_sizes = np.empty(int(local[-1]), dtype=np.uint32)
+        list_blocks = np.empty(stop - first, dtype=np.int64)
+        n_lines = build_lists(
+            local, docs[start[first] : start[stop]], collection_terms[first:stop].astype(np.int64),
+            config.centroid_fraction, config.min_cluster_size, config.short_list, config.doc_cut, config.summary_lines,
+            *views, scales, *tables, block_docs, block_sizes, *line_views(summaries, dtype)[:2], list_blocks,
         )  # fmt: skip
         scratch.append(tables)
-        return result
+        return _Lists(list_blocks, block_sizes[: int(list_blocks.sum())], block_docs, summaries[:n_lines])
 
-    parts: list[tuple[NDArray[Any], ...]] = []
-    groups = list(_groups(start))
+    parts: list[_Lists] = []
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[tuple[int, Future[tuple[NDArray[Any], ...]]]] = deque()
+        waiting: deque[tuple[int, Future[_Lists]]] = deque()
+
+        def take() -> None:
+            done, future = waiting.popleft()
+            parts.append(future.result())
+            if progress is not None:
+                progress("lists", done, n_terms)
+
         try:
-            for first, stop in groups:
+            for first, stop in _groups(start):
                 waiting.append((stop, pool.submit(work, first, stop)))
                 if len(waiting) > 2 * threads:
-                    done, future = waiting.popleft()
-                    parts.append(future.result())
-                    if progress is not None:
-                        progress("lists", done, n_terms)
+                    take()
             while waiting:
-                done, future = waiting.popleft()
-                parts.append(future.result())
-                if progress is not None:
-                    progress("lists", done, n_terms)
+                take()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    kinds = (np.int64, np.int64, np.uint32, np.uint32, np.uint32, np.uint32, np.uint16, np.uint8)
-    empty = [np.zeros(0, dtype=kind) for kind in kinds]
-    columns: list[NDArray[Any]] = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else empty
-    list_blocks, list_rows, block_sizes, block_docs, row_terms, row_sizes, entry_blocks, entry_values = columns
-    list_row = _offsets(list_rows)
-    row_stops = _offsets(row_sizes)
-    list_entry = row_stops[list_row]
-    # Where a row ends, counted from the first entry of its list.
-    row_end = row_stops[1:] - np.repeat(list_entry[:-1], list_rows)
+    if not parts:
+        nothing = np.zeros(0, dtype=np.int64)
+        parts = [_Lists(nothing, nothing, nothing, np.zeros((0, LINE_BYTES), dtype=np.uint8))]
+    list_blocks = np.concatenate([part.list_blocks for part in parts])
+    summarised = np.where(np.diff(start) > config.short_list, list_blocks, 0)
     return {
         "list_block": _offsets(list_blocks),
-        "block_start": _offsets(block_sizes).astype(np.uint32),
-        "block_docs": block_docs,
-        "list_row": list_row,
-        "list_entry": list_entry,
-        "row_terms": row_terms.astype(dtype),
-        "row_end": row_end.astype(np.uint32),
-        "entry_blocks": entry_blocks,
-        "entry_values": entry_values,
+        "list_summary": _offsets(summarised * config.summary_lines),
+        "block_start": _offsets(np.concatenate([part.block_sizes for part in parts])).astype(np.uint32),
+        "block_docs": np.concatenate([part.block_docs for part in parts]).astype(np.uint32),
+        "summaries": np.concatenate([part.summaries for part in parts]),
     }
+
+
+class _Lists(NamedTuple):
+    """What becomes of one group of lists."""
+
+    list_blocks: NDArray[np.int64]
+    block_sizes: NDArray[Any]
+    block_docs: NDArray[Any]
+    summaries: NDArray[np.uint8]
 
 
 def _groups(start: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

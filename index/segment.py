@@ -38,12 +38,8 @@ class Segment:
     list_block        int64[n_local + 1] into block_start
     block_start       uint32[n_blocks + 1]  into block_docs
     block_docs        uint32[n_postings]    documents of the pruned lists, block by block
-    list_row          int64[n_local + 1] into row_terms and row_end
-    list_entry        int64[n_local + 1] into entry_blocks and entry_values
-    row_terms         uint16|uint32[n_rows] terms of a list's summaries, rising in a list
-    row_end           uint32[n_rows]     where a row ends, counted from the list's first entry
-    entry_blocks      uint16[n_entries]  block numbers in the list
-    entry_values      uint8[n_entries]   summary values, in steps of the row's term's scale
+    list_summary      int64[n_local + 1] into summaries; a short list has none
+    summaries         uint8[n_summary_lines, 64]  of the blocks, the same number of lines for each
     """
 
     n_docs: int
@@ -62,12 +58,8 @@ class Segment:
     list_block: NDArray[np.int64]
     block_start: NDArray[np.uint32]
     block_docs: NDArray[np.uint32]
-    list_row: NDArray[np.int64]
-    list_entry: NDArray[np.int64]
-    row_terms: NDArray[Any]
-    row_end: NDArray[np.uint32]
-    entry_blocks: NDArray[np.uint16]
-    entry_values: NDArray[np.uint8]
+    list_summary: NDArray[np.int64]
+    summaries: NDArray[np.uint8]
 
     @property
     def nnz(self) -> int:
@@ -94,12 +86,8 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "list_block": (("int64",), "n_local + 1"),
     "block_start": (("uint32",), None),
     "block_docs": (("uint32",), None),
-    "list_row": (("int64",), "n_local + 1"),
-    "list_entry": (("int64",), "n_local + 1"),
-    "row_terms": (("uint16", "uint32"), None),
-    "row_end": (("uint32",), None),
-    "entry_blocks": (("uint16",), None),
-    "entry_values": (("uint8",), None),
+    "list_summary": (("int64",), "n_local + 1"),
+    "summaries": (("uint8",), None),
 }
 
 
@@ -131,7 +119,7 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
     for name, (dtypes, length) in ARRAYS.items():
         array = map_array(folder, manifest, name)
         path = folder / f"{name}.npy"
-        dimensions = 2 if name == "lines" else 1
+        dimensions = 2 if name in ("lines", "summaries") else 1
         if array.dtype.name not in dtypes or array.ndim != dimensions:
             wanted = f"{' or '.join(dtypes)} in {dimensions}"
             raise IndexCorrupt(path, f"holds {array.dtype} in {array.ndim} dimensions, not {wanted}")
@@ -140,15 +128,11 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
         arrays[name] = array
     _check_offsets(folder / "forward_start.npy", arrays["forward_start"], counts["nnz"])
     _check_offsets(folder / "list_block.npy", arrays["list_block"], len(arrays["block_start"]) - 1)
-    _check_offsets(folder / "list_row.npy", arrays["list_row"], len(arrays["row_terms"]))
-    _check_offsets(folder / "list_entry.npy", arrays["list_entry"], len(arrays["entry_blocks"]))
-    for name, like in (("row_end", "row_terms"), ("entry_values", "entry_blocks")):
-        if len(arrays[name]) != len(arrays[like]):
-            raise IndexCorrupt(folder / f"{name}.npy", f"is not as long as {like}.npy")
+    _check_offsets(folder / "list_summary.npy", arrays["list_summary"], len(arrays["summaries"]))
+    if arrays["summaries"].shape[1] != LINE_BYTES:
+        raise IndexCorrupt(folder / "summaries.npy", f"holds {arrays['summaries'].shape}, not lines of 64 bytes")
     if arrays["lines"].shape[1] != LINE_BYTES or len(arrays["lines"]) < counts["n_docs"]:
         raise IndexCorrupt(folder / "lines.npy", f"holds {arrays['lines'].shape}, not a line of 64 bytes a document")
-    if arrays["row_terms"].dtype != arrays["forward_terms"].dtype:
-        raise IndexCorrupt(folder / "row_terms.npy", "holds terms of another type than forward_terms.npy")
     _check_below(folder / "lookup_numbers.npy", arrays["lookup_numbers"], counts["n_local"])
     return Segment(n_docs=counts["n_docs"], n_terms=counts["n_terms"], max_impact=max_impact, beta=beta, **arrays)
 

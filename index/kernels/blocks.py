@@ -1,11 +1,13 @@
 """Building a postings list's blocks: which documents, in which clusters, with which summaries.
 
 A list keeps the documents with the largest impacts. They are clustered as Seismic does it (Bruch, Nardini, Rulli,
-Venturini, SIGIR 2024): some documents, drawn by chance, are centroids, and each document joins the one that it has
-the largest inner product with, over its heaviest terms. A block's summary is the coordinate-wise maximum of its
-documents' sketches, of which the largest values are kept until they hold a given share of the whole.
-
-The summaries of a list are stored by term: a query with m terms reads m rows, whatever the number of blocks.
+Venturini, SIGIR 2024): some documents, drawn by chance, are centroids, and each document joins the nearest, over its
+heaviest terms. Two things are different, and at 200,000 SPLADE-like documents save a third of the documents looked at
+for the same recall: the nearest is the one with the largest cosine, not inner product, which heavy centroids win; and
+a cluster takes at most twice its share, since a search that visits a large block pays for all of it. A block's summary
+is the coordinate-wise maximum of its documents' sketches, of which the largest values are kept. Where Seismic keeps a
+share of the mass, here every summary has the same number of values: as many as fill one or two 64-byte lines, which
+look like a document's (kernels.lines) and are scored by the same code, one list's summaries in one sweep.
 
 Chance is a small generator seeded with the list's collection term id, so a list's blocks depend on its documents alone.
 """
@@ -16,7 +18,7 @@ import numpy as np
 from numba import njit
 
 NO_LINE = 2**32 - 1
-_ENERGY_STEPS = 256
+_STEPS = 256
 
 
 @njit(cache=True, nogil=True)
@@ -76,7 +78,9 @@ def cluster_list(docs, seed, n_centroids, min_size, doc_cut, line_terms, line_by
     heads       int32[power of two above every term], all -1, and left so
     blocks      uint32[n]      starts  int64[n + 1]
 
-    Within a block the documents rise. Oracle: oracle.cluster_list.
+    A document goes to the centroid of largest cosine (first among equals) whose cluster has at most twice its share of
+    the documents, and one more; if all of them have, to the nearest. Within a block the documents rise.
+    Oracle: oracle.cluster_list.
     """
     n = len(docs)
     term_bytes = 64 // line_terms.shape[1]
@@ -104,6 +108,13 @@ def cluster_list(docs, seed, n_centroids, min_size, doc_cut, line_terms, line_by
                 chain_value[entry] = np.float32(steps) * scale[term]
                 chain_next[entry] = heads[term]
                 heads[term] = entry
+        squares = np.float32(0.0)
+        for entry in range(c * cut, (c + 1) * cut):
+            squares += chain_value[entry] * chain_value[entry]
+        norm = np.sqrt(squares)
+        for entry in range(c * cut, (c + 1) * cut):
+            chain_value[entry] /= norm
+    full = 2 * n // n_centroids + 2
     nearest = np.empty(n, dtype=np.int64)
     alive = np.ones(n_centroids, dtype=np.bool_)
     sizes = np.zeros(n_centroids, dtype=np.int64)
@@ -125,9 +136,15 @@ def cluster_list(docs, seed, n_centroids, min_size, doc_cut, line_terms, line_by
                         scores[entry // cut] += value * chain_value[entry]
                         entry = chain_next[entry]
             found = -1
+            fallback = -1
             for c in range(n_centroids):
-                if alive[c] and (found < 0 or scores[c] > scores[found]):
-                    found = c
+                if alive[c]:
+                    if sizes[c] < full and (found < 0 or scores[c] > scores[found]):
+                        found = c
+                    if fallback < 0 or scores[c] > scores[fallback]:
+                        fallback = c
+            if found < 0:
+                found = fallback
             nearest[i] = found
             sizes[found] += 1
         if turn == 1:
@@ -167,176 +184,125 @@ def cluster_list(docs, seed, n_centroids, min_size, doc_cut, line_terms, line_by
 
 
 @njit(cache=True, nogil=True)
-def summarise_list(blocks, starts, energy, line_terms, line_bytes, line_links, scale, maxima, touched, row_of):
-    """Return the summaries of one list's blocks, stored by term: (row_terms, row_starts, row_blocks, row_values).
+def summarise_block(
+    docs, n_lines, line_terms, line_bytes, line_links, scale, maxima, touched, out_terms, out_bytes, first
+):
+    """Write the summary of the block with these documents to lines first .. first + n_lines of the output.
 
-    blocks      uint32[n]; the documents of block b are blocks[starts[b]:starts[b + 1]]    starts  int64[n_blocks + 1]
-    energy      share of a summary's mass to keep, 0 .. 1
-    maxima      uint8[power of two above every term], zeroed, and left so
-    touched     int64[the same length], for use here
-    row_of      int64[the same length], zeroed, and left so
-    row_terms   uint32[rows], rising      row_starts  int64[rows + 1]
-    row_blocks  uint16[entries]; block numbers in the list, rising in a row
-    row_values  uint8[entries]; impact in steps of the term's scale
+    docs       uint32[n]          n_lines  lines a summary has
+    line_*     see kernels.lines  scale    float32[power of two above every term]
+    maxima     uint8[the same length], zeroed, and left so        touched  int64[the same length], for use here
+    out_terms, out_bytes   the output as terms and as bytes, zeroed
 
-    Oracle: oracle.summarise_list.
+    Of the coordinate-wise maximum the largest values are kept, as many as the lines hold, by falling value, then
+    rising term. Oracle: oracle.block_summary.
     """
     term_bytes = 64 // line_terms.shape[1]
     width = np.int64(60 // (term_bytes + 1))
     mask = len(maxima) - 1
-    n_lines = len(line_links)
-    histogram = np.zeros(_ENERGY_STEPS, dtype=np.float64)
-    entries = 0
-    # By block first; then sorted by term.
-    entry_terms = np.empty(1024, dtype=np.int64)
-    entry_blocks = np.empty(1024, dtype=np.uint16)
-    entry_values = np.empty(1024, dtype=np.uint8)
-    for b in range(len(starts) - 1):
-        n_touched = 0
-        for i in range(starts[b], starts[b + 1]):
-            line = np.int64(blocks[i])
-            while True:
-                for p in range(width):
-                    steps = line_bytes[line, width * term_bytes + p]
-                    if steps == 0:
-                        break
-                    term = np.int64(line_terms[line, p]) & mask
-                    if maxima[term] == 0:
-                        touched[n_touched] = term
-                        n_touched += 1
-                    if steps > maxima[term]:
-                        maxima[term] = steps
-                following = np.int64(line_links[line, 15])
-                if following <= line or following >= n_lines:
+    last_line = len(line_links)
+    n_touched = 0
+    for i in range(len(docs)):
+        line = np.int64(docs[i])
+        while True:
+            for p in range(width):
+                steps = line_bytes[line, width * term_bytes + p]
+                if steps == 0:
                     break
-                line = following
-        largest = 0.0
-        total = 0.0
-        for j in range(n_touched):
-            value = np.float64(maxima[touched[j]]) * np.float64(scale[touched[j]])
-            total += value
-            largest = max(largest, value)
-        # The smallest value to keep: by a histogram, so the share kept is `energy` or a little more.
-        to_step = (_ENERGY_STEPS - 1) / largest if largest > 0 else 0.0
-        histogram[:] = 0
-        for j in range(n_touched):
-            value = np.float64(maxima[touched[j]]) * np.float64(scale[touched[j]])
-            histogram[np.int64(value * to_step)] += value
-        step = _ENERGY_STEPS - 1
-        mass = histogram[step]
-        while step > 0 and mass < energy * total:
-            step -= 1
-            mass += histogram[step]
-        while entries + n_touched > len(entry_terms):
-            entry_terms = np.concatenate((entry_terms, np.empty_like(entry_terms)))
-            entry_blocks = np.concatenate((entry_blocks, np.empty_like(entry_blocks)))
-            entry_values = np.concatenate((entry_values, np.empty_like(entry_values)))
-        for j in range(n_touched):
-            term = touched[j]
-            value = np.float64(maxima[term]) * np.float64(scale[term])
-            if np.int64(value * to_step) >= step:
-                entry_terms[entries] = term
-                entry_blocks[entries] = b
-                entry_values[entries] = maxima[term]
-                entries += 1
-            maxima[term] = 0
-    # Counting sort by term; the order of blocks within a term stays.
-    rows = 0
-    for e in range(entries):
-        if row_of[entry_terms[e]] == 0:
-            touched[rows] = entry_terms[e]
-            rows += 1
-        row_of[entry_terms[e]] += 1
-    distinct = np.sort(touched[:rows])
-    row_terms = np.empty(rows, dtype=np.uint32)
-    row_starts = np.empty(rows + 1, dtype=np.int64)
-    row_blocks = np.empty(entries, dtype=np.uint16)
-    row_values = np.empty(entries, dtype=np.uint8)
-    position = np.int64(0)
-    for r in range(rows):
-        row_terms[r] = distinct[r]
-        row_starts[r] = position
-        count = row_of[distinct[r]]
-        row_of[distinct[r]] = position
-        position += count
-    row_starts[rows] = position
-    for e in range(entries):
-        at = row_of[entry_terms[e]]
-        row_blocks[at] = entry_blocks[e]
-        row_values[at] = entry_values[e]
-        row_of[entry_terms[e]] = at + 1
-    for r in range(rows):
-        row_of[distinct[r]] = 0
-    return row_terms, row_starts, row_blocks, row_values
+                term = np.int64(line_terms[line, p]) & mask
+                if maxima[term] == 0:
+                    touched[n_touched] = term
+                    n_touched += 1
+                if steps > maxima[term]:
+                    maxima[term] = steps
+            following = np.int64(line_links[line, 15])
+            if following <= line or following >= last_line:
+                break
+            line = following
+    room = min(np.int64(n_touched), n_lines * width)
+    # The smallest value kept, roughly, by a histogram; only what is above it is sorted.
+    largest = np.float32(0.0)
+    for j in range(n_touched):
+        largest = max(largest, np.float32(maxima[touched[j]]) * scale[touched[j]])
+    to_step = np.float32(_STEPS - 1) / largest if largest > 0 else np.float32(0.0)
+    histogram = np.zeros(_STEPS, dtype=np.int64)
+    for j in range(n_touched):
+        histogram[np.int64(np.float32(maxima[touched[j]]) * scale[touched[j]] * to_step)] += 1
+    step = _STEPS
+    above = 0
+    while above < room:
+        step -= 1
+        above += histogram[step]
+    keys = np.empty(above, dtype=np.int64)
+    found = 0
+    for j in range(n_touched):
+        value = np.float32(maxima[touched[j]]) * scale[touched[j]]
+        if np.int64(value * to_step) >= step:
+            # Falling value, then rising term: the value's bits compare as the value does.
+            keys[found] = ((np.int64(0x7FFFFFFF) - np.int64(np.float32(value).view(np.uint32))) << 32) | touched[j]
+            found += 1
+    keys.sort()
+    for place in range(room):
+        term = keys[place] & 0xFFFFFFFF
+        line = first + place // width
+        out_terms[line, place % width] = term
+        out_bytes[line, width * term_bytes + place % width] = maxima[term]
+    for j in range(n_touched):
+        maxima[touched[j]] = 0
 
 
 @njit(cache=True, nogil=True)
 def build_lists(
-    list_start, list_docs, seeds, centroid_fraction, min_size, max_blocks, doc_cut, energy,
-    line_terms, line_bytes, line_links, scale, heads, maxima, touched, row_of,
+    list_start, list_docs, seeds, centroid_fraction, min_size, short, doc_cut, n_lines,
+    line_terms, line_bytes, line_links, scale, heads, maxima, touched, block_docs, block_sizes, out_terms, out_bytes,
+    list_blocks,
 ):  # fmt: skip
-    """Cluster and summarise some lists, and return their parts, one list behind the other:
+    """Cluster and summarise some lists, one behind the other, and return the number of summary lines written.
 
-    list_blocks    int64[n]  blocks of each list          list_rows    int64[n]  summary rows of each list
-    block_sizes    uint32[]  documents of each block      block_docs   uint32[len(list_docs)]
-    row_terms      uint32[]                               row_sizes    uint32[]  entries of each row
-    entry_blocks   uint16[]  block numbers in the list    entry_values uint8[]
+    list_start   int64[n + 1]; list i is list_docs[list_start[i]:list_start[i + 1]]     seeds  int64[n]
+    short        a list of at most this many documents is one block without a summary
+    n_lines      lines a summary has
+    block_docs   uint32[len(list_docs)]          documents, block by block
+    block_sizes  uint32[len(list_docs)]          documents of each block
+    out_terms, out_bytes    summaries, zeroed, with room for n_lines for each block (see `most_blocks`)
+    list_blocks  int64[n]                        blocks of each list
 
-    list_start  int64[n + 1]; list i is list_docs[list_start[i]:list_start[i + 1]]     seeds  int64[n]
-    max_blocks  at most this many blocks a list, which uint16 must hold
-    The rest as in `cluster_list` and `summarise_list`, whose oracles define this too.
+    The rest as in `cluster_list` and `summarise_block`, whose oracles define this too.
     """
-    n = len(list_start) - 1
-    list_blocks = np.zeros(n, dtype=np.int64)
-    list_rows = np.zeros(n, dtype=np.int64)
-    block_docs = np.empty(len(list_docs), dtype=np.uint32)
-    block_sizes = np.empty(len(list_docs), dtype=np.uint32)
-    row_terms = np.empty(1024, dtype=np.uint32)
-    row_sizes = np.empty(1024, dtype=np.uint32)
-    entry_blocks = np.empty(1024, dtype=np.uint16)
-    entry_values = np.empty(1024, dtype=np.uint8)
-    n_blocks, n_rows, n_entries = 0, 0, 0
-    for i in range(n):
+    n_blocks = 0
+    lines = 0
+    for i in range(len(list_start) - 1):
         first, stop = list_start[i], list_start[i + 1]
         size = stop - first
+        list_blocks[i] = 0
         if size == 0:
             continue
-        n_centroids = np.int64(np.ceil(size * centroid_fraction))
-        n_centroids = max(np.int64(1), min(n_centroids, np.int64(max_blocks), size))
+        if size <= short:
+            block_docs[first:stop] = list_docs[first:stop]
+            block_sizes[n_blocks] = size
+            list_blocks[i] = 1
+            n_blocks += 1
+            continue
+        n_centroids = most_blocks(size, centroid_fraction)
         starts = np.empty(n_centroids + 1, dtype=np.int64)
         blocks = block_docs[first:stop]
         found = cluster_list(
             list_docs[first:stop], seeds[i], n_centroids, min_size, doc_cut, line_terms, line_bytes, scale, heads,
             blocks, starts,
         )  # fmt: skip
-        for b in range(found):
-            block_sizes[n_blocks + b] = starts[b + 1] - starts[b]
-        n_blocks += found
         list_blocks[i] = found
-        terms, ends, in_blocks, values = summarise_list(
-            blocks, starts[: found + 1], energy, line_terms, line_bytes, line_links, scale, maxima, touched, row_of
-        )
-        while n_rows + len(terms) > len(row_terms):
-            row_terms = np.concatenate((row_terms, np.empty_like(row_terms)))
-            row_sizes = np.concatenate((row_sizes, np.empty_like(row_sizes)))
-        while n_entries + len(values) > len(entry_values):
-            entry_blocks = np.concatenate((entry_blocks, np.empty_like(entry_blocks)))
-            entry_values = np.concatenate((entry_values, np.empty_like(entry_values)))
-        row_terms[n_rows : n_rows + len(terms)] = terms
-        for r in range(len(terms)):
-            row_sizes[n_rows + r] = ends[r + 1] - ends[r]
-        n_rows += len(terms)
-        list_rows[i] = len(terms)
-        entry_blocks[n_entries : n_entries + len(values)] = in_blocks
-        entry_values[n_entries : n_entries + len(values)] = values
-        n_entries += len(values)
-    return (
-        list_blocks,
-        list_rows,
-        block_sizes[:n_blocks].copy(),
-        block_docs,
-        row_terms[:n_rows].copy(),
-        row_sizes[:n_rows].copy(),
-        entry_blocks[:n_entries].copy(),
-        entry_values[:n_entries].copy(),
-    )
+        for b in range(found):
+            block_sizes[n_blocks] = starts[b + 1] - starts[b]
+            n_blocks += 1
+            summarise_block(
+                blocks[starts[b] : starts[b + 1]], n_lines, line_terms, line_bytes, line_links, scale, maxima, touched,
+                out_terms, out_bytes, lines,
+            )  # fmt: skip
+            lines += n_lines
+    return lines
+
+
+@njit(cache=True, nogil=True)
+def most_blocks(size, centroid_fraction):
+    """Return how many centroids a list of `size` documents gets: at least one, at most its documents."""
+    return max(1, min(np.int64(size), np.int64(np.ceil(size * centroid_fraction))))

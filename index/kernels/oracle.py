@@ -55,59 +55,75 @@ def drawn_centroids(n: int, n_centroids: int, seed: int) -> list[int]:
 
 
 def cluster_list(sketches: list[dict[int, float]], centroids: list[int], min_size: int) -> list[list[int]]:
-    """Return the clusters as lists of places, each rising: every sketch with the centroid of largest product.
+    """Return the clusters as lists of places, each rising: every sketch with the centroid of largest cosine.
 
-    Clusters smaller than min_size are dissolved once and their members placed again, if another one is left.
+    A cluster that has twice its share and two more takes none as long as another has not. Clusters smaller than
+    min_size are dissolved once and their members placed again, if another one is left. Sums are float32 and in the
+    sketches' order, as the kernel's are.
     """
+    one = np.float32
+    directions = []
+    for centroid in centroids:
+        squares = one(0)
+        for value in sketches[centroid].values():
+            squares += one(value) * one(value)
+        directions.append({term: one(value) / np.sqrt(squares) for term, value in sketches[centroid].items()})
+    full = 2 * len(sketches) // len(centroids) + 2
 
-    def nearest(place: int, among: list[int]) -> int:
-        products = [
-            sum(value * sketches[centroids[c]].get(term, 0.0) for term, value in sketches[place].items()) for c in among
-        ]
-        return among[products.index(max(products))]
+    def place(sketch: dict[int, float], among: list[int]) -> int:
+        cosines = []
+        for c in among:
+            cosine = one(0)
+            for term, value in sketch.items():
+                if term in directions[c]:
+                    cosine += one(value) * directions[c][term]
+            cosines.append((-cosine, c))
+        return min([cosine for cosine in cosines if sizes[cosine[1]] < full] or cosines)[1]
 
     everywhere = list(range(len(centroids)))
-    chosen = [nearest(place, everywhere) for place in range(len(sketches))]
-    alive = [c for c in everywhere if chosen.count(c) >= min_size]
+    sizes = [0] * len(centroids)
+    chosen = []
+    for sketch in sketches:
+        chosen.append(place(sketch, everywhere))
+        sizes[chosen[-1]] += 1
+    alive = [c for c in everywhere if sizes[c] >= min_size]
     if alive:
-        chosen = [c if c in alive else nearest(place, alive) for place, c in enumerate(chosen)]
-    clusters = [[place for place, c in enumerate(chosen) if c == cluster] for cluster in everywhere]
+        for number, c in enumerate(chosen):
+            if c not in alive:
+                chosen[number] = place(sketches[number], alive)
+                sizes[chosen[number]] += 1
+    clusters = [[number for number, c in enumerate(chosen) if c == cluster] for cluster in everywhere]
     return [cluster for cluster in clusters if cluster]
 
 
-def summarise_block(sketches: list[dict[int, int]], scale: NDArray[np.float32], energy: float) -> dict[int, int]:
-    """Return a block's summary, steps by term: the maximum of its sketches, cut to the largest values.
-
-    Values are sorted into 256 equal steps up to the largest; whole steps are kept until `energy` of the mass is.
-    """
+def block_summary(sketches: list[dict[int, int]], scale: NDArray[np.float32], n: int) -> list[tuple[int, int]]:
+    """Return a block's summary, (term, steps): the n largest values of the maximum, falling, ties by rising term."""
     maxima: dict[int, int] = {}
     for sketch in sketches:
         for term, steps in sketch.items():
             maxima[term] = max(maxima.get(term, 0), steps)
-    values = {term: float(steps) * float(scale[term]) for term, steps in maxima.items()}
-    total, largest = sum(values.values()), max(values.values())
-    step_of = {term: int(value * (255 / largest)) for term, value in values.items()}
-    lowest, mass = 255, sum(value for term, value in values.items() if step_of[term] == 255)
-    while lowest > 0 and mass < energy * total:
-        lowest -= 1
-        mass += sum(value for term, value in values.items() if step_of[term] == lowest)
-    return {term: steps for term, steps in maxima.items() if step_of[term] >= lowest}
+    return sorted(maxima.items(), key=lambda held: (-np.float32(held[1]) * scale[held[0]], held[0]))[:n]
+
+
+def query_steps(query: dict[int, float], scale: NDArray[np.float32]) -> dict[int, int]:
+    """Return the query's weights times the terms' scales as whole numbers of 1 .. 65535."""
+    values = {term: float(np.float32(weight)) * float(scale[term]) for term, weight in query.items()}
+    factor = min(65534 / max(values.values()), 2**31 / (255 * sum(values.values())))
+    return {term: 1 + int(value * factor) for term, value in values.items()}
 
 
 def candidates_trivial_but_slow(
     sketches: list[dict[int, int]], query: dict[int, float], scale: NDArray[np.float32], lists: list[set[int]], n: int
-) -> list[float]:
+) -> list[int]:
     """Return the n largest sketch scores, falling, of the documents in the lists of the query's terms."""
-    documents = set().union(*(lists[term] for term in query)) if query else set()
-    scores = []
-    for document in documents:
-        score = sum(
-            float(np.float32(query[term]) * scale[term]) * steps
-            for term, steps in sketches[document].items()
-            if term in query
-        )
-        if score > 0:
-            scores.append(score)
+    if not query:
+        return []
+    table = query_steps(query, scale)
+    documents = set().union(*(lists[term] for term in query))
+    scores = [
+        sum(table[term] * steps for term, steps in sketches[document].items() if term in query)
+        for document in documents
+    ]
     return sorted(scores, reverse=True)[:n]
 
 

@@ -72,7 +72,8 @@ def test_wild_row_starts_are_refused(indptr):
     "parameters",
     [
         {"n_postings": 0}, {"n_postings": 1.5}, {"centroid_fraction": 0.0}, {"centroid_fraction": 2.0},
-        {"summary_energy": float("nan")}, {"max_fraction": 0.5}, {"impact_dtype": "float8"}, {"doc_cut": True},
+        {"summary_lines": 0},
+        {"centroid_fraction": float("nan")}, {"max_fraction": 0.5}, {"impact_dtype": "float8"}, {"doc_cut": True},
         {"min_cluster_size": -1},
     ],
 )  # fmt: skip

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.inverted import line_views
+from index.inverted import line_views, terms_per_line
 from index.kernels import oracle
-from index.kernels.blocks import build_lists, cluster_list, largest_postings, summarise_list
+from index.kernels.blocks import build_lists, cluster_list, largest_postings, summarise_block
 from index.kernels.candidates import find_candidates
 from index.kernels.lines import LINE_BYTES, pack_lines
 
@@ -79,54 +79,61 @@ def test_clusters_are_those_of_the_nearest_centroids(documents, data):
 
 
 @settings(max_examples=40, deadline=None)
-@given(sketches, st.sampled_from([0.1, 0.4, 1.0]), st.data())
-def test_summaries_are_cut_maxima_stored_by_term(documents, energy, data):
-    bounds = sorted(data.draw(st.sets(st.integers(1, len(documents)), min_size=1)) | {0, len(documents)})
-    starts = np.array(bounds, dtype=np.int64)
-    maxima, row_of = np.zeros(ROOM, dtype=np.uint8), np.zeros(ROOM, dtype=np.int64)
-    touched = np.zeros(ROOM, dtype=np.int64)
-    terms, ends, in_blocks, values = summarise_list(
-        np.arange(len(documents), dtype=np.uint32), starts, energy, *lines_of(documents), SCALE, maxima, touched, row_of
-    )
-    found = {}
-    for row, term in enumerate(terms.tolist()):
-        for entry in range(ends[row], ends[row + 1]):
-            found[term, int(in_blocks[entry])] = int(values[entry])
-    expected = {}
-    for block in range(len(bounds) - 1):
-        summary = oracle.summarise_block(documents[bounds[block] : bounds[block + 1]], SCALE, energy)
-        expected |= {(term, block): steps for term, steps in summary.items()}
-    assert found == expected
-    assert list(found) == sorted(found)
+@given(sketches, st.integers(1, 2), st.sampled_from([np.uint16, np.uint32]))
+def test_a_summary_holds_the_largest_of_the_maximum(documents, n_lines, term_type):
+    width = terms_per_line(np.dtype(term_type))
+    out = line_views(np.zeros((5, LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
+    maxima, touched = np.zeros(ROOM, dtype=np.uint8), np.zeros(ROOM, dtype=np.int64)
+    docs = np.arange(len(documents), dtype=np.uint32)
+    summarise_block(docs, n_lines, *lines_of(documents, term_type), SCALE, maxima, touched, *out[:2], 2)
+    found = []
+    for place in range(n_lines * width):
+        steps = out[1][2 + place // width, width * np.dtype(term_type).itemsize + place % width]
+        if steps:
+            found.append((int(out[0][2 + place // width, place % width]), int(steps)))
+    assert found == oracle.block_summary(documents, SCALE, n_lines * width)
     assert not maxima.any()
-    assert not row_of.any()
+    assert not out[1][[0, 1, 4]].any()
 
 
-def inverted(documents, term_type, centroid_fraction):
+def inverted(documents, term_type, centroid_fraction, short):
     """Build full lists over the documents; returns the arrays that find_candidates takes, and the lists as sets."""
     lists = [[doc for doc, sketch in enumerate(documents) if term in sketch] for term in range(N_TERMS)]
     start = np.zeros(N_TERMS + 1, dtype=np.int64)
     np.cumsum([len(docs) for docs in lists], out=start[1:])
     docs = np.array([doc for docs in lists for doc in docs], dtype=np.uint32)
     views = lines_of(documents, term_type)
-    list_blocks, list_rows, block_sizes, block_docs, row_terms, row_sizes, entry_blocks, entry_values = build_lists(
-        start, docs, np.arange(N_TERMS), centroid_fraction, 2, 2**16, 8, 0.4, *views, SCALE,
+    summaries = line_views(np.zeros((2 * len(docs), LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
+    block_docs, block_sizes = np.zeros(len(docs), dtype=np.uint32), np.zeros(len(docs), dtype=np.uint32)
+    list_blocks = np.zeros(N_TERMS, dtype=np.int64)
+    build_lists(
+        start, docs, np.arange(N_TERMS), centroid_fraction, 2, short, 8, 2, *views, SCALE,
         np.full(ROOM, -1, dtype=np.int32), np.zeros(ROOM, dtype=np.uint8), np.zeros(ROOM, dtype=np.int64),
-        np.zeros(ROOM, dtype=np.int64),
+        block_docs, block_sizes, *summaries[:2], list_blocks,
     )  # fmt: skip
 
     def offsets(sizes):
         return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
-    list_row = offsets(list_rows)
-    stops = offsets(row_sizes)
-    list_entry = stops[list_row]
-    row_end = (stops[1:] - np.repeat(list_entry[:-1], list_rows)).astype(np.uint32)
-    arrays = (
-        offsets(list_blocks), offsets(block_sizes).astype(np.uint32), block_docs, list_row, list_entry,
-        row_terms.astype(term_type), row_end, entry_blocks, entry_values, *views,
-    )  # fmt: skip
+    list_summary = offsets(np.where(np.diff(start) > short, 2 * list_blocks, 0))
+    block_start = offsets(block_sizes[: list_blocks.sum()]).astype(np.uint32)
+    arrays = (offsets(list_blocks), list_summary, block_start, block_docs, *summaries[:2], *views)
     return arrays, [set(docs) for docs in lists]
+
+
+def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING):
+    """Run find_candidates on a query {term: weight}; returns (documents, scores, counters)."""
+    terms = np.array(sorted(query), dtype=np.uint32)
+    weights = np.array([query[term] for term in sorted(query)], dtype=np.float32)
+    table, scores, docs = np.zeros(ROOM, dtype=np.uint16), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.uint32)
+    counters = np.zeros(4, dtype=np.int64)
+    found = find_candidates(
+        terms, weights, 100, np.float32(heap_factor), np.float32(beta), allowed, SCALE, *arrays, table,
+        np.zeros(n_docs, dtype=np.uint8), 1, np.zeros(1000, dtype=np.int64), np.zeros(1000, dtype=np.int64),
+        np.zeros(257, dtype=np.int64), np.zeros(256, dtype=np.int64), scores, docs, counters,
+    )  # fmt: skip
+    assert not table.any()
+    return docs[:found].tolist(), scores[:found].tolist(), counters
 
 
 @settings(max_examples=40, deadline=None)
@@ -135,38 +142,42 @@ def inverted(documents, term_type, centroid_fraction):
     st.dictionaries(st.integers(0, N_TERMS - 1), st.integers(1, 9), max_size=6),
     st.integers(1, 8),
     st.sampled_from([np.uint16, np.uint32]),
-    st.sampled_from([0.1, 0.5]),
+    st.sampled_from([(0.1, 1), (0.5, 4)]),
 )
-def test_uncut_candidate_search_finds_the_best_sketch_scores(documents, query, n, term_type, centroid_fraction):
-    arrays, lists = inverted(documents, term_type, centroid_fraction)
-    terms = np.array(sorted(query), dtype=np.uint32)
-    weights = np.array([query[term] for term in sorted(query)], dtype=np.float32)
-    table, visited = np.zeros(ROOM, dtype=np.float32), np.zeros(len(documents), dtype=np.uint8)
-    scores, docs = np.zeros(n, dtype=np.float32), np.zeros(n, dtype=np.uint32)
+def test_uncut_candidate_search_finds_the_best_sketch_scores(documents, query, n, term_type, shape):
+    arrays, lists = inverted(documents, term_type, *shape)
     # A block is never skipped with heap_factor 0, a document never dropped with beta 0.
-    found = find_candidates(
-        terms, weights, 100, np.float32(0), np.float32(0), NOTHING, SCALE, *arrays, table, visited, 1,
-        np.zeros(2**17, dtype=np.float32), np.zeros(2**17, dtype=np.uint32), np.zeros(256, dtype=np.int64),
-        scores, docs, np.zeros(4, dtype=np.int64),
-    )  # fmt: skip
-    expected = oracle.candidates_trivial_but_slow(documents, {t: float(w) for t, w in query.items()}, SCALE, lists, n)
-    assert sorted(scores[:found].tolist(), reverse=True) == expected
-    assert len(set(docs[:found].tolist())) == found
-    assert not table.any()
+    docs, scores, _ = candidates(query, n, arrays, len(documents), heap_factor=0, beta=0)
+    expected = oracle.candidates_trivial_but_slow(documents, query, SCALE, lists, n)
+    # Scores tie, so documents are compared by their scores.
+    assert sorted(scores, reverse=True)[: len(expected)] == expected
+    assert len(docs) == len(set(docs)) == len(expected)
 
 
 @settings(max_examples=20, deadline=None)
 @given(sketches, st.data())
 def test_candidates_are_allowed_documents_only(documents, data):
-    arrays, _ = inverted(documents, np.uint16, 0.3)
+    arrays, _ = inverted(documents, np.uint16, 0.3, 3)
     allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(documents), max_size=len(documents))))
-    terms = np.array(sorted(documents[0]), dtype=np.uint32)
-    scores, docs = np.zeros(20, dtype=np.float32), np.zeros(20, dtype=np.uint32)
-    found = find_candidates(
-        terms, np.ones(len(terms), dtype=np.float32), 100, np.float32(0), np.float32(0), allowed, SCALE, *arrays,
-        np.zeros(ROOM, dtype=np.float32), np.zeros(len(documents), dtype=np.uint8), 1,
-        np.zeros(2**17, dtype=np.float32), np.zeros(2**17, dtype=np.uint32), np.zeros(256, dtype=np.int64),
-        scores, docs, np.zeros(4, dtype=np.int64),
-    )  # fmt: skip
-    matching = {d for d, sketch in enumerate(documents) if allowed[d] and set(sketch) & set(documents[0])}
-    assert set(docs[:found].tolist()) == matching
+    query = dict.fromkeys(documents[0], 1.0)
+    docs, _, _ = candidates(query, 20, arrays, len(documents), heap_factor=0, beta=0, allowed=allowed)
+    assert set(docs) == {d for d, sketch in enumerate(documents) if allowed[d] and set(sketch) & set(documents[0])}
+
+
+@settings(max_examples=20, deadline=None)
+@given(sketches, st.integers(1, 3))
+def test_cutting_looks_at_no_more_and_finds_documents_that_score(documents, n):
+    arrays, _ = inverted(documents, np.uint16, 0.5, 1)
+    query = dict.fromkeys(documents[-1], 1.0)
+    _, _, all_counters = candidates(query, n, arrays, len(documents), heap_factor=0, beta=0)
+    docs, scores, counters = candidates(query, n, arrays, len(documents), heap_factor=1, beta=0.9)
+    assert (counters <= all_counters).all()
+    assert all(score > 0 for score in scores)
+    assert len(docs) == len(set(docs))
+
+
+def test_documents_of_many_lines_are_scored_whole():
+    documents = [{term: 255 - term for term in range(N_TERMS)}, {0: 200, 29: 255}]
+    arrays, _ = inverted(documents, np.uint32, 0.5, 1)
+    docs, _, _ = candidates({29: 1.0}, 1, arrays, 2, heap_factor=0, beta=0)
+    assert docs == [1]
