@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lsr.cli.one_collection import one_collection
 from lsr.cli.progress import progress_bar
 from lsr.cli.running import say
 from lsr.collection import Collection
@@ -15,7 +16,7 @@ from lsr.exchange import VectorRow, VectorSource, write_vectors
 
 def export_collection(directory: Path, format_name: str, out: str, using: str, scale: float) -> ExitCode:
     """Write the collection to `out`; tell on stderr how many documents that were."""
-    with Collection.open(directory) as collection, progress_bar() as progress:
+    with Collection.open(one_collection(directory)) as collection, progress_bar() as progress:
         total = collection.info().documents
 
         def rows() -> Iterator[VectorRow]:

@@ -56,3 +56,5 @@ def _print_report(report: IndexReport, out: Path) -> None:
         print(f"  without any term, found by no query: {report.empty:,}")
     if report.failed:
         print(f"  lines left out: {report.failed:,}")
+    if report.failed and not report.accepted:
+        print(f"  nothing was indexed: remove {out} before the next try")

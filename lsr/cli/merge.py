@@ -18,9 +18,10 @@ def merge(
 
     Results stay as they are; searches get faster and the folder smaller. A running service merges by itself.
     """
+    from lsr.cli.one_collection import one_collection
     from lsr.collection import Collection
 
-    with Collection.open(directory, "w") as collection:
+    with Collection.open(one_collection(directory), "w") as collection:
         before = collection.info()
         collection.seal()
         collection.merge()

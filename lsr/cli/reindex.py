@@ -29,6 +29,7 @@ def reindex(
     DIR is only read and may be served meanwhile; what is written to it after the start is not in the new one.
     """
     from lsr.cli.indexing import index_and_report
+    from lsr.cli.one_collection import one_collection
     from lsr.collection import Collection
     from lsr.corpora.collection_corpus import CollectionCorpus
     from lsr.errors import QueryError
@@ -36,7 +37,7 @@ def reindex(
     from lsr.vectors import VectorConfig
 
     settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
-    with Collection.open(directory) as collection:
+    with Collection.open(one_collection(directory)) as collection:
         info = collection.info()
         if using not in info.vectors:
             raise QueryError(f"there is no vector {using!r}; there is {', '.join(info.vectors)}", field="using")

@@ -35,6 +35,7 @@ def search(
     if (query is None) == (sparse is None):
         raise typer.BadParameter("give either a text or --sparse", param_hint="QUERY")
     from lsr.cli.json_options import parse_object
+    from lsr.cli.one_collection import one_collection
     from lsr.cli.running import say
     from lsr.collection import Collection
     from lsr.settings import load_settings
@@ -42,7 +43,7 @@ def search(
     settings = load_settings({"k": k})
     conditions = parse_object(filter, "--filter")
     wanted = query if query is not None else _sparse(sparse)
-    with Collection.open(directory) as collection:
+    with Collection.open(one_collection(directory)) as collection:
         result = collection.search(
             wanted,
             using=using,

@@ -33,9 +33,10 @@ def create(
     json: JsonFlag = False,
 ) -> int:
     """Take a snapshot."""
+    from lsr.cli.one_collection import one_collection
     from lsr.collection import Collection
 
-    with Collection.open(directory, "w") as collection:
+    with Collection.open(one_collection(directory), "w") as collection:
         info = collection.snapshot(name)
     if json:
         print_json(asdict(info))
@@ -47,14 +48,10 @@ def create(
 @snapshot.command("list")
 def list_snapshots(directory: _Directory, json: JsonFlag = False) -> int:
     """List the snapshots, oldest first."""
+    from lsr.cli.one_collection import one_collection
     from lsr.snapshots import listed
-    from lsr.storage.layout import is_collection
 
-    if not is_collection(directory):
-        from lsr.errors import CollectionNotFound
-
-        raise CollectionNotFound(f"{directory} is no collection: it holds no catalog")
-    found = listed(directory)
+    found = listed(one_collection(directory))
     if json:
         print_json({"snapshots": [asdict(info) for info in found]})
     else:
@@ -66,9 +63,10 @@ def list_snapshots(directory: _Directory, json: JsonFlag = False) -> int:
 @snapshot.command("restore")
 def restore(directory: _Directory, name: _Name) -> int:
     """Go back to a snapshot; what was written since is lost."""
+    from lsr.cli.one_collection import one_collection
     from lsr.collection import Collection
 
-    with Collection.open(directory, "w") as collection:
+    with Collection.open(one_collection(directory), "w") as collection:
         collection.restore(name)
         documents = collection.info().documents
     say(f"{directory} is as it was at {name}: {documents:,} documents")
@@ -78,9 +76,10 @@ def restore(directory: _Directory, name: _Name) -> int:
 @snapshot.command("delete")
 def delete(directory: _Directory, name: _Name) -> int:
     """Remove a snapshot."""
+    from lsr.cli.one_collection import one_collection
     from lsr.collection import Collection
 
-    with Collection.open(directory, "w") as collection:
+    with Collection.open(one_collection(directory), "w") as collection:
         collection.delete_snapshot(name)
     say(f"{name} removed")
     return 0

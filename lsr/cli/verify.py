@@ -19,10 +19,11 @@ def verify(
 
     On damage the files are named and the exit code is 3.
     """
+    from lsr.cli.one_collection import one_collection
     from lsr.collection import verify_collection
     from lsr.errors import ExitCode
 
-    problems = verify_collection(directory)
+    problems = verify_collection(one_collection(directory))
     if json:
         found = [{"path": str(problem.path), "reason": problem.reason} for problem in problems]
         print_json({"ok": not problems, "problems": found})

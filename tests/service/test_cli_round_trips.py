@@ -156,3 +156,13 @@ def test_a_snapshot_brings_back_what_was_deleted(
     assert "frist" in capfd.readouterr().err
     assert run(["snapshot", "delete", str(copy), "first"]) == 0
     assert not (copy / "snapshots" / "first").exists()
+
+
+@pytest.mark.parametrize(
+    "command", ["search {} x", "verify {}", "merge {}", "export {} --to jsonl", "snapshot list {}"]
+)
+def test_a_folder_of_collections_is_told_from_one(
+    collection: Path, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert run(command.format(collection.parent).split()) == 2
+    assert f"give one of them: {collection}" in capfd.readouterr().err
