@@ -23,12 +23,14 @@ from eval.runs import read_run
 from eval.systems import CollectionSystem, RunSystem, SearchSettings, System
 from lsr.collection import Collection
 from lsr.corpora import open_corpus
+from lsr.documents import Document
 from lsr.errors import InvalidDocument
 from lsr.indexing import Progress as IndexProgress
 from lsr.indexing import index_corpus
 from lsr.vectors import VectorConfig
 
 DEFAULT_ENCODER = "bm25"
+_CHECKED_DOCUMENTS = 1_000  # relevant documents that are looked for in the collection
 
 
 def evaluate(
@@ -86,12 +88,21 @@ def evaluate(
         if efficiency:
             figures = measure_efficiency(source, opened, settings, index_seconds=index_seconds)
             result = replace(result, efficiency=figures)
-        return _with_documents(result, opened, source.info().documents)
+        return _with_documents(result, opened, source)
 
 
 def _run_system(dataset: Dataset, path: Path, ties: TieOrder) -> RunSystem:
-    system = RunSystem(read_run(path, ties=ties, query_ids=dataset.queries.keys()), path=str(path))
+    run = read_run(path, ties=ties, query_ids=dataset.queries.keys())
+    system = RunSystem(run, path=str(path))
     system.check_queries(dataset.queries)
+    if dataset.corpus is not None and Path(dataset.corpus).exists():
+        # The run's ids stay in memory and the corpus goes by, not the other way round: it may be far larger.
+        unknown = {doc_id for ranking in run.rankings.values() for doc_id in ranking.doc_ids}
+        for line in open_corpus(dataset.corpus):
+            if isinstance(line.content, Document):
+                unknown.discard(line.content.id)
+        if unknown:
+            read_run(path, unknown_ids=unknown)
     return system
 
 
@@ -130,11 +141,17 @@ def _check_vector_name(collection: Collection, using: str) -> None:
         raise EvaluationError(f"the collection has no vector {using!r}; it has {', '.join(names)}", field="using")
 
 
-def _with_documents(result: Evaluation, dataset: Dataset, documents: int) -> Evaluation:
+def _with_documents(result: Evaluation, dataset: Dataset, collection: Collection) -> Evaluation:
+    """Add the number of documents, and warn where they are not those of the dataset."""
+    documents = collection.info().documents
     official = dataset.known.documents if dataset.known is not None else None
-    warnings = result.warnings
+    warnings = list(result.warnings)
     if official is not None and documents != official:
-        warnings = (*warnings, f"{dataset.name} has {documents:,} documents here, officially {official:,}")
-    if result.without_results == len(result.query_ids):
-        warnings = (*warnings, "no query found anything; does the collection hold this dataset's documents?")
-    return replace(result, documents=documents, warnings=warnings)
+        warnings.append(f"{dataset.name} has {documents:,} documents here, officially {official:,}")
+    pairs = ((doc, grade) for judgements in dataset.qrels.values() for doc, grade in judgements.items())
+    relevant = list(dict.fromkeys(doc for doc, grade in pairs if grade > 0))[:_CHECKED_DOCUMENTS]
+    missing = [doc for doc in relevant if collection.get(doc) is None]
+    if missing:
+        share = f"{len(missing):,} of {len(relevant):,} relevant documents"
+        warnings.append(f"{share} are not in the collection, such as {missing[0]!r}")
+    return replace(result, documents=documents, warnings=tuple(warnings))

@@ -1,19 +1,20 @@
-"""What can go wrong in an evaluation. Every one is a caller's input that makes no sense, so the shell sees a 2.
+"""What can go wrong in an evaluation. All but one are a caller's input that makes no sense, so the shell sees a 2.
 
-lsr.errors.QueryError
-└── EvaluationError
-    ├── InputFileError      a file that cannot be read as what it should be; names file and line
-    ├── UnknownDataset      a dataset that is neither a folder nor a known id; names the nearest known ones
-    ├── DatasetUnavailable  a known dataset that could not be downloaded
-    ├── DatasetMismatch     queries, judgements, documents or rankings that do not belong together
-    └── UnknownMeasure      a measure's name that nobody knows
+lsr.errors.LsrError
+├── DatasetUnavailable          a known dataset that could not be downloaded; the shell sees a 1
+└── lsr.errors.QueryError
+    └── EvaluationError
+        ├── InputFileError      a file that cannot be read as what it should be; names file and line
+        ├── UnknownDataset      a dataset that is neither a folder nor a known id; names the nearest known ones
+        ├── DatasetMismatch     queries, judgements, documents or rankings that do not belong together
+        └── UnknownMeasure      a measure's name that nobody knows
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lsr.errors import QueryError
+from lsr.errors import LsrError, QueryError
 
 
 class EvaluationError(QueryError):
@@ -35,7 +36,7 @@ class UnknownDataset(EvaluationError):
     """A dataset that is neither a folder nor a known id."""
 
 
-class DatasetUnavailable(EvaluationError):
+class DatasetUnavailable(LsrError):
     """A known dataset whose files are not here and could not be fetched."""
 
 

@@ -36,9 +36,9 @@ def read_run(
     *,
     ties: TieOrder = "id",
     query_ids: Collection[str] | None = None,
-    document_ids: Collection[str] | None = None,
+    unknown_ids: Collection[str] = (),
 ) -> Run:
-    """Read a run; with `query_ids` or `document_ids`, an id that is not among them is an error.
+    """Read a run; a query that is not among `query_ids`, or a document that is among `unknown_ids`, is an error.
 
     Raises InputFileError, with the line, for a wrong number of columns, a score that is not a number, an unknown id, a
     document that a query has twice, and a file without lines.
@@ -58,7 +58,7 @@ def read_run(
         score = _parse_score(path, number, score_text)
         if query_ids is not None and query_id not in query_ids:
             raise InputFileError(path, f"the dataset has no query {query_id!r}", line=number)
-        if document_ids is not None and document_id not in document_ids:
+        if document_id in unknown_ids:
             raise InputFileError(path, f"the dataset has no document {document_id!r}", line=number)
         documents, scores = found.setdefault(query_id, ([], []))
         seen = pairs.setdefault(query_id, set())

@@ -44,8 +44,7 @@ def load(identifier: str) -> tuple[dict[str, Query], dict[str, dict[str, int]]]:
     except (OSError, RuntimeError, ValueError, EOFError) as error:
         raise DatasetUnavailable(
             f"{identifier} could not be read or downloaded: {error}; run the command again when the network is there, "
-            "or give the path of a BEIR folder",
-            field="dataset",
+            "or give the path of a BEIR folder"
         ) from error
     return queries, qrels
 

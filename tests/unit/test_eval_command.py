@@ -7,7 +7,8 @@ import json
 import pytest
 
 from eval import SearchSettings, evaluate
-from eval.errors import DatasetMismatch, EvaluationError, UnknownMeasure
+from eval.dataset import from_trec_files
+from eval.errors import DatasetMismatch, EvaluationError, InputFileError, UnknownMeasure
 from lsr.collection import Collection
 from lsr.documents import Document
 
@@ -141,7 +142,27 @@ def test_an_unknown_measure_is_an_error_with_its_field():
     assert caught.value.field == "measures"
 
 
-def test_a_collection_without_the_documents_warns(folder, tmp_path):
+def test_a_collection_that_does_not_hold_the_relevant_documents_warns(folder, tmp_path):
     with Collection.create(tmp_path / "c") as collection:
         collection.write([Document("x", text="something else")])
-    assert any("no query found anything" in warning for warning in evaluate(folder, collection=tmp_path / "c").warnings)
+    assert evaluate(folder, collection=tmp_path / "c").warnings == (
+        "4 of 4 relevant documents are not in the collection, such as 'a'",
+    )
+
+
+def test_a_run_with_a_document_that_the_corpus_does_not_have_is_named_with_its_line(folder, tmp_path):
+    run = tmp_path / "x.run"
+    run.write_text("q1 Q0 a 1 2.0 t\nq2 Q0 zebra 1 1.0 t\n")
+    with pytest.raises(InputFileError, match=r"x\.run:2: the dataset has no document 'zebra'"):
+        evaluate(folder, run=run)
+
+
+def test_a_datasets_own_relevance_threshold_holds_where_a_measure_leaves_it_open(folder, tmp_path):
+    topics, qrels = tmp_path / "t.tsv", tmp_path / "q.txt"
+    topics.write_text("q1\tlobster\n")
+    qrels.write_text("q1 0 b 1\nq1 0 a 2\n")
+    dataset = from_trec_files(topics, qrels, corpus=str(folder), name="msmarco-passage/dl19")
+    means = evaluate(dataset, encoder="bm25", measures=["MRR@10", "nDCG@10", "P(rel=1)@1"]).means
+    assert list(means) == ["MRR(rel=2)@10", "nDCG@10", "P(rel=1)@1"]
+    assert means["MRR(rel=2)@10"] == 0.5  # b comes first, but its grade is 1
+    assert means["P(rel=1)@1"] == 1.0

@@ -10,11 +10,12 @@ import pytest
 import zstandard
 
 from eval.dataset import from_trec_files, open_dataset
-from eval.errors import DatasetMismatch, InputFileError, UnknownDataset
+from eval.errors import DatasetMismatch, DatasetUnavailable, InputFileError, UnknownDataset
 from eval.qrels import read_qrels
 from eval.ranking import Ranking
 from eval.runs import read_run, run_writer
 from eval.sources.trec_topics import read_encoded_topics, read_topics
+from lsr.errors import describe
 
 
 def write(path, *lines):
@@ -70,7 +71,7 @@ def test_bad_qrels_are_named_with_file_and_line(tmp_path, lines, line, words):
 def test_a_bad_line_of_a_run_is_named_with_file_and_line(tmp_path, line, words):
     path = write(tmp_path / "x.run", "1 Q0 d0 1 0.9 tag", line)
     with pytest.raises(InputFileError, match=words) as caught:
-        read_run(path, query_ids={"1"}, document_ids={"d0", "d1"})
+        read_run(path, query_ids={"1"}, unknown_ids={"d9"})
     assert caught.value.line == 2
     assert str(path) in str(caught.value)
 
@@ -207,3 +208,21 @@ def test_plain_topics_and_qrels_make_a_dataset(tmp_path):
     dataset = from_trec_files(topics, qrels)
     assert dataset.name == "x"
     assert [query.id for query in dataset.judged_queries()] == ["1", "2"]
+
+
+def test_a_dataset_that_cannot_be_downloaded_says_so_and_is_no_usage_error(monkeypatch):
+    import ir_datasets
+
+    class CutShort:
+        def has_queries(self):
+            return True
+
+        has_qrels = has_queries
+
+        def queries_iter(self):
+            raise OSError("connection broken after 1,024 of 2,048 bytes")
+
+    monkeypatch.setattr(ir_datasets, "load", lambda identifier: CutShort())
+    with pytest.raises(DatasetUnavailable, match="1,024 of 2,048 bytes") as caught:
+        open_dataset("beir/scifact/test")
+    assert describe(caught.value).exit_code == 1
