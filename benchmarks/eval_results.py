@@ -30,6 +30,13 @@ RESULTS = ROOT / "docs" / "results"
 SCIFACT = ROOT / "tests" / "data" / "scifact"
 MEASURES = ["nDCG@10", "Recall@100", "MRR@10", "MAP", "P@10", "Judged@10"]
 TITLE = "lsr: leaderboard"
+HEAD = """\
+# Results
+
+Made by `python benchmarks/eval_results.py FOLDERS`; do not edit. `index.html` is the page with plots, costs and sources,
+`leaderboard.csv` has all digits, `cells/` a JSON file a figure. On a larger scale: `scale.md`.
+
+"""
 
 
 def main() -> int:
@@ -64,18 +71,9 @@ def main() -> int:
     table = build_table(read_cells([cells]))
     (RESULTS / "index.html").write_text(to_html(table, title=TITLE), encoding="utf-8")
     (RESULTS / "leaderboard.csv").write_text(to_csv(table), encoding="utf-8")
-    (RESULTS / "README.md").write_text(_readme(to_markdown(table)), encoding="utf-8")
+    (RESULTS / "README.md").write_text(HEAD + to_markdown(table), encoding="utf-8")
     print(to_text(table))
     return 4 if failed else 0
-
-
-def _readme(table: str) -> str:
-    return (
-        "# Results\n\n"
-        "Made by `python benchmarks/eval_results.py FOLDERS`; do not edit. `index.html` is the page with plots, costs and "
-        "provenance, `leaderboard.csv` has all digits, `cells/` a JSON file a figure.\n\n"
-        f"{table}"
-    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ to import, and a search service needs none of it.
     read_cells, build_table, then to_text, to_markdown, to_csv, to_html, to_json     the leaderboard
     export_mteb         cells as MTEB's result files
     compare_runs        two runs on a dataset: tests, wins and losses, side by side
-    diagnose            which terms of one query matched, in one collection or several
+    side_by_side_table  one query's documents in two runs
+    diagnose_query      which terms of one query matched, in one collection or several
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eval.batch import Outcome, SystemSpec, evaluate_all, find_datasets
     from eval.command import evaluate
-    from eval.comparison.diagnosis import diagnose
-    from eval.comparison.runs import compare_runs
+    from eval.comparison.diagnosis import diagnose, diagnose_query
+    from eval.comparison.runs import compare_runs, side_by_side_table
     from eval.dataset import Dataset, from_trec_files, open_dataset
     from eval.evaluation import Evaluation
     from eval.leaderboard.cells import cell_content, read_cells, write_cell
@@ -44,6 +45,7 @@ _HOMES = {
     "cell_content": "eval.leaderboard.cells",
     "compare_runs": "eval.comparison.runs",
     "diagnose": "eval.comparison.diagnosis",
+    "diagnose_query": "eval.comparison.diagnosis",
     "evaluate": "eval.command",
     "evaluate_all": "eval.batch",
     "export_mteb": "eval.mteb_export",
@@ -51,6 +53,7 @@ _HOMES = {
     "from_trec_files": "eval.dataset",
     "open_dataset": "eval.dataset",
     "read_cells": "eval.leaderboard.cells",
+    "side_by_side_table": "eval.comparison.runs",
     "to_csv": "eval.leaderboard.csv_lines",
     "to_html": "eval.leaderboard.page",
     "to_json": "eval.leaderboard.json_object",
@@ -68,6 +71,7 @@ __all__ = [
     "cell_content",
     "compare_runs",
     "diagnose",
+    "diagnose_query",
     "evaluate",
     "evaluate_all",
     "export_mteb",
@@ -75,6 +79,7 @@ __all__ = [
     "from_trec_files",
     "open_dataset",
     "read_cells",
+    "side_by_side_table",
     "to_csv",
     "to_html",
     "to_json",

@@ -49,7 +49,7 @@ def export_mteb(cells: Sequence[Cell], folder: Path) -> list[Path]:
         target.mkdir(parents=True, exist_ok=True)
         path = target / f"{_safe(task_name(cell.dataset))}.json"
         path.write_text(json.dumps(to_mteb(cell), indent=2) + "\n", encoding="utf-8")
-        meta = {"name": cell.system, "revision": revision, "framework": ["lsr"], "similarity_fn_name": "dot"}
+        meta = {"name": cell.system, "revision": revision, "similarity_fn_name": "dot"}
         (target / "model_meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
         written.append(path)
     return written

@@ -7,10 +7,14 @@ add up to the score.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from eval.dataset import Dataset, open_dataset
+from eval.errors import EvaluationError
 from eval.qrels import Judgements
 from eval.sources.queries import Query
 from eval.systems import SearchSettings
@@ -104,6 +108,28 @@ def diagnose(
     )
 
 
+def diagnose_query(
+    collections: Sequence[Path], dataset: str | Path | Dataset, query_id: str, *, using: str = "default", k: int = 10
+) -> list[Diagnosis]:
+    """Diagnose a query of a data set in several collections of its documents, named by their folders.
+
+    Raises EvaluationError for a query that the data set does not have, and what opening and searching raise.
+    """
+    opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    query = opened.queries.get(query_id)
+    if query is None:
+        near = difflib.get_close_matches(query_id, opened.queries, n=3)
+        hint = f"; there is {', '.join(near)}" if near else ""
+        raise EvaluationError(f"{opened.name} has no query {query_id!r}{hint}", field="query")
+    diagnoses = []
+    for path in collections:
+        with Collection.open(path) as collection:
+            settings = SearchSettings(using=using)
+            judgements = opened.qrels.get(query_id, {})
+            diagnoses.append(diagnose(collection, query, judgements, search=settings, k=k, name=collection.name))
+    return diagnoses
+
+
 def _document(
     collection: Collection,
     using: str,
@@ -121,10 +147,3 @@ def _document(
     matches.sort(key=lambda match: (-match.contribution, match.token))
     rank, score = ranks.get(doc_id, (None, sum(match.contribution for match in matches)))
     return DiagnosedDocument(doc_id, rank, score, judgements.get(doc_id), tuple(matches))
-
-
-def diagnose_systems(
-    collections: Sequence[Collection], query: Query, judgements: Judgements, *, k: int = 10
-) -> list[Diagnosis]:
-    """Diagnose one query in several collections of the same documents, named by their folders."""
-    return [diagnose(collection, query, judgements, k=k, name=collection.name) for collection in collections]

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eval.command import evaluate
 from eval.comparison.significance import Difference, holm, paired_difference
 from eval.dataset import Dataset, open_dataset
-from eval.errors import DatasetMismatch
+from eval.errors import DatasetMismatch, EvaluationError
 from eval.evaluation import Evaluation
 from eval.measures import DEFAULT_MEASURES, Measure
 from eval.qrels import Judgements
 from eval.ranking import Ranking
+from eval.runs import read_run
 
 _EQUAL = 1e-9  # values closer than this are a tie
 
@@ -109,6 +112,26 @@ def compare_runs(
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     results = [evaluate(opened, run=path, measures=measures, k=k) for path in (first, second)]
     return compare(results[0], results[1], opened, most=most)
+
+
+def side_by_side_table(dataset: Dataset, first: Path, second: Path, query_id: str, *, k: int = 10) -> str:
+    """Return a text with one query's best documents in two run files, beside their grades.
+
+    Raises EvaluationError for a query that the data set does not have, InputFileError for a run that is none.
+    """
+    if query_id not in dataset.queries:
+        raise EvaluationError(f"{dataset.name} has no query {query_id!r}", field="query")
+    runs = [read_run(path, query_ids=dataset.queries.keys()) for path in (first, second)]
+    rankings = [run.rankings.get(query_id, Ranking(query_id, [], np.empty(0))) for run in runs]
+    pairs = side_by_side(rankings[0], rankings[1], dataset.qrels.get(query_id, {}), k=k)
+    lines = [
+        f"query {query_id}: {dataset.queries[query_id].text}",
+        f"{runs[0].tag:>10}  {runs[1].tag:>10}  grade  document",
+    ]
+    for pair in pairs:
+        ranks = "  ".join(f"{'–' if rank is None else rank:>10}" for rank in (pair.first, pair.second))
+        lines.append(f"{ranks}  {'–' if pair.grade is None else pair.grade:>5}  {pair.doc_id}")
+    return "\n".join(lines) + "\n"
 
 
 def compare(first: Evaluation, second: Evaluation, dataset: Dataset, *, most: int = 10) -> Comparison:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from eval.comparison.diagnosis import diagnose
-from eval.comparison.runs import compare_runs, side_by_side
+from eval.comparison.diagnosis import diagnose, diagnose_query
+from eval.comparison.runs import compare_runs, side_by_side, side_by_side_table
 from eval.comparison.significance import holm, mean_interval, paired_difference
 from eval.dataset import from_trec_files
 from eval.errors import EvaluationError, InputFileError
@@ -127,3 +127,24 @@ def test_a_diagnosis_shows_what_each_document_matched_and_what_was_missed(tmp_pa
     assert (by_id["c"].rank, by_id["c"].matches) == (None, ())  # relevant, not found, and why: no term in common
     assert diagnosis.unmatched_terms == ()  # recipe is in no document, so it is no query term
     assert "no term in common" in diagnosis.table()
+
+
+def test_one_query_is_diagnosed_in_several_collections(runs, tmp_path):
+    dataset, _, _ = runs
+    for name, text in (("one", "a query"), ("two", "nothing")):
+        with Collection.create(tmp_path / name) as collection:
+            collection.write([Document("good", text=text)])
+    diagnoses = diagnose_query([tmp_path / "one", tmp_path / "two"], dataset, "q1")
+    assert [(d.system, d.documents[0].rank) for d in diagnoses] == [("one", 1), ("two", None)]
+    with pytest.raises(EvaluationError, match="no query 'q9'"):
+        diagnose_query([tmp_path / "one"], dataset, "q9")
+
+
+def test_one_query_of_two_runs_is_shown_side_by_side(runs):
+    dataset, first, second = runs
+    lines = side_by_side_table(dataset, first, second, "q5").splitlines()
+    assert [line.split() for line in lines[2:]] == [
+        ["1", "1", "–", "bad"],
+        ["2", "–", "1", "good"],
+        ["–", "2", "–", "other"],
+    ]
