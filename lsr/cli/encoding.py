@@ -8,6 +8,7 @@ import numpy as np
 
 from encoders import load_encoder
 from encoders.encoder import Encoder
+from lsr.cli.encoder_names import stored_name
 from lsr.cli.problem_log import ProblemLog, exit_code
 from lsr.cli.progress import Progress, progress_bar
 from lsr.cli.running import say
@@ -30,7 +31,7 @@ def encode_corpus(corpus: Corpus, out: str, format_name: str, *, encoder: str, d
     with progress_bar() as progress:
         if loaded.settings.get("average_length", 0.0) is None:
             loaded.measure(_texts(corpus, progress))  # type: ignore[attr-defined] # BM25 sees the whole corpus first
-        note = {"encoder": encoder, "settings": dict(loaded.settings), "fingerprint": loaded.fingerprint}
+        note = {"encoder": stored_name(encoder), "settings": dict(loaded.settings), "fingerprint": loaded.fingerprint}
         rows = _rows(loaded, _documents(corpus, problems, progress))
         written = write_vectors(VectorSource(rows, loaded.vocabulary.tokens, DEFAULT_VECTOR, note), out, format_name)
     problems.close()

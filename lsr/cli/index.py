@@ -55,6 +55,7 @@ def index(
     A line that cannot be taken is told on stderr with its number and left out; the exit code is then 4. A run that
     was stopped leaves a folder that --resume finishes with the same result.
     """
+    from lsr.cli.encoder_names import stored_name
     from lsr.cli.indexing import index_and_report
     from lsr.cli.json_options import parse_object
     from lsr.corpora import holds_vectors, open_corpus
@@ -68,9 +69,9 @@ def index(
     if holds_vectors(corpus, format.value):
         from lsr.cli.ready_made import config_for_vectors
 
-        config = config_for_vectors(opened, encoder)
+        config = config_for_vectors(opened, stored_name(encoder) if encoder is not None else None)
     else:
-        config = VectorConfig(settings.encoder)
+        config = VectorConfig(stored_name(settings.encoder))
     return index_and_report(
         opened,
         out,

@@ -28,6 +28,7 @@ def reindex(
 
     DIR is only read and may be served meanwhile; what is written to it after the start is not in the new one.
     """
+    from lsr.cli.encoder_names import stored_name
     from lsr.cli.indexing import index_and_report
     from lsr.cli.one_collection import one_collection
     from lsr.collection import Collection
@@ -41,7 +42,7 @@ def reindex(
         info = collection.info()
         if using not in info.vectors:
             raise QueryError(f"there is no vector {using!r}; there is {', '.join(info.vectors)}", field="using")
-        vectors = {using: VectorConfig(settings.encoder)}
+        vectors = {using: VectorConfig(stored_name(settings.encoder))}
         for name, vector in info.vectors.items():
             if name != using:
                 made = dict(collection.encoder(name).settings) if vector.encoder is not None else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,15 @@ def test_a_folder_of_collections_is_told_from_one(
 ) -> None:
     assert run(command.format(collection.parent).split()) == 2
     assert f"give one of them: {collection}" in capfd.readouterr().err
+
+
+def test_a_checkpoint_given_by_a_relative_path_is_found_from_everywhere(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_checkpoint: Callable[..., Path]
+) -> None:
+    checkpoint = make_checkpoint()
+    monkeypatch.chdir(checkpoint.parent)
+    assert run(["encode", str(corpus), "--encoder", checkpoint.name, "--out", str(tmp_path / "v.arrow")]) == 0
+    assert run(["index", str(corpus), "--encoder", checkpoint.name, "--out", str(tmp_path / "a")]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert run(["index", "v.arrow", "--out", "b"]) == 0
+    assert answers(tmp_path / "a") == answers(tmp_path / "b") != [[] for _ in QUERIES]
