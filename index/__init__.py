@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from index.config import IndexConfig
     from index.scoring import PreparedRows, canonical, score_rows
-    from index.sparse_index import SparseIndex, TopK
+    from index.sparse_index import SparseIndex, TopK, warm_kernels
     from index.storage import Problem, verify_index
 
 _HOME = {
@@ -24,9 +24,20 @@ _HOME = {
     "canonical": "index.scoring",
     "score_rows": "index.scoring",
     "verify_index": "index.storage",
+    "warm_kernels": "index.sparse_index",
 }
 
-__all__ = ["IndexConfig", "PreparedRows", "Problem", "SparseIndex", "TopK", "canonical", "score_rows", "verify_index"]
+__all__ = [
+    "IndexConfig",
+    "PreparedRows",
+    "Problem",
+    "SparseIndex",
+    "TopK",
+    "canonical",
+    "score_rows",
+    "verify_index",
+    "warm_kernels",
+]
 
 
 def __getattr__(name: str) -> Any:

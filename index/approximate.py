@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.exact import best
-from index.inverted import line_views
-from index.kernels.candidates import find_candidates
-from index.kernels.forward import score_documents
+from index.kernels.candidates import find_all_candidates
+from index.kernels.forward import rank_candidates
 from index.segment import Segment
 
 QUERY_CUT = 12
 HEAP_FACTOR = 0.7
+
+
+class Queries(NamedTuple):
+    """Checked queries in a segment's own term numbers; weights are above 0."""
+
+    start: NDArray[np.int64]
+    terms: NDArray[np.uint32]
+    weights: NDArray[np.float32]
 
 
 class Scratch:
@@ -26,10 +33,10 @@ class Scratch:
         # A power of two above every number that the term arrays could hold, damaged or not (uint16), or a
         # mask that brings a damaged one (uint32) back inside.
         bits = 16 if segment.forward_terms.dtype == np.uint16 else len(segment.terms).bit_length()
-        self.table = np.zeros(1 << bits, dtype=np.float32)  # the query's weights
-        self.steps = np.zeros(1 << bits, dtype=np.uint16)  # the query's weights times the terms' scales
+        self.table = np.zeros(1 << bits, dtype=np.float32)  # a query's weights
+        self.steps = np.zeros(1 << bits, dtype=np.uint16)  # a query's weights times the terms' scales
         self.visited = np.zeros(segment.n_docs, dtype=np.uint8)
-        self.epoch = 0
+        self.epoch = np.zeros(1, dtype=np.int64)
         self.estimates = np.empty(0, dtype=np.int64)
         self.order = np.empty(0, dtype=np.int64)
         self.batch = np.empty(257, dtype=np.int64)
@@ -37,13 +44,13 @@ class Scratch:
         # Blocks estimated, blocks visited, documents looked at, documents looked at further; since it was made.
         self.counters = np.zeros(4, dtype=np.int64)
 
-    def next_epoch(self) -> int:
-        """Return a number that no visited document is marked with."""
-        self.epoch += 1
-        if self.epoch == 256:
-            self.visited[:] = 0
-            self.epoch = 1
-        return self.epoch
+    def make_room(self, blocks: int, terms: int) -> None:
+        """Make room for queries of this many terms, whose lists have this many blocks."""
+        if len(self.estimates) < blocks:
+            self.estimates = np.empty(2 * blocks, dtype=np.int64)
+            self.order = np.empty(2 * blocks, dtype=np.int64)
+        if len(self.batch) < terms:
+            self.batch = np.empty(terms, dtype=np.int64)
 
 
 class ScratchPool:
@@ -54,17 +61,13 @@ class ScratchPool:
         self._free: deque[Scratch] = deque()
 
     @contextmanager
-    def take(self, numbers: NDArray[np.uint32], weights: NDArray[np.float32]) -> Iterator[Scratch]:
-        """Lend scratch whose table holds the query's weights."""
+    def take(self) -> Iterator[Scratch]:
+        """Lend scratch whose tables are all zeros, and must be again when it is given back."""
         try:
             scratch = self._free.pop()
         except IndexError:
             scratch = Scratch(self._segment)
-        scratch.table[numbers] = weights
-        try:
-            yield scratch
-        finally:
-            scratch.table[numbers] = 0
+        yield scratch
         # Not after an error: what it holds then is unknown.
         self._free.append(scratch)
 
@@ -72,36 +75,34 @@ class ScratchPool:
 def approximate_search(
     segment: Segment,
     scratch: Scratch,
-    numbers: NDArray[np.uint32],
-    weights: NDArray[np.float32],
+    queries: Queries,
     k: int,
     query_cut: int,
     heap_factor: float,
     allowed: NDArray[np.bool_],
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return up to k (doc_ids, canonical scores), best first; fewer if no more were found."""
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """Return (doc_ids int64[n, k], canonical scores float32[n, k], how many of them int64[n]), best first."""
+    n = len(queries.start) - 1
+    k = min(k, segment.n_docs)
     n_keep = min(segment.n_docs, k + max(6, k // 5))
-    heap_scores = np.empty(n_keep, dtype=np.int64)
-    heap_docs = np.empty(n_keep, dtype=np.uint32)
-    lists = numbers.astype(np.int64)
-    room = int((segment.list_block[lists + 1] - segment.list_block[lists]).sum())
-    if len(scratch.estimates) < room:
-        scratch.estimates = np.empty(2 * room, dtype=np.int64)
-        scratch.order = np.empty(2 * room, dtype=np.int64)
-    if len(scratch.batch) < len(numbers):
-        scratch.batch = np.empty(len(numbers), dtype=np.int64)
-    found = find_candidates(
-        numbers, weights, query_cut, np.float32(heap_factor), np.float32(segment.beta), allowed,
+    blocks = segment.list_block[queries.terms + np.int64(1)] - segment.list_block[queries.terms]
+    longest = int(np.diff(queries.start).max()) if n else 0
+    most = int(blocks.sum()) if n == 1 else longest * segment.most_blocks
+    scratch.make_room(most, longest)
+    candidates = np.empty((n, n_keep), dtype=np.uint32)
+    n_candidates = np.empty(n, dtype=np.int64)
+    find_all_candidates(
+        *queries, query_cut, np.float32(heap_factor), np.float32(segment.beta), allowed,
         segment.scale, segment.list_block, segment.list_summary, segment.block_start, segment.block_docs,
-        *line_views(segment.summaries, segment.forward_terms.dtype)[:2],
-        *line_views(segment.lines, segment.forward_terms.dtype),
-        scratch.steps, scratch.visited, scratch.next_epoch(), scratch.estimates, scratch.order, scratch.batch,
-        scratch.firsts, heap_scores, heap_docs, scratch.counters,
+        *segment.summary_views[:2], *segment.line_views,
+        scratch.steps, scratch.visited, scratch.epoch, scratch.estimates, scratch.order, scratch.batch,
+        scratch.firsts, np.empty(n_keep, dtype=np.int64), candidates, n_candidates, scratch.counters,
     )  # fmt: skip
-    doc_ids = heap_docs[:found].astype(np.int64)
-    scores = np.empty(found, dtype=np.float32)
-    score_documents(
-        doc_ids, segment.forward_start, segment.forward_terms, segment.forward_impacts, scratch.table, scores
-    )
-    matching = scores >= 0
-    return best(doc_ids[matching], scores[matching], k)
+    ids = np.full((n, k), -1, dtype=np.int64)
+    scores = np.zeros((n, k), dtype=np.float32)
+    found = np.empty(n, dtype=np.int64)
+    rank_candidates(
+        *queries, candidates, n_candidates, segment.forward_start, segment.forward_terms, segment.forward_impacts,
+        scratch.table, ids, scores, found,
+    )  # fmt: skip
+    return ids, scores, found

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from index.config import IndexConfig
 from index.kernels.blocks import build_lists, largest_postings
 from index.kernels.lines import LINE_BYTES, pack_lines
+from index.segment import line_views, terms_per_line
 
 # Postings in one group of lists: enough work for a thread, little enough that groups are many.
 _GROUP = 200_000
@@ -94,18 +95,6 @@ def first_line_share(arrays: dict[str, NDArray[Any]], lines: NDArray[np.uint8], 
         impacts = arrays["forward_impacts"][start:stop]
         whole += float((impacts.view(np.float16) if impacts.dtype == np.uint16 else impacts).sum(dtype=np.float64))
     return min(0.7, shown / whole) if whole > 0 else 0.7
-
-
-def terms_per_line(dtype: np.dtype[Any]) -> int:
-    """Return how many terms a line holds: 20 of uint16, 12 of uint32."""
-    return 60 // (dtype.itemsize + 1)
-
-
-def line_views(
-    lines: NDArray[np.uint8], dtype: np.dtype[Any]
-) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
-    """Return the lines as terms of `dtype`, as bytes, and as uint32: what the kernels take."""
-    return lines.view(dtype), lines, lines.view(np.uint32)
 
 
 def prune(

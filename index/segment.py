@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,21 @@ class Segment:
     block_docs: NDArray[np.uint32]
     list_summary: NDArray[np.int64]
     summaries: NDArray[np.uint8]
+
+    @cached_property
+    def line_views(self) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
+        """The documents' sketch lines as terms, as bytes and as uint32."""
+        return line_views(self.lines, self.forward_terms.dtype)
+
+    @cached_property
+    def summary_views(self) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
+        """The blocks' summaries as terms, as bytes and as uint32."""
+        return line_views(self.summaries, self.forward_terms.dtype)
+
+    @cached_property
+    def most_blocks(self) -> int:
+        """Blocks of the list that has most."""
+        return int(np.diff(self.list_block).max()) if len(self.terms) else 0
 
     @property
     def nnz(self) -> int:
@@ -135,6 +151,18 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
         raise IndexCorrupt(folder / "lines.npy", f"holds {arrays['lines'].shape}, not a line of 64 bytes a document")
     _check_below(folder / "lookup_numbers.npy", arrays["lookup_numbers"], counts["n_local"])
     return Segment(n_docs=counts["n_docs"], n_terms=counts["n_terms"], max_impact=max_impact, beta=beta, **arrays)
+
+
+def terms_per_line(dtype: np.dtype[Any]) -> int:
+    """Return how many terms a line holds: 20 of uint16, 12 of uint32."""
+    return 60 // (dtype.itemsize + 1)
+
+
+def line_views(
+    lines: NDArray[np.uint8], dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
+    """Return the lines as terms of `dtype`, as bytes, and as uint32: what the kernels take."""
+    return lines.view(dtype), lines, lines.view(np.uint32)
 
 
 def _check_offsets(path: Path, offsets: NDArray[Any], end: int) -> None:

@@ -17,16 +17,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from index import exact as exact_search
-from index.approximate import HEAP_FACTOR, QUERY_CUT, ScratchPool, approximate_search
+from index.approximate import HEAP_FACTOR, QUERY_CUT, Queries, ScratchPool, approximate_search
 from index.build import Progress, build_arrays
-from index.config import IndexConfig
+from index.config import IMPACT_DTYPES, IndexConfig
 from index.errors import IndexCorrupt, SearchParameterError, SearchStopped, VectorError
+from index.scoring import score_rows
 from index.segment import ARRAYS, Segment, freeze, open_segment
 from index.storage import Problem, new_folder, read_manifest, verify_index, write_manifest
 from index.vectors import check_query, check_rows
 
 # Below this share of allowed documents, scoring them directly beats searching for them.
 _FEW = 0.01
+# Queries searched in one go, between which a deadline is looked at.
+_CHUNK = 32
 _EVERYTHING = np.zeros(0, dtype=np.bool_)
 _EVERYTHING.setflags(write=False)
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
@@ -37,6 +40,15 @@ class TopK(NamedTuple):
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float32]
+
+
+class _Settings(NamedTuple):
+    """How to search, checked."""
+
+    exact: bool
+    query_cut: int
+    heap_factor: float
+    allowed: NDArray[np.bool_]
 
 
 class SparseIndex:
@@ -154,34 +166,30 @@ class SparseIndex:
         Columns beyond the index's own match nothing. Raises VectorError, SearchParameterError, SearchStopped.
         """
         rows = check_rows(queries, what="query")
-        threads = _whole("threads", threads)
-        n = len(rows.indptr) - 1
-        width = max(0, min(_whole("k", k), self.n_docs))
+        threads, k = _whole("threads", threads), _whole("k", k)
+        settings = self._settings(exact, recall, query_cut, heap_factor, n_knn, allowed)
+        found, numbers = self._numbers(rows.terms)
+        kept = np.zeros(len(rows.terms) + 1, dtype=np.int64)
+        np.cumsum(found, out=kept[1:])
+        start, weights = kept[rows.indptr], rows.values[found]
+        n = len(start) - 1
         top = TopK(np.full((n, k), -1, dtype=np.int64), np.zeros((n, k), dtype=np.float32))
 
-        def one(i: int) -> None:
-            at = slice(rows.indptr[i], rows.indptr[i + 1])
-            ids, scores = self.search_one(
-                rows.terms[at],
-                rows.values[at],
-                k,
-                exact=exact,
-                recall=recall,
-                query_cut=query_cut,
-                heap_factor=heap_factor,
-                n_knn=n_knn,
-                allowed=allowed,
-                should_stop=should_stop,
-            )
-            top.ids[i, : len(ids)] = ids[:width]
-            top.scores[i, : len(ids)] = scores[:width]
+        def work(first: int) -> None:
+            stop = min(n, first + _CHUNK)
+            at = slice(int(start[first]), int(start[stop]))
+            chunk = Queries(start[first : stop + 1] - start[first], numbers[at], weights[at])
+            for i, (ids, scores) in enumerate(self._search(chunk, k, settings, False, should_stop)):
+                top.ids[first + i, : len(ids)] = ids
+                top.scores[first + i, : len(ids)] = scores
 
-        if threads == 1 or n < 2:
-            for i in range(n):
-                one(i)
+        chunks = range(0, n, _CHUNK)
+        if threads == 1 or len(chunks) < 2:
+            for first in chunks:
+                work(first)
         else:
-            with ThreadPoolExecutor(min(threads, n)) as pool:
-                list(pool.map(one, range(n)))
+            with ThreadPoolExecutor(min(threads, len(chunks))) as pool:
+                list(pool.map(work, chunks))
         return top
 
     def search_one(
@@ -203,10 +211,11 @@ class SparseIndex:
 
         term_ids, weights   the query, in any order, each term once; ids beyond the index's own match nothing
         exact               rank-safe, instead of approximate
-        recall              the recall@k to aim at, below 1; instead of the next two
+        recall              the recall@k to aim at, below 1; instead of the next two. An index without a measured curve
+                            searches exactly
         query_cut           how many of the heaviest query terms lead to candidates
         heap_factor         above 0 and at most 1: lower looks at more blocks
-        n_knn               neighbours of each hit to look at too
+        n_knn               neighbours of each hit to look at too; this index has none, so 0
         allowed             bool[n_docs]: search only these documents
         ties                with exact, also all that score as the k-th does, so m may exceed k
         should_stop         asked between chunks of work; True raises SearchStopped
@@ -215,30 +224,67 @@ class SparseIndex:
         that no more match. Safe to call from many threads. Raises VectorError, SearchParameterError.
         """
         k = _whole("k", k)
-        _check_knobs(recall, query_cut, heap_factor, n_knn)
-        if should_stop is not None and should_stop():
-            raise SearchStopped("the search was stopped before it began")
-        filtered = self._check_allowed(allowed)
+        settings = self._settings(exact, recall, query_cut, heap_factor, n_knn, allowed)
         ids, values = check_query(term_ids, weights)
-        numbers, values = self._local(ids, values)
-        if len(numbers) == 0:
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        if float(values.sum(dtype=np.float64)) * self._segment.max_impact > _LARGEST_FLOAT32:
-            raise VectorError("the query's weights are so large that a score would be more than a float32 can hold")
-        if len(filtered):
-            few = np.flatnonzero(filtered)
-            if len(few) <= max(k, _FEW * self.n_docs):
-                with self._scratch.take(numbers, values) as scratch:
-                    return exact_search.score_few(self._segment, scratch.table, k, few, ties)
-        with self._scratch.take(numbers, values) as scratch:
-            if not exact:
-                cut = QUERY_CUT if query_cut is None else query_cut
-                factor = HEAP_FACTOR if heap_factor is None else heap_factor
-                found = approximate_search(self._segment, scratch, numbers, values, k, cut, factor, filtered)
-                if len(found[0]) == k:
-                    return found
-            # Fewer than k were found, so whether there are k is for the exact search to say.
-            return exact_search.scan(self._segment, scratch.table, k, filtered, ties, should_stop)
+        found, numbers = self._numbers(ids)
+        query = Queries(np.array([0, len(numbers)]), numbers, values[found])
+        return self._search(query, k, settings, ties, should_stop)[0]
+
+    def _settings(
+        self,
+        exact: bool,
+        recall: float | None,
+        query_cut: int | None,
+        heap_factor: float | None,
+        n_knn: int,
+        allowed: NDArray[np.bool_] | None,
+    ) -> _Settings:
+        _check_knobs(recall, query_cut, heap_factor, n_knn)
+        return _Settings(
+            # A recall target that this index has no measured curve for is met by the search that misses nothing.
+            exact or recall is not None,
+            QUERY_CUT if query_cut is None else query_cut,
+            HEAP_FACTOR if heap_factor is None else heap_factor,
+            self._check_allowed(allowed),
+        )
+
+    def _search(
+        self, queries: Queries, k: int, settings: _Settings, ties: bool, should_stop: Callable[[], bool] | None
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Return each query's (doc_ids, scores): the approximate ones together, the exact ones one by one."""
+        segment = self._segment
+        if should_stop is not None and should_stop():
+            raise SearchStopped("the search was stopped before it was done")
+        for i in range(len(queries.start) - 1):
+            total = queries.weights[queries.start[i] : queries.start[i + 1]].sum(dtype=np.float64)
+            if total * segment.max_impact > _LARGEST_FLOAT32:
+                raise VectorError("a query's weights are so large that a score would be more than a float32 can hold")
+        few = None
+        if len(settings.allowed) and np.count_nonzero(settings.allowed) <= max(k, _FEW * self.n_docs):
+            few = np.flatnonzero(settings.allowed)
+        with self._scratch.take() as scratch:
+            if settings.exact or few is not None:
+                approximate = None
+            else:
+                approximate = approximate_search(
+                    segment, scratch, queries, k, settings.query_cut, settings.heap_factor, settings.allowed
+                )
+            results = []
+            for i in range(len(queries.start) - 1):
+                at = slice(int(queries.start[i]), int(queries.start[i + 1]))
+                if approximate is not None and (approximate[2][i] == k or at.start == at.stop):
+                    results.append((approximate[0][i, : approximate[2][i]], approximate[1][i, : approximate[2][i]]))
+                    continue
+                # Fewer than k were found, so whether there are k is for the exact search to say.
+                scratch.table[queries.terms[at]] = queries.weights[at]
+                if at.start == at.stop:
+                    results.append((np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)))
+                elif few is not None:
+                    results.append(exact_search.score_few(segment, scratch.table, k, few, ties))
+                else:
+                    results.append(exact_search.scan(segment, scratch.table, k, settings.allowed, ties, should_stop))
+                scratch.table[queries.terms[at]] = 0
+        return results
 
     def document(self, doc_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return a document's (collection term ids int64, rising; canonical impacts float32); raises IndexError."""
@@ -278,7 +324,7 @@ class SparseIndex:
         self.search_one(term, weight, 1, exact=True)
         self.search_one(term, weight, 1, allowed=np.ones(self.n_docs, dtype=np.bool_))
 
-    def _numbers(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.uint32]]:
+    def _numbers(self, ids: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.uint32]]:
         """Return (which of `ids` the segment holds bool[n], the segment's numbers of those)."""
         lookup = self._segment.lookup_ids
         if len(lookup) == 0:
@@ -286,12 +332,6 @@ class SparseIndex:
         at = np.minimum(np.searchsorted(lookup, ids), len(lookup) - 1)
         found = lookup[at] == ids
         return found, self._segment.lookup_numbers[at[found]]
-
-    def _local(
-        self, ids: NDArray[np.int64], values: NDArray[np.float32]
-    ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-        found, numbers = self._numbers(ids)
-        return numbers, values[found]
 
     def _check_allowed(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         if allowed is None or self.n_docs == 0:
@@ -320,3 +360,20 @@ def _check_knobs(recall: float | None, query_cut: int | None, heap_factor: float
         raise SearchParameterError(f"heap_factor must be above 0 and at most 1, not {heap_factor!r}")
     if isinstance(n_knn, bool) or not isinstance(n_knn, int) or n_knn < 0:
         raise SearchParameterError(f"n_knn must be a whole number, not {n_knn!r}")
+    if n_knn > 0:
+        raise SearchParameterError("n_knn must be 0: this index was built without a graph of nearest neighbours")
+
+
+def warm_kernels() -> None:
+    """Compile or load every kernel that a search may need, for every form of segment: what to do before serving.
+
+    Afterwards no search of any index compiles anything. Takes seconds with an empty kernel cache, else well under one.
+    """
+    # More than 65,536 terms are numbered with 32 bits.
+    for n_terms in (2, 2**16 + 2):
+        weights = np.ones(n_terms + 1, dtype=np.float32)
+        terms = np.append(np.arange(n_terms), 0)
+        vectors = csr_array((weights, terms, [0, n_terms, n_terms + 1]), shape=(2, n_terms))
+        for dtype in IMPACT_DTYPES:
+            SparseIndex.build(vectors, IndexConfig(impact_dtype=dtype, short_list=1), threads=1).warm()
+            score_rows(vectors, [0], [1.0], impact_dtype=dtype)

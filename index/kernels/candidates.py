@@ -61,6 +61,35 @@ else:
 
 
 @njit(cache=True, nogil=True)
+def find_all_candidates(
+    query_start, query_terms, query_weights, query_cut, heap_factor, beta, allowed,
+    scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
+    line_terms, line_bytes, line_links,
+    table, visited, epoch, estimates, order, batch, firsts, heap_scores, candidates, n_candidates, counters,
+):  # fmt: skip
+    """Run `find_candidates` for several queries.
+
+    query_start   int64[n + 1] into query_terms, uint32[], and query_weights, float32[]
+    candidates    uint32[n, m]      n_candidates  int64[n]      heap_scores  int64[m]
+    epoch         int64[1], the last one used: 0 .. 255; the visited marks are cleared when it would be 256
+
+    The rest as in `find_candidates`, whose oracle defines this too.
+    """
+    for q in range(len(query_start) - 1):
+        epoch[0] += 1
+        if epoch[0] == 256:
+            visited[:] = 0
+            epoch[0] = 1
+        first, stop = query_start[q], query_start[q + 1]
+        n_candidates[q] = find_candidates(
+            query_terms[first:stop], query_weights[first:stop], query_cut, heap_factor, beta, allowed,
+            scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
+            line_terms, line_bytes, line_links,
+            table, visited, epoch[0], estimates, order, batch, firsts, heap_scores, candidates[q], counters,
+        )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
 def find_candidates(
     terms, weights, query_cut, heap_factor, beta, allowed,
     scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,

@@ -70,3 +70,42 @@ def score_range(start, indptr, terms, impacts, table, allowed, scores):
             for j in range(indptr[doc], indptr[doc + 1]):
                 total += np.float64(table[np.int64(terms[j]) & mask]) * np.float64(impact_value(impacts[j]))
         scores[i] = np.float32(total) if total > 0.0 else np.float32(-1.0)
+
+
+@njit(cache=True, nogil=True)
+def rank_candidates(
+    query_start, query_terms, query_weights, candidates, n_candidates, indptr, terms, impacts, table, ids, scores, found
+):
+    """Score each query's candidates canonically and write the best, ranked, to its row of `ids` and `scores`.
+
+    query_start   int64[n + 1] into query_terms, uint32[], the segment's numbers, and query_weights, float32[], above 0
+    candidates    uint32[n, m], of which n_candidates, int64[n], are used; each document once in a row
+    table         float32[power of two above every term], zeroed, and left so
+    ids           int64[n, k], scores float32[n, k]: as many as match, the rest is left as it is
+    found         int64[n], how many those are; by falling score, then rising id
+
+    Oracle: oracle.brute_force over oracle.canonical_scores.
+    """
+    mask = np.int64(len(table) - 1)
+    k = ids.shape[1]
+    keys = np.empty(candidates.shape[1], dtype=np.int64)
+    for q in range(len(query_start) - 1):
+        for i in range(query_start[q], query_start[q + 1]):
+            table[query_terms[i]] = query_weights[i]
+        matching = 0
+        for c in range(n_candidates[q]):
+            doc = np.int64(candidates[q, c])
+            total = 0.0
+            for j in range(indptr[doc], indptr[doc + 1]):
+                total += np.float64(table[np.int64(terms[j]) & mask]) * np.float64(impact_value(impacts[j]))
+            if total > 0.0:
+                # Falling score, then rising id: a positive float32's bits compare as it does.
+                keys[matching] = ((np.int64(0x7FFFFFFF) - np.int64(np.float32(total).view(np.uint32))) << 32) | doc
+                matching += 1
+        for i in range(query_start[q], query_start[q + 1]):
+            table[query_terms[i]] = 0
+        keys[:matching].sort()
+        found[q] = min(matching, k)
+        for i in range(found[q]):
+            ids[q, i] = keys[i] & 0xFFFFFFFF
+            scores[q, i] = np.uint32(0x7FFFFFFF - (keys[i] >> 32)).view(np.float32)

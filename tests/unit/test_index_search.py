@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array, random_array
 
-from index import IndexConfig, SparseIndex, canonical, score_rows
+from index import IndexConfig, SparseIndex, canonical, score_rows, warm_kernels
 from index.errors import SearchParameterError, SearchStopped, VectorError
 from index.kernels import oracle
+from index.kernels.candidates import find_all_candidates
+from index.kernels.forward import rank_candidates, score_documents, score_range
+
+SEARCH_KERNELS = (find_all_candidates, rank_candidates, score_documents, score_range)
 
 
 def random_rows(n, terms, density, seed):
@@ -233,7 +237,7 @@ def test_a_hostile_query_is_refused(index, term_ids, weights, reason):
     [
         {"k": 0}, {"k": -1}, {"k": 2.5}, {"k": True}, {"recall": 1.0}, {"recall": 0.9, "query_cut": 3},
         {"query_cut": 0}, {"heap_factor": 0.0}, {"heap_factor": 1.5}, {"heap_factor": float("nan")}, {"n_knn": -1},
-        {"allowed": np.ones(3, dtype=np.bool_)}, {"allowed": np.ones(600)},
+        {"n_knn": 5},        {"allowed": np.ones(3, dtype=np.bool_)}, {"allowed": np.ones(600)},
     ],
 )  # fmt: skip
 def test_a_parameter_out_of_range_is_refused(index, keywords):
@@ -251,3 +255,18 @@ def test_pending_rows_score_as_they_will_when_indexed(index):
     assert score_rows(DOCUMENTS[:0], query.indices, query.data).tolist() == []
     assert score_rows(DOCUMENTS[:2], [], []).tolist() == [-1.0, -1.0]
     assert score_rows(DOCUMENTS[:2], [100_000], [1.0]).tolist() == [-1.0, -1.0]
+
+
+def test_a_recall_target_without_a_curve_is_met_exactly(index):
+    assert (index.search(QUERIES, recall=0.9).ids == index.search(QUERIES, exact=True).ids).all()
+
+
+def test_nothing_is_compiled_after_the_kernels_are_warm():
+    warm_kernels()
+    compiled = {kernel: len(kernel.signatures) for kernel in SEARCH_KERNELS}
+    wide = csr_array((DOCUMENTS.data, DOCUMENTS.indices, DOCUMENTS.indptr), shape=(600, 70_000))
+    for matrix in (DOCUMENTS, wide):
+        index = SparseIndex.build(matrix)
+        for keywords in ({}, {"exact": True}, {"allowed": np.arange(600) % 2 == 0}, {"allowed": np.arange(600) < 5}):
+            index.search(QUERIES, **keywords)
+    assert {kernel: len(kernel.signatures) for kernel in SEARCH_KERNELS} == compiled

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.inverted import line_views, terms_per_line
 from index.kernels import oracle
 from index.kernels.blocks import build_lists, cluster_list, largest_postings, summarise_block
 from index.kernels.candidates import find_candidates
 from index.kernels.lines import LINE_BYTES, pack_lines
+from index.segment import line_views, terms_per_line
 
 pytestmark = pytest.mark.kernels
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.inverted import line_views, terms_per_line
 from index.kernels import oracle
 from index.kernels.forward import impact_value, score_documents, score_range
 from index.kernels.lines import LINE_BYTES, NO_LINE, pack_lines
 from index.scoring import stored
+from index.segment import line_views, terms_per_line
 
 pytestmark = pytest.mark.kernels
 
