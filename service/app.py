@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from lsr import __version__
 from lsr.store import CollectionStore
 from service.context import RequestContext
-from service.openapi import document_problems
+from service.openapi import complete_openapi
 from service.problems import install_problem_handlers
 from service.routes import aliases, collections, documents, operations, page, search, snapshots
 from service.settings import ServiceSettings
@@ -58,7 +58,8 @@ def create_app(store: CollectionStore, settings: ServiceSettings | None = None) 
     routers = [module.router for module in modules]
     for router in routers:
         app.include_router(router)
-    install_problem_handlers(app, [route for router in routers for route in router.routes])
+    routes = [route for router in routers for route in router.routes]
+    install_problem_handlers(app, routes)
     app.add_middleware(RequestContext, settings=settings, metrics=service.metrics)
-    document_problems(app, keys=bool(settings.api_keys))
+    complete_openapi(app, routes, keys=bool(settings.api_keys))
     return app

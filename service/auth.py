@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
-from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Request
 
 from lsr.errors import LsrError
 from service.problems import ProblemError
@@ -27,6 +27,9 @@ from service.problems import ProblemError
 Scope = Literal["read", "write", "admin"]
 SCOPES: Final[frozenset[str]] = frozenset({"read", "write", "admin"})
 MIN_KEY_LENGTH: Final = 16
+_MARK: Final = "_required_scope"
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 class KeyFileError(LsrError, ValueError):
@@ -75,41 +78,38 @@ def granted(keys: tuple[ApiKey, ...], secret: str | None) -> ApiKey | None:
     return found
 
 
-class Requires:
-    """A route's dependency: what scope its caller needs.
+def requires(scope: Scope) -> Callable[[Endpoint], Endpoint]:
+    """Mark an endpoint with the scope that its caller needs; StrictRoute checks it before the body is read."""
 
-    `check` runs before the body is read (StrictRoute calls it); called as a dependency it does nothing but make
-    FastAPI write both ways of sending a key into the OpenAPI document.
-    """
+    def mark(endpoint: Endpoint) -> Endpoint:
+        vars(endpoint)[_MARK] = scope
+        return endpoint
 
-    def __init__(self, scope: Scope) -> None:
-        self.scope: Scope = scope
+    return mark
 
-    def check(self, request: Request) -> None:
-        """Raise a 401 or 403 problem unless the request brings a key with the scope, or no key is configured."""
-        keys: tuple[ApiKey, ...] = request.app.state.service.settings.api_keys
-        if not keys:
-            return
-        key = granted(keys, sent_key(request))
-        if key is None:
-            raise ProblemError(
-                401,
-                "unauthorized",
-                "API key needed",
-                "send a valid API key as `Authorization: Bearer …` or `X-API-Key: …`",
-                headers={"WWW-Authenticate": 'Bearer realm="lsr"'},
-            )
-        if not key.allows(self.scope):
-            raise ProblemError(403, "forbidden", "Scope missing", f"this API key lacks the scope {self.scope!r}")
 
-    async def __call__(
-        self,
-        bearer: HTTPAuthorizationCredentials | None = Security(
-            HTTPBearer(auto_error=False, scheme_name="BearerKey", description="The API key as a bearer token")
-        ),
-        header: str | None = Security(APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="HeaderKey")),
-    ) -> None:
-        """Say in the OpenAPI document how a key is sent."""
+def required_scope(endpoint: Callable[..., Any]) -> Scope | None:
+    """Return the scope that an endpoint was marked with."""
+    scope: Scope | None = vars(endpoint).get(_MARK)
+    return scope
+
+
+def check_scope(request: Request, scope: Scope) -> None:
+    """Raise a 401 or 403 problem unless the request brings a key with the scope, or no key is configured."""
+    keys: tuple[ApiKey, ...] = request.app.state.service.settings.api_keys
+    if not keys:
+        return
+    key = granted(keys, sent_key(request))
+    if key is None:
+        raise ProblemError(
+            401,
+            "unauthorized",
+            "API key needed",
+            "send a valid API key as `Authorization: Bearer …` or `X-API-Key: …`",
+            headers={"WWW-Authenticate": 'Bearer realm="lsr"'},
+        )
+    if not key.allows(scope):
+        raise ProblemError(403, "forbidden", "Scope missing", f"this API key lacks the scope {scope!r}")
 
 
 def sent_key(request: Request) -> str | None:
@@ -118,11 +118,6 @@ def sent_key(request: Request) -> str | None:
     if kind.lower() == "bearer" and token.strip():
         return token.strip()
     return request.headers.get("x-api-key")
-
-
-READ = Depends(Requires("read"))
-WRITE = Depends(Requires("write"))
-ADMIN = Depends(Requires("admin"))
 
 
 def _digest(secret: str) -> bytes:

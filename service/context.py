@@ -7,6 +7,7 @@ the answer's header, in every problem and in the log. The body is counted as it 
 from __future__ import annotations
 
 import re
+from itertools import count
 from time import perf_counter
 from typing import Final
 from uuid import uuid4
@@ -19,6 +20,8 @@ from service.problems import ProblemError, internal_error, problem_response
 from service.settings import ServiceSettings
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PROCESS: Final = uuid4().hex[:16]
+_numbers: Final = count(1)
 _SAFE_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -44,7 +47,7 @@ class RequestContext:
             return
         started = perf_counter()
         headers = Headers(scope=scope)
-        request_id = _choose_id(headers.get("x-request-id"))
+        request_id = choose_request_id(headers.get("x-request-id"))
         scope["lsr.request_id"] = request_id
         status = 0
 
@@ -82,8 +85,9 @@ class RequestContext:
         return None
 
 
-def _choose_id(offered: str | None) -> str:
-    return offered if offered and _REQUEST_ID.fullmatch(offered) else uuid4().hex
+def choose_request_id(offered: str | None) -> str:
+    """Return the caller's id when it is short and plain, else a new one."""
+    return offered if offered and _REQUEST_ID.fullmatch(offered) else f"{_PROCESS}-{next(_numbers):x}"
 
 
 def _extended(headers: list[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:

@@ -40,7 +40,7 @@ class ServiceMetrics:
         self.encode_seconds = self._histogram("encode", "Queries from text to a sparse vector.")
         self.search_seconds = self._histogram("search", "Finding the best documents.")
         self.fetch_seconds = self._histogram("fetch", "Reading the hits' documents.")
-        self.queue_size = Gauge("lsr_queue_size", "Jobs that wait for a thread.", ("queue",), registry=make)
+        self.queue_size = Gauge("lsr_queue_size", "Jobs that wait, requests in flight.", ("queue",), registry=make)
         self.rejected = Counter("lsr_rejected", "Requests refused to protect the service.", ("reason",), registry=make)
 
     def watch_queue(self, queue: str, size: Callable[[], float]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
+from service.auth import Scope, required_scope
 from service.problems import MEDIA_TYPE
 from service.responses import ProblemModel
 
@@ -22,47 +26,61 @@ _TEXTS: Final = {
     "503": "Not ready, timed out, or the collection is damaged",
     "507": "The disk is full",
 }
+_SECURITY: Final = {
+    "BearerKey": {"type": "http", "scheme": "bearer", "description": "The API key as a bearer token"},
+    "HeaderKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 _EVERYWHERE: Final = ("403", "503")
 _UNDER_V1: Final = ("401", "403", "404", "422", "429", "503")
 _WITH_BODY: Final = ("400", "409", "413", "415")
 _WRITING: Final = ("409", "507")
 
 
-def document_problems(app: FastAPI, *, keys: bool) -> None:
-    """Make `app.openapi()` name the problems of every operation; `keys`: whether an API key is needed."""
+def complete_openapi(app: FastAPI, routes: Sequence[BaseRoute], *, keys: bool) -> None:
+    """Make `app.openapi()` name the problems of every operation and, if there are `keys`, who may call it."""
+    scopes = {
+        (route.path, method.lower()): required_scope(route.endpoint)
+        for route in routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
     derive = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _extend(derive(), keys)
+            _extend(derive(), scopes if keys else {})
         return derive()
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _extend(document: dict[str, Any], keys: bool) -> None:
+def _extend(document: dict[str, Any], scopes: Mapping[tuple[str, str], Scope | None]) -> None:
     schemas = document["components"]["schemas"]
     problem = ProblemModel.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}))
     schemas["Problem"] = problem
+    if scopes:
+        document["components"]["securitySchemes"] = _SECURITY
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            if not keys:
-                operation.pop("security", None)
-            for status in _statuses(path, method, "requestBody" in operation, keys):
+            scope = scopes.get((path.replace("{id}", "{id:path}"), method))
+            if scope is not None:
+                operation["security"] = [{name: []} for name in _SECURITY]
+                operation["description"] = f"{operation.get('description', '')}\n\nNeeds the scope `{scope}`.".strip()
+            for status in _statuses(path, method, "requestBody" in operation, scope is not None):
                 operation["responses"][status] = {
                     "description": _TEXTS[status],
                     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
                 }
 
 
-def _statuses(path: str, method: str, has_body: bool, keys: bool) -> list[str]:
+def _statuses(path: str, method: str, has_body: bool, guarded: bool) -> list[str]:
     found = list(_UNDER_V1 if path.startswith("/v1") or has_body else _EVERYWHERE)
     if path == "/metrics":
         found += ["401", "429"]
-    if not keys:
+    if not guarded:
         found = [status for status in found if status != "401"]
     if has_body:
         found += _WITH_BODY

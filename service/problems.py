@@ -75,6 +75,7 @@ class Overloaded(ProblemError):
             f"the queue of {what} is full; try again in {retry_after} s",
             headers={"Retry-After": str(retry_after)},
         )
+        self.what = what
 
 
 class TimedOut(ProblemError):
@@ -170,6 +171,8 @@ def _respond(request: Request, problem: ProblemError) -> Response:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     if isinstance(error, ProblemError):
+        if isinstance(error, Overloaded):
+            request.app.state.service.metrics.rejected.labels(error.what).inc()
         return _respond(request, error)
     if not isinstance(error, HTTPException):
         raise error
@@ -223,6 +226,8 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
 
 async def _on_expected(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
+    if problem.status_code == 429:
+        request.app.state.service.metrics.rejected.labels(problem.slug).inc()
     if problem.status_code >= 500:
         _logger.warning("request_id=%s: %s", request.scope.get("lsr.request_id"), error)
     return _respond(request, problem)

@@ -1,9 +1,11 @@
-"""uvicorn's HTTP protocol with a time limit on what a client sends and on what it reads.
+"""uvicorn's HTTP protocol with a time limit on what a client sends and on what it reads, and with admission.
 
 uvicorn waits for ever for a request's headers and body, so a few hundred clients that send a byte a second would hold
 their connections, memory and descriptors as long as they like. Here a connection is dropped when the headers of a
 request are not complete `header_timeout` seconds after the connection was made or the request began, when its body is
 not complete `body_timeout` seconds after its headers, or when it does not read its answer for `body_timeout` seconds.
+
+Which requests are refused before the application sees them is decided in admission.py.
 """
 
 from __future__ import annotations
@@ -14,15 +16,18 @@ from uuid import uuid4
 
 import orjson
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from service.admission import Admission, Kind
 
 
 class TimedHttpProtocol(HttpToolsProtocol):
     """One connection. Subclasses made by `timed_protocol` carry the limits."""
 
-    header_timeout = 10.0
-    body_timeout = 60.0
+    header_timeout: float
+    body_timeout: float
+    admission: Admission
 
     def __init__(
         self,
@@ -34,6 +39,8 @@ class TimedHttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._receipt_timer: asyncio.TimerHandle | None = None
         self._reading_timer: asyncio.TimerHandle | None = None
+        self._kind: Kind | None = None  # of the request that is received; None: it is not counted
+        self._entered: dict[RequestResponseCycle, Kind] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for the first request's headers."""
@@ -41,7 +48,9 @@ class TimedHttpProtocol(HttpToolsProtocol):
         self._expect_within(self.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop all timers."""
+        """Stop all timers and counts."""
+        for cycle in list(self._entered):
+            self._leave(cycle)
         self._received()
         self._client_reads()
         super().connection_lost(exc)
@@ -53,14 +62,30 @@ class TimedHttpProtocol(HttpToolsProtocol):
             self._expect_within(self.header_timeout)
 
     def on_headers_complete(self) -> None:
-        """Start to wait for the body."""
+        """Start to wait for the body, and choose who answers: the application, or nobody but a refusal."""
         self._received()
         self._expect_within(self.body_timeout)
+        self._kind = self.admission.kind(self.url)
+        self.app = self.config.loaded_app
+        if self._kind is not None and self.admission.is_full(self._kind):
+            self._kind = None
+            self.app = self.admission.refuse
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Stop to wait: the request is here."""
+        """Stop to wait: the request is here and counts from now on."""
         self._received()
+        cycle = self.cycle
+        if self._kind is not None and not cycle.response_complete:
+            self.admission.enter(self._kind)
+            self._entered[cycle] = self._kind
+            answered = cycle.on_response
+
+            def leave_and_go_on() -> None:
+                self._leave(cycle)
+                answered()
+
+            cycle.on_response = leave_and_go_on
         super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -85,6 +110,11 @@ class TimedHttpProtocol(HttpToolsProtocol):
         self.transport.write(head.encode() + content)
         self.transport.close()
 
+    def _leave(self, cycle: RequestResponseCycle) -> None:
+        kind = self._entered.pop(cycle, None)
+        if kind is not None:
+            self.admission.leave(kind)
+
     def _expect_within(self, seconds: float) -> None:
         self._receipt_timer = self.loop.call_later(seconds, self._too_slow)
 
@@ -104,7 +134,7 @@ class TimedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def timed_protocol(header_timeout: float, body_timeout: float) -> type[TimedHttpProtocol]:
+def timed_protocol(header_timeout: float, body_timeout: float, admission: Admission) -> type[TimedHttpProtocol]:
     """Return the protocol class with these limits, in seconds, as uvicorn wants it: a class."""
-    limits = {"header_timeout": header_timeout, "body_timeout": body_timeout}
-    return type("TimedHttpProtocol", (TimedHttpProtocol,), limits)
+    shared = {"header_timeout": header_timeout, "body_timeout": body_timeout, "admission": admission}
+    return type("TimedHttpProtocol", (TimedHttpProtocol,), shared)

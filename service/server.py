@@ -22,6 +22,7 @@ import uvicorn
 
 from lsr.errors import Interrupted, LsrError
 from lsr.store import CollectionStore
+from service.admission import Admission
 from service.app import create_app
 from service.auth import load_api_keys
 from service.protocol import timed_protocol
@@ -137,15 +138,20 @@ def _server(
     on_ready: Callable[[str], None] | None,
 ) -> _GracefulServer:
     app = create_app(store, settings)
+    service: Service = app.state.service
+    admission = Admission(
+        service.metrics,
+        searches=settings.search_threads + settings.search_queue,
+        others=settings.write_queue * 2,
+    )
     if on_ready is not None:
-        service: Service = app.state.service
         url = _url(listener)
         service.readiness.on_ready(lambda: on_ready(url))
     config = uvicorn.Config(
         app,
         workers=1,
         loop="asyncio",
-        http=timed_protocol(settings.header_timeout, settings.body_timeout),
+        http=timed_protocol(settings.header_timeout, settings.body_timeout, admission),
         ws="none",
         lifespan="on",
         log_config=None,

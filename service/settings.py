@@ -24,7 +24,7 @@ class ServiceSettings:
     """Encoders that a collection may be created with over HTTP: a path or a download is the operator's business."""
 
     search_threads: int = field(default_factory=lambda: max(1, os.cpu_count() or 1))
-    search_queue: int = 64
+    search_queue: int = 32
     """Searches that may wait for a thread; one more is answered 429."""
 
     write_queue: int = 256

@@ -67,7 +67,7 @@ class Service:
         self.chores.close()
 
 
-def service_of(request: Request) -> Service:
-    """Return the application's `Service`; a dependency of the routes."""
+async def service_of(request: Request) -> Service:
+    """Return the application's `Service`; a dependency of the routes (async: FastAPI runs others in a thread)."""
     service: Service = request.app.state.service
     return service

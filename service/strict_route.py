@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 
 from lsr import strict_json
 from lsr.errors import InvalidJson
-from service.auth import Requires
+from service.auth import check_scope, required_scope
 from service.problems import ProblemError, problem_of
 
 _PARSE_IN_THREAD: Final = 64 * 1024
@@ -55,13 +55,13 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap FastAPI's handler in the checks."""
         handle = super().get_route_handler()
-        required = [one.dependency for one in self.dependencies if isinstance(one.dependency, Requires)]
+        scope = required_scope(self.endpoint)
         takes_json = self.body_field is not None
         needs_readiness = self.needs_readiness
 
         async def checked(request: Request) -> Response:
-            for requires in required:
-                requires.check(request)
+            if scope is not None:
+                check_scope(request, scope)
             if needs_readiness:
                 request.app.state.service.readiness.require()
             if takes_json:

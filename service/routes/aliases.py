@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from service.auth import ADMIN, READ
+from service.auth import requires
 from service.rendering import json_response
 from service.requests import COLLECTION_NAME, AliasRequest
 from service.responses import AliasesModel, AliasModel
@@ -18,21 +18,24 @@ ServiceOf = Annotated[Service, Depends(service_of)]
 AliasName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The alias")]
 
 
-@router.get("", dependencies=[READ], response_model=AliasesModel)
+@router.get("", response_model=AliasesModel)
+@requires("read")
 async def list_aliases(service: ServiceOf) -> Response:
     """List the aliases."""
     found = sorted(service.store.aliases().items())
     return json_response({"aliases": [{"alias": alias, "collection": target} for alias, target in found]})
 
 
-@router.put("/{alias}", dependencies=[ADMIN], response_model=AliasModel)
+@router.put("/{alias}", response_model=AliasModel)
+@requires("admin")
 async def set_alias(alias: AliasName, body: AliasRequest, service: ServiceOf) -> Response:
     """Let an alias stand for a collection, at once for every request that comes afterwards."""
     await service.chores.run(lambda: service.store.set_alias(alias, body.collection))
     return json_response({"alias": alias, "collection": body.collection})
 
 
-@router.delete("/{alias}", dependencies=[ADMIN], status_code=204, response_class=Response)
+@router.delete("/{alias}", status_code=204, response_class=Response)
+@requires("admin")
 async def drop_alias(alias: AliasName, service: ServiceOf) -> Response:
     """Remove an alias; its collection stays."""
     await service.chores.run(lambda: service.store.drop_alias(alias))

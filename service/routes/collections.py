@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from lsr.errors import EXPECTED_ERRORS
 from lsr.vectors import VectorConfig
-from service.auth import ADMIN, READ
+from service.auth import requires
 from service.problems import FieldProblem
 from service.rendering import json_response, render_collection
 from service.requests import COLLECTION_NAME, CollectionRequest
@@ -21,7 +21,8 @@ ServiceOf = Annotated[Service, Depends(service_of)]
 CollectionName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The collection's name")]
 
 
-@router.get("", dependencies=[READ], response_model=CollectionsModel)
+@router.get("", response_model=CollectionsModel)
+@requires("read")
 async def list_collections(service: ServiceOf) -> Response:
     """List the collections, and those that could not be opened."""
 
@@ -41,14 +42,16 @@ async def list_collections(service: ServiceOf) -> Response:
     return json_response(await service.searches.run(read))
 
 
-@router.get("/{collection}", dependencies=[READ], response_model=CollectionModel)
+@router.get("/{collection}", response_model=CollectionModel)
+@requires("read")
 async def show_collection(collection: CollectionName, service: ServiceOf) -> Response:
     """Show a collection: how much it holds, its vectors and its schema."""
     info = await service.searches.run(lambda: service.store.get(collection).info())
     return json_response(render_collection(info))
 
 
-@router.put("/{collection}", dependencies=[ADMIN], status_code=201, response_model=CollectionModel)
+@router.put("/{collection}", status_code=201, response_model=CollectionModel)
+@requires("admin")
 async def create_collection(collection: CollectionName, request: CollectionRequest, service: ServiceOf) -> Response:
     """Make an empty collection. One of that name is never replaced: that is a 409."""
     vectors = _vectors(request, service.settings.encoders)
@@ -62,7 +65,8 @@ async def create_collection(collection: CollectionName, request: CollectionReque
     return json_response(shown, 201, {"Location": f"/v1/collections/{collection}"})
 
 
-@router.delete("/{collection}", dependencies=[ADMIN], status_code=204, response_class=Response)
+@router.delete("/{collection}", status_code=204, response_class=Response)
+@requires("admin")
 async def drop_collection(collection: CollectionName, service: ServiceOf) -> Response:
     """Drop a collection with all its documents."""
     await service.chores.run(lambda: service.store.drop(collection))

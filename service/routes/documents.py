@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
-from service.auth import READ, WRITE
+from service.auth import requires
 from service.document_bodies import MEDIA_TYPES, REQUEST_BODY
 from service.rendering import json_response, render_document
 from service.requests import DeleteRequest, PatchRequest
@@ -36,11 +36,11 @@ _OR_JOB: dict[int | str, dict[str, Any]] = {202: {"model": JobModel, "descriptio
 
 @router.post(
     _DOCUMENTS,
-    dependencies=[WRITE],
     response_model=WriteModel,
     responses=_OR_JOB,
     openapi_extra={"requestBody": REQUEST_BODY},
 )
+@requires("write")
 async def write_documents(collection: CollectionName, request: Request, service: ServiceOf) -> Response:
     """Add documents, or replace those of the same ids. The good ones become visible and durable together.
 
@@ -54,7 +54,8 @@ async def write_documents(collection: CollectionName, request: Request, service:
     return await answer_write(request, service, collection, future)
 
 
-@router.post(_DOCUMENTS + ":delete", dependencies=[WRITE], response_model=DeleteModel, responses=_OR_JOB)
+@router.post(_DOCUMENTS + ":delete", response_model=DeleteModel, responses=_OR_JOB)
+@requires("write")
 async def delete_many(
     collection: CollectionName, body: DeleteRequest, request: Request, service: ServiceOf
 ) -> Response:
@@ -67,7 +68,8 @@ async def delete_many(
     return await answer_write(request, service, collection, service.writes.submit(target, change))
 
 
-@router.get(_DOCUMENTS + "/{id:path}", dependencies=[READ], response_model=DocumentModel)
+@router.get(_DOCUMENTS + "/{id:path}", response_model=DocumentModel)
+@requires("read")
 async def show_document(collection: CollectionName, document_id: DocumentId, service: ServiceOf) -> Response:
     """Show a document."""
     document = await service.searches.run(lambda: service.store.get(collection).get(document_id))
@@ -76,7 +78,8 @@ async def show_document(collection: CollectionName, document_id: DocumentId, ser
     return json_response(render_document(document))
 
 
-@router.delete(_DOCUMENTS + "/{id:path}", dependencies=[WRITE], response_model=DeleteModel, responses=_OR_JOB)
+@router.delete(_DOCUMENTS + "/{id:path}", response_model=DeleteModel, responses=_OR_JOB)
+@requires("write")
 async def delete_one(
     collection: CollectionName, document_id: DocumentId, request: Request, service: ServiceOf
 ) -> Response:
@@ -86,7 +89,8 @@ async def delete_one(
     return await answer_write(request, service, collection, service.writes.submit(target, change))
 
 
-@router.patch(_DOCUMENTS + "/{id:path}", dependencies=[WRITE], response_model=PatchModel, responses=_OR_JOB)
+@router.patch(_DOCUMENTS + "/{id:path}", response_model=PatchModel, responses=_OR_JOB)
+@requires("write")
 async def patch_one(
     collection: CollectionName, document_id: DocumentId, body: PatchRequest, request: Request, service: ServiceOf
 ) -> Response:
@@ -96,7 +100,8 @@ async def patch_one(
     return await answer_write(request, service, collection, service.writes.submit(target, change))
 
 
-@router.get("/v1/jobs/{job}", dependencies=[WRITE], response_model=JobModel)
+@router.get("/v1/jobs/{job}", response_model=JobModel)
+@requires("write")
 async def show_job(job: str, service: ServiceOf) -> Response:
     """Show what became of a write that was answered 202."""
     return json_response(service.jobs.show(job))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.auth import READ, granted, sent_key
+from service.auth import granted, requires, sent_key
 from service.rendering import json_response
 from service.responses import HealthModel, ReadyModel
 from service.state import Service, service_of
@@ -47,7 +47,8 @@ async def readiness(request: Request, service: ServiceOf) -> Response:
     )
 
 
-@router.get("/metrics", dependencies=[READ], response_class=PlainTextResponse)
+@router.get("/metrics", response_class=PlainTextResponse)
+@requires("read")
 async def metrics(service: ServiceOf) -> Response:
     """Return the metrics in Prometheus's text format."""
     text = await service.chores.run(service.metrics.exposition)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.auth import READ
+from service.auth import requires
 from service.embedding import embed
 from service.rendering import to_json
 from service.requests import BatchRequest, EmbedRequest, SearchRequest
@@ -23,7 +23,8 @@ ServiceOf = Annotated[Service, Depends(service_of)]
 _SEARCH = "/v1/collections/{collection}/search"
 
 
-@router.post(_SEARCH, dependencies=[READ], response_model=SearchModel)
+@router.post(_SEARCH, response_model=SearchModel)
+@requires("read")
 async def search_collection(
     collection: CollectionName,
     body: SearchRequest,
@@ -40,7 +41,8 @@ async def search_collection(
     return Response(answer, media_type="application/json")
 
 
-@router.post(_SEARCH + ":batch", dependencies=[READ], response_model=BatchModel)
+@router.post(_SEARCH + ":batch", response_model=BatchModel)
+@requires("read")
 async def search_many(collection: CollectionName, body: BatchRequest, request: Request, service: ServiceOf) -> Response:
     """Answer several searches in one request. The first that fails fails the request."""
     arrived = perf_counter()
@@ -52,7 +54,8 @@ async def search_many(collection: CollectionName, body: BatchRequest, request: R
     return Response(answer, media_type="application/json")
 
 
-@router.post("/embed_sparse", dependencies=[READ], response_model=list[list[SparseValueModel]])
+@router.post("/embed_sparse", response_model=list[list[SparseValueModel]])
+@requires("read")
 async def embed_sparse(body: EmbedRequest, service: ServiceOf) -> Response:
     """Encode texts as sparse vectors, in the wire format of text-embeddings-inference."""
     return Response(

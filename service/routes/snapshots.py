@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from lsr.collection import Collection
-from service.auth import ADMIN
+from service.auth import requires
 from service.rendering import json_response, render_collection
 from service.requests import COLLECTION_NAME
 from service.responses import CollectionModel, JobModel, SnapshotModel, SnapshotsModel
@@ -22,14 +22,16 @@ ServiceOf = Annotated[Service, Depends(service_of)]
 SnapshotName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The snapshot's name")]
 
 
-@router.post("", dependencies=[ADMIN], status_code=202, response_model=SnapshotModel)
+@router.post("", status_code=202, response_model=SnapshotModel)
+@requires("admin")
 async def take_snapshot(collection: CollectionName, service: ServiceOf) -> Response:
     """Keep the collection as it is now. The answer comes when the snapshot is there."""
     info = await service.chores.run(lambda: service.store.get(collection).snapshot())
     return json_response(asdict(info), 202, {"Location": f"/v1/collections/{collection}/snapshots"})
 
 
-@router.get("", dependencies=[ADMIN], response_model=SnapshotsModel)
+@router.get("", response_model=SnapshotsModel)
+@requires("admin")
 async def list_snapshots(collection: CollectionName, service: ServiceOf) -> Response:
     """List the snapshots, the oldest first."""
     found = await service.chores.run(lambda: service.store.get(collection).snapshots())
@@ -38,10 +40,10 @@ async def list_snapshots(collection: CollectionName, service: ServiceOf) -> Resp
 
 @router.post(
     "/{snapshot}:restore",
-    dependencies=[ADMIN],
     response_model=CollectionModel,
     responses={202: {"model": JobModel, "description": "It takes long: ask for the job"}},
 )
+@requires("admin")
 async def restore_snapshot(
     collection: CollectionName, snapshot: SnapshotName, request: Request, service: ServiceOf
 ) -> Response:
@@ -55,7 +57,8 @@ async def restore_snapshot(
     return await answer_write(request, service, collection, future)
 
 
-@router.delete("/{snapshot}", dependencies=[ADMIN], status_code=204, response_class=Response)
+@router.delete("/{snapshot}", status_code=204, response_class=Response)
+@requires("admin")
 async def drop_snapshot(collection: CollectionName, snapshot: SnapshotName, service: ServiceOf) -> Response:
     """Remove a snapshot; the collection stays as it is."""
     await service.chores.run(lambda: service.store.get(collection).delete_snapshot(snapshot))

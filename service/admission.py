@@ -1,0 +1,83 @@
+"""Saying no before a request costs anything.
+
+The queues behind the event loop have limits, but a request must first be parsed, checked and routed by the loop, and
+at several times the load that the machine can carry the loop itself becomes the queue: every answer, each 429
+included, would come seconds late. So the server's protocol counts the requests that are complete and not answered
+yet, by kind, and beyond a limit answers 429 as soon as it has read the headers, without the application. What has been
+accepted then waits for at most that many others.
+
+Requests whose body still comes in are not counted: slow clients shall not take the places of quick ones.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from service.context import choose_request_id
+from service.metrics import ServiceMetrics
+from service.problems import MEDIA_TYPE, Overloaded
+
+Kind = Literal["searches", "others"]
+
+_ALWAYS: Final = (b"/healthz", b"/readyz", b"/metrics")
+_SEARCHES: Final = (b"/search", b"/search:batch", b"/embed_sparse")
+
+
+class Admission:
+    """Counts what is in flight. Used on the event loop only."""
+
+    def __init__(self, metrics: ServiceMetrics, *, searches: int, others: int) -> None:
+        self._metrics = metrics
+        self._limits: dict[Kind, int] = {"searches": searches, "others": others}
+        self._in_flight: dict[Kind, int] = {"searches": 0, "others": 0}
+        metrics.watch_queue("searches_in_flight", lambda: self._in_flight["searches"])
+        metrics.watch_queue("others_in_flight", lambda: self._in_flight["others"])
+
+    def kind(self, url: bytes) -> Kind | None:
+        """Return what a request is counted as; None: it is always let in."""
+        path = url.partition(b"?")[0]
+        if path in _ALWAYS:
+            return None
+        return "searches" if path.endswith(_SEARCHES) else "others"
+
+    def is_full(self, kind: Kind) -> bool:
+        """Whether one more request of this kind is too many."""
+        return self._in_flight[kind] >= self._limits[kind]
+
+    def enter(self, kind: Kind) -> None:
+        """Count a request that is complete."""
+        self._in_flight[kind] += 1
+
+    def leave(self, kind: Kind) -> None:
+        """Count it as answered."""
+        self._in_flight[kind] -= 1
+
+    async def refuse(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer 429: an ASGI application of its own, as cheap as can be."""
+        self._metrics.rejected.labels("in_flight").inc()
+        self._metrics.requests.labels("none", "429").inc()
+        problem = Overloaded("requests")
+        offered = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = choose_request_id(offered.decode("latin-1"))
+        body = orjson.dumps(
+            {
+                "type": f"/problems/{problem.slug}",
+                "title": problem.title,
+                "status": 429,
+                "detail": problem.detail,
+                "instance": scope["path"],
+                "request_id": request_id,
+            }
+        )
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"retry-after", b"1"),
+            (b"cache-control", b"no-store"),
+            (b"x-request-id", request_id.encode()),
+        ]
+        await send({"type": "http.response.start", "status": 429, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
