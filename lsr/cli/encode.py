@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lsr.cli.encoder_options import SettingOption, parse_settings
 from lsr.cli.index import CorpusFormat
 
 
@@ -28,6 +29,7 @@ def encode(
     encoder: Annotated[
         str | None, typer.Option(help="bm25, or a checkpoint's name or path.  [default: bm25]", metavar="NAME|PATH")
     ] = None,
+    setting: SettingOption = None,
     format: Annotated[CorpusFormat, typer.Option(help="How the corpus is written down.")] = CorpusFormat.auto,
     to: Annotated[VectorFormat, typer.Option(help="How the vectors are written down.")] = VectorFormat.auto,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.  [default: auto]", metavar="NAME")] = None,
@@ -52,5 +54,6 @@ def encode(
         out,
         to.value,
         encoder=settings.encoder,
+        encoder_settings=parse_settings(setting),
         device=settings.device,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from encoders import load_encoder
 from encoders.encoder import Encoder
-from lsr.cli.encoder_names import stored_name
+from lsr.cli.encoder_options import stored_name
 from lsr.cli.problem_log import ProblemLog, exit_code
 from lsr.cli.progress import Progress, progress_bar
 from lsr.cli.running import say
@@ -21,12 +22,20 @@ from lsr.exchange.rows import in_batches
 BATCH_DOCUMENTS = 256
 
 
-def encode_corpus(corpus: Corpus, out: str, format_name: str, *, encoder: str, device: str = "auto") -> ExitCode:
+def encode_corpus(
+    corpus: Corpus,
+    out: str,
+    format_name: str,
+    *,
+    encoder: str,
+    encoder_settings: Mapping[str, Any],
+    device: str = "auto",
+) -> ExitCode:
     """Encode `corpus` into the file `out`; tell the bad lines and how many documents were written on stderr.
 
     Raises what `load_encoder` and the corpus raise.
     """
-    loaded = load_encoder(encoder, device=device)
+    loaded = load_encoder(encoder, device=device, **encoder_settings)
     problems = ProblemLog(corpus.name)
     with progress_bar() as progress:
         if loaded.settings.get("average_length", 0.0) is None:

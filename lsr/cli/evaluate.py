@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lsr.cli.encoder_options import SettingOption, parse_settings
 from lsr.cli.output import JsonFlag
 
 
@@ -29,6 +30,7 @@ def evaluate(
         str | None,
         typer.Option(help="Index the data set's documents with this instead.  [default: bm25]", metavar="NAME|PATH"),
     ] = None,
+    setting: SettingOption = None,
     measures: Annotated[
         list[str] | None, typer.Option(help="Such as nDCG@10; can be repeated or separated by commas.", metavar="NAME")
     ] = None,
@@ -62,6 +64,7 @@ def evaluate(
     request = Request(
         collection=directory,
         encoder=encoder,
+        encoder_settings=parse_settings(setting),
         run=run,
         split=split,
         measures=names or tuple(DEFAULT_MEASURES),

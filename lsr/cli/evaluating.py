@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eval import (
     Dataset,
@@ -28,6 +30,7 @@ class Request:
 
     collection: Path | None
     encoder: str | None
+    encoder_settings: Mapping[str, Any]
     run: Path | None
     split: str | None
     measures: tuple[str, ...]
@@ -45,6 +48,7 @@ def evaluate_one(dataset: str | Dataset, request: Request, *, as_json: bool) -> 
             dataset,
             collection=request.collection,
             encoder=request.encoder,
+            encoder_settings=request.encoder_settings,
             run=request.run,
             split=request.split,
             measures=request.measures,
@@ -68,7 +72,7 @@ def evaluate_one(dataset: str | Dataset, request: Request, *, as_json: bool) -> 
 def evaluate_folder(folder: Path, request: Request, *, as_json: bool) -> ExitCode:
     """Evaluate on every BEIR folder in `folder`; PARTIAL when one failed, FAILURE when all did."""
     encoder = request.encoder or "bm25"
-    system = SystemSpec(request.name or encoder, encoder, {}, request.search)
+    system = SystemSpec(request.name or encoder, encoder, request.encoder_settings, request.search)
     outcomes = evaluate_all(
         find_datasets(folder),
         [system],

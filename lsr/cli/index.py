@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lsr.cli.encoder_options import SettingOption, parse_settings, stored_name
 from lsr.cli.output import JsonFlag
 
 
@@ -34,6 +35,7 @@ def index(
     encoder: Annotated[
         str | None, typer.Option(help="bm25, or a checkpoint's name or path.  [default: bm25]", metavar="NAME|PATH")
     ] = None,
+    setting: SettingOption = None,
     format: Annotated[CorpusFormat, typer.Option(help="How the corpus is written down.")] = CorpusFormat.auto,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.  [default: auto]", metavar="NAME")] = None,
     schema: Annotated[
@@ -55,7 +57,6 @@ def index(
     A line that cannot be taken is told on stderr with its number and left out; the exit code is then 4. A run that
     was stopped leaves a folder that --resume finishes with the same result.
     """
-    from lsr.cli.encoder_names import stored_name
     from lsr.cli.indexing import index_and_report
     from lsr.cli.json_options import parse_object
     from lsr.corpora import holds_vectors, open_corpus
@@ -65,13 +66,14 @@ def index(
 
     declared = parse_object(schema, "--schema")
     settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
+    chosen = parse_settings(setting)
     opened = open_corpus(corpus, format.value, chunk=chunk)
     if holds_vectors(corpus, format.value):
         from lsr.cli.ready_made import config_for_vectors
 
-        config = config_for_vectors(opened, stored_name(encoder) if encoder is not None else None)
+        config = config_for_vectors(opened, stored_name(encoder) if encoder is not None else None, chosen)
     else:
-        config = VectorConfig(stored_name(settings.encoder))
+        config = VectorConfig(stored_name(settings.encoder), chosen)
     return index_and_report(
         opened,
         out,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lsr.cli.encoder_options import SettingOption, parse_settings, stored_name
 from lsr.cli.output import JsonFlag
 
 
@@ -16,6 +17,7 @@ def reindex(
     encoder: Annotated[
         str | None, typer.Option(help="bm25, or a checkpoint's name or path.  [default: bm25]", metavar="NAME|PATH")
     ] = None,
+    setting: SettingOption = None,
     using: Annotated[
         str, typer.Option(help="Which named vector is encoded again; others are copied.", metavar="NAME")
     ] = "default",
@@ -28,7 +30,6 @@ def reindex(
 
     DIR is only read and may be served meanwhile; what is written to it after the start is not in the new one.
     """
-    from lsr.cli.encoder_names import stored_name
     from lsr.cli.indexing import index_and_report
     from lsr.cli.one_collection import one_collection
     from lsr.collection import Collection
@@ -42,7 +43,7 @@ def reindex(
         info = collection.info()
         if using not in info.vectors:
             raise QueryError(f"there is no vector {using!r}; there is {', '.join(info.vectors)}", field="using")
-        vectors = {using: VectorConfig(stored_name(settings.encoder))}
+        vectors = {using: VectorConfig(stored_name(settings.encoder), parse_settings(setting))}
         for name, vector in info.vectors.items():
             if name != using:
                 made = dict(collection.encoder(name).settings) if vector.encoder is not None else {}

@@ -179,3 +179,22 @@ def test_a_checkpoint_given_by_a_relative_path_is_found_from_everywhere(
     monkeypatch.chdir(tmp_path)
     assert run(["index", "v.arrow", "--out", "b"]) == 0
     assert answers(tmp_path / "a") == answers(tmp_path / "b") != [[] for _ in QUERIES]
+
+
+def test_encoder_settings_are_kept_with_the_collection(
+    corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = ["index", str(corpus), "--out", str(tmp_path / "c"), "--setting", "k1=1.2", "--setting", "b=0.75"]
+    assert run(line) == 0
+    with Collection.open(tmp_path / "c") as made:
+        assert (made.encoder().settings["k1"], made.encoder().settings["b"]) == (1.2, 0.75)
+    assert run(["index", str(corpus), "--out", str(tmp_path / "d"), "--setting", "k3=1"]) == 2
+    assert "'k3'" in capfd.readouterr().err
+    assert not (tmp_path / "d").exists()
+
+
+def test_models_lists_what_is_known_by_name(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "--json"]) == 0
+    encoders = {one["name"]: one for one in json.loads(capfd.readouterr().out)["encoders"]}
+    assert encoders["bm25"]["here"] is True
+    assert encoders["splade-v3"]["checkpoint"] == "naver/splade-v3"
