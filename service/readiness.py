@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from time import perf_counter
 
+from index import warm_kernels
 from lsr.errors import EXPECTED_ERRORS
 from lsr.store import CollectionStore
 from service.problems import ProblemError
@@ -45,8 +46,9 @@ class Readiness:
         return self._broken | {name: str(error) for name, error in store.broken.items()}
 
     def warm(self, store: CollectionStore) -> None:
-        """Open and warm every collection, then be ready. One that fails is remembered and stops no other."""
+        """Compile the kernels, warm every collection, then be ready. One that fails is remembered and stops no other."""
         started = perf_counter()
+        warm_kernels()  # a collection that is empty now will have a segment later
         for name in store.names():
             if self.status == "stopping":
                 return
@@ -55,6 +57,9 @@ class Readiness:
             except EXPECTED_ERRORS as error:
                 _logger.error("collection %s is left out: %s", name, error)
                 self._broken[name] = str(error)
+            except Exception:
+                _logger.exception("collection %s is left out", name)
+                self._broken[name] = "an error that nobody foresaw; the log has more"
         if self.status == "starting":
             self.status = "ready"
             self._ready.set()

@@ -12,7 +12,7 @@ from lsr.collection import Collection
 from lsr.documents import SparseByToken, SparseInput, parse_sparse
 from lsr.errors import EXPECTED_ERRORS, InvalidDocument, QueryError
 from lsr.results import SearchResult
-from service.highlight import Highlight, Highlighters
+from service.highlight import Highlight, highlight
 from service.problems import FieldError, ProblemError, TimedOut, problem_of
 from service.rendering import render_search
 from service.requests import MAX_QUERY_TERMS, QueryInput, SearchRequest
@@ -21,7 +21,6 @@ from service.state import Service
 _EVERYTHING: Final = ("title", "text", "parent", "metadata")
 _TERMS_TO_HIGHLIGHT: Final = 64
 _slow_log = logging.getLogger("lsr.service.slow")
-_highlighters = Highlighters()
 
 
 def search(service: Service, name: str, request: SearchRequest, arrived: float, request_id: str) -> dict[str, Any]:
@@ -118,8 +117,9 @@ def _query(query: QueryInput) -> str | SparseInput:
 
 
 def _highlight(collection: Collection, using: str, result: SearchResult) -> list[list[Highlight]]:
-    highlighter = _highlighters.of(collection.encoder(using))
+    encoder = collection.encoder(using)
+    number = {term.token: term.term_id for term in result.query_terms}
     return [
-        highlighter.highlight(hit.document, {term.token: term.contribution for term in hit.matched})
+        highlight(encoder, hit.document, {number[term.token]: term.contribution for term in hit.matched})
         for hit in result.hits
     ]
