@@ -33,7 +33,7 @@ TITLE = "lsr: leaderboard"
 HEAD = """\
 # Results
 
-Made by `python benchmarks/eval_results.py FOLDERS`; do not edit. `index.html` is the page with plots, costs and sources,
+Made by `python benchmarks/eval_results.py FOLDERS`; do not edit. `index.html` is the page with plots, costs, sources;
 `leaderboard.csv` has all digits, `cells/` a JSON file a figure. On a larger scale: `scale.md`.
 
 """

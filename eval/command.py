@@ -17,7 +17,7 @@ from eval.dataset import Dataset, open_dataset
 from eval.efficiency import measure_efficiency
 from eval.errors import DatasetMismatch, EvaluationError
 from eval.evaluation import Evaluation, Progress, depth_for, measure_system
-from eval.measures import DEFAULT_MEASURES, parse_measures, with_relevance
+from eval.measures import DEFAULT_MEASURES, Measure, parse_measures, with_relevance
 from eval.ranking import TieOrder
 from eval.runs import read_run
 from eval.systems import CollectionSystem, RunSystem, SearchSettings, System
@@ -84,11 +84,37 @@ def evaluate(
             source = stack.enter_context(Collection.open(folder))
         _check_vector_name(source, settings.using)
         system = CollectionSystem(source, settings)
-        result = measure_system(system, opened, parsed, depth=depth, ties=ties, run_path=run, progress=progress)
+        passes = _passes(parsed, k, settings)
+        results = [
+            measure_system(
+                system, opened, part, depth=at, ties=ties, run_path=run if at == depth else None, progress=progress
+            )
+            for at, part in passes.items()
+        ]
+        values = {measure: found for result in results for measure, found in result.values.items()}
+        result = replace(
+            next(result for result in results if result.depth == depth),
+            values={measure: values[measure] for measure in parsed},
+            seconds=sum(result.seconds for result in results),
+        )
         if efficiency:
             figures = measure_efficiency(source, opened, settings, index_seconds=index_seconds)
             result = replace(result, efficiency=figures)
         return _with_documents(result, opened, source)
+
+
+def _passes(measures: Sequence[Measure], k: int | None, search: SearchSettings) -> dict[int, list[Measure]]:
+    """Return which measures are taken from a search of which depth, the deepest last.
+
+    Exact search is done once, as deep as any measure needs. Approximate search is done for every cutoff by itself: the
+    deeper it is asked to go the more thorough it is, and nDCG@10 is to tell what a user sees who asks for 10.
+    """
+    if search.exact or k is not None:
+        return {depth_for(measures, k): list(measures)}
+    passes: dict[int, list[Measure]] = {}
+    for measure in sorted(measures, key=lambda one: depth_for([one])):
+        passes.setdefault(depth_for([measure]), []).append(measure)
+    return passes
 
 
 def _run_system(dataset: Dataset, path: Path, ties: TieOrder) -> RunSystem:

@@ -166,3 +166,20 @@ def test_a_datasets_own_relevance_threshold_holds_where_a_measure_leaves_it_open
     assert list(means) == ["MRR(rel=2)@10", "nDCG@10", "P(rel=1)@1"]
     assert means["MRR(rel=2)@10"] == 0.5  # b comes first, but its grade is 1
     assert means["P(rel=1)@1"] == 1.0
+
+
+def test_approximate_search_is_evaluated_at_the_depth_of_each_measure(folder, tmp_path, monkeypatch):
+    depths = []
+    ranked = Collection.rank
+
+    def rank(self, queries, *, k, **options):
+        depths.append(k)
+        return ranked(self, queries, k=k, **options)
+
+    monkeypatch.setattr(Collection, "rank", rank)
+    run = tmp_path / "x.run"
+    measures = ["MAP", "nDCG@10", "Recall@100"]
+    result = evaluate(folder, encoder="bm25", measures=measures, run=run, search=SearchSettings(exact=False))
+    assert depths == [10, 100, 1000]
+    assert list(result.means) == measures
+    assert (result.depth, run.exists()) == (1000, True)
