@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ from lsr.documents import DEFAULT_VECTOR, Document, SparseByIndex, SparseByToken
 from lsr.errors import InvalidDocument
 from lsr.metadata import MetadataSchema
 from lsr.vectors import NamedVector
+
+_SURELY_HELD = 65_000.0  # below the largest float16
 
 
 def settle_vectors(document: Document, vectors: Mapping[str, NamedVector]) -> Document:
@@ -73,10 +77,8 @@ def document_rows(vector: NamedVector, documents: Sequence[Document]) -> csr_arr
 
 def weights_of(vectors: Sequence[SparseInput], count: int) -> NDArray[np.float32]:
     """Return the weights of ready-made vectors one after the other, float32[count]; `count` is their number."""
-    values = (
-        weight
-        for vector in vectors
-        for weight in (vector.weights.values() if isinstance(vector, SparseByToken) else vector.values)
+    values = chain.from_iterable(
+        vector.weights.values() if isinstance(vector, SparseByToken) else vector.values for vector in vectors
     )
     return np.fromiter(values, dtype=np.float32, count=count)
 
@@ -104,6 +106,9 @@ def _check_vector(vector: NamedVector, document: Document) -> None:
             field=f"vectors.{vector.name}.sparse.indices",
         )
     values = given.weights.values() if isinstance(given, SparseByToken) else given.values
+    # Built-ins see in a few µs that all is well (a NaN shows in the sum); who is not gets a message from `canonical`.
+    if not values or (min(values) >= 0 and max(values) <= _SURELY_HELD and math.isfinite(sum(values))):
+        return
     try:
         canonical(np.fromiter(values, dtype=np.float32, count=len(values)), vector.config.index.impact_dtype)
     except ValueError as error:
@@ -143,7 +148,8 @@ def _matrix(
     weight = canonical(weight, vector.config.index.impact_dtype)
     # A weight that rounds to 0 is no term of the document: not for a match, not for a document frequency.
     kept = np.flatnonzero(weight > 0)
-    order = kept[np.lexsort((column[kept], row[kept]))]
+    # Row and term in one integer, distinct for each entry: NumPy sorts that many times faster than two keys.
+    order = kept[np.argsort((row[kept] << 32) | column[kept])]
     indptr = np.zeros(count + 1, dtype=np.int64)
     np.cumsum(np.bincount(row[kept], minlength=count), out=indptr[1:])
     shape = (count, len(vector.vocabulary))

@@ -64,6 +64,7 @@ def index_corpus(
     vectors: Mapping[str, VectorConfig] | None = None,
     schema: Mapping[str, str] | None = None,
     resume: bool = False,
+    device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
     on_problem: OnProblem | None = None,
@@ -73,6 +74,7 @@ def index_corpus(
     encoder     short for vectors={"default": VectorConfig(encoder)}; BM25 when neither is given
     schema      metadata fields to filter by
     resume      go on with an interrupted load of the same corpus; starts afresh when there is none
+    device      where encoders run: auto, cpu, cuda, …
     threads     for building the index; None: all cores
     progress    called with (phase, done, total), phases "measuring", "indexing", "building"; units as corpus.unit
     on_problem  called with (line number, what is wrong) for each line that is left out
@@ -88,7 +90,7 @@ def index_corpus(
         return finished
     catalog, lock = _start(folder, corpus, configs, MetadataSchema(schema), resume)
     try:
-        load = _Load(folder, catalog, corpus, threads, progress, on_problem)
+        load = _Load(folder, catalog, corpus, device, threads, progress, on_problem)
         load.measure()
         report = load.run()
     finally:
@@ -160,6 +162,7 @@ class _Load:
         folder: Path,
         catalog: Catalog,
         corpus: Corpus,
+        device: str,
         threads: int | None,
         progress: Progress | None,
         on_problem: OnProblem | None,
@@ -173,6 +176,8 @@ class _Load:
         self._on_problem = on_problem or _ignore
         self._schema = contents.schema
         self._vectors = contents.vectors
+        for vector in self._vectors.values():
+            vector.device = device
         self._load = dict(contents.load or {})
         rows = catalog.segments()
         layout.remove_leftovers(folder, [row.uuid for row in rows])

@@ -49,6 +49,7 @@ class NamedVector:
         self.name = name
         self.config = config
         self.persisted_terms = len(tokens)
+        self.device = "auto"  # where the encoder runs, once it is loaded; no part of the collection
         self._fingerprint = fingerprint
         self._tokens = list(tokens)
         self._encoder: Encoder | None = None
@@ -129,7 +130,7 @@ class NamedVector:
     def _load(self) -> Encoder:
         from encoders import load_encoder  # PyTorch may stand behind it
 
-        encoder = load_encoder(str(self.config.encoder), **self.config.settings)
+        encoder = load_encoder(str(self.config.encoder), device=self.device, **self.config.settings)
         if self._fingerprint is not None and encoder.fingerprint != self._fingerprint:
             raise EncoderMismatch(
                 f"the vectors {self.name!r} were made by {self.config.encoder!r} with fingerprint {self._fingerprint}, "

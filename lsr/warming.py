@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-from scipy.sparse import csr_array
-
-from index import PreparedRows
+from index import warm_kernels
 from lsr import ranking
 from lsr.documents import SparseByToken, SparseInput
 from lsr.live_state import LiveState
@@ -27,14 +24,12 @@ _VALUES: dict[FieldType, Any] = {
 
 
 def warm(state: LiveState) -> None:
-    """Run every path that a search of this collection can take, once."""
+    """Run every path that a search of this collection can take, once; also those that a seal may open later."""
+    warm_kernels()
     generation = state.generation
     for name, vector in state.vectors.items():
         for view in generation.segments:
             view.segment.indexes[name].warm()
-        # A pending document may come at any time.
-        one = csr_array((np.ones(1, np.float32), np.zeros(1, np.int64), np.array([0, 1])), shape=(1, 1))
-        PreparedRows(one, vector.config.index.impact_dtype).score(np.zeros(1, np.int64), np.ones(1, np.float32))
         for query in _queries(generation, vector):
             for exact in (False, True):
                 for condition in (None, _condition(state)):

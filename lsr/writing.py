@@ -42,7 +42,7 @@ def write(state: LiveState, documents: Sequence[Document], on_problem: OnProblem
         return WriteResult(state.generation.seq, 0)
     _check_room(state, len(latest))
     matrices = {name: document_rows(vector, latest) for name, vector in state.vectors.items()}
-    bare = [replace(document, vectors={}) for document in latest]
+    bare = [Document(d.id, d.title, d.text, d.parent, d.metadata) for d in latest]
     with state.changing:
         _check_current(state)
         _check_room(state, len(latest))

@@ -54,9 +54,11 @@ class ChunkContent:
 
     @cached_property
     def columns(self) -> pa.Table:
-        """The metadata columns that filters run over."""
+        """The metadata columns that filters run over, and the ids: a table without a column has no rows either."""
+        ids = pa.array([document.id for document in self.documents], pa.large_string())
         arrays = self.schema.columns([document.metadata for document in self.documents])
-        return pa.Table.from_arrays(arrays, schema=pa.schema(self.schema.arrow_fields))
+        fields = [pa.field("id", pa.large_string()), *self.schema.arrow_fields]
+        return pa.Table.from_arrays([ids, *arrays], schema=pa.schema(fields))
 
     def prepared(self, name: str) -> PreparedRows:
         """The vectors of a name, ready to be scored."""

@@ -119,6 +119,17 @@ def test_a_filter_that_makes_no_sense_names_its_place(tmp_path: Path, condition:
         assert caught.value.field == field
 
 
+@pytest.mark.parametrize("sealed", [False, True])
+def test_an_empty_filter_lets_everything_through_without_a_schema(tmp_path: Path, sealed: bool) -> None:
+    with Collection.create(tmp_path / "c", vectors={"default": VectorConfig(None)}) as collection:
+        collection.write([Document(name, vectors={"default": SparseByToken({"x": 1.0})}) for name in "ab"])
+        if sealed:
+            collection.seal()
+        assert matching(collection, {}) == ["a", "b"]
+        assert matching(collection, {"not": {}}) == []
+        assert sorted(collection.matching({})) == ["a", "b"]
+
+
 def test_an_unknown_field_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     made = Collection.create(tmp_path / "c", schema={"year": "int"})
     with made as collection, pytest.raises(UnknownField, match="it has year"):
