@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from encoders.words import Word
+
 
 class Vocabulary(Protocol):
     """Terms and their numbers. A number, once given, never changes; a growing vocabulary only appends."""
@@ -66,7 +68,7 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A hash over model files and settings: equal fingerprints give equal vectors."""
+        """A hash over model files and settings: equal ones give equal vectors, up to device and precision."""
         ...
 
     @property
@@ -75,7 +77,10 @@ class Encoder(Protocol):
         ...
 
     def encode_documents(self, texts: Sequence[str]) -> csr_array:
-        """Return float32 csr_array [len(texts), len(vocabulary)]; an empty text is an empty row."""
+        """Return float32 csr_array [len(texts), len(vocabulary)].
+
+        An empty text is an empty row in BM25; a model gives what its authors' code gives, which may be weights.
+        """
         ...
 
     def encode_queries(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:
@@ -88,4 +93,8 @@ class Encoder(Protocol):
 
     def input_term_ids(self, text: str) -> NDArray[np.int64]:
         """Return the numbers of the terms that the text itself holds (the rest of a query is expansion)."""
+        ...
+
+    def words(self, text: str) -> list[Word]:
+        """Return the words of the whole text, in order, each with its place and the terms that it became."""
         ...

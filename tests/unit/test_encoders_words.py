@@ -31,6 +31,27 @@ def test_pieces_of_one_word_are_folded_into_it(model) -> None:  # type: ignore[n
     assert tokens[5] == ["c", "##a", "##f", "##e"]
 
 
+def test_byte_level_pieces_stand_where_their_word_stands() -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    from encoders.tokenization import Tokenization
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<s>"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["sparse retrieval retrieval sparse"], trainer)
+    tokenization = Tokenization(PreTrainedTokenizerFast(tokenizer_object=tokenizer), None, prompt="query: ")
+    text = " sparse  retrievals 日本語 😀, naïve"
+    spans = [text[word.start : word.end] for word in tokenization.words(text)]
+    assert spans == ["sparse", "retrievals", "日本語", "😀,", "naïve"]
+
+
 def test_words_reach_beyond_the_length_of_the_model(model) -> None:  # type: ignore[no-untyped-def]
     text = "the heart " * 400 + "vitamin"
     last = model.words(text)[-1]

@@ -1,0 +1,80 @@
+"""How long a query takes to encode: inference-free, BM25, and a model with one and with many callers at once.
+
+    python benchmarks/encoders_queries.py
+
+The model is the MiniLM-sized one of benchmarks/encoders_speed.py. Prints JSON lines: milliseconds at the 50th and 99th
+percentile, and queries a second.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from encoders_speed import scifact, write_checkpoint
+
+from encoders import load_encoder
+
+
+class Statistics:
+    """Document frequencies for BM25; their values do not matter here."""
+
+    document_count = 10_000
+
+    def document_frequencies(self, term_ids: np.ndarray) -> np.ndarray:
+        """Return 5 for every term."""
+        return np.full(len(term_ids), 5, dtype=np.int64)
+
+
+def measure(name: str, encode: Callable[[str], Any], queries: list[str], callers: int) -> None:
+    """Encode each query once, `callers` at a time, and print the percentiles."""
+
+    def timed(query: str) -> float:
+        started = time.perf_counter()
+        encode(query)
+        return (time.perf_counter() - started) * 1000
+
+    for query in queries[:20]:
+        encode(query)
+    with ThreadPoolExecutor(callers) as pool:
+        started = time.perf_counter()
+        times = list(pool.map(timed, queries))
+        seconds = time.perf_counter() - started
+    p50, p99 = np.percentile(times, [50, 99])
+    print(
+        json.dumps(
+            {"encoder": name, "callers": callers, "p50_ms": round(p50, 3), "p99_ms": round(p99, 3),
+             "queries_per_s": round(len(queries) / seconds)}
+        ),
+        flush=True,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Measure each encoder."""
+    documents = scifact(400)
+    queries = [" ".join(text.split()[:14]) for text in documents]
+    bm25 = load_encoder("bm25", average_length=150.0)
+    bm25.encode_documents(documents)
+    statistics = Statistics()
+    measure("bm25", lambda query: bm25.encode_queries([query], statistics), queries, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        write_checkpoint(Path(folder), "minilm")
+        static = load_encoder(folder, query_family="static")
+        model = load_encoder(folder)
+        measure("inference-free", lambda query: static.encode_queries([query]), queries, 1)
+        measure("inference-free", lambda query: static.encode_queries([query]), queries, 8)
+        for callers in (1, 2, 8, 32):
+            measure("model, combined", lambda query: model.encode_queries([query]), queries, callers)
+        for callers in (8, 32):
+            measure("model, each alone", lambda query: model.queries.encode([query]), queries, callers)
+
+
+if __name__ == "__main__":
+    main()
