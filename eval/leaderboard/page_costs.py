@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from eval.leaderboard.cells import Cell
 from eval.leaderboard.plots import Point, Series, scatter
 from eval.leaderboard.table import Table
 from eval.leaderboard.wording import MISSING, dataset_title, number
 
 _EXPLANATION = (
-    "<p>Left: effectiveness against FLOPS, the multiplications that one document costs one query on average; bars "
-    "are 95 % bootstrap intervals. "
-    "Right: recall@10 of the exact result against the median time of a search, one thread, from careless to thorough "
-    "settings; the last point of a line is exact search.</p>"
+    "<p>Left: effectiveness against the median time of a search on one thread, done as the system does it; bars are 95 % "
+    "bootstrap intervals. Right: recall@10 of the exact result against the same time, from careless to thorough settings; "
+    "the last point of a line is exact search. FLOPS are the multiplications that one document costs one query on "
+    "average.</p>"
 )
 
 # Name in eval.efficiency.flat, heading, format.
@@ -49,29 +50,36 @@ def cost_sections(table: Table) -> str:
 
 
 def _effectiveness_cost(table: Table, dataset: str, colours: Mapping[str, int]) -> str:
+    exact = {cell.system: _is_exact(cell) for cell in table.cells if cell.dataset == dataset}
     series = []
     for row in table.rows:
-        figure, cost = row.figures.get(dataset), row.efficiency.get(dataset, {}).get("flops")
+        figure, costs = row.figures.get(dataset), row.efficiency.get(dataset, {})
+        cost = costs.get("exact_p50_ms" if exact.get(row.system, True) else "approximate_p50_ms")
         if figure is not None and cost is not None:
-            hint = f"{row.system}: {number(figure.value)} at {cost:.2f} FLOPS"
+            flops = f", {costs['flops']:.2f} FLOPS" if "flops" in costs else ""
+            hint = f"{row.system}: {number(figure.value)} in {cost} ms{flops}"
             series.append(Series((Point(cost, figure.value, hint, figure.low, figure.high),), colours[row.system]))
     if not series:
         return ""
     title = f"{dataset_title(dataset)}: effectiveness and cost"
-    return scatter(title, "FLOPS", table.measures[dataset], series)
+    return scatter(title, "search p50, ms (logarithmic)", table.measures[dataset], series, log_x=True)
 
 
 def _recall_latency(table: Table, dataset: str, colours: Mapping[str, int]) -> str:
     series = []
     for cell in table.cells:
         curve = cell.efficiency.get("curve")
-        if cell.dataset == dataset and curve:
+        if cell.dataset == dataset and curve and _is_exact(cell):  # the approximate one is a point of the same line
             points = tuple(Point(p["search_p50_ms"], p["recall"], _curve_hint(cell.system, p)) for p in curve)
             series.append(Series(points, colours[cell.system], line=True))
     if not series:
         return ""
     title = f"{dataset_title(dataset)}: recall and latency"
     return scatter(title, "search p50, ms (logarithmic)", "recall@10 of exact", series, log_x=True, y_most=1.0)
+
+
+def _is_exact(cell: Cell) -> bool:
+    return bool(cell.content["system"].get("settings", {}).get("exact", True))
 
 
 def _curve_hint(system: str, point: Mapping[str, Any]) -> str:

@@ -167,6 +167,7 @@ def test_the_page_is_one_file_with_plots_and_escapes_what_it_shows(tmp_path):
     curve = [{"query_cut": 4, "heap_factor": 0.9, "recall": 0.9, "search_p50_ms": 0.1, "search_p99_ms": 0.2}]
     efficiency = {
         "flops": 1.5,
+        "latency": {"exact": {"search_p50_ms": 0.5}},
         "curve": [*curve, {"recall": 1.0, "exact": 1, "search_p50_ms": 0.5, "search_p99_ms": 0.9}],
     }
     cell(tmp_path / "r", "scifact", "<b>mine", 0.6, efficiency=efficiency)
