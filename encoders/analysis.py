@@ -93,7 +93,7 @@ def words(text: str) -> list[str]:
         found = _ASCII_WORD.findall(lowered)
     else:
         found = _UNICODE_WORD.findall(lowered)
-    if len(text) > _MAX_WORD and any(len(word) > _MAX_WORD for word in found):
+    if max(map(len, found), default=0) > _MAX_WORD:
         return [word[i : i + _MAX_WORD] for word in found for i in range(0, len(word), _MAX_WORD)]
     return found
 
