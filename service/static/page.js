@@ -22,6 +22,7 @@ function el(tag, attributes = {}, ...children) {
 const number = new Intl.NumberFormat("en");
 const short = (x) => (x === 0 ? "0" : Math.abs(x) >= 100 ? x.toFixed(0) : Math.abs(x) >= 10 ? x.toFixed(1) : x.toFixed(2));
 const ms = (x) => (x < 10 ? x.toFixed(1) : x.toFixed(0)) + " ms";
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 const plural = (n, word) => `${number.format(n)} ${word}${n === 1 ? "" : "s"}`;
 
 function size(bytes) {
@@ -67,8 +68,10 @@ function show(section) {
 
 function showProblem(error) {
   if (error.status === 401) {
+    const refused = sessionStorage.getItem("lsr-key") !== null;
+    byId("key-panel").querySelector("h2").textContent = refused ? "That key was not accepted" : "This service needs an API key";
     show("key-panel");
-    byId("key").focus();
+    byId("key").select();
     return;
   }
   const box = byId("message");
@@ -107,9 +110,9 @@ function showResults(answer, request) {
   document.title = `${state.q} · lsr`;
   const { hits, timings, total } = answer;
   byId("message").hidden = true;
-  const count = total.relation === "gte" ? `at least ${number.format(total.value)}` : number.format(total.value);
+  const more = total.value > hits.length ? ` of ${total.relation === "gte" ? "at least " : ""}${number.format(total.value)}` : "";
   byId("summary").replaceChildren(
-    ...(hits.length ? [el("b", {}, plural(hits.length, "hit")), ` of ${count} in ${state.c} · `] : []),
+    ...(hits.length ? [el("b", {}, plural(hits.length, "hit")), `${more} in ${state.c} · `] : []),
     el("b", {}, ms(answer.took_ms)),
     el("span", { class: "detail" }, ` (encode ${ms(timings.encode)}, search ${ms(timings.search)}, fetch ${ms(timings.fetch)})`),
     answer.approximate ? " · approximate" : " · exact");
@@ -117,12 +120,13 @@ function showResults(answer, request) {
   byId("terms").replaceChildren(...terms.map((term) =>
     el("span", { class: `chip ${term.origin}`, "data-token": term.token, title: term.origin === "input" ? "from your query" : `added by ${term.origin}` },
       term.token, el("i", {}, short(term.weight)))));
-  byId("warnings").replaceChildren(...answer.warnings.map((text) => el("p", { class: "warning" }, text)));
+  byId("warnings").replaceChildren(...(hits.length ? answer.warnings : []).map((text) => el("p", { class: "warning" }, text)));
   const largest = Math.max(0, ...hits.flatMap((hit) => [...hit.matched.map((m) => m.contribution), hit.other_terms]));
   byId("hits").replaceChildren(...hits.map((hit) => hitNode(hit, largest)));
+  byId("after").hidden = !hits.length;
   byId("more").hidden = hits.length < state.k || state.k >= MOST;
   show("results");
-  if (!hits.length) showNothing("No hits", "No document shares a term with this query.\nTry other words, or another collection.");
+  if (!hits.length) showNothing("No hits", `${answer.warnings[0] ? sentence(answer.warnings[0]) : "No document shares a term with this query."}\nTry other words, or another collection.`);
 }
 
 function hitNode(hit, largest) {
