@@ -5,6 +5,8 @@
   (share of queries with the term) x (share of documents with it).
 * bytes a document: everything the collection keeps on disk, texts included, over its documents; and the vectors and
   their index alone.
+* encoding: documents a second that the encoder alone takes, in one call of 1,000; indexing: with reading, storing and
+  building the index.
 * latency: one query at a time, on one thread, k = 10, after a warm-up. `search` is the index alone; `total` adds
 encoding
   the query and fetching the documents.
@@ -16,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,7 +30,8 @@ from eval.measures import parse_measure
 from eval.sources.queries import Query
 from eval.systems import CollectionSystem, SearchSettings
 from lsr.collection import Collection
-from lsr.documents import SparseInput
+from lsr.corpora import open_corpus
+from lsr.documents import Document, SparseInput
 
 TIMED_QUERIES = 1_000
 SAMPLED_DOCUMENTS = 1_000
@@ -53,6 +57,8 @@ def measure_efficiency(
         "curve": recall_latency_curve(collection, queries[:TIMED_QUERIES], search),
         "peak_memory_mib": round(peak_memory_bytes() / 2**20),
     }
+    if info.vectors[search.using].encoder is not None and dataset.corpus is not None:
+        figures["encoded_documents_per_second"] = encoding_rate(collection, dataset.corpus, search.using)
     if index_seconds is not None:
         figures["index_seconds"] = round(index_seconds, 2)
         figures["indexed_documents_per_second"] = round(info.documents / index_seconds)
@@ -131,14 +137,15 @@ def recall_latency_curve(
     return points
 
 
-def encoding_rate(collection: Collection, texts: Sequence[str], using: str) -> float:
-    """Return how many documents a second the collection's encoder encodes, from at most 1,000 of them."""
-    sample = list(texts[:SAMPLED_DOCUMENTS])
+def encoding_rate(collection: Collection, corpus: str, using: str) -> float:
+    """Return how many documents a second the collection's encoder encodes, from the first 1,000 of the corpus."""
+    lines = islice(open_corpus(corpus), SAMPLED_DOCUMENTS)
+    texts = [line.content.full_text for line in lines if isinstance(line.content, Document)]
     encoder = collection.encoder(using)
-    encoder.encode_documents(sample[:8])  # the first call loads and compiles
+    encoder.encode_documents(texts[:8])  # the first call loads and compiles
     started = time.perf_counter()
-    encoder.encode_documents(sample)
-    return round(len(sample) / (time.perf_counter() - started), 1)
+    encoder.encode_documents(texts)
+    return round(len(texts) / (time.perf_counter() - started), 1)
 
 
 def _time(collection: Collection, queries: Sequence[Query], search: SearchSettings) -> dict[str, float]:
@@ -192,6 +199,7 @@ def flat(figures: Mapping[str, Any]) -> dict[str, float]:
         "approximate_p50_ms": latency_figures.get("approximate", {}).get("search_p50_ms"),
         "approximate_p99_ms": latency_figures.get("approximate", {}).get("search_p99_ms"),
         "approximate_recall": approximate.get("recall@10_of_exact"),
+        "encoded_documents_per_second": figures.get("encoded_documents_per_second"),
         "indexed_documents_per_second": figures.get("indexed_documents_per_second"),
     }
     return {name: float(value) for name, value in found.items() if value is not None}

@@ -12,10 +12,10 @@ from eval.leaderboard.table import Table
 from eval.leaderboard.wording import MISSING, dataset_title, number
 
 _EXPLANATION = (
-    "<p>Left: effectiveness against the median time of a search on one thread, done as the system does it; bars are 95 % "
-    "bootstrap intervals. Right: recall@10 of the exact result against the same time, from careless to thorough settings; "
-    "the last point of a line is exact search. FLOPS are the multiplications that one document costs one query on "
-    "average.</p>"
+    "<p>Left: effectiveness against the median time of a search on one thread, done as the system does it; bars are "
+    "95 % bootstrap intervals. Right: recall@10 of the exact result against the same time, from careless to thorough "
+    "settings; the last point of a line is exact search. FLOPS are the multiplications that one document costs one "
+    "query on average.</p>"
 )
 
 # Name in eval.efficiency.flat, heading, format.
@@ -24,6 +24,7 @@ _COSTS = (
     ("document_terms", "terms, document", "{:.1f}"),
     ("flops", "FLOPS", "{:.2f}"),
     ("bytes_per_document", "bytes a document", "{:,.0f}"),
+    ("encoded_documents_per_second", "documents/s encoded", "{:,.0f}"),
     ("indexed_documents_per_second", "documents/s indexed", "{:,.0f}"),
     ("exact_p50_ms", "exact p50, ms", "{:.2f}"),
     ("exact_p99_ms", "exact p99, ms", "{:.2f}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import namedtuple
 
 import pytest
 
@@ -183,3 +184,38 @@ def test_approximate_search_is_evaluated_at_the_depth_of_each_measure(folder, tm
     assert depths == [10, 100, 1000]
     assert list(result.means) == measures
     assert (result.depth, run.exists()) == (1000, True)
+
+
+class FakeIrDataset:
+    """What ir_datasets.load returns, as far as it is used: BEIR-like records."""
+
+    def has_docs(self):
+        return True
+
+    has_queries = has_qrels = has_docs
+
+    def docs_count(self):
+        return len(TEXTS)
+
+    def docs_iter(self):
+        record = namedtuple("Doc", "doc_id title text")
+        return (record(key, "", text) for key, text in TEXTS.items())
+
+    def queries_iter(self):
+        record = namedtuple("Query", "query_id text")
+        return (record(key, text) for key, text in QUERIES.items())
+
+    def qrels_iter(self):
+        record = namedtuple("Qrel", "query_id doc_id relevance iteration")
+        return (record(*row, "0") for row in QRELS)
+
+
+def test_an_ir_datasets_id_gives_the_same_values_as_the_folder(folder, monkeypatch):
+    import ir_datasets
+
+    loaded = []
+    monkeypatch.setattr(ir_datasets, "load", lambda identifier: loaded.append(identifier) or FakeIrDataset())
+    by_id = evaluate("nfcorpus", encoder="bm25")
+    assert set(loaded) == {"beir/nfcorpus/test"}
+    assert by_id.means == evaluate(folder, encoder="bm25").means
+    assert "nfcorpus has 5 documents here, officially 3,633" in by_id.warnings
