@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsr.live_state import LiveState
+from lsr.storage.files import storage_errors
 from lsr.storage.generation import Generation, SegmentView
 from lsr.storage.id_file import hash_ids
 from lsr.storage.merge_policy import SegmentSize, choose_merge
@@ -147,8 +148,9 @@ class Upkeep:
         job_uuid = str(uuid.uuid4())
         dead_file = self._state.path / SEGMENTS_FOLDER / f"{TEMPORARY_PREFIX}{job_uuid}.npz"
         rows = tuple(view.segment.row for view in views)
-        save_dead(dead_file, {view.segment.row.segment: view.dead for view in views})
         try:
+            with storage_errors(dead_file):
+                save_dead(dead_file, {view.segment.row.segment: view.dead for view in views})
             finished = run(Job(job_uuid, inputs=rows, dead=str(dead_file.resolve())))
         finally:
             dead_file.unlink(missing_ok=True)

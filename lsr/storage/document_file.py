@@ -58,8 +58,10 @@ class DocumentFileWriter:
     def close(self) -> None:
         """Finish the file; doing so twice is harmless."""
         if not self._sink.closed:
-            self._writer.close()
-            self._sink.close()
+            try:
+                self._writer.close()
+            finally:
+                self._sink.close()
 
 
 class DocumentFile:

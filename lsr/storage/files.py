@@ -64,8 +64,9 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            raise StorageFull(f"{path}: {error.strerror}; nothing of this write was kept") from error
+        # NumPy's short write has no errno: "4096 requested and 1024 written".
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or "requested and" in str(error):
+            raise StorageFull(f"{path}: {error.strerror or error}; nothing of this write was kept") from error
         raise
 
 

@@ -14,6 +14,7 @@ batch; vectors wait in memory. A segment is written under a temporary name and r
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -112,7 +113,8 @@ class SegmentWriter:
 
     def abandon(self) -> None:
         """Remove what was written; harmless after `finish`."""
-        self._texts.close()
+        with contextlib.suppress(OSError):  # a full disk refuses the file's last bytes, too
+            self._texts.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _write_texts(self, order: NDArray[np.int64]) -> None:

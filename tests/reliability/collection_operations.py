@@ -18,6 +18,7 @@ from lsr import indexing
 from lsr.collection import Collection
 from lsr.corpora import open_corpus
 from lsr.documents import Document, SparseByToken
+from lsr.errors import StorageFull
 from lsr.vectors import VectorConfig
 
 VECTORS = {"text": VectorConfig("bm25", {"average_length": 2.0}), "splade": VectorConfig(None)}
@@ -70,7 +71,22 @@ def load(folder: Path) -> None:
     indexing.index_corpus(corpus, folder / "loaded", schema={"n": "int"}, resume=True)
 
 
-OPERATIONS = {function.__name__: function for function in (write, delete, seal, merge, create, load)}
+def write_and_fail(folder: Path) -> None:
+    """Expects the first write to be refused, and finds everything as it was; the second one must work."""
+    with Collection.open(folder, "w") as collection:
+        before = collection.rank(["lobster roll"], using="text", k=50)[0]
+        try:
+            collection.write([document(80, "refused roll")])
+        except StorageFull:
+            after = collection.rank(["lobster roll"], using="text", k=50)[0]
+            if after[0] != before[0] or (after[1] != before[1]).any() or collection.get("d80") is not None:
+                raise RuntimeError("a refused write can be seen") from None
+        else:
+            raise RuntimeError("the write was not refused")
+        collection.write([document(81, "accepted roll")])
+
+
+OPERATIONS = {function.__name__: function for function in (write, delete, seal, merge, create, load, write_and_fail)}
 
 
 def main() -> None:
