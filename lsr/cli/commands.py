@@ -22,6 +22,7 @@ from lsr.cli.reindex import reindex
 from lsr.cli.search import search
 from lsr.cli.serve import serve
 from lsr.cli.snapshot import snapshot
+from lsr.cli.train import train
 from lsr.cli.verify import verify
 
 app = typer.Typer(
@@ -65,6 +66,7 @@ app.command("reindex")(reindex)
 app.command("merge")(merge)
 app.add_typer(snapshot, name="snapshot")
 app.command("export")(export)
+app.command("train")(train)
 app.command("demo")(demo)
 app.command("models")(models)
 app.add_typer(config, name="config")

@@ -12,19 +12,14 @@ from collections.abc import Sequence
 
 import typer
 
-INTERRUPTED = 130  # ExitCode.INTERRUPTED, without importing the error trees when Ctrl-C comes early
-
-
-def main() -> None:
-    """Run the command line of this process and leave with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+from lsr.cli import INTERRUPTED
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    from lsr.cli.commands import app
-
     try:
+        from lsr.cli.commands import app
+
         code = app(args=list(arguments), prog_name="lsr", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:

