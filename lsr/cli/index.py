@@ -81,5 +81,6 @@ def index(
         schema=declared,
         resume=resume,
         threads=settings.threads,
+        device=settings.device,
         as_json=json,
     )

@@ -23,6 +23,7 @@ def index_and_report(
     schema: Mapping[str, str] | None = None,
     resume: bool = False,
     threads: int | None = None,
+    device: str = "auto",
     as_json: bool = False,
 ) -> ExitCode:
     """Index `corpus` into `out`; print the report and, on stderr, the lines that were left out.
@@ -38,6 +39,7 @@ def index_and_report(
             schema=schema,
             resume=resume,
             threads=threads,
+            device=device,
             progress=progress,
             on_problem=problems.add,
         )

@@ -56,5 +56,6 @@ def reindex(
             schema=info.schema,
             resume=resume,
             threads=settings.threads,
+            device=settings.device,
             as_json=json,
         )
