@@ -11,7 +11,9 @@ document.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,6 +36,7 @@ _TEXT_COLUMNS = [
     pa.field("parent", pa.large_string()),
     pa.field("metadata", pa.large_string(), nullable=False),
 ]
+_TEXT_NAMES = tuple(field.name for field in _TEXT_COLUMNS)
 
 
 class DocumentFileWriter:
@@ -81,10 +84,9 @@ class DocumentFile:
                     _check_offsets(path, name, chunk)
         except (pa.ArrowException, OSError, ValueError, EOFError) as error:
             raise CollectionCorrupt(path, f"is not readable as an Arrow file: {error}") from error
-        starts = [0]
-        for chunk in self.table.column("id").chunks:
-            starts.append(starts[-1] + len(chunk))
-        self._starts = np.array(starts, dtype=np.int64)
+        # Looked up for every hit: plain lists, since Arrow wraps a column anew each time it is asked for.
+        self._chunks = {name: self.table.column(name).chunks for name in _TEXT_NAMES}
+        self._starts = list(accumulate((len(chunk) for chunk in self._chunks["id"]), initial=0))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -104,7 +106,7 @@ class DocumentFile:
     def documents(self, start: int, stop: int) -> list[Document]:
         """Return the rows start .. stop as Documents, without their vectors."""
         rows = self.table.slice(start, stop - start)
-        columns = [self._strings(rows.column(name), name) for name in ("id", "title", "text", "parent", "metadata")]
+        columns = [self._strings(rows.column(name), name) for name in _TEXT_NAMES]
         try:
             return [
                 Document(identifier, title, text, parent, orjson.loads(metadata))
@@ -135,9 +137,9 @@ class DocumentFile:
             raise CollectionCorrupt(self._path, f"column {name}: {error}") from error
 
     def _value(self, column: str, row: int) -> Any:
-        chunk = int(np.searchsorted(self._starts, row, side="right")) - 1
+        chunk = bisect_right(self._starts, row) - 1
         try:
-            return self.table.column(column).chunk(chunk)[row - int(self._starts[chunk])].as_py()
+            return self._chunks[column][chunk][row - self._starts[chunk]].as_py()
         except UnicodeDecodeError as error:
             raise CollectionCorrupt(self._path, f"column {column}, row {row}: {error}") from error
 
