@@ -51,14 +51,14 @@ class Body:
 
     def save(self, folder: Path, projection: Projection | None) -> None:
         """Write the model as transformers does, with its projection back in place."""
-        if self._head is None or projection is None:
-            self.model.save_pretrained(folder)
-            return
-        self.model.set_submodule(self._head, projection.layer)
+        if self._head is not None and projection is not None:
+            self.model.set_submodule(self._head, projection.layer)
         try:
-            self.model.save_pretrained(folder)
+            with _quiet():
+                self.model.save_pretrained(folder)
         finally:
-            self.model.set_submodule(self._head, nn.Identity())
+            if self._head is not None:
+                self.model.set_submodule(self._head, nn.Identity())
 
 
 class Projection:

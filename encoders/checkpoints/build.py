@@ -19,6 +19,7 @@ from encoders.checkpoints.static_weights import read_static_weights
 from encoders.checkpoints.term_weights import load_term_weights
 from encoders.errors import CheckpointError, SettingError
 from encoders.sides.echo import EchoSide
+from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
 from encoders.sides.settings import Family
@@ -34,6 +35,7 @@ _AUTO_CLASSES = {
     Family.MASKED_LM: "AutoModelForMaskedLM",
     Family.ECHO: "AutoModelForCausalLM",
     Family.MLP: "AutoModel",
+    Family.LITERAL: "AutoModelForMaskedLM",
 }
 
 
@@ -82,6 +84,9 @@ class Builder:
         body, projection = self._model(source, tokenization)
         if projection is not None:
             tokens = _named(source.folder, tokenization, int(projection.weight.shape[0]))
+            if settings.family is Family.LITERAL:
+                linear = self._linear(source.folder, int(projection.weight.shape[1]))
+                return LiteralSide(tokenization, settings, body, projection, linear), tokens
             side = EchoSide if settings.family is Family.ECHO else MaskedLMSide
             return side(tokenization, settings, body, projection), tokens
         tokens = _named(source.folder, tokenization, len(other_tokens or tokenization.tokens))

@@ -18,6 +18,7 @@ class Family(StrEnum):
     MLP = "mlp"  # a transformer and one weight an input token: DeepCT, DeepImpact, uniCOIL
     STATIC = "static"  # a fixed weight a token, no model: idf, learned query weights, binary
     ECHO = "echo"  # a decoder that reads the text twice: Mistral-SPLADE
+    LITERAL = "literal"  # BM25 impacts times a learned factor, and a vocabulary head's expansion on top
 
 
 class Pooling(StrEnum):
@@ -64,6 +65,9 @@ class SideSettings:
     prune_ratio: float = 0.0  # keep weights above this share of the largest
     missing_weight: float | None = None  # static: of tokens that idf.json does not name; None: all must be there
     windows: Windows = Windows.TRUNCATE
+    k1: float = 0.9  # literal: BM25's saturation
+    b: float = 0.4  # literal: BM25's length normalisation
+    average_length: float | None = None  # literal: word pieces in a mean document
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -108,6 +112,10 @@ def _checked(name: str, value: Any) -> Any:
         expected = value is None or _is_count(value)
     elif name == "missing_weight":
         expected = value is None or (_is_number(value) and 0.0 <= value < float("inf"))
+    elif name in ("k1", "b"):
+        expected = _is_number(value) and 0.0 <= value <= (1.0 if name == "b" else 1e9)
+    elif name == "average_length":
+        expected = value is None or (_is_number(value) and 1.0 <= value <= 1e9)
     elif name == "prune_ratio":
         expected = _is_number(value) and 0.0 <= value < 1.0
     else:

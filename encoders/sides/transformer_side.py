@@ -40,10 +40,14 @@ class TransformerSide(ABC):
         `ids` hold the special tokens.
         """
 
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return what `weights` takes: token ids with the special tokens, cut at max_length."""
+        return self.tokenization.ids(texts)
+
     def encode(self, texts: Sequence[str]) -> csr_array:
         """Return float32 csr_array [len(texts), n_terms]."""
         if self.settings.windows is Windows.TRUNCATE:
-            matrix = self._encode(self.tokenization.ids(texts))
+            matrix = self._encode(self.ids(texts))
         else:
             windows = self.tokenization.windows(texts)
             matrix = self._encode([ids for pieces in windows for ids in pieces])

@@ -1,4 +1,4 @@
-"""An encoder whose sides give dense weights with gradients: what a training loop needs, and no loop.
+"""An encoder whose sides give dense weights with gradients: what a training loop needs.
 
     trainable = TrainableEncoder(untrained("splade-max", backbone))
     scores = trainable.queries(queries) @ trainable.documents(documents).T
@@ -24,6 +24,7 @@ from encoders.checkpoints.source import SideSource, Sources
 from encoders.device import resolve_device
 from encoders.learned import LearnedEncoder
 from encoders.presets import preset
+from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
 from encoders.sides.side import Side
@@ -90,27 +91,43 @@ class TrainableEncoder(nn.Module):
 
     def finish(self) -> LearnedEncoder:
         """Return the encoder, ready for inference, with the trained tables in it."""
-        for name, table in self._tables.items():
-            side = self.encoder.queries if name == "queries" else self.encoder.documents
-            if isinstance(side, StaticSide):
-                side.table[:] = table.detach().cpu().numpy()
+        self.update_tables()
         self.eval().requires_grad_(False)
         return self.encoder
 
+    def update_tables(self) -> None:
+        """Put the trained tables into the encoder as it stands; models are shared with it anyway."""
+        for name, table in self._tables.items():
+            side = self.encoder.queries if name == "queries" else self.encoder.documents
+            if isinstance(side, StaticSide):
+                # A query's weights are not negative: a token that would count against a document is left out.
+                side.table[:] = table.detach().clamp_min(0.0).cpu().numpy()
+
+    def tables(self) -> list[nn.Parameter]:
+        """Return the static sides' tables."""
+        return list(self._tables.values())
+
+    def term_weights(self) -> list[nn.Module]:
+        """Return the linear layers to one weight a token; they start untrained and may learn faster than the rest."""
+        sides = (self.encoder.queries, self.encoder.documents)
+        return [side.linear for side in sides if isinstance(side, LiteralSide | MLPSide)]
+
     def _dense(self, name: str, side: Side, texts: list[str]) -> Tensor:
         if isinstance(side, TransformerSide):
-            return side.weights(side.tokenization.ids(texts))
+            return side.weights(side.ids(texts))
         table = self._tables[name]
         ids = side.tokenization.ids(texts, special_tokens=False)
         presence = torch.zeros((len(texts), len(table)), device=table.device)
         for row, one in zip(presence, ids, strict=True):
             row[one] = 1.0
-        weights: Tensor = presence * table
+        weights: Tensor = presence * table.clamp_min(0.0)
         return weights
 
 
 def _modules(side: Side) -> list[nn.Module]:
     """Return the modules with a side's parameters."""
+    if isinstance(side, LiteralSide):
+        return [side.body.model, side.projection.layer, side.linear]
     if isinstance(side, MaskedLMSide):
         return [side.body.model, side.projection.layer]
     if isinstance(side, MLPSide):

@@ -1,0 +1,27 @@
+"""Training: sides with gradients, starting points, losses, schedules, checkpoints, the loop.
+
+    untrained             an encoder of a preset's method on a backbone
+    literal_start         BM25 as the starting point of a literal residual path
+    TrainableEncoder      both sides as one module
+    losses/               a loss a file, with its paper's formula
+    trainer               gradient accumulation, bf16, checkpoints, resume
+    dense_teacher         a bi-encoder whose scores are distilled
+
+Importing this package loads nothing heavy (PEP 562).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encoders.training.trainable import TrainableEncoder, untrained
+
+__all__ = ["TrainableEncoder", "untrained"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("encoders.training.trainable"), name)

@@ -1,0 +1,23 @@
+"""What can go wrong while training.
+
+EncoderError
+└── TrainingError            the root of these
+    ├── TrainingDiverged     the loss is no finite number; the last good checkpoint is kept
+    └── CheckpointMismatch   a checkpoint of another run: other data, model or settings
+"""
+
+from __future__ import annotations
+
+from encoders.errors import EncoderError
+
+
+class TrainingError(EncoderError):
+    """Root of training's errors."""
+
+
+class TrainingDiverged(TrainingError):
+    """The loss, or its gradient, is no finite number; the message says at which step and what is kept."""
+
+
+class CheckpointMismatch(TrainingError):
+    """A checkpoint that does not belong to this run."""

@@ -1,0 +1,237 @@
+"""Where the literal residual path starts: BM25 over word pieces, with an expansion head that is just below zero.
+
+A backbone with a masked-LM head keeps it; a BERT without one (MiniLM) gets one: the decoder tied to the word
+embeddings, and a transform that is solved for instead of learned. Ridge regression from the last hidden states of
+sample texts, some tokens masked, to the direction of the token's own word embedding,
+
+    W = argmin sum_i |W h_i + b - (E[token_i] - mean E) / norm|^2 + lambda |W|^2
+
+puts tokens of like meaning and like spelling first among the logits after seconds on a CPU, where learning to do so
+takes hours; a masked-LM warm-up may follow. The transform's GELU is made all but linear by a large bias, which the
+layer norm behind it takes away again. Then one number is taken from all logits, so that the sample texts get
+`expansion_terms` terms each on average, 0 by default: the first step is BM25, and the first gradient is not zero
+(encoders.sides.literal).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from encoders.checkpoints.build import read_tokenizer
+from encoders.checkpoints.files import read_object
+from encoders.checkpoints.own import save_encoder
+from encoders.device import resolve_device
+from encoders.errors import SettingError
+from encoders.learned import LearnedEncoder
+from encoders.sides.literal import LiteralSide
+from encoders.sides.settings import Family, SideSettings
+from encoders.sides.static import StaticSide
+from encoders.tokenization import Tokenization
+from encoders.transformer import load_model, ready, split_off_projection
+from encoders.vocabulary import FixedVocabulary
+
+_MASKED = 0.15  # of the tokens, as BERT was trained
+_RIDGE = 1e-2  # of the mean variance of a hidden unit
+_LINEAR = 6.0  # standard deviations: GELU(x + 6) - 6 is x to 1e-8
+_BATCH = 16  # texts
+_NEVER = 100.0  # a logit's distance from zero that no hidden state makes up for
+
+
+def start_literal(
+    backbone: Path,
+    folder: Path,
+    *,
+    idf: NDArray[np.float32],
+    settings: SideSettings,
+    sample: Sequence[str],
+    expansion_terms: float = 0.0,
+    seed: int = 0,
+    device: str = "auto",
+    warm_up: Callable[[LiteralSide, int], None] | None = None,
+) -> None:
+    """Write the encoder that training starts from to `folder`, in this project's own layout.
+
+    idf        float32 [n_terms], the query's weight of each token; those of special tokens are set to 0
+    settings   of the document side: family literal, average_length and max_length set
+    sample     texts of the kind that is trained on, a few hundred
+    warm_up    called with the side and the mask token's id before the logits are set to start below zero
+    Raises CheckpointError and SettingError for a backbone that does not do.
+    """
+    if settings.family is not Family.LITERAL:
+        raise SettingError(f"the document side's family is {settings.family}, not literal")
+    if not sample:
+        raise SettingError("the expansion head needs sample texts to start from")
+    on = resolve_device(device)
+    tokenizer = read_tokenizer(backbone)
+    tokenization = Tokenization(tokenizer, settings.max_length, lower_case=settings.lower_case)
+    ids = tokenization.ids(sample)
+    model = _with_head(backbone, ids, tokenization, tokenizer.mask_token_id, seed, on)
+    body, projection = split_off_projection(model, device=on, dtype=torch.float32, pad_id=tokenization.pad_id)
+    if projection.bias is None:
+        raise SettingError(f"{backbone}: the vocabulary head has no bias, so it cannot be set to start below zero")
+    factor = nn.Linear(projection.weight.shape[1], 1).requires_grad_(False).to(on)
+    nn.init.zeros_(factor.weight)
+    nn.init.ones_(factor.bias)
+    documents = LiteralSide(tokenization, settings, body, projection, factor)
+    if warm_up is not None:
+        if tokenizer.mask_token_id is None:
+            raise SettingError(f"{backbone}: its tokenizer has no mask token to warm up with")
+        warm_up(documents, int(tokenizer.mask_token_id))
+    projection.bias.data -= _threshold(documents, ids, expansion_terms)
+    query_tokens = Tokenization(tokenizer, None, lower_case=settings.lower_case)
+    queries = StaticSide(query_tokens, SideSettings(family=Family.STATIC, zero_special_ids=True), idf)
+    vocabulary = FixedVocabulary(tokenization.tokens)
+    encoder = LearnedEncoder(
+        str(backbone), documents=documents, queries=queries, vocabulary=vocabulary, fingerprint="", settings={}
+    )
+    save_encoder(encoder, folder)
+
+
+def piece_statistics(tokenization: Tokenization, texts: Sequence[str]) -> tuple[float, NDArray[np.int64]]:
+    """Return the mean number of ordinary word pieces a text, and in how many texts each piece occurs.
+
+    The second is int64 [n_terms]. Raises SettingError without a text.
+    """
+    if not texts:
+        raise SettingError("there is no text to count word pieces in")
+    frequencies = np.zeros(len(tokenization.tokens), dtype=np.int64)
+    special = tokenization.special_ids
+    total = 0
+    for start in range(0, len(texts), 1024):
+        for one in tokenization.ids(texts[start : start + 1024], special_tokens=False, truncate=False):
+            ordinary = [token for token in one if token not in special]
+            total += len(ordinary)
+            frequencies[list(set(ordinary))] += 1
+    return max(total / len(texts), 1.0), frequencies
+
+
+def idf_of(frequencies: NDArray[np.int64], n_texts: int) -> NDArray[np.float32]:
+    """Return ln(1 + (N - df + 0.5) / (df + 0.5)), float32: BM25's idf, largest for a piece that was never seen."""
+    idf: NDArray[np.float32] = np.log1p((n_texts - frequencies + 0.5) / (frequencies + 0.5)).astype(np.float32)
+    return idf
+
+
+def _with_head(
+    backbone: Path,
+    ids: list[list[int]],
+    tokenization: Tokenization,
+    mask_id: int | None,
+    seed: int,
+    device: torch.device,
+) -> PreTrainedModel:
+    """Return the backbone as a masked language model; its head is its own, or solved for."""
+    architectures = read_object(backbone / "config.json").get("architectures") or [""]
+    if str(architectures[0]).endswith("ForMaskedLM"):
+        return load_model(backbone, "AutoModelForMaskedLM")
+    body = load_model(backbone, "AutoModel")
+    if body.config.model_type != "bert":
+        raise SettingError(
+            f"{backbone}: a {body.config.model_type} without a masked-LM head; a head is made for BERT only. "
+            "Take a checkpoint that has one"
+        )
+    config: Any = copy.deepcopy(body.config)
+    config.tie_word_embeddings = True
+    model: Any = transformers.BertForMaskedLM(config)
+    state = {name: tensor for name, tensor in body.state_dict().items() if not name.startswith("pooler.")}
+    model.bert.load_state_dict(state)
+    model.tie_weights()
+    ready(body, device=device, dtype=torch.float32)
+    _solve_transform(body, model, ids, tokenization, mask_id, seed)
+    return model  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def _solve_transform(
+    body: PreTrainedModel,
+    model: Any,
+    ids: list[list[int]],
+    tokenization: Tokenization,
+    mask_id: int | None,
+    seed: int,
+) -> None:
+    """Set the head's transform and bias as the module says."""
+    embeddings: Tensor = model.get_input_embeddings().weight
+    directions = embeddings - embeddings.mean(dim=0)
+    directions = directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    generator = torch.Generator().manual_seed(seed)
+    states, targets = [], []
+    for batch in _batches(ids):
+        for masked in (False, True):
+            hidden, tokens = _hidden(body, batch, tokenization, generator, mask_id if masked else None)
+            states.append(hidden.double().cpu())
+            targets.append(directions[tokens].double())
+    inputs, outputs = torch.cat(states), torch.cat(targets)
+    input_mean, output_mean = inputs.mean(dim=0), outputs.mean(dim=0)
+    centred = inputs - input_mean
+    ridge = _RIDGE * centred.pow(2).sum(dim=0).mean() * torch.eye(centred.shape[1], dtype=torch.float64)
+    solution = torch.linalg.solve(centred.T @ centred + ridge, centred.T @ (outputs - output_mean))
+    fitted = centred @ solution + output_mean
+    scale = 1.0 / fitted.std()
+    transform, decoder_bias = model.cls.predictions.transform, model.cls.predictions.decoder.bias
+    transform.dense.weight.copy_((solution * scale).T)
+    transform.dense.bias.copy_((output_mean - input_mean @ solution) * scale + _LINEAR)
+    transform.LayerNorm.bias.zero_()
+    some = fitted[:256].float()
+    logits = nn.functional.layer_norm(some, some.shape[1:]) @ embeddings.T
+    transform.LayerNorm.weight.fill_(1.0 / float(logits.std()))  # logits of standard deviation 1
+    decoder_bias.zero_()
+    # Placeholders of the vocabulary that no text holds: never an expansion.
+    decoder_bias[[i for i, token in enumerate(tokenization.tokens) if token.startswith("[unused")]] = -_NEVER
+
+
+def _batches(ids: list[list[int]]) -> Iterator[list[list[int]]]:
+    """Yield the texts in batches, those of like length together."""
+    ordered = sorted((one for one in ids if len(one) > 2), key=len)
+    if not ordered:
+        raise SettingError("the sample texts are all empty")
+    for start in range(0, len(ordered), _BATCH):
+        yield ordered[start : start + _BATCH]
+
+
+def _hidden(
+    body: PreTrainedModel,
+    batch: list[list[int]],
+    tokenization: Tokenization,
+    generator: torch.Generator,
+    mask_id: int | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the last hidden states of the ordinary tokens and those tokens' ids, some masked if `mask_id` is given."""
+    device = next(body.parameters()).device
+    tokens = nn.utils.rnn.pad_sequence(
+        [torch.tensor(one) for one in batch], batch_first=True, padding_value=tokenization.pad_id
+    )
+    mask = torch.arange(tokens.shape[1])[None, :] < torch.tensor([len(one) for one in batch])[:, None]
+    ordinary = mask & ~torch.isin(tokens, torch.tensor(sorted(tokenization.special_ids)))
+    fed = tokens.clone()
+    if mask_id is not None:
+        fed[ordinary & (torch.rand(tokens.shape, generator=generator) < _MASKED)] = mask_id
+    states = body(input_ids=fed.to(device), attention_mask=mask.long().to(device)).last_hidden_state
+    return states[ordinary.to(device)], tokens[ordinary]
+
+
+@torch.no_grad()
+def _threshold(side: LiteralSide, ids: list[list[int]], expansion_terms: float) -> float:
+    """Return what must be taken from every logit so that a text gets `expansion_terms` terms on average."""
+    most = min(int(expansion_terms * 8) + 1, side.n_terms)
+    highest = []
+    for batch in _batches(ids):
+        hidden = side.body(batch)
+        for one, part in zip(batch, torch.split(hidden, [len(one) for one in batch]), strict=True):
+            logits = (part @ side.projection.weight.T).amax(dim=0)
+            if side.projection.bias is not None:
+                logits += side.projection.bias
+            logits[one] = -torch.inf
+            logits[side.ordinary == 0] = -torch.inf
+            highest.append(logits.topk(most).values)
+    ranked = torch.cat(highest).sort(descending=True).values
+    return float(ranked[min(round(expansion_terms * len(highest)), len(ranked) - 1)])

@@ -1,0 +1,85 @@
+"""The number that a step minimises: ranking losses and regularisers over one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from encoders.training.batch import Batch
+from encoders.training.losses.flops import flops
+from encoders.training.losses.idf_flops import idf_flops, idf_queries
+from encoders.training.losses.infonce import infonce
+from encoders.training.losses.kl import kl_divergence
+from encoders.training.losses.l1 import l1
+from encoders.training.losses.margin_mse import margin_mse
+from encoders.training.losses.thresholded_flops import thresholded_flops
+from encoders.training.settings import LossSettings, Regulariser
+from encoders.training.trainable import TrainableEncoder
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`idf` float32 [terms] is needed by IDF-aware FLOPS alone."""
+
+    settings: LossSettings
+    idf: Tensor | None = None
+
+    def __call__(
+        self, model: TrainableEncoder, batch: Batch, ramp: float, bf16: bool
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss, a scalar with gradient, and its parts and other figures for the log.
+
+        `ramp` in [0, 1] is the share of the regularisers' final weights that is in force.
+        """
+        device = next(model.parameters()).device
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            queries, documents = model.queries(batch.queries), model.documents(batch.documents)
+        weights = queries
+        if self.settings.regulariser is Regulariser.IDF_FLOPS:
+            if self.idf is None:
+                raise ValueError("IDF-aware FLOPS needs idf")
+            weights = idf_queries(queries, self.idf.to(device))
+        scores = weights @ documents.T
+        groups = torch.from_numpy(batch.groups).to(device)
+        parts = self._ranking(scores, groups, batch)
+        figures = {f"loss_{name}": float(value.detach()) for name, (_, value) in parts.items()}
+        total = torch.stack([weight * value for weight, value in parts.values()]).sum()
+        sparsity = self._sparsity(documents)
+        figures["regulariser"] = float(sparsity.detach())
+        total = total + ramp * self.settings.document_lambda * sparsity
+        if self.settings.query_lambda:
+            total = total + ramp * self.settings.query_lambda * l1(queries)
+        figures["accuracy"] = float((scores.gather(1, groups).argmax(dim=1) == 0).float().mean())
+        figures["document_terms"] = float((documents.detach() > 0).sum(dim=1).float().mean())
+        figures["query_terms"] = float((queries.detach() > 0).sum(dim=1).float().mean())
+        return total, figures
+
+    def _ranking(self, scores: Tensor, groups: Tensor, batch: Batch) -> dict[str, tuple[float, Tensor]]:
+        settings, parts = self.settings, {}
+        if settings.infonce:
+            mask = ~torch.from_numpy(batch.excluded).to(scores.device)
+            parts["infonce"] = (settings.infonce, infonce(scores, groups[:, 0], mask, settings.temperature))
+        if settings.needs_teacher:
+            if batch.teacher is None:
+                raise ValueError("KL and MarginMSE need a teacher's scores")
+            student, teacher = scores.gather(1, groups), torch.from_numpy(batch.teacher).to(scores.device)
+            if settings.margin_mse:
+                parts["margin_mse"] = (settings.margin_mse, margin_mse(student, teacher))
+            if settings.kl:
+                parts["kl"] = (settings.kl, kl_divergence(student, teacher))
+        return parts
+
+    def _sparsity(self, documents: Tensor) -> Tensor:
+        match self.settings.regulariser:
+            case Regulariser.NONE:
+                return torch.zeros((), device=documents.device)
+            case Regulariser.FLOPS:
+                return flops(documents)
+            case Regulariser.L1:
+                return l1(documents)
+            case Regulariser.IDF_FLOPS:
+                return idf_flops(documents)
+            case Regulariser.THRESHOLDED_FLOPS:
+                return thresholded_flops(documents, self.settings.threshold)

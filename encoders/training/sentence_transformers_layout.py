@@ -1,0 +1,55 @@
+"""Makes a saved encoder loadable by sentence-transformers as well: the same folders, described a second time.
+
+    modules.json                         one module, a Router
+    router_config.json                   query -> queries/, document -> documents/
+    queries/config.json, model.safetensors        SparseStaticEmbedding's
+    documents/literal_config.json        read by LiteralResidual below
+
+sentence-transformers 6 imports a class of another package only with trust_remote_code=True, local folders included,
+and then takes it from the installed package:
+
+    SparseEncoder(folder, trust_remote_code=True)        with this project importable
+
+See docs/decisions/0702.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from encoders.checkpoints.files import read_object
+from encoders.sides.settings import Family
+
+_MODULE = "encoders.training.sentence_transformers_modules.LiteralResidual"
+_STATIC = "sentence_transformers.sparse_encoder.modules.sparse_static_embedding.SparseStaticEmbedding"
+_ROUTER = "sentence_transformers.base.modules.router.Router"
+
+
+def write_sentence_transformers(folder: Path) -> bool:
+    """Describe the encoder in `folder`, which `save_encoder` wrote; return False for one of other sides, untouched."""
+    sides = read_object(folder / "encoder.json")
+    families = (sides["queries"]["settings"]["family"], sides["documents"]["settings"]["family"])
+    if families != (Family.STATIC, Family.LITERAL):
+        return False
+    _write(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": _ROUTER}])
+    _write(
+        folder / "router_config.json",
+        {
+            "types": {"queries": _STATIC, "documents": _MODULE},
+            "structure": {"query": ["queries"], "document": ["documents"]},
+            "parameters": {"default_route": "document", "allow_empty_key": True},
+        },
+    )
+    _write(
+        folder / "config_sentence_transformers.json",
+        {"model_type": "SparseEncoder", "prompts": {"query": "", "document": ""}, "similarity_fn_name": "dot"},
+    )
+    _write(folder / "queries" / "config.json", {"frozen": True})
+    shutil.copyfile(folder / "queries" / "static_weights.safetensors", folder / "queries" / "model.safetensors")
+    return True
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

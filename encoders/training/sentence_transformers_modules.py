@@ -1,0 +1,65 @@
+"""The literal document side as a module of a sentence-transformers pipeline; imported by that package alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers.base.modules import InputModule
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from encoders.checkpoints.build import read_tokenizer
+from encoders.checkpoints.own import save_encoder
+from encoders.learned import LearnedEncoder
+from encoders.loading import load_encoder
+from encoders.sides.literal import LiteralSide
+
+
+class LiteralResidual(InputModule):
+    """Texts to document vectors, with the weights that `load_encoder` gives."""
+
+    save_in_root = False
+
+    def __init__(self, encoder: LearnedEncoder, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        side = encoder.documents
+        if not isinstance(side, LiteralSide):
+            raise TypeError(f"the document side is a {type(side).__name__}, not a literal one")
+        self._encoder = encoder
+        self._side = side
+        self.parts = torch.nn.ModuleList([side.body.model, side.projection.layer, side.linear])
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, model_name_or_path: str, subfolder: str = "", **_: Any) -> LiteralResidual:  # type: ignore[override]
+        """Load from a local folder; `subfolder` is the one with the document side."""
+        encoder = load_encoder(str(Path(model_name_or_path, subfolder).parent), device="cpu", dtype="float32")
+        if not isinstance(encoder, LearnedEncoder):
+            raise TypeError(f"{model_name_or_path} gave a {type(encoder).__name__}")
+        return cls(encoder, read_tokenizer(Path(model_name_or_path, subfolder)))
+
+    def preprocess(  # type: ignore[override]
+        self, inputs: list[str], prompt: str | None = None, **_: Any
+    ) -> dict[str, Tensor]:
+        """Return input_ids and attention_mask of whole texts, int64 [texts, longest]."""
+        ids = self._side.ids([(prompt or "") + text for text in inputs])
+        lengths = torch.tensor([len(one) for one in ids])
+        padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(one) for one in ids], batch_first=True)
+        mask = torch.arange(padded.shape[1])[None, :] < lengths[:, None]
+        return {"input_ids": padded, "attention_mask": mask.long()}
+
+    def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Add sentence_embedding, float32 [texts, terms]."""
+        rows = zip(features["input_ids"].tolist(), features["attention_mask"].sum(dim=1).tolist(), strict=True)
+        features["sentence_embedding"] = self._side.weights([ids[:length] for ids, length in rows])
+        return features
+
+    def get_embedding_dimension(self) -> int:
+        """Return the size of the vocabulary."""
+        return self._side.n_terms
+
+    def save(self, output_path: str, *_: Any, **__: Any) -> None:
+        """Write the whole encoder beside; the router's folder is its parent."""
+        save_encoder(self._encoder, Path(output_path).parent)

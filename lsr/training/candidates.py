@@ -1,0 +1,67 @@
+"""Candidates of every example, and what the teachers say of them: mined and scored once, kept in a cache."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.training.losses.ensemble import ensemble
+from lsr.training.config import TrainingConfig
+from lsr.training.negatives import fill, mine_bm25, mine_dense
+from lsr.training.pairs import Pairs
+from lsr.training.sampling import Examples, make_examples
+from lsr.training.surroundings import Surroundings
+from lsr.training.teachers import DenseScores, cached, sparse_scores
+
+
+def find_examples(
+    config: TrainingConfig, pairs: Pairs, data_hash: str, cache: Path, surroundings: Surroundings
+) -> Examples:
+    """Return the examples with mined negatives and, if a loss needs them, teachers' scores."""
+    dense = [
+        DenseScores(spec, pairs, data_hash, cache, device=surroundings.device, say=surroundings.say)
+        for spec in (config.teachers.dense if config.loss.needs_teacher or config.negatives.dense else ())
+    ]
+    wanted = config.negatives
+
+    def mine() -> NDArray[np.int32]:
+        mined = []
+        if wanted.bm25:
+            surroundings.say(f"mining {wanted.bm25} negatives a query with BM25")
+            report = surroundings.progress
+            mined.append(
+                mine_bm25(
+                    pairs,
+                    wanted.bm25,
+                    threads=surroundings.threads,
+                    progress=report and (lambda done, total: report("mining", done, total)),
+                )
+            )
+        if wanted.dense:
+            surroundings.say(f"mining {wanted.dense} negatives a query with the dense teacher")
+            mined.append(mine_dense(pairs, dense[0].queries, dense[0].documents, wanted.dense))
+        return fill(pairs, mined, config.steps.seed)
+
+    miner = dense[0].fingerprint if wanted.dense else ""
+    negatives = cached(cache, f"negatives {data_hash} {wanted.bm25} {wanted.dense} {miner} {config.steps.seed}", mine)
+    examples = make_examples(pairs, negatives)
+    if not config.loss.needs_teacher:
+        return examples
+    scores = [one.score(examples.queries, examples.candidates) for one in dense]
+    scores += [
+        sparse_scores(
+            spec,
+            pairs,
+            examples.queries,
+            examples.candidates,
+            data_hash,
+            cache,
+            device=surroundings.device,
+            say=surroundings.say,
+        )
+        for spec in config.teachers.sparse
+    ]
+    return dataclasses.replace(examples, teacher=ensemble(scores))

@@ -1,0 +1,112 @@
+"""The encoder that a run starts from: an encoder to go on with, a preset's method, or BM25 with a literal path."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders import load_encoder
+from encoders.checkpoints.build import read_tokenizer
+from encoders.checkpoints.static_weights import read_static_weights
+from encoders.learned import LearnedEncoder
+from encoders.sides.literal import LiteralSide
+from encoders.sides.settings import Family, SideSettings
+from encoders.sides.static import StaticSide
+from encoders.tokenization import Tokenization
+from encoders.training.literal_start import idf_of, piece_statistics, start_literal
+from encoders.training.masked_lm import warm_up_masked_lm
+from encoders.training.trainable import untrained
+from lsr.errors import SettingsError
+from lsr.training.config import FROM_CORPUS, LITERAL, TrainingConfig, find_folder
+from lsr.training.log import Log
+from lsr.training.pairs import Pairs
+from lsr.training.surroundings import Surroundings, content_hash
+
+
+def start_encoder(
+    config: TrainingConfig, pairs: Pairs, data_hash: str, out: Path, surroundings: Surroundings
+) -> LearnedEncoder:
+    """Return the encoder that training starts from, in float32."""
+    model = config.model
+    if model.encoder is not None:
+        encoder = load_encoder(model.encoder, device=surroundings.device, dtype="float32")
+        if not isinstance(encoder, LearnedEncoder):
+            raise SettingsError(f"[model] encoder = {model.encoder!r} has nothing to learn")
+        return encoder
+    if model.backbone is None:
+        raise SettingsError("[model] needs a backbone or an encoder")
+    backbone = find_folder(model.backbone)
+    if model.method != LITERAL:
+        encoder = untrained(model.method, backbone, device=surroundings.device, max_length=model.max_length)
+        if model.method.startswith("inference-free") and isinstance(encoder.queries, StaticSide):
+            _, idf = _word_pieces(config, pairs, encoder.queries.tokenization)
+            encoder.queries.table[: len(idf)] = np.where(encoder.queries.table[: len(idf)] > 0, idf, 0.0)
+        return encoder
+    key = content_hash(model=dataclasses.asdict(model), data=data_hash, seed=config.steps.seed)
+    folder, stamp = out / "start", out / "start" / "made_from.txt"
+    if not stamp.is_file() or stamp.read_text() != key:
+        _write_literal_start(config, pairs, backbone, folder, surroundings)
+        stamp.write_text(key)
+    encoder = load_encoder(str(folder), device=surroundings.device, dtype="float32")
+    if not isinstance(encoder, LearnedEncoder):
+        raise TypeError(f"{folder} gave a {type(encoder).__name__}")
+    return encoder
+
+
+def _write_literal_start(
+    config: TrainingConfig, pairs: Pairs, backbone: Path, folder: Path, surroundings: Surroundings
+) -> None:
+    model = config.model
+    surroundings.say("counting word pieces and setting up the start: BM25 over word pieces")
+    tokenization = Tokenization(read_tokenizer(backbone), None)
+    average_length, idf = _word_pieces(config, pairs, tokenization)
+    settings = SideSettings(
+        family=Family.LITERAL,
+        max_length=model.max_length,
+        zero_special_ids=True,
+        k1=model.k1,
+        b=model.b,
+        average_length=average_length,
+    )
+    rng = np.random.default_rng(config.steps.seed)
+    picked = rng.permutation(len(pairs.documents))[: model.sample]
+
+    def warm_up(side: LiteralSide, mask_id: int) -> None:
+        log = Log(folder.parent / "warm_up.jsonl")
+        log.restart()
+        warm_up_masked_lm(
+            side,
+            pairs.documents,
+            mask_id=mask_id,
+            steps=model.warm_up_steps,
+            batch_size=model.warm_up_batch,
+            learning_rate=model.warm_up_learning_rate,
+            seed=config.steps.seed,
+            bf16=config.steps.bf16,
+            record=log.add,
+        )
+
+    shutil.rmtree(folder, ignore_errors=True)
+    start_literal(
+        backbone,
+        folder,
+        idf=idf,
+        settings=settings,
+        sample=[pairs.documents[i] for i in picked.tolist()],
+        expansion_terms=model.expansion_terms,
+        seed=config.steps.seed,
+        device=surroundings.device,
+        warm_up=warm_up if model.warm_up_steps else None,
+    )
+
+
+def _word_pieces(config: TrainingConfig, pairs: Pairs, tokenization: Tokenization) -> tuple[float, NDArray[np.float32]]:
+    """Return the mean number of word pieces in a document, and the idf of each piece."""
+    average_length, frequencies = piece_statistics(tokenization, pairs.documents)
+    if config.model.idf == FROM_CORPUS:
+        return average_length, idf_of(frequencies, len(pairs.documents))
+    return average_length, read_static_weights(Path(config.model.idf), tokenization.tokens, 0.0)
