@@ -19,15 +19,15 @@ IMPACT_DTYPES = ("float16", "float32")
 class IndexConfig:
     """Build parameters.
 
-    n_postings          postings kept for candidate search, per term on average: the largest impacts of the collection
-    max_fraction        no list keeps more than max_fraction * n_postings
+    n_postings          times max_fraction: how many of its largest impacts a list of candidate search keeps
+    max_fraction        see n_postings
     centroid_fraction   blocks of a list, as a share of its postings
     min_cluster_size    smaller clusters are given to their documents' next best ones
     summary_lines       64-byte lines of a block's summary: each holds its 20 (12 above 65,536 terms) largest values
     short_list          a list of at most this many postings is one block without a summary, always looked at
     doc_cut             heaviest terms of a document that clustering looks at
     impact_dtype        "float16" or "float32": what the canonical weights are kept as
-    exact_lists         keep full postings lists for exact search; None: up to a size that was measured
+    exact_lists         keep full postings lists for exact search; None: up to 33 million impacts
     """
 
     n_postings: int = 2000

@@ -22,6 +22,8 @@ from index.segment import line_views, terms_per_line
 # Postings in one group of lists: enough work for a thread, little enough that groups are many.
 _GROUP = 200_000
 _CHUNK = 1 << 16
+# Full postings lists are kept up to this many impacts (6 bytes each), unless the configuration says otherwise.
+_EXACT_LISTS = 1 << 25
 
 
 def build_inverted(
@@ -34,11 +36,19 @@ def build_inverted(
     """Return the arrays of candidate search (see `Segment`) for the forward arrays."""
     scale = term_scales(arrays["forward_terms"], arrays["forward_impacts"], counts["n_local"])
     lines = pack_all_lines(arrays, scale, progress)
-    start, docs = prune(arrays, counts["n_local"], config)
+    start, docs, impacts = invert(arrays, counts["n_local"])
+    exact = config.exact_lists if config.exact_lists is not None else len(docs) <= _EXACT_LISTS
+    postings: dict[str, NDArray[Any]] = {
+        "posting_start": start if exact else np.zeros_like(start),
+        "posting_docs": docs if exact else docs[:0],
+        "posting_impacts": impacts if exact else impacts[:0],
+    }
+    start, docs = prune(start, docs, impacts, config)
     counts["beta"] = first_line_share(arrays, lines, scale)
     return {
         "scale": scale,
         "lines": lines,
+        **postings,
         **_lists(start, docs, arrays["terms"], scale, lines, config, threads, progress),
     }
 
@@ -97,28 +107,26 @@ def first_line_share(arrays: dict[str, NDArray[Any]], lines: NDArray[np.uint8], 
     return min(0.7, shown / whole) if whole > 0 else 0.7
 
 
-def prune(
-    arrays: dict[str, NDArray[Any]], n_terms: int, config: IndexConfig
-) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Return the pruned postings lists: (starts int64[n_terms + 1], documents uint32[], rising in a list).
-
-    The largest impacts of the collection are kept, n_postings a term on average, but no list keeps more than
-    max_fraction * n_postings, nor loses its last ones: each keeps at least n_postings / 2 if it has as many.
-    """
+def invert(arrays: dict[str, NDArray[Any]], n_terms: int) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[Any]]:
+    """Return the full postings lists: (starts int64[n_terms + 1], documents uint32[nnz], rising in a list, impacts)."""
     indptr, terms = arrays["forward_start"], arrays["forward_terms"]
-    keys = _sortable(arrays["forward_impacts"])
-    if keys.dtype != np.uint16:
-        keys = (keys >> 16).astype(np.uint16)
     docs = np.repeat(np.arange(len(indptr) - 1, dtype=np.uint32), np.diff(indptr))
     order = np.argsort(terms, kind="stable")
-    lengths = np.bincount(terms, minlength=n_terms)
-    start = np.zeros(n_terms + 1, dtype=np.int64)
-    np.cumsum(lengths, out=start[1:])
+    start = _offsets(np.bincount(terms, minlength=n_terms))
+    return start, docs[order], arrays["forward_impacts"][order]
+
+
+def prune(
+    start: NDArray[np.int64], docs: NDArray[np.uint32], impacts: NDArray[Any], config: IndexConfig
+) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Return the lists cut to max_fraction * n_postings documents, those with the largest impacts."""
+    keys = _sortable(impacts)
+    if keys.dtype != np.uint16:
+        keys = (keys >> 16).astype(np.uint16)
     limit = max(1, int(config.n_postings * config.max_fraction))
-    kept = np.zeros(n_terms + 1, dtype=np.int64)
-    np.cumsum(np.minimum(lengths, limit), out=kept[1:])
+    kept = _offsets(np.minimum(np.diff(start), limit))
     kept_docs = np.empty(int(kept[-1]), dtype=np.uint32)
-    largest_postings(start, docs[order], keys[order], limit, kept, kept_docs)
+    largest_postings(start, docs, keys, limit, kept, kept_docs)
     return kept, kept_docs
 
 

@@ -39,6 +39,9 @@ class Segment:
     list_block        int64[n_local + 1] into block_start
     block_start       uint32[n_blocks + 1]  into block_docs
     block_docs        uint32[n_postings]    documents of the pruned lists, block by block
+    posting_start     int64[n_local + 1] into posting_docs; all 0 without exact lists
+    posting_docs      uint32[nnz or 0]      every document of each term, rising
+    posting_impacts   uint16|float32[nnz or 0]
     list_summary      int64[n_local + 1] into summaries; a short list has none
     summaries         uint8[n_summary_lines, 64]  of the blocks, the same number of lines for each
     """
@@ -59,8 +62,16 @@ class Segment:
     list_block: NDArray[np.int64]
     block_start: NDArray[np.uint32]
     block_docs: NDArray[np.uint32]
+    posting_start: NDArray[np.int64]
+    posting_docs: NDArray[np.uint32]
+    posting_impacts: NDArray[Any]
     list_summary: NDArray[np.int64]
     summaries: NDArray[np.uint8]
+
+    @property
+    def has_exact_lists(self) -> bool:
+        """Whether every posting is kept, for exact search."""
+        return len(self.posting_docs) == self.nnz
 
     @cached_property
     def line_views(self) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
@@ -102,6 +113,9 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "list_block": (("int64",), "n_local + 1"),
     "block_start": (("uint32",), None),
     "block_docs": (("uint32",), None),
+    "posting_start": (("int64",), "n_local + 1"),
+    "posting_docs": (("uint32",), None),
+    "posting_impacts": (("uint16", "float32"), None),
     "list_summary": (("int64",), "n_local + 1"),
     "summaries": (("uint8",), None),
 }
@@ -145,6 +159,11 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
     _check_offsets(folder / "forward_start.npy", arrays["forward_start"], counts["nnz"])
     _check_offsets(folder / "list_block.npy", arrays["list_block"], len(arrays["block_start"]) - 1)
     _check_offsets(folder / "list_summary.npy", arrays["list_summary"], len(arrays["summaries"]))
+    _check_offsets(folder / "posting_start.npy", arrays["posting_start"], len(arrays["posting_docs"]))
+    if len(arrays["posting_impacts"]) != len(arrays["posting_docs"]):
+        raise IndexCorrupt(folder / "posting_impacts.npy", "is not as long as posting_docs.npy")
+    if arrays["posting_impacts"].dtype != arrays["forward_impacts"].dtype:
+        raise IndexCorrupt(folder / "posting_impacts.npy", "holds impacts of another type than forward_impacts.npy")
     if arrays["summaries"].shape[1] != LINE_BYTES:
         raise IndexCorrupt(folder / "summaries.npy", f"holds {arrays['summaries'].shape}, not lines of 64 bytes")
     if arrays["lines"].shape[1] != LINE_BYTES or len(arrays["lines"]) < counts["n_docs"]:

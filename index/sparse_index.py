@@ -28,6 +28,8 @@ from index.vectors import check_query, check_rows
 
 # Below this share of allowed documents, scoring them directly beats searching for them.
 _FEW = 0.01
+# Postings a query whose lists are added up whole: about what a candidate search takes.
+_CHEAP = 50_000
 # Queries searched in one go, between which a deadline is looked at.
 _CHUNK = 32
 _EVERYTHING = np.zeros(0, dtype=np.bool_)
@@ -46,6 +48,7 @@ class _Settings(NamedTuple):
     """How to search, checked."""
 
     exact: bool
+    by_knobs: bool  # the caller chose the knobs, so they are what is used
     query_cut: int
     heap_factor: float
     allowed: NDArray[np.bool_]
@@ -213,6 +216,7 @@ class SparseIndex:
         exact               rank-safe, instead of approximate
         recall              the recall@k to aim at, below 1; instead of the next two. An index without a measured curve
                             searches exactly
+                            (so does a query whose lists are so short that this is as fast, unless knobs are given)
         query_cut           how many of the heaviest query terms lead to candidates
         heap_factor         above 0 and at most 1: lower looks at more blocks
         n_knn               neighbours of each hit to look at too; this index has none, so 0
@@ -243,6 +247,7 @@ class SparseIndex:
         return _Settings(
             # A recall target that this index has no measured curve for is met by the search that misses nothing.
             exact or recall is not None,
+            query_cut is not None or heap_factor is not None,
             QUERY_CUT if query_cut is None else query_cut,
             HEAP_FACTOR if heap_factor is None else heap_factor,
             self._check_allowed(allowed),
@@ -262,29 +267,43 @@ class SparseIndex:
         few = None
         if len(settings.allowed) and np.count_nonzero(settings.allowed) <= max(k, _FEW * self.n_docs):
             few = np.flatnonzero(settings.allowed)
+        exactly = self._to_search_exactly(queries, settings)
+        results = []
         with self._scratch.take() as scratch:
-            if settings.exact or few is not None:
-                approximate = None
-            else:
-                approximate = approximate_search(
+            found = None
+            if few is None and not exactly.all():
+                found = approximate_search(
                     segment, scratch, queries, k, settings.query_cut, settings.heap_factor, settings.allowed
                 )
-            results = []
             for i in range(len(queries.start) - 1):
                 at = slice(int(queries.start[i]), int(queries.start[i + 1]))
-                if approximate is not None and (approximate[2][i] == k or at.start == at.stop):
-                    results.append((approximate[0][i, : approximate[2][i]], approximate[1][i, : approximate[2][i]]))
-                    continue
-                # Fewer than k were found, so whether there are k is for the exact search to say.
-                scratch.table[queries.terms[at]] = queries.weights[at]
-                if at.start == at.stop:
+                terms, weights = queries.terms[at], queries.weights[at]
+                if len(terms) == 0:
                     results.append((np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)))
                 elif few is not None:
+                    scratch.table[terms] = weights
                     results.append(exact_search.score_few(segment, scratch.table, k, few, ties))
+                    scratch.table[terms] = 0
+                elif found is not None and not exactly[i] and found[2][i] == k:
+                    results.append((found[0][i], found[1][i]))
                 else:
-                    results.append(exact_search.scan(segment, scratch.table, k, settings.allowed, ties, should_stop))
-                scratch.table[queries.terms[at]] = 0
+                    # If fewer than k were found, whether there are k is for the exact search to say.
+                    results.append(
+                        exact_search.search_exact(
+                            segment, terms, weights, scratch.table, k, settings.allowed, ties, should_stop
+                        )
+                    )
         return results
+
+    def _to_search_exactly(self, queries: Queries, settings: _Settings) -> NDArray[np.bool_]:
+        """Return which queries to search exactly, bool[n]: all, if asked for; else those that are as fast that way."""
+        n = len(queries.start) - 1
+        if settings.exact or settings.by_knobs or not self._segment.has_exact_lists:
+            return np.full(n, settings.exact)
+        postings = np.zeros(len(queries.terms) + 1, dtype=np.int64)
+        np.cumsum(self._segment.frequencies[queries.terms], out=postings[1:])
+        cheap: NDArray[np.bool_] = np.diff(postings[queries.start]) <= _CHEAP
+        return cheap
 
     def document(self, doc_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return a document's (collection term ids int64, rising; canonical impacts float32); raises IndexError."""
@@ -375,5 +394,7 @@ def warm_kernels() -> None:
         terms = np.append(np.arange(n_terms), 0)
         vectors = csr_array((weights, terms, [0, n_terms, n_terms + 1]), shape=(2, n_terms))
         for dtype in IMPACT_DTYPES:
-            SparseIndex.build(vectors, IndexConfig(impact_dtype=dtype, short_list=1), threads=1).warm()
+            for exact_lists in (False, True):
+                config = IndexConfig(impact_dtype=dtype, short_list=1, exact_lists=exact_lists)
+                SparseIndex.build(vectors, config, threads=1).warm()
             score_rows(vectors, [0], [1.0], impact_dtype=dtype)

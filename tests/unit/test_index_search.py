@@ -12,9 +12,10 @@ from index import IndexConfig, SparseIndex, canonical, score_rows, warm_kernels
 from index.errors import SearchParameterError, SearchStopped, VectorError
 from index.kernels import oracle
 from index.kernels.candidates import find_all_candidates
+from index.kernels.exhaustive import best_of, search_lists
 from index.kernels.forward import rank_candidates, score_documents, score_range
 
-SEARCH_KERNELS = (find_all_candidates, rank_candidates, score_documents, score_range)
+SEARCH_KERNELS = (search_lists, best_of, find_all_candidates, rank_candidates, score_documents, score_range)
 
 
 def random_rows(n, terms, density, seed):
@@ -26,12 +27,13 @@ def random_rows(n, terms, density, seed):
 
 
 DOCUMENTS = random_rows(600, 300, 0.08, seed=1)
+EVEN, FEW = np.arange(600) % 2 == 0, np.arange(600) < 5
 QUERIES = random_rows(25, 300, 0.04, seed=2)
 
 
-@pytest.fixture(scope="module")
-def index():
-    return SparseIndex.build(DOCUMENTS, IndexConfig(centroid_fraction=0.2))
+@pytest.fixture(scope="module", params=[True, False], ids=["exact lists", "no exact lists"])
+def index(request):
+    return SparseIndex.build(DOCUMENTS, IndexConfig(centroid_fraction=0.2, exact_lists=request.param))
 
 
 def canonical_scores(row):
@@ -61,7 +63,7 @@ def test_canonical_scores_are_those_of_float16_impacts():
 
 
 def test_approximate_scores_are_canonical_and_ranked(index):
-    top = index.search(QUERIES, k=10)
+    top = index.search(QUERIES, k=10, heap_factor=0.7)
     for row in range(QUERIES.shape[0]):
         scores = canonical_scores(row)
         assert top.scores[row].tolist() == scores[top.ids[row]].tolist()
@@ -71,7 +73,7 @@ def test_approximate_scores_are_canonical_and_ranked(index):
 
 
 def test_approximate_search_finds_nearly_everything(index):
-    exact, approximate = index.search(QUERIES, exact=True), index.search(QUERIES)
+    exact, approximate = index.search(QUERIES, exact=True), index.search(QUERIES, query_cut=12)
     found = [len(set(a) & set(b)) for a, b in zip(exact.ids, approximate.ids, strict=True)]
     assert np.mean(found) >= 9.5
 
@@ -99,13 +101,24 @@ def test_filtered_search_returns_k_when_k_documents_match(index, share, exact):
             assert ids.tolist() == [document for document, _ in expected]
 
 
-def test_ties_rank_by_rising_document_and_are_all_handed_on_when_asked():
+@pytest.mark.parametrize("exact_lists", [True, False])
+def test_ties_rank_by_rising_document_and_are_all_handed_on_when_asked(exact_lists):
     same = csr_array(np.float32([[0, 1]] * 4 + [[0, 2]] + [[0, 1]] * 4))
-    index = SparseIndex.build(same)
-    for exact in (True, False):
-        assert index.search_one([1], [1.0], 3, exact=exact)[0].tolist() == [4, 0, 1]
+    index = SparseIndex.build(same, IndexConfig(exact_lists=exact_lists))
+    for keywords in ({"exact": True}, {}, {"heap_factor": 1.0}):
+        assert index.search_one([1], [1.0], 3, **keywords)[0].tolist() == [4, 0, 1]
     assert index.search_one([1], [1.0], 3, exact=True, ties=True)[0].tolist() == [4, 0, 1, 2, 3, 5, 6, 7, 8]
     assert index.search_one([1], [1.0], 1, exact=True, ties=True)[0].tolist() == [4]
+    assert index.search_one([1], [1.0], 50, exact=True, ties=True)[0].tolist() == [4, 0, 1, 2, 3, 5, 6, 7, 8]
+
+
+def test_exact_lists_and_a_scan_find_the_same():
+    with_lists, without = (SparseIndex.build(DOCUMENTS, IndexConfig(exact_lists=lists)) for lists in (True, False))
+    assert with_lists.bytes - without.bytes == 6 * with_lists.nnz
+    for allowed in (None, np.arange(600) % 3 > 0):
+        a, b = (i.search(QUERIES, k=50, exact=True, allowed=allowed) for i in (with_lists, without))
+        assert (a.ids == b.ids).all()
+        assert (a.scores == b.scores).all()
 
 
 def test_the_result_does_not_depend_on_the_threads(index):
@@ -128,9 +141,9 @@ def test_searches_from_many_threads_do_not_disturb_each_other(index):
 
 def test_a_searched_index_stays_right_after_its_epochs_wrap(index):
     query = QUERIES[[0]]
-    first = hits(index.search_one(query.indices, query.data, 9))
+    first = hits(index.search_one(query.indices, query.data, 9, heap_factor=0.7))
     for _ in range(300):
-        assert hits(index.search_one(query.indices, query.data, 9)) == first
+        assert hits(index.search_one(query.indices, query.data, 9, heap_factor=0.7)) == first
 
 
 def test_term_order_in_a_query_does_not_matter(index):
@@ -267,6 +280,12 @@ def test_nothing_is_compiled_after_the_kernels_are_warm():
     wide = csr_array((DOCUMENTS.data, DOCUMENTS.indices, DOCUMENTS.indptr), shape=(600, 70_000))
     for matrix in (DOCUMENTS, wide):
         index = SparseIndex.build(matrix)
-        for keywords in ({}, {"exact": True}, {"allowed": np.arange(600) % 2 == 0}, {"allowed": np.arange(600) < 5}):
+        for keywords in (
+            {},
+            {"query_cut": 9},
+            {"exact": True},
+            {"allowed": np.arange(600) % 2 == 0},
+            {"allowed": np.arange(600) < 5},
+        ):
             index.search(QUERIES, **keywords)
     assert {kernel: len(kernel.signatures) for kernel in SEARCH_KERNELS} == compiled
