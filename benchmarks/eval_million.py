@@ -40,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--topics", type=Path)
+    parser.add_argument("--queries", type=int, default=QUERIES, help="only so many of them are evaluated")
     parser.add_argument("--approximate", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -55,13 +56,17 @@ def main() -> None:
         system = IndexSystem(index, doc_ids, name="vectors", threads=options.threads, exact=not options.approximate)
         started = time.perf_counter()
         result = measure_system(
-            system, dataset(queries), parse_measures(MEASURES), depth=DEPTH, run_path=Path(folder) / "x.run"
+            system,
+            dataset(queries[: options.queries]),
+            parse_measures(MEASURES),
+            depth=DEPTH,
+            run_path=Path(folder) / "x.run",
         )
         seconds = time.perf_counter() - started
         run_bytes = (Path(folder) / "x.run").stat().st_size
     line = {
         "documents": options.documents,
-        "queries": queries.shape[0],
+        "queries": len(result.query_ids),
         "k": DEPTH,
         "exact": not options.approximate,
         "threads": options.threads,

@@ -65,14 +65,13 @@ def evaluate(
         raise EvaluationError(f"k is at least 1, not {k}", field="k")
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, split=split)
     parsed = with_relevance(named, opened.relevance)
-    depth = depth_for(parsed, k)
     if collection is None and encoder is None and run is not None and (run.exists() or not opened.has_vectors):
         if not run.is_file():
             raise EvaluationError(
                 f"{run}: there is no such run to evaluate; give a collection or --encoder to make one", field="run"
             )
         system: System = _run_system(opened, run, ties)
-        return measure_system(system, opened, parsed, depth=depth, ties=ties, progress=progress)
+        return measure_system(system, opened, parsed, depth=depth_for(parsed, k), ties=ties, progress=progress)
     settings = search or SearchSettings()
     index_seconds = None
     with ExitStack() as stack:
@@ -84,27 +83,48 @@ def evaluate(
             source = stack.enter_context(Collection.open(folder))
         _check_vector_name(source, settings.using)
         system = CollectionSystem(source, settings)
-        passes = _passes(parsed, k, settings)
-        results = [
-            measure_system(
-                system, opened, part, depth=at, ties=ties, run_path=run if at == depth else None, progress=progress
-            )
-            for at, part in passes.items()
-        ]
-        values = {measure: found for result in results for measure, found in result.values.items()}
-        result = replace(
-            next(result for result in results if result.depth == depth),
-            values={measure: values[measure] for measure in parsed},
-            seconds=sum(result.seconds for result in results),
-        )
+        result = _measure_collection(system, opened, parsed, k, settings, ties, run, progress)
         if efficiency:
             figures = measure_efficiency(source, opened, settings, index_seconds=index_seconds)
             result = replace(result, efficiency=figures)
         return _with_documents(result, opened, source)
 
 
+def _measure_collection(
+    system: System,
+    dataset: Dataset,
+    measures: Sequence[Measure],
+    k: int | None,
+    search: SearchSettings,
+    ties: TieOrder,
+    run: Path | None,
+    progress: Progress | None,
+) -> Evaluation:
+    """Take each measure from a search as deep as it needs; the deepest one is written to `run`."""
+    passes = _passes(measures, k, search)
+    deepest = max(passes)
+    results = {
+        depth: measure_system(
+            system,
+            dataset,
+            part,
+            depth=depth,
+            ties=ties,
+            run_path=run if depth == deepest else None,
+            progress=progress,
+        )
+        for depth, part in passes.items()
+    }
+    values = {measure: found for result in results.values() for measure, found in result.values.items()}
+    return replace(
+        results[deepest],
+        values={measure: values[measure] for measure in measures},
+        seconds=sum(result.seconds for result in results.values()),
+    )
+
+
 def _passes(measures: Sequence[Measure], k: int | None, search: SearchSettings) -> dict[int, list[Measure]]:
-    """Return which measures are taken from a search of which depth, the deepest last.
+    """Return which measures are taken from a search of which depth.
 
     Exact search is done once, as deep as any measure needs. Approximate search is done for every cutoff by itself: the
     deeper it is asked to go the more thorough it is, and nDCG@10 is to tell what a user sees who asks for 10.

@@ -69,7 +69,6 @@ def read_run(
         scores.append(score)
     if not found:
         raise InputFileError(path, "holds no results")
-    del pairs
     return Run(
         tag, {query_id: rank(query_id, ids, np.asarray(scores), ties=ties) for query_id, (ids, scores) in found.items()}
     )
