@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from fastapi import Request
 
-from lsr.errors import LsrError
+from lsr.errors import SettingsError
 from service.problems import ProblemError
 
 Scope = Literal["read", "write", "admin"]
@@ -32,7 +32,7 @@ _MARK: Final = "_required_scope"
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
-class KeyFileError(LsrError, ValueError):
+class KeyFileError(SettingsError):
     """A line of the API key file that cannot be used; names file and line, never the key."""
 
 

@@ -40,6 +40,7 @@ class TimedHttpProtocol(HttpToolsProtocol):
         self._receipt_timer: asyncio.TimerHandle | None = None
         self._reading_timer: asyncio.TimerHandle | None = None
         self._kind: Kind | None = None  # of the request that is received; None: it is not counted
+        self._refused = False  # the request that is received has its answer already
         self._entered: dict[RequestResponseCycle, Kind] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -62,19 +63,33 @@ class TimedHttpProtocol(HttpToolsProtocol):
             self._expect_within(self.header_timeout)
 
     def on_headers_complete(self) -> None:
-        """Start to wait for the body, and choose who answers: the application, or nobody but a refusal."""
+        """Start to wait for the body, and refuse the request if there are too many."""
         self._received()
         self._expect_within(self.body_timeout)
         self._kind = self.admission.kind(self.url)
-        self.app = self.config.loaded_app
-        if self._kind is not None and self.admission.is_full(self._kind):
-            self._kind = None
-            self.app = self.admission.refuse
-        super().on_headers_complete()
+        # A pipelined request is not refused here: its answer would overtake the one before.
+        waits_for_another = self.cycle is not None and not self.cycle.response_complete
+        if self._kind is not None and self.admission.is_full(self._kind) and not waits_for_another:
+            self._refused = True
+            self.transport.write(self.admission.refusal(self.url, self.headers))
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body; a refused request's is dropped."""
+        if not self._refused:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Stop to wait: the request is here and counts from now on."""
         self._received()
+        if self._refused:
+            self._refused = False
+            if self.parser.should_keep_alive():
+                self.on_response_complete()
+            else:
+                self.transport.close()
+            return
         cycle = self.cycle
         if self._kind is not None and not cycle.response_complete:
             self.admission.enter(self._kind)

@@ -16,17 +16,18 @@ _logger = logging.getLogger("lsr.service")
 
 
 class Readiness:
-    """`starting`, then `ready`, at the end `stopping`."""
+    """`starting`, then `ready` (or `failed`, with `failure`), at the end `stopping`."""
 
     def __init__(self) -> None:
         self.status = "starting"
         self._broken: dict[str, str] = {}
-        self._ready = threading.Event()
-        self._call_when_ready: Callable[[], None] | None = None
+        self.failure: Exception | None = None
+        self._settled = threading.Event()
+        self._call_when_settled: Callable[[], None] | None = None
 
-    def on_ready(self, call: Callable[[], None]) -> None:
-        """Have `call` called once, in the warming thread, when the service becomes ready."""
-        self._call_when_ready = call
+    def on_settled(self, call: Callable[[], None]) -> None:
+        """Have `call` called once, in the warming thread, when the service is ready or has failed to become so."""
+        self._call_when_settled = call
 
     def require(self) -> None:
         """Raise a 503 problem unless the service is ready."""
@@ -46,31 +47,41 @@ class Readiness:
         return self._broken | {name: str(error) for name, error in store.broken.items()}
 
     def warm(self, store: CollectionStore) -> None:
-        """Compile the kernels, warm every collection, then be ready. One that fails is remembered and stops no other."""
+        """Compile the kernels, warm every collection, then be ready; one that fails is remembered and left out."""
         started = perf_counter()
-        warm_kernels()  # a collection that is empty now will have a segment later
-        for name in store.names():
-            if self.status == "stopping":
-                return
-            try:
-                store.get(name).warm()
-            except EXPECTED_ERRORS as error:
-                _logger.error("collection %s is left out: %s", name, error)
-                self._broken[name] = str(error)
-            except Exception:
-                _logger.exception("collection %s is left out", name)
-                self._broken[name] = "an error that nobody foresaw; the log has more"
+        try:
+            warm_kernels()  # a collection that is empty now will have a segment later
+            for name in store.names():
+                if self.status == "stopping":
+                    return
+                self._warm_one(store, name)
+        except Exception as error:  # a bug of ours: whoever runs the server shall see it, not a service that hangs
+            self.failure = error
         if self.status == "starting":
-            self.status = "ready"
-            self._ready.set()
-            if self._call_when_ready is not None:
-                self._call_when_ready()
-            _logger.info("ready after %.1f s, %d collections", perf_counter() - started, len(store.names()))
+            self.status = "failed" if self.failure else "ready"
+            _logger.info("%s after %.1f s, %d collections", self.status, perf_counter() - started, len(store.names()))
+        self._settled.set()
+        if self._call_when_settled is not None:
+            self._call_when_settled()
+
+    def forget(self, name: str) -> None:
+        """A collection is gone, and with it what was wrong with it."""
+        self._broken.pop(name, None)
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the service is ready; return whether it is."""
-        return self._ready.wait(seconds)
+        """Wait until the service is ready or has failed to become so; return whether it is ready."""
+        return self._settled.wait(seconds) and self.failure is None
 
     def stop(self) -> None:
         """Say no from now on."""
         self.status = "stopping"
+
+    def _warm_one(self, store: CollectionStore, name: str) -> None:
+        try:
+            store.get(name).warm()
+        except EXPECTED_ERRORS as error:
+            _logger.error("collection %s is left out: %s", name, error)
+            self._broken[name] = str(error)
+        except Exception:
+            _logger.exception("collection %s is left out", name)
+            self._broken[name] = "an error that nobody foresaw; the log has more"

@@ -20,7 +20,7 @@ from typing import Final
 
 import uvicorn
 
-from lsr.errors import Interrupted, LsrError
+from lsr.errors import Interrupted, SettingsError
 from lsr.store import CollectionStore
 from service.admission import Admission
 from service.app import create_app
@@ -35,7 +35,7 @@ _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _BACKLOG: Final = 2048
 
 
-class ServerAddressError(LsrError, ValueError):
+class ServerAddressError(SettingsError):
     """An address that cannot be listened on, or that would be open to the network without a key."""
 
 
@@ -66,6 +66,8 @@ def serve(
         server.run(sockets=[listener])
     if server.interrupted:
         raise KeyboardInterrupt
+    if server.service.readiness.failure is not None:
+        raise server.service.readiness.failure
 
 
 @contextmanager
@@ -78,9 +80,9 @@ def running(
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="lsr-server")
         thread.start()
         try:
-            service: Service = server.config.app.state.service  # type: ignore[union-attr]
-            if not service.readiness.wait(warm_seconds):
-                raise Interrupted(f"the service was not ready within {warm_seconds:g} s")
+            if not server.service.readiness.wait(warm_seconds):
+                failure = server.service.readiness.failure
+                raise failure or Interrupted(f"the service was not ready within {warm_seconds:g} s")
             yield _url(listener)
         finally:
             server.should_exit = True
@@ -110,7 +112,10 @@ class _GracefulServer(uvicorn.Server):
     """uvicorn's server, but a signal only stops it: uvicorn raises the signal again, which would kill the process
     before the collections are closed."""
 
-    interrupted = False
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+        self.interrupted = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Start to stop; a second Ctrl-C stops at once."""
@@ -144,9 +149,6 @@ def _server(
         searches=settings.search_threads + settings.search_queue,
         others=settings.write_queue * 2,
     )
-    if on_ready is not None:
-        url = _url(listener)
-        service.readiness.on_ready(lambda: on_ready(url))
     config = uvicorn.Config(
         app,
         workers=1,
@@ -161,7 +163,16 @@ def _server(
         timeout_keep_alive=int(settings.keep_alive),
         timeout_graceful_shutdown=int(settings.shutdown_timeout),
     )
-    return _GracefulServer(config)
+    server = _GracefulServer(config, service)
+
+    def settled() -> None:
+        if service.readiness.failure is not None:
+            server.should_exit = True
+        elif on_ready is not None:
+            on_ready(_url(listener))
+
+    service.readiness.on_settled(settled)
+    return server
 
 
 @contextmanager

@@ -70,6 +70,7 @@ async def create_collection(collection: CollectionName, request: CollectionReque
 async def drop_collection(collection: CollectionName, service: ServiceOf) -> Response:
     """Drop a collection with all its documents."""
     await service.chores.run(lambda: service.store.drop(collection))
+    service.readiness.forget(collection)
     return Response(status_code=204)
 
 

@@ -58,6 +58,17 @@ def test_a_signal_stops_the_server_in_good_order(tmp_path: Path, number: signal.
         assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
+def test_a_service_that_cannot_get_ready_says_why_instead_of_hanging(tmp_path: Path, monkeypatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr("service.readiness.warm_kernels", fail)
+    with CollectionStore(tmp_path) as store, pytest.raises(RuntimeError, match="no compiler"), running(store):
+        pass
+    with pytest.raises(RuntimeError, match="no compiler"):
+        serve(tmp_path, port=0)
+
+
 def test_what_is_no_http_is_a_problem_too(impatient: httpx.URL) -> None:
     with socket.create_connection((HOST, impatient.port or 0)) as connection:
         connection.sendall(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
