@@ -37,6 +37,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("search . query --filter {", "--filter"),
         ("verify .", "no collection"),
         ("serve nowhere", "nowhere"),
+        ("serve . --host 0.0.0.0", "no API key"),
+        ("serve . --port 0 --api-key-file nokeys", "nokeys"),
         ("config shwo", "Did you mean 'show'?"),
     ],
 )
