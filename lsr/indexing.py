@@ -88,7 +88,7 @@ def index_corpus(
     finished = _finished_report(folder, corpus, resume)
     if finished is not None:
         return finished
-    catalog, lock = _start(folder, corpus, configs, MetadataSchema(schema), resume)
+    catalog, lock = _start(folder, corpus, configs, MetadataSchema(schema), resume, device)
     try:
         load = _Load(folder, catalog, corpus, device, threads, progress, on_problem)
         load.measure()
@@ -100,7 +100,12 @@ def index_corpus(
 
 
 def _start(
-    folder: Path, corpus: Corpus, configs: Mapping[str, VectorConfig], schema: MetadataSchema, resume: bool
+    folder: Path,
+    corpus: Corpus,
+    configs: Mapping[str, VectorConfig],
+    schema: MetadataSchema,
+    resume: bool,
+    device: str,
 ) -> tuple[Catalog, WriterLock]:
     """Open the unfinished load in `folder`, or create it."""
     if layout.is_collection(folder):
@@ -118,7 +123,7 @@ def _start(
             raise
         return catalog, lock
     load = {"source": corpus.identity(), "report": asdict(IndexReport())}
-    catalog = layout.create_files(folder, configs, schema, {layout.LOAD_SETTING: load})
+    catalog = layout.create_files(folder, configs, schema, {layout.LOAD_SETTING: load}, device)
     return catalog, WriterLock(folder)
 
 

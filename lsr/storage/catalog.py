@@ -30,7 +30,8 @@ from lsr.storage.catalog_schema import APPLICATION_ID, FORMAT_VERSION, TABLES, C
 CATALOG_FILE = "catalog.sqlite"
 
 _BUSY_SECONDS = 10.0
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+# Our statements are fixed, so one that SQLite cannot make sense of (SQLITE_ERROR) means a damaged schema.
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_SCHEMA", "SQLITE_MISMATCH", "SQLITE_FORMAT")
 _DISK = ("SQLITE_FULL", "SQLITE_IOERR")
 
 
@@ -134,7 +135,8 @@ class Catalog:
             try:
                 yield
             finally:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -225,7 +227,8 @@ class Catalog:
         with self._lock, _translated(self.path):
             cursor = self._connection.execute(f"SELECT {columns}, checksum FROM {table} WHERE {where}", values)
             for *row, checksum in cursor:
-                if row_checksum(*row) != checksum:
+                sound = all(isinstance(column, (int, str, bytes)) for column in row)
+                if not sound or row_checksum(*row) != checksum:
                     raise CollectionCorrupt(self.path, f"table {table}: the row {row[0]!r} fails its checksum")
                 yield row
 
@@ -348,8 +351,10 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "")
-        if name.startswith(_DAMAGED):
+        if name.startswith(_DAMAGED) or "decode" in str(error):
             raise CollectionCorrupt(path, f"SQLite says: {error}") from error
         if name.startswith(_DISK):
             raise StorageFull(f"{path}: SQLite says: {error}; nothing of this write was kept") from error
         raise
+    except UnicodeDecodeError as error:  # a message of SQLite's own that quotes damaged bytes
+        raise CollectionCorrupt(path, f"holds text that is no UTF-8: {error}") from error

@@ -42,11 +42,17 @@ def is_collection(folder: Path) -> bool:
 
 
 def create_files(
-    folder: Path, vectors: Mapping[str, VectorConfig], schema: MetadataSchema, extra: Mapping[str, Any] | None = None
+    folder: Path,
+    vectors: Mapping[str, VectorConfig],
+    schema: MetadataSchema,
+    extra: Mapping[str, Any] | None = None,
+    device: str = "auto",
 ) -> Catalog:
     """Make the folder of a new collection; it is none before its catalog has its name.
 
-    Raises CollectionExists, UnknownEncoder, StorageFull.
+    `extra` are more settings; `device` is where the encoders will run.
+
+    Raises CollectionExists, UnknownEncoder, DeviceUnavailable, StorageFull.
     """
     if is_collection(folder):
         raise CollectionExists(f"{folder} is a collection already")
@@ -54,6 +60,7 @@ def create_files(
         raise CollectionExists(f"{folder} is there already and is not empty; nothing was changed")
     named = {name: NamedVector(name, config) for name, config in vectors.items()}
     for vector in named.values():
+        vector.device = device
         _ = vector.vocabulary  # loads the encoder: an unknown one is refused before anything is written
     settings = {
         "uuid": str(uuid.uuid4()),
