@@ -28,6 +28,7 @@ TEXTS = [
     "",
     " ",
     "learned " * 100,
+    " ".join("abcdefghijklmnopqrstuvwxyz0123456789"),
     "[CLS] the [SEP] heart [MASK] attack",
     "vitamin 😀 日本語 é\u0301",
     "nul\x00byte\tand\u00a0space\u200b",
