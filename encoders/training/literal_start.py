@@ -44,6 +44,7 @@ _MASKED = 0.15  # of the tokens, as BERT was trained
 _RIDGE = 1e-2  # of the mean variance of a hidden unit
 _LINEAR = 6.0  # standard deviations: GELU(x + 6) - 6 is x to 1e-8
 _BATCH = 16  # texts
+_MARGIN = 0.5  # logits below zero: half precision, and texts unlike the sample, stay at no expansion too
 _NEVER = 100.0  # a logit's distance from zero that no hidden state makes up for
 
 
@@ -234,4 +235,5 @@ def _threshold(side: LiteralSide, ids: list[list[int]], expansion_terms: float) 
             logits[side.ordinary == 0] = -torch.inf
             highest.append(logits.topk(most).values)
     ranked = torch.cat(highest).sort(descending=True).values
-    return float(ranked[min(round(expansion_terms * len(highest)), len(ranked) - 1)])
+    margin = 0.0 if expansion_terms else _MARGIN
+    return float(ranked[min(round(expansion_terms * len(highest)), len(ranked) - 1)]) + margin

