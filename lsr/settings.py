@@ -50,11 +50,10 @@ class Settings:
     host: str = field(default="127.0.0.1", metadata=_about("address that the service binds to"))
     port: int = field(default=8080, metadata=_about("port of the service; 0 takes a free one", 0, 65_535))
     api_key_file: Path | None = field(default=None, metadata=_about("file with the service's API keys"))
-    search_threads: int | None = field(default=None, metadata=_about("searches at a time; default: all cores", 1, 1024))
-    search_queue: int = field(
-        default=64, metadata=_about("searches that may wait; one more is answered 429", 0, 100_000)
-    )
-    slow_query_ms: float = field(default=500.0, metadata=_about("searches slower than this are logged", 0))
+    # None leaves these to the service, which knows the right number for its machine and version.
+    search_threads: int | None = field(default=None, metadata=_about("searches at a time in the service", 1, 1024))
+    search_queue: int | None = field(default=None, metadata=_about("searches that may wait in the service", 0, 100_000))
+    slow_query_ms: float | None = field(default=None, metadata=_about("the service logs slower searches", 0))
     origins: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lsr.settings import Settings
@@ -14,13 +13,11 @@ if TYPE_CHECKING:
 
 
 def service_settings(settings: Settings) -> ServiceSettings:
-    """Return the service's settings with the user's in place."""
+    """Return the service's settings, with those that the user has set."""
     from service.settings import ServiceSettings
 
-    result = replace(ServiceSettings(), search_queue=settings.search_queue, slow_query_ms=settings.slow_query_ms)
-    if settings.search_threads is not None:
-        result = replace(result, search_threads=settings.search_threads)
-    return result
+    chosen = {name: getattr(settings, name) for name in ("search_threads", "search_queue", "slow_query_ms")}
+    return ServiceSettings(**{name: value for name, value in chosen.items() if value is not None})
 
 
 def log_to_stderr() -> None:

@@ -59,8 +59,10 @@ def test_a_wrong_variable_is_named() -> None:
         load_settings({"k": 0}, {})
 
 
-def test_the_service_defaults_are_the_services_own() -> None:
+def test_the_service_keeps_its_own_defaults_but_for_what_is_set() -> None:
+    from lsr.cli.serving import service_settings
     from service.settings import ServiceSettings
 
-    ours, theirs = Settings(), ServiceSettings()
-    assert (ours.search_queue, ours.slow_query_ms) == (theirs.search_queue, theirs.slow_query_ms)
+    assert service_settings(Settings()) == ServiceSettings()
+    changed = service_settings(load_settings(environment={"LSR_SEARCH_QUEUE": "7", "LSR_SLOW_QUERY_MS": "0"}))
+    assert (changed.search_queue, changed.slow_query_ms) == (7, 0.0)
