@@ -27,7 +27,8 @@ class IndexConfig:
     short_list          a list of at most this many postings is one block without a summary, always looked at
     doc_cut             heaviest terms of a document that clustering looks at
     impact_dtype        "float16" or "float32": what the canonical weights are kept as
-    exact_lists         keep full postings lists for exact search; None: up to 33 million impacts
+    exact_lists         keep full postings lists for exact search; None: up to 33 million impacts, and beyond if
+                        the impacts are flat (as BM25's are), since then exact search is the better one
     """
 
     n_postings: int = 2000

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from index.config import IndexConfig
 from index.kernels.blocks import build_lists, largest_postings
 from index.kernels.lines import LINE_BYTES, pack_lines
-from index.segment import line_views, terms_per_line
+from index.segment import FLAT, line_views, terms_per_line
 
 # Postings in one group of lists: enough work for a thread, little enough that groups are many.
 _GROUP = 200_000
 _CHUNK = 1 << 16
-# Full postings lists are kept up to this many impacts (6 bytes each), unless the configuration says otherwise.
+# Full postings lists are kept up to this many impacts (6 bytes each) and for flat collections, which are searched by
+# them, unless the configuration says otherwise.
 _EXACT_LISTS = 1 << 25
 
 
@@ -37,14 +38,16 @@ def build_inverted(
     scale = term_scales(arrays["forward_terms"], arrays["forward_impacts"], counts["n_local"])
     lines = pack_all_lines(arrays, scale, progress)
     start, docs, impacts = invert(arrays, counts["n_local"])
-    exact = config.exact_lists if config.exact_lists is not None else len(docs) <= _EXACT_LISTS
+    counts["beta"] = first_line_share(arrays, lines, scale)
+    exact = config.exact_lists
+    if exact is None:
+        exact = len(docs) <= _EXACT_LISTS or counts["beta"] < FLAT
     postings: dict[str, NDArray[Any]] = {
         "posting_start": start if exact else np.zeros_like(start),
         "posting_docs": docs if exact else docs[:0],
         "posting_impacts": impacts if exact else impacts[:0],
     }
     start, docs = prune(start, docs, impacts, config)
-    counts["beta"] = first_line_share(arrays, lines, scale)
     return {
         "scale": scale,
         "lines": lines,

@@ -69,6 +69,11 @@ class Segment:
     summaries: NDArray[np.uint8]
 
     @property
+    def is_flat(self) -> bool:
+        """Whether the impacts are so even, as BM25's are, that a few of them tell too little of a document."""
+        return self.beta < FLAT
+
+    @property
     def has_exact_lists(self) -> bool:
         """Whether every posting is kept, for exact search."""
         return len(self.posting_docs) == self.nnz
@@ -98,6 +103,10 @@ class Segment:
         """Size of the arrays."""
         return sum(int(getattr(self, name).nbytes) for name in ARRAYS)
 
+
+# Share of the mass in the first lines below which a collection counts as flat. Measured: SPLADE-like vectors .53;
+# BM25 on 150,000 arXiv abstracts .21, where candidate search at its defaults found but .62 of the true top 10.
+FLAT = 0.35
 
 # What an array may be made of, and its length in terms of the counts (None: the offsets say).
 ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {

@@ -216,7 +216,8 @@ class SparseIndex:
         exact               rank-safe, instead of approximate
         recall              the recall@k to aim at, below 1; instead of the next two. An index without a measured curve
                             searches exactly
-                            (so does a query whose lists are so short that this is as fast, unless knobs are given)
+                            (so does a query whose lists are so short that this is as fast, and every query of a
+                            collection of flat impacts, such as BM25's, unless the knobs are given)
         query_cut           how many of the heaviest query terms lead to candidates
         heap_factor         above 0 and at most 1: lower looks at more blocks
         n_knn               neighbours of each hit to look at too; this index has none, so 0
@@ -300,6 +301,8 @@ class SparseIndex:
         n = len(queries.start) - 1
         if settings.exact or settings.by_knobs or not self._segment.has_exact_lists:
             return np.full(n, settings.exact)
+        if self._segment.is_flat:
+            return np.ones(n, dtype=np.bool_)
         postings = np.zeros(len(queries.terms) + 1, dtype=np.int64)
         np.cumsum(self._segment.frequencies[queries.terms], out=postings[1:])
         cheap: NDArray[np.bool_] = np.diff(postings[queries.start]) <= _CHEAP

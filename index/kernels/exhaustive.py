@@ -64,13 +64,17 @@ def search_lists(first, last, docs, impacts, weights, cursors, stops, allowed, s
                     sums[place] += weight * np.float64(impact_value(impacts[cursor]))
                 cursor += 1
             cursors[i] = cursor
+        # What does not reach the k-th score so far, and that is nearly everything, costs one comparison.
+        bar = np.uint32(heap[0] >> 32).view(np.float32) if size == len(heap) else np.float32(0.0)
         for j in range(n_touched):
             place = touched[j]
-            total = sums[place]
+            score = np.float32(sums[place])
             sums[place] = 0.0
-            if everything or allowed[window + place]:
-                key = (np.int64(np.float32(total).view(np.uint32)) << 32) | (0xFFFFFFFF - (window + place))
+            if score >= bar and (everything or allowed[window + place]):
+                key = (np.int64(np.float32(score).view(np.uint32)) << 32) | (0xFFFFFFFF - (window + place))
                 size = _offer(key, heap, size)
+                if size == len(heap):
+                    bar = np.uint32(heap[0] >> 32).view(np.float32)
     return size
 
 
