@@ -1,7 +1,8 @@
 """The outermost layer around every request: an id, a limit on the body, safe headers, metrics, and no traceback.
 
 A plain ASGI middleware. The id is the caller's `X-Request-ID` when it is short and plain, else a new one; it stands in
-the answer's header, in every problem and in the log. The body is counted as it comes in, whatever Content-Length says.
+the answer's header, in every problem and in the log. The body is counted as it comes in, whatever Content-Length says,
+and so are the bodies of all requests together: many large ones at once shall not take the machine's memory.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import ServiceMetrics
-from service.problems import ProblemError, internal_error, problem_response
+from service.problems import Overloaded, ProblemError, internal_error, problem_response
 from service.settings import ServiceSettings
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -39,6 +40,7 @@ class RequestContext:
         self._app = app
         self._settings = settings
         self._metrics = metrics
+        self._held = 0  # bytes of bodies, of all requests in flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -50,6 +52,19 @@ class RequestContext:
         request_id = choose_request_id(headers.get("x-request-id"))
         scope["lsr.request_id"] = request_id
         status = 0
+        received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            size = len(message.get("body", b""))
+            received += size
+            self._held += size
+            if received > self._settings.max_body:
+                raise _too_large(self._settings.max_body)
+            if self._held > self._settings.max_bodies:
+                raise Overloaded("bodies")
+            return message
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -63,12 +78,13 @@ class RequestContext:
             if refusal is not None:
                 await refusal(scope, receive, send_with_headers)
             else:
-                await self._app(scope, _counted(receive, self._settings.max_body), send_with_headers)
+                await self._app(scope, receive_counted, send_with_headers)
         except Exception as error:
             if status:  # too late for another answer: the server drops the connection
                 raise
             await internal_error(scope, error)(scope, receive, send_with_headers)
         finally:
+            self._held -= received
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(perf_counter() - started)
@@ -95,21 +111,6 @@ def _extended(headers: list[tuple[bytes, bytes]], request_id: str) -> list[tuple
     present = {name for name, _ in headers}
     result += [header for header in _API_HEADERS if header[0] not in present]
     return result
-
-
-def _counted(receive: Receive, limit: int) -> Receive:
-    """Return `receive` with a count of the body's bytes; it raises the 413 problem past `limit`."""
-    seen = 0
-
-    async def counted() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise _too_large(limit)
-        return message
-
-    return counted
 
 
 def _too_large(limit: int) -> ProblemError:

@@ -39,7 +39,9 @@ class ServiceSettings:
     max_body: int = 32 * MEBIBYTE
     """Bytes of a request's body, counted as they come in."""
 
-    max_timeout_ms: int = 60_000
+    max_bodies: int = 256 * MEBIBYTE
+    """Bytes of the bodies of all requests in flight; beyond it a request that brings more is answered 429."""
+
     default_timeout_ms: int = 10_000
 
     slow_query_ms: float = 500.0

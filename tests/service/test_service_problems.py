@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import time
 
 import httpx
 import pytest
@@ -92,6 +94,20 @@ def test_a_body_above_the_limit_is_a_413_by_its_length_and_by_counting(serve) ->
 
     check_problem(client.post(SEARCH, content=pieces(), headers=JSON), 413, "body-too-large")
     assert client.get("/healthz").status_code == 200
+
+
+def test_bodies_that_are_too_large_together_are_refused_until_one_is_gone(serve) -> None:
+    client = serve(ServiceSettings(max_body=10_000, max_bodies=12_000))
+    head = f"POST {SEARCH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n"
+    body = b'{"query":{"text":"' + b"a" * 8_000 + b'"}}'
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as first:
+        first.sendall(head.encode() + b" " * 8_000)
+        deadline = time.monotonic() + 10
+        while (response := client.post(SEARCH, content=body, headers=JSON)).status_code != 429:
+            assert time.monotonic() < deadline
+        check_problem(response, 429, "overloaded")
+    while client.post(SEARCH, content=body, headers=JSON).status_code == 429:
+        assert time.monotonic() < deadline
 
 
 def test_a_wrong_content_length_does_not_get_past_the_count(serve) -> None:
