@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# On models this small, more threads mostly wait for each other, on a busy machine far longer than they work.
+# Set before torch is imported; the processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Word pieces enough to spell anything in ASCII, and a few words.
 PIECES = [
