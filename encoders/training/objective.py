@@ -68,7 +68,7 @@ class Objective:
             if settings.margin_mse:
                 parts["margin_mse"] = (settings.margin_mse, margin_mse(student, teacher))
             if settings.kl:
-                parts["kl"] = (settings.kl, kl_divergence(student, teacher))
+                parts["kl"] = (settings.kl, kl_divergence(student, teacher, settings.temperature))
         return parts
 
     def _sparsity(self, documents: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class LossSettings:
     infonce: float = field(default=0.0, metadata={"minimum": 0.0})
     margin_mse: float = field(default=0.0, metadata={"minimum": 0.0})
     kl: float = field(default=0.0, metadata={"minimum": 0.0})
-    temperature: float = field(default=1.0, metadata={"above": 0.0})  # of InfoNCE
+    temperature: float = field(default=1.0, metadata={"above": 0.0})  # of InfoNCE and KL
     regulariser: Regulariser = Regulariser.FLOPS
     document_lambda: float = field(default=0.0, metadata={"minimum": 0.0})  # belongs to this regulariser alone
     query_lambda: float = field(default=0.0, metadata={"minimum": 0.0})  # L1 on the weights of a learned query side

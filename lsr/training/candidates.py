@@ -42,7 +42,9 @@ def find_examples(
             )
         if wanted.dense:
             surroundings.say(f"mining {wanted.dense} negatives a query with the dense teacher")
-            mined.append(mine_dense(pairs, dense[0].queries, dense[0].documents, wanted.dense))
+            mined.append(
+                mine_dense(pairs, dense[0].queries, dense[0].documents, wanted.dense, device=surroundings.device)
+            )
         return fill(pairs, mined, config.steps.seed)
 
     miner = dense[0].fingerprint if wanted.dense else ""

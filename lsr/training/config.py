@@ -57,7 +57,7 @@ class DataConfig:
     path: str
     query: str = "query"
     document: tuple[str, ...] = ("text",)  # fields, joined by a blank; empty ones left out
-    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # field -> values that are taken
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # field -> values taken, * ? [] as in file names
     limit: int | None = field(default=None, metadata={"minimum": 1})  # pairs, from the start of the file
     split: str = "train"  # of a BEIR folder's judgements or a hub data set
     unlabelled: bool = False  # a corpus: its titles, or else first sentences, become the queries

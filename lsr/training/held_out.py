@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 from lsr.training.errors import TrainingDataError
@@ -42,17 +43,22 @@ def hold_out(pairs: Pairs, folder: Path, *, queries: int, documents: int, seed: 
             f"{len(pairs.queries)} queries and {len(pairs.documents)} documents are too few to hold out {queries} and "
             f"{documents} of them and train on the rest"
         )
+    write_beir(pairs, folder, chosen, sorted(gone))
+    return left
+
+
+def write_beir(pairs: Pairs, folder: Path, queries: Iterable[int], documents: Iterable[int]) -> None:
+    """Write these queries with their judgements, and these documents, by number, as a BEIR folder."""
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
     with (folder / "corpus.jsonl").open("w", encoding="utf-8") as corpus:
-        for number in sorted(gone):
+        for number in documents:
             corpus.write(json.dumps({"_id": f"d{number}", "text": pairs.documents[number]}) + "\n")
     with (
         (folder / "queries.jsonl").open("w", encoding="utf-8") as texts,
         (folder / "qrels" / f"{SPLIT}.tsv").open("w", encoding="utf-8") as qrels,
     ):
         qrels.write("query-id\tcorpus-id\tscore\n")
-        for query in chosen:
+        for query in queries:
             texts.write(json.dumps({"_id": f"q{query}", "text": pairs.queries[query]}) + "\n")
             for document in pairs.positives[query]:
                 qrels.write(f"q{query}\td{document}\t1\n")
-    return left

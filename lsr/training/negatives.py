@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from encoders.bm25 import BM25Encoder
+from encoders.device import resolve_device
 from index import SparseIndex
 from lsr.training.errors import TrainingDataError
 from lsr.training.pairs import Pairs
@@ -54,20 +56,19 @@ def mine_bm25(pairs: Pairs, depth: int, *, threads: int = 1, progress: Progress 
 
 
 def mine_dense(
-    pairs: Pairs, queries: NDArray[np.float16], documents: NDArray[np.float16], depth: int
+    pairs: Pairs, queries: NDArray[np.float16], documents: NDArray[np.float16], depth: int, *, device: str = "cpu"
 ) -> NDArray[np.int32]:
     """Return int32 [queries, depth] by cosine, best first, -1 where there are no more documents.
 
-    `queries` and `documents` are normalised, float16 [n, size].
+    `queries` and `documents` are normalised, float16 [n, size]; every query meets every document, on `device`.
     """
     k = min(depth + max(map(len, pairs.positives)), len(documents))
     found = np.full((len(pairs.queries), depth), -1, dtype=np.int32)
-    wide = documents.astype(np.float32).T
+    on = resolve_device(device)
+    wide = torch.from_numpy(documents).to(on, torch.float32)
     for start in range(0, len(queries), _BATCH):
-        scores = queries[start : start + _BATCH].astype(np.float32) @ wide
-        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        order = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable"), 1)
-        for row, ids in enumerate(order, start=start):
+        scores = torch.from_numpy(queries[start : start + _BATCH]).to(on, torch.float32) @ wide.T
+        for row, ids in enumerate(scores.topk(k, dim=1).indices.cpu().numpy(), start=start):
             _keep(found[row], ids, pairs.positives[row])
     return found
 

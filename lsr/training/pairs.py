@@ -11,6 +11,7 @@ import hashlib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def _what(value: Any) -> str:
 
 
 def _taken(source: DataConfig, value: Mapping[str, Any]) -> bool:
-    return all(str(value[name]) in wanted for name, wanted in source.where.items())
+    return all(any(fnmatchcase(str(value[name]), one) for one in wanted) for name, wanted in source.where.items())
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:

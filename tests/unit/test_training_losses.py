@@ -41,6 +41,7 @@ def test_margin_mse_compares_margins_not_scores() -> None:
 def test_kl_is_zero_for_equal_distributions_and_the_formula_otherwise() -> None:
     assert kl_divergence(TEACHER + 3, TEACHER).item() == pytest.approx(0, abs=1e-6)
     p, q = torch.softmax(TEACHER, 1), torch.softmax(SCORES, 1)
+    assert kl_divergence(3 * SCORES, 3 * TEACHER, 3.0).item() == pytest.approx(kl_divergence(SCORES, TEACHER).item())
     assert kl_divergence(SCORES, TEACHER).item() == pytest.approx((p * (p / q).log()).sum(1).mean().item())
 
 

@@ -1,7 +1,9 @@
 """Kullback-Leibler distillation: the student's distribution over a query's candidates is the teacher's (used so in
 SPLADE-v3, arXiv:2403.06789).
 
-    L = mean over q of sum over candidates d of p_t(d) * (log p_t(d) - log p_s(d)),   p = softmax(scores)
+    L = mean over q of sum over candidates d of p_t(d) * (log p_t(d) - log p_s(d)),   p = softmax(scores / T)
+
+BM25's scores lie tens apart, so at T = 1 both distributions are all but one-hot and nothing is learned.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def kl_divergence(student: Tensor, teacher: Tensor) -> Tensor:
+def kl_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """Return the loss, a scalar. Both are scores, float32 [queries, candidates]."""
-    return functional.kl_div(student.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True)
+    own, wanted = (student / temperature).log_softmax(1), (teacher / temperature).log_softmax(1)
+    return functional.kl_div(own, wanted, reduction="batchmean", log_target=True)
