@@ -36,6 +36,7 @@ from lsr.documents import Document, SparseInput
 TIMED_QUERIES = 1_000
 SAMPLED_DOCUMENTS = 1_000
 _K = 10
+_ROUNDS = 5
 # From careless to thorough; query_cut is how many query terms lead to candidates, heap_factor how eagerly blocks are
 # skipped.
 _CURVE: tuple[tuple[int, float], ...] = ((2, 1.0), (4, 1.0), (6, 0.9), (8, 0.9), (12, 0.8), (16, 0.7), (24, 0.5))
@@ -92,6 +93,7 @@ def latency(collection: Collection, queries: Sequence[Query], search: SearchSett
         "queries": len(queries),
         "k": _K,
         "threads": 1,
+        "rounds": _ROUNDS,
         "exact": _time(collection, queries, replace(search, exact=True)),
         "approximate": _time(collection, queries, replace(search, exact=False)),
     }
@@ -149,12 +151,13 @@ def encoding_rate(collection: Collection, corpus: str, using: str) -> float:
 
 
 def _time(collection: Collection, queries: Sequence[Query], search: SearchSettings) -> dict[str, float]:
+    """Time every query in several rounds; its median counts, so that a neighbour's burst on the machine does not."""
     keywords = search.as_keywords()
     for query in queries[:20]:
         collection.search(_input(query), k=_K, **keywords)
-    results = [collection.search(_input(query), k=_K, **keywords).timings for query in queries]
-    searching = np.array([timings.search for timings in results])
-    total = np.array([timings.total for timings in results])
+    rounds = [[collection.search(_input(query), k=_K, **keywords).timings for query in queries] for _ in range(_ROUNDS)]
+    searching = np.median([[timings.search for timings in one] for one in rounds], axis=0)
+    total = np.median([[timings.total for timings in one] for one in rounds], axis=0)
     return {
         "search_p50_ms": round(float(np.percentile(searching, 50)), 3),
         "search_p99_ms": round(float(np.percentile(searching, 99)), 3),

@@ -11,7 +11,9 @@ font-size: 19px; margin: 36px 0 8px; } .lead, .notes, .legend { color: var(--sof
 width: 100%; } th, td { padding: 6px 10px; text-align: right; border-bottom: 1px solid var(--line); vertical-align:
 top; } th:first-child { text-align: left; white-space: nowrap; } thead th { font-size: 13px; color: var(--soft);
 vertical-align: bottom; } td small { display: block; color: var(--soft); font-size: 11.5px; line-height: 1.35;
-white-space: nowrap; } td.name, th.name { text-align: left; white-space: nowrap; }
+white-space: nowrap; } table.costs { font-size: 13px; } table.costs th, table.costs td { padding: 5px 6px; }
+table.costs thead th { font-size: 12px; }
+td.name, th.name { text-align: left; white-space: nowrap; }
 tbody th { font-weight: 600; } tr.theirs th { font-weight: 400; font-style: italic; }
 td.missing { color: var(--soft); } tr.rule th { background: var(--band); color: var(--soft); font-size: 12px;
 font-weight: 400; padding: 3px 10px; } .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(380px,
