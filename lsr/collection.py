@@ -38,6 +38,7 @@ from lsr.query_vectors import QueryVector, encode_queries
 from lsr.results import CollectionInfo, SearchResult, VectorInfo, WriteResult
 from lsr.snapshots import SnapshotInfo
 from lsr.storage import layout
+from lsr.storage.catalog_digest import remove_digest, write_digest
 from lsr.storage.files import WriterLock
 from lsr.storage.generation import SearchParameters, SegmentView
 from lsr.upkeep import Upkeep
@@ -63,6 +64,7 @@ class Collection:
         self._closed = False
         self._upkeep = Upkeep(state)
         if lock is not None:
+            remove_digest(self.path)
             layout.remove_leftovers(self.path, [view.segment.row.uuid for view in state.generation.segments])
 
     @classmethod
@@ -114,9 +116,12 @@ class Collection:
         """Stop the upkeep, close the catalog, give the lock back. Nothing is lost without it; searches may finish."""
         self._upkeep.stop()
         with self._state.changing:
+            if self._closed:
+                return
             self._closed = True
             self._state.catalog.close()
             if self._lock is not None:
+                write_digest(self.path)
                 self._lock.release()
 
     @property

@@ -30,6 +30,7 @@ from lsr.errors import CollectionExists, InvalidDocument, LsrError
 from lsr.metadata import MetadataSchema
 from lsr.storage import layout
 from lsr.storage.catalog import Catalog
+from lsr.storage.catalog_digest import remove_digest, write_digest
 from lsr.storage.files import WriterLock
 from lsr.storage.id_file import hash_ids
 from lsr.storage.segment import Segment, SegmentWriter
@@ -95,6 +96,7 @@ def index_corpus(
         report = load.run()
     finally:
         catalog.close()
+        write_digest(folder)
         lock.release()
     return IndexReport(**{**asdict(report), "seconds": time.perf_counter() - started})
 
@@ -117,6 +119,7 @@ def _start(
         catalog = layout.open_catalog(folder, "w")
         try:
             _check_same_load(folder, catalog, corpus, configs, schema)
+            remove_digest(folder)
         except BaseException:
             catalog.close()
             lock.release()

@@ -26,6 +26,7 @@ from pathlib import Path
 from lsr.errors import CollectionCorrupt, CollectionExists, CollectionNotFound, QueryError
 from lsr.live_state import LiveState
 from lsr.storage.catalog import CATALOG_FILE, Catalog
+from lsr.storage.catalog_digest import write_digest
 from lsr.storage.files import publish, sha256_of, storage_errors, sync_file, sync_tree, write_file
 from lsr.storage.segment import MANIFEST_FILE, SEGMENTS_FOLDER
 from lsr.verification import verify_collection
@@ -67,6 +68,7 @@ def take(state: LiveState, name: str | None = None) -> SnapshotInfo:
                 for view in generation.segments:
                     _link_tree(view.segment.folder, temporary / SEGMENTS_FOLDER / view.segment.row.uuid)
             (temporary / SEGMENTS_FOLDER).mkdir(exist_ok=True)
+            write_digest(temporary)
             info = SnapshotInfo(
                 name=name,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),

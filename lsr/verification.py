@@ -9,6 +9,8 @@ from index import Problem
 from lsr.errors import CollectionCorrupt
 from lsr.live_state import LiveState
 from lsr.storage import layout
+from lsr.storage.catalog import CATALOG_FILE
+from lsr.storage.catalog_digest import digest_problem
 from lsr.storage.segment import verify_segment
 
 
@@ -19,10 +21,12 @@ def verify_collection(path: Path | str, level: Literal["metadata", "full"] = "fu
     """
     folder = Path(path)
     problems: list[Problem] = []
+    if level == "full" and (reason := digest_problem(folder)) is not None:
+        problems.append(Problem(folder / CATALOG_FILE, reason))
     try:
         catalog = layout.open_catalog(folder, "r")
     except CollectionCorrupt as error:
-        return [Problem(error.path, error.reason)]
+        return [*problems, Problem(error.path, error.reason)]
     try:
         if level == "full":
             problems.extend(Problem(catalog.path, reason) for reason in catalog.problems())

@@ -1,6 +1,7 @@
 """A collection's files: the catalog (SQLite), the immutable segments, and what a reader sees of both.
 
     catalog.py        catalog.sqlite: settings, term dictionaries, segments, deletions, pending documents
+    catalog_digest.py catalog.sha256: the hash of a catalog at rest
     document_file.py  documents.arrow: texts and metadata columns of a segment
     id_file.py        ids.npy: external id -> row
     segment.py        one segment's folder: written once, then only read

@@ -85,7 +85,7 @@ def create_files(
 
 
 def open_catalog(folder: Path, mode: Literal["r", "w"]) -> Catalog:
-    """Open the catalog of a collection; raises CollectionNotFound, CollectionCorrupt."""
+    """Open the catalog of a collection, to write only under its lock; raises CollectionNotFound, CollectionCorrupt."""
     if not folder.exists():
         raise CollectionNotFound(f"{folder}: there is no such folder")
     return Catalog.open(folder / CATALOG_FILE, mode)
