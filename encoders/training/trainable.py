@@ -73,9 +73,10 @@ class TrainableEncoder(nn.Module):
         self.parts = nn.ModuleList(parts.values())
         for parameter in self.parts.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
+        device = next((one.device for one in self.parts.parameters()), torch.device("cpu"))
         self._tables = nn.ParameterDict(
             {
-                name: nn.Parameter(torch.from_numpy(side.table.copy()), requires_grad=train_static)
+                name: nn.Parameter(torch.from_numpy(side.table).to(device, copy=True), requires_grad=train_static)
                 for name, side in (("queries", encoder.queries), ("documents", encoder.documents))
                 if isinstance(side, StaticSide)
             }

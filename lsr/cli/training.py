@@ -55,6 +55,7 @@ def adaptation(corpus: str, *, encoder: str | None, backbone: str | None, dense:
         loss=LossSettings(
             infonce=1.0,
             kl=1.0 if distilled else 0.0,
+            temperature=10.0,
             regulariser=Regulariser.IDF_FLOPS if encoder is None else Regulariser.FLOPS,
             document_lambda=1e-3,
         ),
