@@ -55,7 +55,7 @@ bench: $(VENV)/dev.stamp ## the figures of the README, as JSON lines
 	$(BIN)/python benchmarks/scifact.py
 
 docs: ## where the documentation is
-	@echo "README.md, docs/architecture.md, docs/decisions/; the API at /docs of a running service"
+	@echo "README.md, docs/architecture.md, docs/; the HTTP API at /openapi.json of a running service"
 
 clean: ## remove the environment and everything made by it
 	rm -rf $(VENV) .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
