@@ -10,6 +10,7 @@ from lsr.cli.bench import bench
 from lsr.cli.compare import compare
 from lsr.cli.config import config
 from lsr.cli.demo import demo
+from lsr.cli.diagnose import diagnose
 from lsr.cli.doctor import doctor
 from lsr.cli.encode import encode
 from lsr.cli.evaluate import evaluate
@@ -60,6 +61,7 @@ app.command("encode")(encode)
 app.command("eval")(evaluate)
 app.command("leaderboard")(leaderboard)
 app.command("compare")(compare)
+app.command("diagnose")(diagnose)
 app.command("bench")(bench)
 app.command("verify")(verify)
 app.command("reindex")(reindex)

@@ -17,12 +17,20 @@ def compare(
     measures: Annotated[
         list[str] | None, typer.Option(help="Such as nDCG@10; can be repeated or separated by commas.", metavar="NAME")
     ] = None,
+    query: Annotated[
+        str | None, typer.Option(help="Show this query's best documents in both instead.", metavar="QID")
+    ] = None,
     json: JsonFlag = False,
 ) -> int:
     """Compare two runs: tests, wins and losses."""
     import eval as evaluation
     from eval.measures import DEFAULT_MEASURES
 
+    if query is not None:
+        if json:
+            raise typer.BadParameter("--query is for people to read: it has no --json")
+        print(evaluation.side_by_side_table(evaluation.open_dataset(dataset), first, second, query), end="")
+        return 0
     names = [part.strip() for item in measures or () for part in item.split(",") if part.strip()]
     comparison = evaluation.compare_runs(dataset, first, second, measures=names or DEFAULT_MEASURES)
     if json:
