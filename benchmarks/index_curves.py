@@ -118,7 +118,7 @@ def sindi(documents: csr_array, queries: list[Query], k: int, _options: argparse
                 return index.knn_search(pointers, terms.astype(np.uint32), weights, k, knobs)
 
             settings = {"doc_prune_ratio": pruned, "query_prune_ratio": query_pruned, "n_candidate": candidates}
-            yield settings, search, lambda answer: answer[1]
+            yield settings, search, lambda answer: np.ravel(answer[0])
 
 
 PEERS = {"lsr": ours, "seismic": seismic, "sindi": sindi}
