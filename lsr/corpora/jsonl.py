@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 from lsr.corpora.corpus import CorpusLine
+from lsr.corpora.line_corpus import LineCorpus
 from lsr.corpora.line_source import MAX_LINE_BYTES, LineSource
 from lsr.documents import Document, parse_document
 from lsr.errors import InvalidDocument, InvalidJson
 from lsr.strict_json import loads
 
 
-class JsonlCorpus:
+class JsonlCorpus(LineCorpus):
     """A file of JSON lines. Blank lines are passed over."""
 
-    unit: Literal["bytes", "documents"] = "bytes"
-
     def __init__(self, name: str, source: LineSource, parse: Callable[[object], Document] = parse_document) -> None:
-        self.name = name
-        self._source = source
+        super().__init__(name, source)
         self._parse = parse
-
-    @property
-    def size(self) -> int | None:
-        """Bytes on disk."""
-        return self._source.size
-
-    @property
-    def position(self) -> int:
-        """Bytes read by the latest pass."""
-        return self._source.position
-
-    def identity(self) -> str | None:
-        """Return size and time of the file."""
-        return self._source.identity()
 
     def __iter__(self) -> Iterator[CorpusLine]:
         parse = self._parse

@@ -8,11 +8,11 @@ become metadata, as strings.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from lsr.corpora.corpus import CorpusLine
 from lsr.corpora.jsonl import line_too_long
-from lsr.corpora.line_source import LineSource
+from lsr.corpora.line_corpus import LineCorpus
 from lsr.documents import Document, parse_document
 from lsr.errors import InvalidDocument
 
@@ -22,28 +22,8 @@ TEXT_COLUMNS: Final = ("title", "text", "parent")
 _HEADERLESS: Final = {2: ("id", "text"), 3: ("id", "title", "text")}
 
 
-class TsvCorpus:
+class TsvCorpus(LineCorpus):
     """A file of tab-separated lines. Blank lines are passed over."""
-
-    unit: Literal["bytes", "documents"] = "bytes"
-
-    def __init__(self, name: str, source: LineSource) -> None:
-        self.name = name
-        self._source = source
-
-    @property
-    def size(self) -> int | None:
-        """Bytes on disk."""
-        return self._source.size
-
-    @property
-    def position(self) -> int:
-        """Bytes read by the latest pass."""
-        return self._source.position
-
-    def identity(self) -> str | None:
-        """Return size and time of the file."""
-        return self._source.identity()
 
     def __iter__(self) -> Iterator[CorpusLine]:
         columns: Sequence[str] | None = None
