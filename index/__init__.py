@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from index.config import IndexConfig
     from index.scoring import PreparedRows, canonical, score_rows
-    from index.sparse_index import SparseIndex, TopK, warm_kernels
+    from index.sparse_index import SparseIndex, TopK
     from index.storage import Problem, verify_index
+    from index.warming import warm_kernels
 
 _HOME = {
     "IndexConfig": "index.config",
@@ -24,7 +25,7 @@ _HOME = {
     "canonical": "index.scoring",
     "score_rows": "index.scoring",
     "verify_index": "index.storage",
-    "warm_kernels": "index.sparse_index",
+    "warm_kernels": "index.warming",
 }
 
 __all__ = [

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +12,12 @@ from index.kernels.candidates import find_all_candidates
 from index.kernels.forward import rank_candidates
 from index.segment import Segment
 
-QUERY_CUT = 12
-HEAP_FACTOR = 0.7
+
+class Knobs(NamedTuple):
+    """How thorough a search is: terms that lead to blocks, and the share of the threshold that a block must promise."""
+
+    query_cut: int
+    heap_factor: float
 
 
 class Queries(NamedTuple):
@@ -41,16 +43,28 @@ class Scratch:
         self.order = np.empty(0, dtype=np.int64)
         self.batch = np.empty(257, dtype=np.int64)
         self.firsts = np.empty(256, dtype=np.int64)
+        self.heap = np.empty(0, dtype=np.int64)
+        self.ids, self.values = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+        self.single = Queries(np.zeros(2, dtype=np.int64), np.empty(0, np.uint32), np.empty(0, np.float32))
+        self.totals = np.zeros(2, dtype=np.float64)
         # Blocks estimated, blocks visited, documents looked at, documents looked at further; since it was made.
         self.counters = np.zeros(4, dtype=np.int64)
 
-    def make_room(self, blocks: int, terms: int) -> None:
-        """Make room for queries of this many terms, whose lists have this many blocks."""
+    def make_room(self, blocks: int, terms: int, keep: int) -> None:
+        """Make room for queries of this many terms, whose lists have this many blocks, and so many candidates."""
         if len(self.estimates) < blocks:
-            self.estimates = np.empty(2 * blocks, dtype=np.int64)
-            self.order = np.empty(2 * blocks, dtype=np.int64)
+            self.estimates = np.empty(blocks, dtype=np.int64)
+            self.order = np.empty(blocks, dtype=np.int64)
         if len(self.batch) < terms:
             self.batch = np.empty(terms, dtype=np.int64)
+        if len(self.heap) < keep:
+            self.heap = np.empty(keep, dtype=np.int64)
+
+    def make_room_for_query(self, terms: int) -> None:
+        """Make room for one query of this many terms, as it was given and in the segment's numbers."""
+        if len(self.ids) < terms:
+            self.ids, self.values = np.empty(terms, dtype=np.int64), np.empty(terms, dtype=np.float32)
+            self.single = Queries(self.single.start, np.empty(terms, np.uint32), np.empty(terms, np.float32))
 
 
 class ScratchPool:
@@ -60,46 +74,41 @@ class ScratchPool:
         self._segment = segment
         self._free: deque[Scratch] = deque()
 
-    @contextmanager
-    def take(self) -> Iterator[Scratch]:
-        """Lend scratch whose tables are all zeros, and must be again when it is given back."""
+    def take(self) -> Scratch:
+        """Lend scratch whose tables are all zeros, and must be again when it is given back.
+
+        After an error it is not given back: what it holds then is unknown.
+        """
         try:
-            scratch = self._free.pop()
+            return self._free.pop()
         except IndexError:
-            scratch = Scratch(self._segment)
-        yield scratch
-        # Not after an error: what it holds then is unknown.
+            return Scratch(self._segment)
+
+    def give_back(self, scratch: Scratch) -> None:
+        """Keep the scratch for the next search."""
         self._free.append(scratch)
 
 
 def approximate_search(
-    segment: Segment,
-    scratch: Scratch,
-    queries: Queries,
-    k: int,
-    query_cut: int,
-    heap_factor: float,
-    allowed: NDArray[np.bool_],
+    segment: Segment, scratch: Scratch, queries: Queries, k: int, knobs: Knobs, allowed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
     """Return (doc_ids int64[n, k], canonical scores float32[n, k], how many of them int64[n]), best first."""
     n = len(queries.start) - 1
     k = min(k, segment.n_docs)
     n_keep = min(segment.n_docs, k + max(6, k // 5))
-    blocks = segment.list_block[queries.terms + np.int64(1)] - segment.list_block[queries.terms]
-    longest = int(np.diff(queries.start).max()) if n else 0
-    most = int(blocks.sum()) if n == 1 else longest * segment.most_blocks
-    scratch.make_room(most, longest)
+    longest = len(queries.terms) if n == 1 else int(np.diff(queries.start).max())
+    scratch.make_room(min(longest, knobs.query_cut) * segment.most_blocks, longest, n_keep)
     candidates = np.empty((n, n_keep), dtype=np.uint32)
     n_candidates = np.empty(n, dtype=np.int64)
     find_all_candidates(
-        *queries, query_cut, np.float32(heap_factor), np.float32(segment.beta), allowed,
+        *queries, knobs.query_cut, np.float32(knobs.heap_factor), np.float32(segment.beta), allowed,
         segment.scale, segment.list_block, segment.list_summary, segment.block_start, segment.block_docs,
         *segment.summary_views[:2], *segment.line_views,
         scratch.steps, scratch.visited, scratch.epoch, scratch.estimates, scratch.order, scratch.batch,
-        scratch.firsts, np.empty(n_keep, dtype=np.int64), candidates, n_candidates, scratch.counters,
+        scratch.firsts, scratch.heap[:n_keep], candidates, n_candidates, scratch.counters,
     )  # fmt: skip
-    ids = np.full((n, k), -1, dtype=np.int64)
-    scores = np.zeros((n, k), dtype=np.float32)
+    ids = np.empty((n, k), dtype=np.int64)
+    scores = np.empty((n, k), dtype=np.float32)
     found = np.empty(n, dtype=np.int64)
     rank_candidates(
         *queries, candidates, n_candidates, segment.forward_start, segment.forward_terms, segment.forward_impacts,

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,6 +71,20 @@ def write_manifest(folder: Path, header: Mapping[str, Any]) -> dict[str, Any]:
     return manifest
 
 
+def replace_manifest(folder: Path, entries: Mapping[str, Any]) -> None:
+    """Add `entries` to the folder's manifest, or replace them, durably and all at once; the files stay as they are."""
+    manifest = read_manifest(folder) | dict(entries)
+    manifest["checksum"] = _checksum(manifest)
+    temporary = folder / f".{MANIFEST}.{uuid.uuid4().hex[:12]}.tmp"
+    try:
+        temporary.write_bytes(_dump(manifest))
+        _sync(temporary)
+        temporary.rename(folder / MANIFEST)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(folder)
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the folder's manifest; raises IndexCorrupt, or IndexFormatUnsupported for a newer one."""
     path = folder / MANIFEST
@@ -110,8 +124,11 @@ def map_array(folder: Path, manifest: Mapping[str, Any], name: str) -> NDArray[A
     return np.asarray(mapped)
 
 
-def verify_index(path: Path | str) -> list[Problem]:
-    """Read every byte of the index at `path` and return the damaged files, each with the reason; empty if sound."""
+def verify_index(path: Path | str, on_read: Callable[[int], None] | None = None) -> list[Problem]:
+    """Read every byte of the index at `path` and return the damaged files, each with the reason; empty if sound.
+
+    `on_read` is called with the number of bytes after each piece read: it may wait, or raise to stop.
+    """
     folder = Path(path)
     try:
         manifest = read_manifest(folder)
@@ -121,7 +138,7 @@ def verify_index(path: Path | str) -> list[Problem]:
     for name, entry in manifest["files"].items():
         file = folder / name
         reason = _wrong_size(file, entry)
-        if reason is None and _digest(file) != entry["blake2b"]:
+        if reason is None and _digest(file, on_read) != entry["blake2b"]:
             reason = "the contents do not match the checksum"
         if reason is not None:
             problems.append(Problem(file, reason))
@@ -138,11 +155,13 @@ def _wrong_size(path: Path, entry: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, on_read: Callable[[int], None] | None = None) -> str:
     digest = hashlib.blake2b(digest_size=32)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+            if on_read is not None:
+                on_read(len(chunk))
     return digest.hexdigest()
 
 

@@ -1,0 +1,218 @@
+"""The measured curve: which knobs reach which recall, at the least cost.
+
+A recall target is only as good as the measurement behind it. `calibrate` searches sample queries with a grid of knobs,
+compares with the exact result, and keeps the settings that no other beats in recall and cost. The curve is stored with
+the index, and `search(..., recall=r)` takes the cheapest setting whose recall was at least r: nothing is guessed
+between points. Two things make it cautious:
+
+* What counts is the mean recall less its standard error, and less one hit in the whole sample: a sample of a few
+  hundred queries says no more.
+* For a k between two measured ones, the more thorough of both settings is taken. A target that no setting reached, and
+  a k above the largest measured, is met by exact search.
+
+The cost of a setting is counted, not timed: blocks estimated, blocks visited, documents looked at, documents looked at
+further, each with the nanoseconds it took when it was measured. So a busy machine chooses as an idle one does.
+
+The sample decides. Whole documents are no queries: they are long, and each finds itself. Given queries are best, short
+texts such as titles come next; without any, `pseudo_queries` makes some of a few terms of documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from index.approximate import Knobs, Queries, Scratch, approximate_search
+from index.kernels.many_queries import search_rows
+from index.segment import Segment
+
+# The k that are measured, and on how many queries at most: recall@1000 is a mean over a hundred times the hits.
+SAMPLE = {10: 400, 100: 200, 1000: 100}
+QUERY_CUTS = (3, 4, 5, 6, 8, 10, 12, 16, 24)
+HEAP_FACTORS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+_ENOUGH = 0.9995  # recall above which no more thorough setting is tried
+_ROWS = 8192
+# Nanoseconds for a block estimated, a block visited, a document looked at, a document looked at further.
+_COSTS = np.array([18.0, 12.0, 24.0, 70.0])
+
+
+class Point(NamedTuple):
+    """One setting: its mean recall on the sample, what that is safely above, and the cost in nanoseconds a query."""
+
+    recall: float
+    floor: float
+    query_cut: int
+    heap_factor: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The curves of one index, by k, each by rising floor and cost; when they were made and from what."""
+
+    made: str
+    source: str
+    queries: int
+    curves: Mapping[int, tuple[Point, ...]]
+
+    def knobs(self, k: int, recall: float) -> Knobs | None:
+        """Return the cheapest knobs that reached `recall` at k; None if none did, or k is above all that was measured.
+
+        For a k between two that were measured, the more thorough of what both need.
+        """
+        above = min((measured for measured in self.curves if measured >= k), default=None)
+        if above is None:
+            return None
+        below = max((measured for measured in self.curves if measured <= k), default=above)
+        found = [self._cheapest(measured, recall) for measured in {above, below}]
+        cuts = [point.query_cut for point in found if point is not None]
+        factors = [point.heap_factor for point in found if point is not None]
+        return Knobs(max(cuts), min(factors)) if len(cuts) == len(found) else None
+
+    def _cheapest(self, k: int, recall: float) -> Point | None:
+        return next((point for point in self.curves[k] if point.floor >= recall), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        curves = {str(k): [point._asdict() for point in points] for k, points in self.curves.items()}
+        return {"made": self.made, "source": self.source, "queries": self.queries, "curves": curves}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Calibration:
+        """Return what `to_json` gave; raises KeyError, TypeError, ValueError for anything else."""
+        curves = {
+            int(k): tuple(
+                Point(
+                    float(point["recall"]),
+                    float(point["floor"]),
+                    int(point["query_cut"]),
+                    float(point["heap_factor"]),
+                    float(point["cost"]),
+                )
+                for point in points
+            )
+            for k, points in values["curves"].items()
+        }
+        return cls(str(values["made"]), str(values["source"]), int(values["queries"]), curves)
+
+
+def calibrate(
+    segment: Segment,
+    rows: Callable[[int, int], csr_array],
+    sample: csr_array,
+    queries: Queries,
+    source: str,
+    threads: int,
+) -> Calibration:
+    """Measure the curves of a segment.
+
+    rows       gives documents start .. stop as csr_array, in the terms of `sample`
+    sample     the queries as float32 csr_array [n, n_terms]; `queries` the same in the segment's own numbers
+    source     what they are, for the record
+
+    A flat segment has none: it is searched exactly (`Segment.is_flat`).
+    """
+    n = len(queries.start) - 1
+    curves: dict[int, tuple[Point, ...]] = {}
+    wanted = [k for k in SAMPLE if k <= segment.n_docs] or [max(1, segment.n_docs)]
+    if not segment.is_flat and n and len(queries.terms):
+        truth = exact_top(rows, segment.n_docs, sample, max(wanted))
+        with ThreadPoolExecutor(threads) as pool:
+            for k in wanted:
+                few = _first(queries, min(n, SAMPLE.get(k, n)))
+                jobs = [pool.submit(_measure, segment, few, truth, k, cut) for cut in QUERY_CUTS]
+                curves[k] = _front([point for job in jobs for point in job.result()])
+    return Calibration(datetime.now(UTC).isoformat(timespec="seconds"), source, n, curves)
+
+
+def exact_top(
+    rows: Callable[[int, int], csr_array], n_docs: int, sample: csr_array, k: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Return each query's best k (doc_ids, canonical scores), by falling score, then rising id, in one pass."""
+    n = sample.shape[0]
+    by_term = sample.tocsc()
+    start, numbers = by_term.indptr.astype(np.int64), by_term.indices.astype(np.int64)
+    weights = by_term.data.astype(np.float32)
+    sums, sizes = np.zeros(n, dtype=np.float64), np.zeros(n, dtype=np.int64)
+    heaps = np.zeros((n, min(k, n_docs)), dtype=np.int64)
+    for first in range(0, n_docs, _ROWS):
+        part = rows(first, min(n_docs, first + _ROWS))
+        indptr, terms = part.indptr.astype(np.int64), part.indices.astype(np.int64)
+        search_rows(first, indptr, terms, part.data, start, numbers, weights, sums, heaps, sizes)
+    found = []
+    for q in range(n):
+        keys = np.sort(heaps[q, : sizes[q]])[::-1]
+        scores = (keys >> 32).astype(np.uint32).view(np.float32)
+        found.append((0xFFFFFFFF - (keys & 0xFFFFFFFF), scores))
+    return found
+
+
+def pseudo_queries(segment: Segment, rows: Callable[[int, int], csr_array], n: int, n_terms: int) -> csr_array:
+    """Return queries made of documents, float32 csr_array [n, terms]: each the n_terms heaviest terms of one.
+
+    The documents lie evenly spaced, so the same index gives the same queries.
+    """
+    chosen = np.unique(np.linspace(0, segment.n_docs - 1, min(n, segment.n_docs)).astype(np.int64))
+    indices, data, lengths = [], [], [0]
+    for doc in chosen.tolist():
+        row = rows(doc, doc + 1)
+        heaviest = np.sort(np.argsort(-row.data, kind="stable")[:n_terms])
+        indices.append(row.indices[heaviest])
+        data.append(row.data[heaviest])
+        lengths.append(len(heaviest))
+    shape = (len(chosen), segment.n_terms)
+    return csr_array((np.concatenate(data), np.concatenate(indices), np.cumsum(lengths)), shape=shape)
+
+
+def _measure(
+    segment: Segment,
+    queries: Queries,
+    truth: list[tuple[NDArray[np.int64], NDArray[np.float32]]],
+    k: int,
+    cut: int,
+) -> list[Point]:
+    """Return the points of one query_cut, by falling heap_factor."""
+    scratch = Scratch(segment)
+    n = len(queries.start) - 1
+    points: list[Point] = []
+    for factor in HEAP_FACTORS:
+        scratch.counters[:] = 0
+        _, scores, found = approximate_search(segment, scratch, queries, k, Knobs(cut, factor), _EVERYTHING)
+        recalls = []
+        for q in range(n):
+            expected = truth[q][1][:k]
+            # By score: of documents that tie at the k-th place, any is right.
+            if len(expected):
+                recalls.append(np.count_nonzero(scores[q, : found[q]] >= expected[-1]) / len(expected))
+        values = np.array(recalls) if recalls else np.ones(1)
+        doubt = max(float(values.std()) / np.sqrt(len(values)), 1.0 / (k * len(values)))
+        cost = float(scratch.counters @ _COSTS) / n
+        points.append(Point(float(values.mean()), float(values.mean() - doubt), cut, factor, cost))
+        if points[-1].recall >= _ENOUGH:
+            break
+    return points
+
+
+def _front(points: list[Point]) -> tuple[Point, ...]:
+    """Return the points that no other beats in floor and cost, by rising cost."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.cost, -point.floor)):
+        if not front or point.floor > front[-1].floor:
+            front.append(point)
+    return tuple(front)
+
+
+def _first(queries: Queries, n: int) -> Queries:
+    end = int(queries.start[n])
+    return Queries(queries.start[: n + 1], queries.terms[:end], queries.weights[:end])
+
+
+_EVERYTHING = np.zeros(0, dtype=np.bool_)
+_EVERYTHING.setflags(write=False)

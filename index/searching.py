@@ -1,0 +1,163 @@
+"""How a checked query is searched: which of the ways is taken, and what is handed to it.
+
+* Few documents allowed: they are scored directly.
+* Exact, because it was asked for, or because it is as fast: the index has full lists and either the query's lists are
+  short or the collection is flat (see `Segment.is_flat`).
+* Otherwise approximate, with the knobs that were given, or those that the measured curve has for a recall target. A
+  query that found fewer than k documents is searched exactly: whether there are k is for the exact search to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index import exact as exact_search
+from index.approximate import Knobs, Queries, Scratch, ScratchPool, approximate_search
+from index.calibration import Calibration
+from index.errors import SearchStopped, VectorError
+from index.kernels.query import number_query
+from index.parameters import SearchParameters
+from index.segment import Segment
+from index.vectors import check_query
+
+ShouldStop = Callable[[], bool]
+Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+QUERY_CUT = 12
+HEAP_FACTOR = 0.7
+
+# Below this share of allowed documents, scoring them directly beats searching for them.
+_FEW = 0.01
+# Postings a query whose lists are added up whole: about what a candidate search takes.
+_CHEAP = 50_000
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_NOTHING: Hits = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+
+
+class Searcher:
+    """Searches one segment. Safe to use from many threads."""
+
+    def __init__(self, segment: Segment, calibration: Calibration | None = None) -> None:
+        self.segment = segment
+        self.calibration = calibration
+        self.scratch = ScratchPool(segment)
+
+    def search_one(
+        self,
+        term_ids: NDArray[Any],
+        weights: NDArray[Any],
+        how: SearchParameters,
+        should_stop: ShouldStop | None,
+    ) -> Hits:
+        """Return one query's (doc_ids int64[m], scores float32[m]); raises VectorError, SearchStopped.
+
+        term_ids, weights   a query as the caller gave it, not checked yet
+        """
+        _look_at_deadline(should_stop)
+        if term_ids.dtype.kind != "i" or weights.dtype != np.float32 or term_ids.shape != weights.shape:
+            term_ids, weights = check_query(term_ids, weights)
+        scratch = self.scratch.take()
+        n, query = self._number(term_ids, weights, scratch)
+        if n < 0:
+            n, query = self._number(*check_query(term_ids, weights), scratch)
+        self._check_total(float(scratch.totals[0]))
+        cheap = self._is_cheap(float(scratch.totals[1]), how)
+        found = self._search(query, how, scratch, np.array([cheap]) if cheap else _NOT_ONE, should_stop)[0]
+        self.scratch.give_back(scratch)
+        return found
+
+    def search_many(self, queries: Queries, how: SearchParameters, should_stop: ShouldStop | None) -> list[Hits]:
+        """Return each query's (doc_ids, scores): the approximate ones together, the exact ones one by one."""
+        _look_at_deadline(should_stop)
+        ends = queries.start[1:]
+        totals = np.zeros(len(queries.terms) + 1)
+        np.cumsum(queries.weights, out=totals[1:], dtype=np.float64)
+        self._check_total(float((totals[ends] - totals[queries.start[:-1]]).max(initial=0.0)))
+        np.cumsum(self.segment.frequencies[queries.terms], out=totals[1:], dtype=np.float64)
+        postings = totals[ends] - totals[queries.start[:-1]]
+        cheap = np.array([self._is_cheap(float(total), how) for total in postings], dtype=np.bool_)
+        scratch = self.scratch.take()
+        found = self._search(queries, how, scratch, cheap, should_stop)
+        self.scratch.give_back(scratch)
+        return found
+
+    def _number(self, term_ids: NDArray[Any], weights: NDArray[np.float32], scratch: Scratch) -> tuple[int, Queries]:
+        """Return (how many terms the segment holds, the query in its numbers), or -1 for a query that is not plain."""
+        m = len(term_ids)
+        scratch.make_room_for_query(m)
+        given, values, single, segment = scratch.ids[:m], scratch.values[:m], scratch.single, self.segment
+        given[:], values[:] = term_ids, weights
+        n = number_query(
+            given, values, segment.lookup_ids, segment.lookup_numbers, segment.frequencies, single.terms,
+            single.weights, scratch.totals,
+        )  # fmt: skip
+        single.start[1] = n
+        return n, Queries(single.start, single.terms[:n], single.weights[:n]) if n >= 0 else single
+
+    def _check_total(self, weights: float) -> None:
+        if weights * self.segment.max_impact > _LARGEST_FLOAT32:
+            raise VectorError("a query's weights are so large that a score would be more than a float32 can hold")
+
+    def _is_cheap(self, postings: float, how: SearchParameters) -> bool:
+        """Whether exact search is what the query gets although nobody asked for it."""
+        if how.query_cut is not None or how.heap_factor is not None or not self.segment.has_exact_lists:
+            return False
+        return self.segment.is_flat or postings <= _CHEAP
+
+    def _knobs(self, how: SearchParameters) -> Knobs | None:
+        """Return the knobs to search with, or None for an exact search."""
+        if how.exact:
+            return None
+        if how.recall is not None:
+            return None if self.calibration is None else self.calibration.knobs(how.k, how.recall)
+        cut = QUERY_CUT if how.query_cut is None else how.query_cut
+        return Knobs(cut, HEAP_FACTOR if how.heap_factor is None else how.heap_factor)
+
+    def _search(
+        self,
+        queries: Queries,
+        how: SearchParameters,
+        scratch: Scratch,
+        exactly: NDArray[np.bool_],
+        should_stop: ShouldStop | None,
+    ) -> list[Hits]:
+        segment, k = self.segment, how.k
+        few = None
+        if len(how.allowed) and np.count_nonzero(how.allowed) <= max(k, _FEW * segment.n_docs):
+            few = np.flatnonzero(how.allowed)
+        knobs = self._knobs(how)
+        found = None
+        if few is None and knobs is not None and not exactly.all() and len(queries.terms):
+            found = approximate_search(segment, scratch, queries, k, knobs, how.allowed)
+        results = []
+        for i in range(len(queries.start) - 1):
+            at = slice(int(queries.start[i]), int(queries.start[i + 1]))
+            if at.start == at.stop:
+                results.append(_NOTHING)
+            elif found is not None and not exactly[i] and found[2][i] == k:
+                results.append((found[0][i], found[1][i]))
+            elif few is not None:
+                scratch.table[queries.terms[at]] = queries.weights[at]
+                results.append(exact_search.score_few(segment, scratch.table, k, few, how.ties))
+                scratch.table[queries.terms[at]] = 0
+            else:
+                results.append(
+                    exact_search.search_exact(
+                        segment, queries.terms[at], queries.weights[at], scratch.table, k, how.allowed, how.ties,
+                        should_stop,
+                    )
+                )  # fmt: skip
+        return results
+
+
+_NOT_ONE = np.zeros(1, dtype=np.bool_)
+_NOT_ONE.setflags(write=False)
+
+
+def _look_at_deadline(should_stop: ShouldStop | None) -> None:
+    if should_stop is not None and should_stop():
+        raise SearchStopped("the search was stopped before it was done")
