@@ -15,7 +15,6 @@ take turns, a search works on the generation that was current when it began.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -26,27 +25,22 @@ from scipy.sparse import csr_array
 
 from encoders.encoder import CorpusStatistics, Encoder
 from index import Problem
-from index.errors import IndexCorrupt
-from lsr import ranking, snapshots, warming, writing
+from lsr import ranking, scanning, scrubbing, snapshots, warming, writing
 from lsr.document_vectors import check_document, settle_vectors
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError
 from lsr.filters import Filter
-from lsr.live_state import LiveState
+from lsr.live_state import LiveState, open_state, open_to_read
 from lsr.metadata import MetadataSchema
-from lsr.query_vectors import QueryVector, encode_queries
 from lsr.results import CollectionInfo, SearchResult, VectorInfo, WriteResult
 from lsr.snapshots import SnapshotInfo
 from lsr.storage import layout
 from lsr.storage.catalog_digest import remove_digest, write_digest
-from lsr.storage.files import WriterLock
-from lsr.storage.generation import SearchParameters, SegmentView
+from lsr.storage.files import OnRead, WriterLock
+from lsr.storage.generation import Damage, SearchParameters
 from lsr.upkeep import Upkeep
-from lsr.vectors import NamedVector, VectorConfig, vector_of
+from lsr.vectors import VectorConfig, vector_of
 from lsr.verification import verify_collection
-
-_OPEN_ATTEMPTS = 5  # a merge may remove a segment between reading the catalog and opening it
-_SCAN_BATCH = 1024
 
 _T = TypeVar("_T")
 
@@ -94,12 +88,12 @@ class Collection:
         """
         folder = Path(path)
         if mode == "r":
-            return cls(_open_to_read(folder), None)
+            return cls(open_to_read(folder), None)
         if not layout.is_collection(folder):
             raise CollectionNotFound(f"{folder} is no collection: it holds no catalog")
         lock = WriterLock(folder)
         try:
-            return cls(_open_state(folder, "w"), lock)
+            return cls(open_state(folder, "w"), lock)
         except BaseException:
             lock.release()
             raise
@@ -119,6 +113,7 @@ class Collection:
             if self._closed:
                 return
             self._closed = True
+            self._state.retired = True
             self._state.catalog.close()
             if self._lock is not None:
                 write_digest(self.path)
@@ -133,6 +128,11 @@ class Collection:
     def schema(self) -> MetadataSchema:
         """The metadata fields that can be filtered by."""
         return self._state.schema
+
+    @property
+    def damage(self) -> tuple[Damage, ...]:
+        """What `scrub`, a merge or a search has found damaged since the collection was opened."""
+        return self._state.generation.damage
 
     # --- writing
 
@@ -166,7 +166,10 @@ class Collection:
     # --- reading
 
     def get(self, identifier: str) -> Document | None:
-        """Return a document by its id, without its vectors; None when there is none."""
+        """Return a document by its id, without its vectors; None when there is none.
+
+        Raises CollectionCorrupt when it may be in a damaged segment.
+        """
         place = self._state.generation.find(identifier)
         return None if place is None else place.document()
 
@@ -232,36 +235,17 @@ class Collection:
         """
         state = self._state
         vector = vector_of(state.vectors, using)
-        ranking.check_count("k", k, least=1)
-        generation = state.generation
         parameters = SearchParameters(exact, recall, query_cut, heap_factor)
-        encoded = encode_queries(vector, queries, generation.statistics(vector.name))
+        return ranking.rank(state.generation, vector, queries, k, parameters, threads)
 
-        def one(query: QueryVector) -> tuple[list[str], NDArray[np.float32]]:
-            ranked = generation.search(vector.name, query.term_ids, query.weights, k, parameters)
-            return [hit.id for hit in ranked], np.array([hit.score for hit in ranked], dtype=np.float32)
-
-        if threads == 1:
-            return [one(query) for query in encoded]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(one, encoded))
-
-    def scan(self, using: str = DEFAULT_VECTOR) -> Iterator[tuple[Document, NDArray[np.int64], NDArray[np.float32]]]:
+    def scan(self, using: str = DEFAULT_VECTOR) -> Iterator[scanning.Scanned]:
         """Yield every live document with a vector of it: (document, term numbers int64, impacts float32).
 
-        All of one moment, segment by segment and then what is pending, at bounded memory. Raises QueryError.
+        All of one moment, segment by segment and then what is pending, at bounded memory. Raises QueryError, and
+        CollectionCorrupt where a segment was found damaged.
         """
         state = self._state
-        vector = vector_of(state.vectors, using)
-        generation = state.generation
-        for view in generation.segments:
-            yield from _scan_segment(view, vector)
-        for chunk in generation.pending.chunks:
-            matrix = chunk.content.matrices[vector.name]
-            for at in np.flatnonzero(chunk.live).tolist():
-                start, stop = int(matrix.indptr[at]), int(matrix.indptr[at + 1])
-                term_ids = matrix.indices[start:stop].astype(np.int64)
-                yield chunk.content.documents[at], term_ids, matrix.data[start:stop]
+        return scanning.scan(state.generation, vector_of(state.vectors, using))
 
     def matching(self, filter: object) -> list[str]:  # noqa: A002 - the name users of search engines know
         """Return the ids of all documents that match a filter, in no special order; raises QueryError, UnknownField."""
@@ -289,6 +273,7 @@ class Collection:
             },
             schema=dict(state.schema.fields),
             seq=generation.seq,
+            damage=generation.damage,
         )
 
     def statistics(self, using: str = DEFAULT_VECTOR) -> CorpusStatistics:
@@ -361,6 +346,14 @@ class Collection:
         """Return what is damaged, by file. "full" reads every byte; "metadata" checks what `open` checks."""
         return verify_collection(self.path, level)
 
+    def scrub(self, on_read: OnRead | None = None) -> list[Damage]:
+        """Read every byte once more, take damaged segments out, and return what was found; see scrubbing.py.
+
+        Searches go on over the other segments and say that they are partial; writes raise CollectionCorrupt. `on_read`
+        is called with the number of bytes after each piece read: it may wait, or raise to stop.
+        """
+        return scrubbing.scrub(self._state, on_read)
+
     def _change(self, change: Callable[[LiveState], _T]) -> _T:
         """Make a change to the current state, or to the one that a restore puts in its place meanwhile."""
         while True:
@@ -377,45 +370,3 @@ class Collection:
             raise CollectionNotFound(f"{self.path} is closed")
         if self._lock is None:
             raise LsrError(f"{self.path} is open for reading only: open it with mode='w'")
-
-
-def _open_state(folder: Path, mode: Literal["r", "w"]) -> LiveState:
-    catalog = layout.open_catalog(folder, mode)
-    try:
-        return LiveState(folder, catalog)
-    except BaseException:
-        catalog.close()
-        raise
-
-
-def _open_to_read(folder: Path) -> LiveState:
-    """Open without the lock: where a writer has moved on meanwhile and removed a segment, begin again."""
-    for _ in range(_OPEN_ATTEMPTS - 1):
-        before = _seq(folder)
-        try:
-            return _open_state(folder, "r")
-        except (CollectionCorrupt, IndexCorrupt):
-            if _seq(folder) == before:
-                raise
-    return _open_state(folder, "r")
-
-
-def _seq(folder: Path) -> int:
-    catalog = layout.open_catalog(folder, "r")
-    try:
-        return catalog.state().seq
-    finally:
-        catalog.close()
-
-
-def _scan_segment(
-    view: SegmentView, vector: NamedVector
-) -> Iterator[tuple[Document, NDArray[np.int64], NDArray[np.float32]]]:
-    segment = view.segment
-    for start in range(0, len(segment), _SCAN_BATCH):
-        stop = min(start + _SCAN_BATCH, len(segment))
-        rows = segment.indexes[vector.name].rows(start, stop)
-        for at, document in enumerate(segment.documents.documents(start, stop)):
-            if view.live is None or view.live[start + at]:
-                begin, end = int(rows.indptr[at]), int(rows.indptr[at + 1])
-                yield document, rows.indices[begin:end].astype(np.int64), rows.data[begin:end]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ from encoders.errors import StatisticsMissing
 from lsr.corpora import Corpus, CorpusLine
 from lsr.document_vectors import check_document, document_rows, settle_vectors
 from lsr.documents import DEFAULT_VECTOR, Document
-from lsr.errors import CollectionExists, InvalidDocument, LsrError
+from lsr.errors import InvalidDocument
+from lsr.load_folder import finished_report, start_load
 from lsr.metadata import MetadataSchema
+from lsr.results import IndexReport
 from lsr.storage import layout
 from lsr.storage.catalog import Catalog
-from lsr.storage.catalog_digest import remove_digest, write_digest
-from lsr.storage.files import WriterLock
+from lsr.storage.catalog_digest import write_digest
 from lsr.storage.id_file import hash_ids
 from lsr.storage.segment import Segment, SegmentWriter
 from lsr.vectors import VectorConfig
@@ -43,18 +44,6 @@ SEGMENT_DOCUMENTS = 2_000_000
 
 Progress = Callable[[str, int, int | None], None]
 OnProblem = Callable[[int, InvalidDocument], None]
-
-
-@dataclass(frozen=True, slots=True)
-class IndexReport:
-    """What a load did. Lines are accepted or failed; `empty` of the accepted documents have no term at all."""
-
-    accepted: int = 0
-    failed: int = 0
-    empty: int = 0
-    segments: int = 0
-    lines: int = 0
-    seconds: float = 0.0  # of this run; a resumed load does not count the earlier ones
 
 
 def index_corpus(
@@ -86,10 +75,10 @@ def index_corpus(
     started = time.perf_counter()
     folder = Path(out)
     configs = dict(vectors) if vectors is not None else {DEFAULT_VECTOR: VectorConfig(encoder or "bm25")}
-    finished = _finished_report(folder, corpus, resume)
+    finished = finished_report(folder, corpus, resume)
     if finished is not None:
         return finished
-    catalog, lock = _start(folder, corpus, configs, MetadataSchema(schema), resume, device)
+    catalog, lock = start_load(folder, corpus, configs, MetadataSchema(schema), resume, device)
     try:
         load = _Load(folder, catalog, corpus, device, threads, progress, on_problem)
         load.measure()
@@ -99,67 +88,6 @@ def index_corpus(
         write_digest(folder)
         lock.release()
     return IndexReport(**{**asdict(report), "seconds": time.perf_counter() - started})
-
-
-def _start(
-    folder: Path,
-    corpus: Corpus,
-    configs: Mapping[str, VectorConfig],
-    schema: MetadataSchema,
-    resume: bool,
-    device: str,
-) -> tuple[Catalog, WriterLock]:
-    """Open the unfinished load in `folder`, or create it."""
-    if layout.is_collection(folder):
-        if not resume:
-            raise CollectionExists(
-                f"{folder} is a collection already: choose another folder, or --resume an interrupted load"
-            )
-        lock = WriterLock(folder)
-        catalog = layout.open_catalog(folder, "w")
-        try:
-            _check_same_load(folder, catalog, corpus, configs, schema)
-            remove_digest(folder)
-        except BaseException:
-            catalog.close()
-            lock.release()
-            raise
-        return catalog, lock
-    load = {"source": corpus.identity(), "report": asdict(IndexReport())}
-    catalog = layout.create_files(folder, configs, schema, {layout.LOAD_SETTING: load}, device)
-    return catalog, WriterLock(folder)
-
-
-def _check_same_load(
-    folder: Path, catalog: Catalog, corpus: Corpus, configs: Mapping[str, VectorConfig], schema: MetadataSchema
-) -> None:
-    contents = layout.read_contents(catalog)
-    if contents.load is None:
-        raise CollectionExists(f"{folder} is a finished collection of another corpus: choose another folder")
-    if corpus.identity() is None:
-        raise LsrError(f"{corpus.name}: an input that is gone once it was read cannot be resumed; remove {folder}")
-    if contents.load["source"] != corpus.identity():
-        raise LsrError(f"{corpus.name} is not the input that {folder} was begun with, or has changed since")
-    stored = {name: vector.config.encoder for name, vector in contents.vectors.items()}
-    wanted = {name: config.encoder for name, config in configs.items()}
-    if stored != wanted:
-        raise LsrError(f"{folder} was begun with the vectors {stored}, not {wanted}")
-    if dict(contents.schema.fields) != dict(schema.fields):
-        raise LsrError(f"{folder} was begun with the schema {dict(contents.schema.fields)}, not {dict(schema.fields)}")
-
-
-def _finished_report(folder: Path, corpus: Corpus, resume: bool) -> IndexReport | None:
-    """Return the report of a load of this corpus that has come to its end already; None when there is none."""
-    if not resume or not layout.is_collection(folder):
-        return None
-    catalog = layout.open_catalog(folder, "r")
-    try:
-        loaded = catalog.settings().get(layout.LOADED_SETTING)
-    finally:
-        catalog.close()
-    if loaded is None or loaded["source"] is None or loaded["source"] != corpus.identity():
-        return None
-    return IndexReport(**loaded["report"])
 
 
 class _Load:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from index import IndexConfig
+from index.errors import IndexCorrupt
 from lsr.errors import CollectionCorrupt, CollectionNotFound
 from lsr.metadata import MetadataSchema
 from lsr.storage import layout
-from lsr.storage.catalog import Catalog, SegmentRow
+from lsr.storage.catalog import Catalog
+from lsr.storage.catalog_schema import SegmentRow
 from lsr.storage.generation import Generation, SegmentView
 from lsr.storage.pending import Pending, decode_rows
 from lsr.storage.segment import Segment
 from lsr.vectors import NamedVector
+
+_OPEN_ATTEMPTS = 5  # a merge may remove a segment between reading the catalog and opening it
 
 
 class LiveState:
@@ -31,7 +36,7 @@ class LiveState:
         self.path = path
         self.catalog = catalog
         self.changing = threading.RLock()
-        self.retired = False  # a restore has put another state in its place: nothing may be committed from this one
+        self.retired = False  # the collection was closed, or restored to another state: this one is left as it is
         with catalog.reading():
             contents = layout.read_contents(catalog)
             self.schema: MetadataSchema = contents.schema
@@ -70,3 +75,33 @@ class LiveState:
             raise CollectionCorrupt(self.catalog.path, "table deletions names a segment that is not there")
         content = decode_rows(list(self.catalog.pending()), self.impact_dtypes, self.schema)
         return Generation(state.seq, tuple(views), Pending().add(content))
+
+
+def open_state(folder: Path, mode: Literal["r", "w"]) -> LiveState:
+    """Open a collection's state, to write only under its lock; raises what LiveState raises."""
+    catalog = layout.open_catalog(folder, mode)
+    try:
+        return LiveState(folder, catalog)
+    except BaseException:
+        catalog.close()
+        raise
+
+
+def open_to_read(folder: Path) -> LiveState:
+    """Open without the lock: where a writer has moved on meanwhile and removed a segment, begin again."""
+    for _ in range(_OPEN_ATTEMPTS - 1):
+        before = _seq(folder)
+        try:
+            return open_state(folder, "r")
+        except (CollectionCorrupt, IndexCorrupt):
+            if _seq(folder) == before:
+                raise
+    return open_state(folder, "r")
+
+
+def _seq(folder: Path) -> int:
+    catalog = layout.open_catalog(folder, "r")
+    try:
+        return catalog.state().seq
+    finally:
+        catalog.close()

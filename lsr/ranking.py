@@ -6,16 +6,19 @@ Works on one generation from start to end, so what it returns belongs to one mom
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from lsr.documents import SparseInput
 from lsr.errors import QueryError
 from lsr.filters import Filter
 from lsr.metadata import MetadataSchema
-from lsr.query_vectors import QueryVector, encode_query, input_term_ids
+from lsr.query_vectors import QueryVector, encode_queries, encode_query, input_term_ids
 from lsr.results import Hit, MatchedTerm, QueryTerm, SearchResult, Timings, Total
 from lsr.storage.generation import Generation, Place, SearchParameters
 from lsr.vectors import NamedVector
@@ -63,8 +66,35 @@ def search(generation: Generation, vector: NamedVector, schema: MetadataSchema, 
         # Fewer than k means that no more match: the index fills up exactly before it returns less.
         total=Total(len(hits), "eq" if len(hits) < request.k else "gte"),
         approximate=not request.parameters.exact,
-        warnings=_warnings(request.query, encoded),
+        warnings=(*_damage_warnings(generation), *_warnings(request.query, encoded)),
+        partial=any(damage.documents for damage in generation.damage),
     )
+
+
+def rank(
+    generation: Generation,
+    vector: NamedVector,
+    queries: Sequence[str | SparseInput] | csr_array,
+    k: int,
+    parameters: SearchParameters,
+    threads: int,
+) -> list[tuple[list[str], NDArray[np.float32]]]:
+    """Return (external ids, scores) of the best k of each query; see Collection.rank.
+
+    Raises CollectionCorrupt where a segment was taken out, since a list has no place to say so.
+    """
+    check_count("k", k, least=1)
+    generation.require_whole()
+    encoded = encode_queries(vector, queries, generation.statistics(vector.name))
+
+    def one(query: QueryVector) -> tuple[list[str], NDArray[np.float32]]:
+        ranked = generation.search(vector.name, query.term_ids, query.weights, k, parameters)
+        return [hit.id for hit in ranked], np.array([hit.score for hit in ranked], dtype=np.float32)
+
+    if threads == 1:
+        return [one(query) for query in encoded]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, encoded))
 
 
 def check_count(name: str, value: object, least: int) -> None:
@@ -96,9 +126,12 @@ def _explain(
     vector: NamedVector, encoded: QueryVector, place: Place, score: float, limit: int
 ) -> tuple[tuple[MatchedTerm, ...], float]:
     term_ids, impacts = place.vector(vector.name)
-    shared, in_query, in_document = np.intersect1d(encoded.term_ids, term_ids, assume_unique=True, return_indices=True)
+    # Both rise, so a binary search finds each of the query's few terms; intersect1d would sort the two together.
+    near = np.minimum(np.searchsorted(term_ids, encoded.term_ids), max(len(term_ids) - 1, 0))
+    in_query = np.flatnonzero(term_ids[near] == encoded.term_ids) if len(term_ids) else near[:0]
+    shared = encoded.term_ids[in_query]
     query_weights = encoded.weights[in_query].astype(np.float64)
-    document_weights = impacts[in_document].astype(np.float64)
+    document_weights = impacts[near[in_query]].astype(np.float64)
     contributions = query_weights * document_weights
     best = np.argsort(-contributions, kind="stable")[:limit]
     tokens = vector.vocabulary.tokens(shared[best])
@@ -118,3 +151,11 @@ def _warnings(query: str | SparseInput, encoded: QueryVector) -> tuple[str, ...]
         blank = isinstance(query, str) and not query.strip()
         warnings.append("the query is empty" if blank else "no term of the query is known to the collection")
     return tuple(warnings)
+
+
+def _damage_warnings(generation: Generation) -> list[str]:
+    return [
+        f"a damaged file ({damage.path.name}) puts {damage.documents} documents out of reach"
+        for damage in generation.damage
+        if damage.documents
+    ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lsr.documents import Document
+from lsr.storage.generation import Damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,10 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The ranked hits of one query; `warnings` tells what the caller should know, such as a query without terms."""
+    """The ranked hits of one query; `warnings` tells what the caller should know, such as a query without terms.
+
+    `partial` means that a damaged segment was left out: better documents than these may be in it.
+    """
 
     hits: tuple[Hit, ...]
     query_terms: tuple[QueryTerm, ...]
@@ -73,6 +77,7 @@ class SearchResult:
     total: Total
     approximate: bool
     warnings: tuple[str, ...] = field(default=())
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,10 @@ class VectorInfo:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """What a collection holds. `documents` counts the live ones, `deleted` those that a merge will drop."""
+    """What a collection holds. `documents` counts the live ones, `deleted` those that a merge will drop.
+
+    Segments with damage are taken out, and counted nowhere else.
+    """
 
     name: str
     documents: int
@@ -105,3 +113,16 @@ class CollectionInfo:
     vectors: Mapping[str, VectorInfo]
     schema: Mapping[str, str]
     seq: int
+    damage: tuple[Damage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What a load did. Lines are accepted or failed; `empty` of the accepted documents have no term at all."""
+
+    accepted: int = 0
+    failed: int = 0
+    empty: int = 0
+    segments: int = 0
+    lines: int = 0
+    seconds: float = 0.0  # of this run; a resumed load does not count the earlier ones

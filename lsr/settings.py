@@ -54,6 +54,9 @@ class Settings:
     search_threads: int | None = field(default=None, metadata=_about("searches at a time in the service", 1, 1024))
     search_queue: int | None = field(default=None, metadata=_about("searches that may wait in the service", 0, 100_000))
     slow_query_ms: float | None = field(default=None, metadata=_about("the service logs slower searches", 0))
+    scrub_hours: float | None = field(
+        default=None, metadata=_about("the service reads all files again, to find damage, after so many hours", 0)
+    )
     origins: Mapping[str, str] = field(default_factory=dict)
 
 

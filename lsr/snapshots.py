@@ -51,7 +51,10 @@ class SnapshotInfo:
 
 
 def take(state: LiveState, name: str | None = None) -> SnapshotInfo:
-    """Take a snapshot of the collection as it is now; raises QueryError, CollectionExists, StorageFull."""
+    """Take a snapshot of the collection as it is now.
+
+    Raises QueryError, CollectionExists, StorageFull, and CollectionCorrupt where a segment was found damaged.
+    """
     name = check_name(name or datetime.now(UTC).strftime("%Y%m%dt%H%M%Sz-") + uuid.uuid4().hex[:6])
     folder = state.path / SNAPSHOTS_FOLDER
     final = folder / name
@@ -64,6 +67,7 @@ def take(state: LiveState, name: str | None = None) -> SnapshotInfo:
             # Under the lock no change is committed and no segment is removed.
             with state.changing:
                 generation = state.generation
+                generation.require_whole()
                 state.catalog.copy_to(temporary / CATALOG_FILE)
                 for view in generation.segments:
                     _link_tree(view.segment.folder, temporary / SEGMENTS_FOLDER / view.segment.row.uuid)

@@ -21,6 +21,7 @@ from typing import Literal
 from lsr.collection import Collection
 from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, CollectionExists, CollectionNotFound, LsrError, QueryError
 from lsr.storage.files import storage_errors, sync_file, write_file
+from lsr.storage.generation import Damage
 from lsr.storage.layout import is_collection
 from lsr.vectors import VectorConfig
 
@@ -105,6 +106,11 @@ class CollectionStore:
             raise self._broken[name]
         known = ", ".join(self.names()) or "none"
         raise CollectionNotFound(f"there is no collection {name!r:.80}; there is {known}")
+
+    def damage(self, name: str) -> tuple[Damage, ...]:
+        """Return what was found damaged in a collection; nothing for one that is not open (any more)."""
+        collection = self._open.get(name)
+        return () if collection is None else collection.damage
 
     def create(
         self,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from index import Problem
 from lsr.errors import CollectionCorrupt
-from lsr.live_state import LiveState
+from lsr.live_state import open_state
 from lsr.storage import layout
 from lsr.storage.catalog import CATALOG_FILE
 from lsr.storage.catalog_digest import digest_problem
@@ -37,15 +37,7 @@ def verify_collection(path: Path | str, level: Literal["metadata", "full"] = "fu
         catalog.close()
     if not problems:
         try:
-            _open_and_close(folder)
+            open_state(folder, "r").catalog.close()
         except Exception as error:  # whatever stops it from opening is what is wrong with it
             problems.append(Problem(Path(getattr(error, "path", folder)), getattr(error, "reason", str(error))))
     return problems
-
-
-def _open_and_close(folder: Path) -> None:
-    catalog = layout.open_catalog(folder, "r")
-    try:
-        LiveState(folder, catalog)
-    finally:
-        catalog.close()

@@ -19,8 +19,8 @@ from lsr.documents import Document
 from lsr.errors import InvalidDocument, TooManyPending
 from lsr.live_state import LiveState
 from lsr.results import WriteResult
-from lsr.storage.catalog import Transaction
-from lsr.storage.generation import Generation, SegmentView, find_many
+from lsr.storage.catalog_transaction import Transaction
+from lsr.storage.generation import SegmentView, find_many
 from lsr.storage.pending import ChunkContent, encode_row
 
 MAX_PENDING = 100_000  # documents; beyond it a write is refused until a seal has caught up
@@ -28,7 +28,7 @@ MAX_PENDING_BYTES = 512 << 20
 
 
 class StateRetired(Exception):
-    """The collection was restored while this write waited: it begins again on the new state."""
+    """The collection was restored, or closed, while this write waited: it begins again."""
 
 
 OnProblem = Callable[[int, InvalidDocument], None]
@@ -65,7 +65,8 @@ def delete(state: LiveState, ids: Iterable[str]) -> WriteResult:
             for segment, doc_ids in dead.items():
                 change.add_deletions(segment, doc_ids)
             seq = change.seq
-        state.generation = Generation(seq, without(before.segments, dead), before.pending.without_rows(rows))
+        pending = before.pending.without_rows(rows)
+        state.generation = replace(before, seq=seq, segments=without(before.segments, dead), pending=pending)
     return WriteResult(seq, count)
 
 
@@ -114,7 +115,7 @@ def _put(state: LiveState, documents: Sequence[Document], matrices: Mapping[str,
     rows = np.arange(first, first + len(documents), dtype=np.int64)
     content = ChunkContent(rows, documents, matrices, state.schema, state.impact_dtypes)
     pending = before.pending.without_rows(replaced).add(content)
-    state.generation = Generation(seq, without(before.segments, dead), pending)
+    state.generation = replace(before, seq=seq, segments=without(before.segments, dead), pending=pending)
     return seq
 
 
@@ -147,6 +148,7 @@ def _good_documents(state: LiveState, documents: Sequence[Document], on_problem:
 def _check_current(state: LiveState) -> None:
     if state.retired:
         raise StateRetired
+    state.generation.require_whole()
 
 
 def _check_room(state: LiveState, more: int) -> None:

@@ -35,9 +35,13 @@ def create_app(store: CollectionStore, settings: ServiceSettings | None = None) 
     settings = settings or ServiceSettings()
     service = Service.start(store, settings)
 
+    def warm_then_scrub() -> None:
+        service.readiness.warm(store)
+        service.scrubber.start()
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        Thread(target=service.readiness.warm, args=(store,), name="lsr-warm", daemon=True).start()
+        Thread(target=warm_then_scrub, name="lsr-warm", daemon=True).start()
         try:
             yield
         finally:

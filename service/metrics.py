@@ -24,6 +24,7 @@ class CollectionSize(NamedTuple):
     name: str
     documents: int
     segments: int
+    damaged: int
 
 
 class ServiceMetrics:
@@ -41,6 +42,8 @@ class ServiceMetrics:
         self.search_seconds = self._histogram("search", "Finding the best documents.")
         self.fetch_seconds = self._histogram("fetch", "Reading the hits' documents.")
         self.queue_size = Gauge("lsr_queue_size", "Jobs that wait, requests in flight.", ("queue",), registry=make)
+        self.scrubbed_bytes = Counter("lsr_scrubbed_bytes", "Bytes compared with their checksum.", registry=make)
+        self.scrub_passes = Counter("lsr_scrub_passes", "Readings of all collections that ended.", registry=make)
         self.rejected = Counter("lsr_rejected", "Requests refused to protect the service.", ("reason",), registry=make)
 
     def watch_queue(self, queue: str, size: Callable[[], float]) -> None:
@@ -72,11 +75,12 @@ class _CollectionCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         documents = GaugeMetricFamily("lsr_documents", "Live documents.", labels=["collection"])
         segments = GaugeMetricFamily("lsr_segments", "Sealed segments.", labels=["collection"])
+        damaged = GaugeMetricFamily("lsr_damaged_files", "Files found damaged.", labels=["collection"])
         for size in self._sizes():
             documents.add_metric([size.name], size.documents)
             segments.add_metric([size.name], size.segments)
-        yield documents
-        yield segments
+            damaged.add_metric([size.name], size.damaged)
+        yield from (documents, segments, damaged)
 
     def describe(self) -> Iterable[Metric]:
         return []  # so that registering does not read the collections

@@ -23,7 +23,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
-from lsr.errors import EXPECTED_ERRORS, describe
+from index.errors import IndexCorrupt
+from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, describe
 
 MEDIA_TYPE = "application/problem+json"
 MAX_LISTED_ERRORS = 20
@@ -228,6 +229,8 @@ async def _on_expected(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if problem.status_code == 429:
         request.app.state.service.metrics.rejected.labels(problem.slug).inc()
+    if isinstance(error, (CollectionCorrupt, IndexCorrupt)):
+        request.app.state.service.scrubber.look_now()
     if problem.status_code >= 500:
         _logger.warning("request_id=%s: %s", request.scope.get("lsr.request_id"), error)
     return _respond(request, problem)

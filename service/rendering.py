@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection as Container
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from starlette.responses import Response
 
 from lsr.documents import Document
 from lsr.results import CollectionInfo, Hit, SearchResult
+from lsr.storage.generation import Damage
 from service.highlight import Highlight
 
 
@@ -42,7 +44,13 @@ def render_collection(info: CollectionInfo) -> dict[str, Any]:
         },
         "schema": dict(info.schema),
         "seq": info.seq,
+        "damage": render_damage(info.damage),
     }
+
+
+def render_damage(damage: Sequence[Damage]) -> list[dict[str, Any]]:
+    """Return the damaged files, and how many documents each puts out of reach."""
+    return [{"file": str(one.path), "reason": one.reason, "documents": one.documents} for one in damage]
 
 
 def render_document(document: Document) -> dict[str, Any]:
@@ -90,6 +98,7 @@ def render_search(
         "facets": {},
         "next_cursor": None,
         "approximate": result.approximate,
+        "partial": result.partial,
         "warnings": list(result.warnings),
     }
 

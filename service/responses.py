@@ -36,8 +36,16 @@ class VectorModel(BaseModel):
     terms: int
 
 
+class DamageModel(BaseModel):
+    """A file that is not what was written, and how many documents cannot be found because of it."""
+
+    file: str
+    reason: str
+    documents: int
+
+
 class CollectionModel(BaseModel):
-    """A collection."""
+    """A collection. While `damage` is not empty, searches are partial and nothing is written."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -50,6 +58,7 @@ class CollectionModel(BaseModel):
     vectors: dict[str, VectorModel]
     fields: dict[str, str] = Field(alias="schema")
     seq: int
+    damage: list[DamageModel]
 
 
 class BrokenModel(BaseModel):
@@ -150,6 +159,7 @@ class SearchModel(BaseModel):
     facets: dict[str, Any]
     next_cursor: str | None
     approximate: bool
+    partial: bool
     warnings: list[str]
 
 
@@ -186,12 +196,19 @@ class WriteModel(BaseModel):
     errors: list[WriteErrorModel]
 
 
+class DamagedModel(DamageModel):
+    """A damaged file of a collection whose other files are served."""
+
+    name: str
+
+
 class ReadyModel(BaseModel):
     """The service is ready."""
 
     status: Literal["ready"]
     collections: int
     broken: list[BrokenModel]
+    damaged: list[DamagedModel]
 
 
 class HealthModel(BaseModel):

@@ -44,6 +44,12 @@ class ServiceSettings:
 
     default_timeout_ms: int = 10_000
 
+    scrub_hours: float = 24.0
+    """Hours from the end of one reading of all files, to find damage, to the next; 0: never."""
+
+    scrub_bytes_per_second: float = 32.0 * MEBIBYTE
+    """How fast that reading goes, so that it takes neither the disk nor a core from searches."""
+
     slow_query_ms: float = 500.0
     """Searches slower than this are logged (without any text)."""
 

@@ -11,6 +11,7 @@ from lsr.store import CollectionStore
 from service.jobs import Jobs
 from service.metrics import CollectionSize, ServiceMetrics
 from service.readiness import Readiness
+from service.scrubbing import Scrubber
 from service.settings import ServiceSettings
 from service.work_pool import WorkPool
 from service.write_queue import WriteQueue
@@ -29,6 +30,7 @@ class Service:
     writes: WriteQueue
     jobs: Jobs
     chores: WorkPool  # making and dropping collections, reading metrics
+    scrubber: Scrubber
 
     @classmethod
     def start(cls, store: CollectionStore, settings: ServiceSettings) -> Service:
@@ -40,7 +42,8 @@ class Service:
         writes = WriteQueue(settings.write_queue, settings.write_queue_bytes)
         chores = WorkPool("chores", 1, settings.write_queue)
         encodings = WorkPool("encodings", 1, settings.search_queue)
-        service = cls(store, settings, metrics, Readiness(), searches, encodings, writes, Jobs(), chores)
+        scrubber = Scrubber(store, settings.scrub_hours * 3600.0, settings.scrub_bytes_per_second, metrics)
+        service = cls(store, settings, metrics, Readiness(), searches, encodings, writes, Jobs(), chores, scrubber)
         metrics.watch_queue("searches", lambda: service.searches.waiting)
         metrics.watch_queue("encodings", lambda: service.encodings.waiting)
         metrics.watch_queue("writes", lambda: service.writes.waiting)
@@ -55,12 +58,13 @@ class Service:
                 info = self.store.get(name).info()
             except EXPECTED_ERRORS:
                 continue
-            found.append(CollectionSize(name, info.documents, info.segments))
+            found.append(CollectionSize(name, info.documents, info.segments, len(info.damage)))
         return found
 
     def close(self) -> None:
         """Let the running jobs end."""
         self.readiness.stop()
+        self.scrubber.stop()
         self.searches.close()
         self.encodings.close()
         self.writes.close()

@@ -11,7 +11,8 @@ from lsr.cli.problem_log import ProblemLog, exit_code
 from lsr.cli.progress import progress_bar
 from lsr.corpora import Corpus
 from lsr.errors import ExitCode
-from lsr.indexing import IndexReport, index_corpus
+from lsr.indexing import index_corpus
+from lsr.results import IndexReport
 from lsr.vectors import VectorConfig
 
 

@@ -13,46 +13,30 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsr.errors import CollectionCorrupt, CollectionExists, CollectionNotFound, StorageFull
-from lsr.storage.catalog_schema import APPLICATION_ID, FORMAT_VERSION, TABLES, CatalogState, row_checksum
+from lsr.errors import CollectionCorrupt, CollectionExists, CollectionNotFound
+from lsr.storage.catalog_connection import connect, translated
+from lsr.storage.catalog_schema import (
+    APPLICATION_ID,
+    FORMAT_VERSION,
+    TABLES,
+    CatalogState,
+    PendingRow,
+    SegmentRow,
+    row_checksum,
+)
+from lsr.storage.catalog_transaction import Transaction, write_setting, write_state
 
 CATALOG_FILE = "catalog.sqlite"
-
-_BUSY_SECONDS = 10.0
-# Our statements are fixed, so one that SQLite cannot make sense of (SQLITE_ERROR) means a damaged schema.
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_SCHEMA", "SQLITE_MISMATCH", "SQLITE_FORMAT")
-_DISK = ("SQLITE_FULL", "SQLITE_IOERR")
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentRow:
-    """One live segment: its number (never used again), its folder's name, and what its manifest hashes to."""
-
-    segment: int
-    uuid: str
-    documents: int
-    manifest_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class PendingRow:
-    """A document that is committed but in no segment yet; `document` and `vectors` are encoded by pending.py."""
-
-    row: int
-    id: str
-    document: bytes
-    vectors: bytes
 
 
 class Catalog:
@@ -68,15 +52,15 @@ class Catalog:
         """Make a new catalog with these settings; raises CollectionExists, StorageFull."""
         if path.exists():
             raise CollectionExists(f"{path.parent} is a collection already")
-        with _translated(path):
-            catalog = cls(path, _connect(path, "rwc"))
+        with translated(path):
+            catalog = cls(path, connect(path, "rwc"))
             connection = catalog._connection
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
             connection.executescript(f"BEGIN IMMEDIATE;{TABLES}")
-            _write_state(connection, CatalogState())
+            write_state(connection, CatalogState())
             for key, value in settings.items():
-                _write_setting(connection, key, value)
+                write_setting(connection, key, value)
             connection.execute("COMMIT")
         return catalog
 
@@ -85,8 +69,8 @@ class Catalog:
         """Open an existing catalog; raises CollectionNotFound, CollectionCorrupt, also for a newer format."""
         if not path.is_file():
             raise CollectionNotFound(f"{path.parent} is no collection: it holds no {path.name}")
-        with _translated(path):
-            catalog = cls(path, _connect(path, "rw" if mode == "w" else "ro"))
+        with translated(path):
+            catalog = cls(path, connect(path, "rw" if mode == "w" else "ro"))
             try:
                 catalog._check_header()
             except BaseException:
@@ -101,12 +85,12 @@ class Catalog:
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file and empty it; raises StorageFull."""
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def copy_to(self, path: Path) -> None:
         """Write a copy of the catalog as of now to a new file, without a write-ahead log; raises StorageFull."""
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             copy = sqlite3.connect(path)
             try:
                 self._connection.backup(copy)
@@ -117,20 +101,20 @@ class Catalog:
 
     def copy_into(self, other: Catalog) -> None:
         """Replace everything in another catalog by what this one holds, in one transaction; raises StorageFull."""
-        with self._lock, other._lock, _translated(other.path):
+        with self._lock, other._lock, translated(other.path):
             self._connection.backup(other._connection)
 
     def continue_from(self, state: CatalogState) -> None:
         """Raise the counters so that no number that a catalog with `state` has given is given again."""
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             own = self.state()
             numbers = {name: max(getattr(own, name), getattr(state, name)) for name in ("next_row", "next_segment")}
-            _write_state(self._connection, replace(own, seq=max(own.seq, state.seq) + 1, **numbers))
+            write_state(self._connection, replace(own, seq=max(own.seq, state.seq) + 1, **numbers))
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """One read transaction: everything read inside belongs to one moment."""
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             self._connection.execute("BEGIN")
             try:
                 yield
@@ -141,12 +125,12 @@ class Catalog:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """One durable change: committed and synced when the block ends, gone without a trace when it raises."""
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 change = Transaction(self._connection, self.state())
                 yield change
-                _write_state(self._connection, replace(change.state, seq=change.state.seq + 1))
+                write_state(self._connection, replace(change.state, seq=change.state.seq + 1))
                 self._connection.execute("COMMIT")
             except BaseException:
                 # SQLite rolls back by itself on some disk errors; a second ROLLBACK would hide the first error.
@@ -224,7 +208,7 @@ class Catalog:
 
     def _rows(self, table: str, columns: str, where: str = "TRUE", values: Sequence[Any] = ()) -> Iterator[Any]:
         """Yield rows of a table without their checksum, which is compared."""
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             cursor = self._connection.execute(f"SELECT {columns}, checksum FROM {table} WHERE {where}", values)
             for *row, checksum in cursor:
                 sound = all(isinstance(column, (int, str, bytes)) for column in row)
@@ -247,114 +231,3 @@ class Catalog:
                 f"has format version {version}, but this program reads version {FORMAT_VERSION}: "
                 + ("install a newer lsr" if version > FORMAT_VERSION else "the number is not one of ours"),
             )
-
-
-class Transaction:
-    """The changes of one commit. `state` counts along; the caller gives numbers from it."""
-
-    def __init__(self, connection: sqlite3.Connection, state: CatalogState) -> None:
-        self._connection = connection
-        self.state = state
-
-    @property
-    def seq(self) -> int:
-        """The number that this change will have once it is committed."""
-        return self.state.seq + 1
-
-    def set_setting(self, key: str, value: Any) -> None:
-        """Store a JSON value, over an older one."""
-        _write_setting(self._connection, key, value)
-
-    def remove_setting(self, key: str) -> None:
-        """Remove a setting."""
-        self._connection.execute("DELETE FROM settings WHERE key = ?", (key,))
-
-    def append_terms(self, vector: str, first_id: int, tokens: Sequence[str]) -> None:
-        """Append tokens to a vector's dictionary; `first_id` is the number of the first of them."""
-        if tokens:
-            row = (vector, first_id, len(tokens), json.dumps(list(tokens), ensure_ascii=False).encode())
-            self._connection.execute("INSERT INTO terms VALUES (?, ?, ?, ?, ?)", (*row, row_checksum(*row)))
-
-    def add_pending(self, rows: Sequence[PendingRow]) -> None:
-        """Add documents; their row numbers run on from `state.next_row`."""
-        self._connection.executemany(
-            "INSERT INTO pending VALUES (?, ?, ?, ?, ?)",
-            (
-                (row.row, row.id, row.document, row.vectors, row_checksum(row.row, row.id, row.document, row.vectors))
-                for row in rows
-            ),
-        )
-        self._count(pending=len(rows), next_row=len(rows))
-
-    def remove_pending(self, rows: Iterable[int]) -> None:
-        """Remove pending documents by row number; each must be there."""
-        cursor = self._connection.executemany("DELETE FROM pending WHERE row = ?", ((row,) for row in rows))
-        self._count(pending=-cursor.rowcount if cursor.rowcount > 0 else 0)
-
-    def add_deletions(self, segment: int, doc_ids: Iterable[int]) -> None:
-        """Mark documents of a segment as deleted; none may be marked already."""
-        rows = [(segment, doc_id, row_checksum(segment, doc_id)) for doc_id in map(int, doc_ids)]
-        self._connection.executemany("INSERT INTO deletions VALUES (?, ?, ?)", rows)
-        self._count(deletions=len(rows))
-
-    def add_segment(self, uuid: str, documents: int, manifest_sha256: str) -> int:
-        """List a finished segment and return its number."""
-        row = (self.state.next_segment, uuid, documents, manifest_sha256)
-        self._connection.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", (*row, row_checksum(*row)))
-        self._count(segments=1, next_segment=1)
-        return row[0]
-
-    def remove_segment(self, segment: int) -> None:
-        """Drop a segment and its deletions from the list; the folder is removed after the commit."""
-        removed = self._connection.execute("DELETE FROM deletions WHERE segment = ?", (segment,)).rowcount
-        self._connection.execute("DELETE FROM segments WHERE segment = ?", (segment,))
-        self._count(segments=-1, deletions=-removed)
-
-    def _count(self, **changes: int) -> None:
-        self.state = replace(self.state, **{name: getattr(self.state, name) + by for name, by in changes.items()})
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"{path.resolve().as_uri()}?mode={mode}"
-    if mode == "ro" and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
-        uri += "&immutable=1"  # a read-only disk: SQLite could not make the files that coordinate readers
-    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("PRAGMA cell_size_check = ON")
-        if mode != "ro":
-            (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            if journal != "wal":
-                raise StorageFull(f"{path}: this file system does not allow SQLite's write-ahead log")
-        connection.execute("PRAGMA synchronous = FULL")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _write_state(connection: sqlite3.Connection, state: CatalogState) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?, ?, ?)", (*state.columns, row_checksum(*state.columns))
-    )
-
-
-def _write_setting(connection: sqlite3.Connection, key: str, value: Any) -> None:
-    row = (key, json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False))
-    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (*row, row_checksum(*row)))
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours, by SQLite's own error names."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", "")
-        if name.startswith(_DAMAGED) or "decode" in str(error):
-            raise CollectionCorrupt(path, f"SQLite says: {error}") from error
-        if name.startswith(_DISK):
-            raise StorageFull(f"{path}: SQLite says: {error}; nothing of this write was kept") from error
-        raise
-    except UnicodeDecodeError as error:  # a message of SQLite's own that quotes damaged bytes
-        raise CollectionCorrupt(path, f"holds text that is no UTF-8: {error}") from error

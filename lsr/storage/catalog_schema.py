@@ -57,6 +57,26 @@ class CatalogState:
         return self.seq, self.next_row, self.next_segment, self.pending, self.deletions, self.segments
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """One live segment: its number (never used again), its folder's name, and what its manifest hashes to."""
+
+    segment: int
+    uuid: str
+    documents: int
+    manifest_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRow:
+    """A document that is committed but in no segment yet; `document` and `vectors` are encoded by pending.py."""
+
+    row: int
+    id: str
+    document: bytes
+    vectors: bytes
+
+
 def row_checksum(*columns: int | str | bytes) -> int:
     """Return the CRC-32 over a row's columns, each with its kind and length in front."""
     checksum = 0

@@ -11,18 +11,27 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lsr.errors import CollectionLocked, StorageFull
 
 LOCK_FILE = "writer.lock"
 
+OnRead = Callable[[int], None]  # called with the bytes of each piece read: it may wait, or raise to stop
 
-def sha256_of(path: Path) -> str:
+_PIECE = 1 << 20
+
+
+def sha256_of(path: Path, on_read: OnRead | None = None) -> str:
     """Return the SHA-256 of a file's bytes as lower-case hex; raises OSError."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            if on_read is not None:
+                on_read(len(piece))
+    return digest.hexdigest()
 
 
 def sync_file(path: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lsr.documents import Document
+from lsr.errors import CollectionCorrupt
 from lsr.storage.id_file import hash_ids
 from lsr.storage.pending import Pending, PendingChunk
 from lsr.storage.segment import Segment
@@ -100,6 +102,14 @@ class SegmentView:
         return chosen if self.live is None else chosen & self.live
 
 
+class Damage(NamedTuple):
+    """A file that is not what was written. `documents` is how many live ones cannot be found because of it."""
+
+    path: Path
+    reason: str
+    documents: int
+
+
 class Place(NamedTuple):
     """Where a document is: its position in a segment or in a chunk of pending documents."""
 
@@ -138,11 +148,22 @@ class Ranked(NamedTuple):
 
 @dataclass(frozen=True)
 class Generation:
-    """The collection after change number `seq`."""
+    """The collection after change number `seq`. `segments` leaves out those that `damage` tells of."""
 
     seq: int
     segments: tuple[SegmentView, ...] = ()
     pending: Pending = field(default_factory=Pending)
+    damage: tuple[Damage, ...] = ()
+
+    def require_whole(self) -> None:
+        """Raise CollectionCorrupt when something is damaged, so that an answer could be wrong without saying so."""
+        if self.damage:
+            first = self.damage[0]
+            raise CollectionCorrupt(
+                first.path,
+                f"{first.reason}; {sum(one.documents for one in self.damage)} documents are out of reach. Searches go "
+                "on without them; nothing is written before the file is back as it was and the collection reopened",
+            )
 
     @property
     def document_count(self) -> int:
@@ -150,7 +171,7 @@ class Generation:
         return sum(view.live_count for view in self.segments) + len(self.pending)
 
     def find(self, identifier: str) -> Place | None:
-        """Return where a live document is, or None."""
+        """Return where a live document is, or None; raises CollectionCorrupt when it may be in a damaged segment."""
         pending = self.pending.find(identifier)
         if pending is not None:
             return Place(*pending)
@@ -159,10 +180,12 @@ class Generation:
             doc_id = int(view.find([identifier], hashes)[0])
             if doc_id >= 0:
                 return Place(view, doc_id)
+        self.require_whole()
         return None
 
     def matching(self, row_filter: RowFilter) -> Iterator[str]:
-        """Yield the ids of the live documents that match, segment by segment."""
+        """Yield the ids of the live documents that match, segment by segment; raises CollectionCorrupt as `find`."""
+        self.require_whole()
         for view in self.segments:
             allowed = view.allowed(row_filter)
             for doc_id in np.flatnonzero(allowed).tolist() if allowed is not None else ():

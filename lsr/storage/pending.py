@@ -24,7 +24,7 @@ from index import PreparedRows
 from lsr.documents import Document
 from lsr.errors import CollectionCorrupt
 from lsr.metadata import MetadataSchema
-from lsr.storage.catalog import PendingRow
+from lsr.storage.catalog_schema import PendingRow
 from lsr.storage.sparse_rows import join_rows, take_rows
 from lsr.storage.term_counts import TermCounts
 
@@ -115,13 +115,15 @@ class Pending:
         """About how much memory they take."""
         return sum(chunk.content.bytes for chunk in self.chunks)
 
-    def live_ids(self, last_row: int) -> set[str]:
-        """Return the external ids of those with a row number up to `last_row`."""
-        return {
+    def ids_without_rows(self, rows: NDArray[np.int64], last_row: int) -> list[str]:
+        """Return the external ids of those with a row number up to `last_row` that is not among `rows`."""
+        return [
             chunk.content.documents[position].id
             for chunk in self.chunks
-            for position in np.flatnonzero(chunk.live & (chunk.content.rows <= last_row)).tolist()
-        }
+            for position in np.flatnonzero(
+                chunk.live & (chunk.content.rows <= last_row) & ~np.isin(chunk.content.rows, rows)
+            ).tolist()
+        ]
 
     def find(self, identifier: str) -> tuple[PendingChunk, int] | None:
         """Return where a document is, or None."""
@@ -153,6 +155,16 @@ class Pending:
             if kept.live_count:
                 chunks.append(kept)
         return Pending(tuple(chunks))
+
+    def after(self, last_row: int) -> Pending:
+        """Return those with a row number above `last_row`."""
+        kept = []
+        for chunk in self.chunks:
+            live = chunk.live & (chunk.content.rows > last_row)
+            count = int(live.sum())
+            if count:
+                kept.append(chunk if count == chunk.live_count else PendingChunk(chunk.content, live, count))
+        return Pending(tuple(kept))
 
     def add(self, content: ChunkContent) -> Pending:
         """Return the documents with more of them; their row numbers are higher than all before, their ids not live."""

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from index import IndexConfig, SparseIndex
+from lsr.errors import CollectionCorrupt
 from lsr.metadata import MetadataSchema
-from lsr.storage.catalog import CATALOG_FILE, Catalog, SegmentRow
+from lsr.storage.catalog import CATALOG_FILE, Catalog
+from lsr.storage.catalog_schema import SegmentRow
 from lsr.storage.pending import decode_rows
-from lsr.storage.segment import FinishedSegment, Segment, SegmentWriter
+from lsr.storage.segment import FinishedSegment, Segment, SegmentWriter, verify_segment
 from lsr.storage.sparse_rows import take_rows
 
 _BATCH = 4096  # documents read at a time
@@ -99,6 +101,9 @@ def _add_segments(
         with np.load(job.dead, allow_pickle=False) as arrays:
             dead = dict(arrays)
     for row in job.inputs:
+        # What is copied gets a new checksum: damage must be found before.
+        for problem in verify_segment(collection, row):
+            raise CollectionCorrupt(problem.path, problem.reason)
         segment = Segment(collection, row, schema, names)
         live = np.ones(len(segment), dtype=np.bool_)
         live[dead.get(str(row.segment), np.empty(0, np.int64))] = False

@@ -32,9 +32,9 @@ from index import IndexConfig, Problem, SparseIndex, verify_index
 from lsr.documents import Document
 from lsr.errors import CollectionCorrupt
 from lsr.metadata import MetadataSchema
-from lsr.storage.catalog import SegmentRow
+from lsr.storage.catalog_schema import SegmentRow
 from lsr.storage.document_file import DOCUMENTS_FILE, DocumentFile, DocumentFileWriter, documents_table
-from lsr.storage.files import publish, sha256_of, storage_errors, write_file
+from lsr.storage.files import OnRead, publish, sha256_of, storage_errors, write_file
 from lsr.storage.id_file import IDS_FILE, IdFile, hash_ids, write_id_file
 from lsr.storage.sparse_rows import join_rows, take_rows, with_small_indices
 
@@ -206,8 +206,8 @@ class Segment:
         return np.concatenate(found).astype(np.int64) if found else np.empty(0, np.int64)
 
 
-def verify_segment(collection: Path, row: SegmentRow) -> Iterator[Problem]:
-    """Compare every byte of a segment with its manifests; yields what is wrong, by file."""
+def verify_segment(collection: Path, row: SegmentRow, on_read: OnRead | None = None) -> Iterator[Problem]:
+    """Compare every byte of a segment with its manifests; yields what is wrong, by file, one after another."""
     folder = collection / SEGMENTS_FOLDER / row.uuid
     try:
         manifest = _read_manifest(folder, row)
@@ -218,14 +218,14 @@ def verify_segment(collection: Path, row: SegmentRow) -> Iterator[Problem]:
         path = folder / name
         try:
             _check_size(path, entry["bytes"])
-            if sha256_of(path) != entry["sha256"]:
+            if sha256_of(path, on_read) != entry["sha256"]:
                 yield Problem(path, "its bytes do not match the checksum in the manifest")
         except CollectionCorrupt as error:
             yield Problem(path, error.reason)
         except OSError as error:
             yield Problem(path, f"cannot be read: {error.strerror}")
     for name in manifest["vectors"]:
-        for problem in verify_index(folder / "vectors" / name):
+        for problem in verify_index(folder / "vectors" / name, on_read):
             yield Problem(Path(problem.path), problem.reason)
 
 

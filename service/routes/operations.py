@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.auth import granted, requires, sent_key
-from service.rendering import json_response
+from service.rendering import json_response, render_damage
 from service.responses import HealthModel, ReadyModel
 from service.state import Service, service_of
 from service.strict_route import UnguardedRoute
@@ -28,23 +28,21 @@ async def health() -> Response:
 async def readiness(request: Request, service: ServiceOf) -> Response:
     """Say whether searches are answered: collections open, encoders loaded, kernels compiled.
 
-    Broken collections are listed and do not make the service unready. With API keys configured, their names and
-    reasons are shown to a caller with the scope `read` only.
+    Broken collections, and damaged files of others, are listed and do not make the service unready. With API keys
+    configured, their names and reasons are shown to a caller with the scope `read` only.
     """
     service.readiness.require()
     broken = service.readiness.broken(service.store)
+    served = sorted(set(service.store.names()) - set(broken))
+    shown: dict[str, Any] = {"status": "ready", "collections": len(served), "broken": [], "damaged": []}
     keys = service.settings.api_keys
-    if keys:
-        key = granted(keys, sent_key(request))
-        if key is None or not key.allows("read"):
-            broken = {}
-    return json_response(
-        {
-            "status": "ready",
-            "collections": len(set(service.store.names()) - set(service.readiness.broken(service.store))),
-            "broken": [{"name": name, "reason": reason} for name, reason in sorted(broken.items())],
-        }
-    )
+    key = granted(keys, sent_key(request))
+    if not keys or (key is not None and key.allows("read")):
+        shown["broken"] = [{"name": name, "reason": reason} for name, reason in sorted(broken.items())]
+        shown["damaged"] = [
+            {"name": name, **damage} for name in served for damage in render_damage(service.store.damage(name))
+        ]
+    return json_response(shown)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

@@ -157,3 +157,33 @@ def test_a_damaged_catalog_that_does_not_open_keeps_its_hash(sound: Path, tmp_pa
         with pytest.raises(CollectionCorrupt):
             Collection.open(folder, "w")
     assert any("catalog.sha256" in problem.reason for problem in verify_collection(folder))
+
+
+def test_a_merge_does_not_copy_damage_into_a_file_with_a_right_checksum(sound: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    shutil.copytree(sound, folder)
+    path = next(folder.glob("segments/*/documents.arrow"))
+    content = path.read_bytes()
+    assert b"lobster" in content
+    replace(path, content.replace(b"lobster", b"lobstor", 1))
+    with Collection.open(folder, "w") as collection:
+        with pytest.raises(CollectionCorrupt, match=r"documents\.arrow"):
+            collection.merge()
+        assert [damage.path for damage in collection.damage] == [path]
+        assert collection.search("roll", using="text", k=60).partial
+    assert [problem.path for problem in verify_collection(folder)] == [path]
+
+
+def test_a_damaged_catalog_stops_writes_and_no_search(sound: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    shutil.copytree(sound, folder)
+    with Collection.open(folder, "w") as collection:
+        before = [hit.id for hit in collection.search("roll", using="text", k=60).hits]
+        content = (folder / "catalog.sqlite").read_bytes()
+        assert content.count(b"Title 50") >= 1
+        (folder / "catalog.sqlite").write_bytes(content.replace(b"Title 50", b"Title 59"))
+        assert [damage.path.name for damage in collection.scrub()] == ["catalog.sqlite"]
+        answer = collection.search("roll", using="text", k=60)
+        assert ([hit.id for hit in answer.hits], answer.partial) == (before, False)
+        with pytest.raises(CollectionCorrupt, match=r"catalog\.sqlite"):
+            collection.write([Document("new", text="roll")])

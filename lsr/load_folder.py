@@ -1,0 +1,78 @@
+"""The folder of a bulk load: a new one, one whose load was interrupted and goes on, or one that is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from lsr.corpora import Corpus
+from lsr.errors import CollectionExists, LsrError
+from lsr.metadata import MetadataSchema
+from lsr.results import IndexReport
+from lsr.storage import layout
+from lsr.storage.catalog import Catalog
+from lsr.storage.catalog_digest import remove_digest
+from lsr.storage.files import WriterLock
+from lsr.vectors import VectorConfig
+
+
+def finished_report(folder: Path, corpus: Corpus, resume: bool) -> IndexReport | None:
+    """Return the report of a load of this corpus that has come to its end already; None when there is none."""
+    if not resume or not layout.is_collection(folder):
+        return None
+    catalog = layout.open_catalog(folder, "r")
+    try:
+        loaded = catalog.settings().get(layout.LOADED_SETTING)
+    finally:
+        catalog.close()
+    if loaded is None or loaded["source"] is None or loaded["source"] != corpus.identity():
+        return None
+    return IndexReport(**loaded["report"])
+
+
+def start_load(
+    folder: Path,
+    corpus: Corpus,
+    configs: Mapping[str, VectorConfig],
+    schema: MetadataSchema,
+    resume: bool,
+    device: str,
+) -> tuple[Catalog, WriterLock]:
+    """Open the unfinished load in `folder`, or create it."""
+    if layout.is_collection(folder):
+        if not resume:
+            raise CollectionExists(
+                f"{folder} is a collection already: choose another folder, or --resume an interrupted load"
+            )
+        lock = WriterLock(folder)
+        catalog = layout.open_catalog(folder, "w")
+        try:
+            _check_same_load(folder, catalog, corpus, configs, schema)
+            remove_digest(folder)
+        except BaseException:
+            catalog.close()
+            lock.release()
+            raise
+        return catalog, lock
+    load = {"source": corpus.identity(), "report": asdict(IndexReport())}
+    catalog = layout.create_files(folder, configs, schema, {layout.LOAD_SETTING: load}, device)
+    return catalog, WriterLock(folder)
+
+
+def _check_same_load(
+    folder: Path, catalog: Catalog, corpus: Corpus, configs: Mapping[str, VectorConfig], schema: MetadataSchema
+) -> None:
+    contents = layout.read_contents(catalog)
+    if contents.load is None:
+        raise CollectionExists(f"{folder} is a finished collection of another corpus: choose another folder")
+    if corpus.identity() is None:
+        raise LsrError(f"{corpus.name}: an input that is gone once it was read cannot be resumed; remove {folder}")
+    if contents.load["source"] != corpus.identity():
+        raise LsrError(f"{corpus.name} is not the input that {folder} was begun with, or has changed since")
+    stored = {name: vector.config.encoder for name, vector in contents.vectors.items()}
+    wanted = {name: config.encoder for name, config in configs.items()}
+    if stored != wanted:
+        raise LsrError(f"{folder} was begun with the vectors {stored}, not {wanted}")
+    if dict(contents.schema.fields) != dict(schema.fields):
+        raise LsrError(f"{folder} was begun with the schema {dict(contents.schema.fields)}, not {dict(schema.fields)}")
