@@ -11,16 +11,20 @@ Stems. Lucene's Porter stemmer is Martin Porter's own program with its two depar
 logi -> log, and with words of one or two letters left alone; Snowball's "porter" (PyStemmer) is the paper. `_departing`
 adds the departures, which matters in scientific text: without them "histology" and "histological" do not meet.
 
-The cost is in stemming, so each thread remembers the words it has seen.
+The cost is in stemming, so each thread remembers the words it has seen; and in finding words beyond ASCII, so where
+their places are asked for it remembers runs (encoders.runs): no word crosses a space.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Container
 
 import regex
 import Stemmer
+
+from encoders.runs import Runs
 
 # Named in fingerprints: change it whenever a text may come out differently.
 ANALYSIS = "english-1"
@@ -68,15 +72,16 @@ class EnglishAnalysis:
         known = self._memory()
         return [term for term in [known[word] for word in words(text)] if term]
 
-    def words(self, text: str) -> list[tuple[int, int, str]]:
-        """Return (start, end, term) of each word in order; the term of a stop word is empty."""
-        known = self._memory()
-        pattern = _ASCII_WORD if text.isascii() else _UNICODE_WORD
+    def words(self, text: str, among: Container[str] | None = None) -> list[tuple[int, int, str]]:
+        """Return (start, end, term) of each word in order; the term of a stop word is empty.
+
+        With `among`, only the words whose term is one of those.
+        """
         found = []
-        for match in pattern.finditer(text):
-            for start in range(match.start(), match.end(), _MAX_WORD):
-                end = min(start + _MAX_WORD, match.end())
-                found.append((start, end, known[text[start:end].lower()]))
+        for offset, words_of_run in self._runs().of(text):
+            for start, end, term in words_of_run:
+                if among is None or term in among:
+                    found.append((offset + start, offset + end, term))
         return found
 
     def _memory(self) -> _Memory:
@@ -84,6 +89,21 @@ class EnglishAnalysis:
         if memory is None or len(memory) > _REMEMBERED:
             memory = self._of_thread.memory = _Memory()
         return memory
+
+    def _runs(self) -> Runs[str]:
+        runs: Runs[str] | None = getattr(self._of_thread, "runs", None)
+        if runs is None:
+            runs = self._of_thread.runs = Runs(self._words_of_run)
+        return runs
+
+    def _words_of_run(self, run: str) -> list[tuple[int, int, str]]:
+        known = self._memory()
+        found = []
+        for match in (_ASCII_WORD if run.isascii() else _UNICODE_WORD).finditer(run):
+            for start in range(match.start(), match.end(), _MAX_WORD):
+                end = min(start + _MAX_WORD, match.end())
+                found.append((start, end, known[run[start:end].lower()]))
+        return found
 
 
 def words(text: str) -> list[str]:

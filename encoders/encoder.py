@@ -6,7 +6,7 @@ An encoder turns texts into a `scipy.sparse.csr_array` of float32: a row a text,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -95,6 +95,9 @@ class Encoder(Protocol):
         """Return the numbers of the terms that the text itself holds (the rest of a query is expansion)."""
         ...
 
-    def words(self, text: str) -> list[Word]:
-        """Return the words of the whole text, in order, each with its place and the terms that it became."""
+    def words(self, text: str, term_ids: Collection[int] | None = None) -> list[Word]:
+        """Return the words of the whole text, in order, each with its place and the terms that it became.
+
+        With `term_ids`, only the words that became one of those, which is what highlighting needs, and cheaper.
+        """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,9 @@ class LearnedEncoder:
         ids = tokenization.ids(check_texts([text]), special_tokens=False)[0]
         return np.array(sorted(set(ids) - tokenization.special_ids), dtype=np.int64)
 
-    def words(self, text: str) -> list[Word]:
-        """Return the words of `text` with their places and word pieces, beyond the model's length too."""
-        return self._documents.tokenization.words(check_texts([text])[0])
+    def words(self, text: str, term_ids: Collection[int] | None = None) -> list[Word]:
+        """Return the words of `text` with their places and word pieces, beyond the model's length too.
+
+        With `term_ids`, only the words that hold one of those.
+        """
+        return self._documents.tokenization.words(check_texts([text])[0], term_ids)

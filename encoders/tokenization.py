@@ -6,15 +6,16 @@ two threads meet. Here the tokenizer is copied, truncation is set when it is mad
 
 from __future__ import annotations
 
-import itertools
+import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenizers import Encoding, Tokenizer, normalizers
 
 from encoders.errors import CheckpointError, SettingError
+from encoders.runs import Runs
 from encoders.words import Word
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Tokenization:
             # Truncation to the left keeps a text's end: a checkpoint says so in tokenizer_config.json.
             self._tokenizer.enable_truncation(max_length, direction=tokenizer.truncation_side)
         self._original = tokenizer
+        self._runs = Runs(self._words_of) if _splits_at_spaces(backend) else None
         self.max_length = max_length
         self.prompt = prompt
         self.n_special = special
@@ -76,22 +78,44 @@ class Tokenization:
         encoded = self._encode(texts, True, True)
         return [[encoding.ids, *(piece.ids for piece in encoding.overflowing)] for encoding in encoded]
 
-    def words(self, text: str) -> list[Word]:
+    def words(self, text: str, term_ids: Collection[int] | None = None) -> list[Word]:
         """Return the words of `text` (not of the prompt), none cut off: the pieces that the tokenizer split of one word
-        are folded into it, and its span is that of the original characters, before any normalisation."""
+        are folded into it, and its span is that of the original characters, before any normalisation.
+
+        With `term_ids`, only the words that hold one of those.
+        """
+        wanted = None if term_ids is None else set(term_ids) - self.special_ids
+        if self._runs is None:
+            return [Word(*word) for word in self._words_of(text, wanted)]
+        return [
+            Word(offset + start, offset + end, pieces)
+            for offset, words_of_run in self._runs.of(text)
+            for start, end, pieces in words_of_run
+            if wanted is None or not wanted.isdisjoint(pieces)
+        ]
+
+    def _words_of(self, text: str, wanted: Set[int] | None = None) -> list[tuple[int, int, tuple[int, ...]]]:
+        """Return (start, end, term ids) of each word, or of those that hold one of `wanted`."""
         encoding = self._whole.encode(text, add_special_tokens=False)
-        words: list[Word] = []
-        pieces = zip(encoding.word_ids, encoding.ids, encoding.offsets, strict=True)
-        for _, group in itertools.groupby(enumerate(pieces), key=lambda entry: _word_key(entry[0], entry[1][0])):
-            parts = [piece for _, piece in group]
-            start, end = min(span[0] for _, _, span in parts), max(span[1] for _, _, span in parts)
+        ids = encoding.ids
+        hits = [position for position, token in enumerate(ids) if wanted is None or token in wanted]
+        if not hits:
+            return []
+        numbers, offsets = encoding.word_ids, encoding.offsets
+        words = []
+        after = 0  # the position behind the last word's pieces
+        for position in hits:
+            if position < after:
+                continue
+            first, after = _pieces_around(numbers, position)
+            start = min(span[0] for span in offsets[first:after])
+            end = max(span[1] for span in offsets[first:after])
             while start < end and text[start].isspace():
                 start += 1  # byte-level and sentence-piece tokenizers count the space before a word to it
             while end < len(text) and unicodedata.combining(text[end]):
                 end += 1  # an accent that normalisation took away still belongs to its letter
-            ids = tuple(token for _, token, _ in parts if token not in self.special_ids)
             if start < end:
-                words.append(Word(start, end, ids))
+                words.append((start, end, tuple(token for token in ids[first:after] if token not in self.special_ids)))
         return words
 
     def _encode(self, texts: Sequence[str], special_tokens: bool, truncate: bool) -> list[Encoding]:
@@ -100,6 +124,20 @@ class Tokenization:
         return tokenizer.encode_batch_fast(prompted, add_special_tokens=special_tokens)
 
 
-def _word_key(position: int, word: int | None) -> tuple[str, int]:
-    """Return what the pieces of one word have in common; a piece that is of no word stands alone."""
-    return ("word", word) if word is not None else ("piece", position)
+def _splits_at_spaces(tokenizer: Tokenizer) -> bool:
+    """Return whether what it makes of a text is what it makes of the runs between spaces, as BERT's kind does."""
+    content = json.loads(tokenizer.to_str())
+    parts = [(content.get(part) or {}).get("type") for part in ("normalizer", "pre_tokenizer")]
+    spacing = any(" " in token["content"] or token["lstrip"] or token["rstrip"] for token in content["added_tokens"])
+    return parts == ["BertNormalizer", "BertPreTokenizer"] and not spacing
+
+
+def _pieces_around(numbers: list[int | None], position: int) -> tuple[int, int]:
+    """Return where the pieces of the word at `position` begin and end; a piece that is of no word stands alone."""
+    first, end = position, position + 1
+    if numbers[position] is not None:
+        while first > 0 and numbers[first - 1] == numbers[position]:
+            first -= 1
+        while end < len(numbers) and numbers[end] == numbers[position]:
+            end += 1
+    return first, end

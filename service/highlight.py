@@ -36,5 +36,5 @@ def highlight(encoder: Encoder, document: Document, contributions: Mapping[int, 
     return [
         Highlight(field, start, end, weight)
         for field, text in (("title", document.title), ("text", document.text))
-        for start, end, weight in highlights(encoder.words(text), contributions)
+        for start, end, weight in highlights(encoder.words(text, contributions.keys()), contributions)
     ][:MAX_HIGHLIGHTS]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders import load_encoder
+from encoders.analysis import _ASCII_WORD, _UNICODE_WORD, EnglishAnalysis
 from encoders.words import Word, highlights, whole_words
 
 MakeCheckpoint = Callable[..., Path]
@@ -75,6 +76,38 @@ def test_bm25_words_and_terms_are_the_same(text: str) -> None:
     encoder.encode_documents([text])
     found = {term for word in encoder.words(text) for term in word.term_ids}
     assert sorted(found) == encoder.input_term_ids(text).tolist()
+
+
+# Spaces that no word crosses, one that words do cross (U+202F), marks that ride on a letter, words with inner marks.
+SPACED = st.text(st.sampled_from("aé日 \n\u202f\u0301_-'.3,😀ΣÎ\t"), max_size=40)
+
+
+@given(SPACED)
+def test_bm25_finds_the_same_words_run_by_run_as_in_the_whole_text(text: str) -> None:
+    pattern = _ASCII_WORD if text.isascii() else _UNICODE_WORD
+    found = [(start, end) for start, end, _ in EnglishAnalysis().words(text)]
+    # The ASCII pattern takes a bare "_" for a word, which then has no term.
+    expected = [match.span() for match in pattern.finditer(text) if match[0].strip("_")]
+    assert [span for span in found if text[slice(*span)].strip("_")] == expected
+
+
+@given(SPACED)
+def test_a_model_finds_the_same_words_run_by_run_as_in_the_whole_text(model, text: str) -> None:  # type: ignore[no-untyped-def]
+    tokenization = model.documents.tokenization
+    assert tokenization._runs is not None
+    assert [tuple(word) for word in model.words(text + " [SEP]")] == tokenization._words_of(text + " [SEP]")
+
+
+@given(st.lists(st.sampled_from(["heart", "Hearts,", "(attack)", "retrieval", "the", "é", "日本", "\n"]), max_size=12))
+def test_words_among_some_terms_are_those_of_all_words_that_hold_one(model, parts: list[str]) -> None:  # type: ignore[no-untyped-def]
+    text = " ".join(parts)
+    bm25 = load_encoder("bm25", average_length=2.0)
+    bm25.encode_documents(["hearts attack é 日"])
+    for encoder, tokens in ((bm25, ["heart", "é"]), (model, ["heart", "##al", "[CLS]"])):
+        wanted = set(encoder.vocabulary.ids(tokens).tolist())
+        holding = [word for word in encoder.words(text) if wanted & set(word.term_ids)]
+        assert encoder.words(text, wanted) == holding
+        assert len(holding) >= sum("eart" in part for part in parts)
 
 
 def test_whole_words_add_their_pieces_and_leave_expansion_apart() -> None:
