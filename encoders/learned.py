@@ -39,6 +39,8 @@ class LearnedEncoder:
         # A lookup is over before a batch could form; a model gains from one.
         static = queries.settings.family is Family.STATIC
         self._encode_queries = queries.encode if static else CombinedCalls(queries.encode)
+        # The latents of an autoencoder are numbered like tokens, but none is a token.
+        self._terms_are_tokens = documents.settings.family is not Family.AUTOENCODER
         self._vocabulary = vocabulary
         self._fingerprint = fingerprint
         self._settings = dict(settings)
@@ -89,7 +91,8 @@ class LearnedEncoder:
     def input_term_ids(self, text: str) -> NDArray[np.int64]:
         """Return the rising, distinct ids of the query's own tokens, special ones left out."""
         tokenization = self._queries.tokenization
-        ids = tokenization.ids(check_texts([text]), special_tokens=False)[0]
+        checked = check_texts([text])
+        ids = tokenization.ids(checked, special_tokens=False)[0] if self._terms_are_tokens else []
         return np.array(sorted(set(ids) - tokenization.special_ids), dtype=np.int64)
 
     def words(self, text: str, term_ids: Collection[int] | None = None) -> list[Word]:
@@ -97,4 +100,8 @@ class LearnedEncoder:
 
         With `term_ids`, only the words that hold one of those.
         """
-        return self._documents.tokenization.words(check_texts([text])[0], term_ids)
+        checked = check_texts([text])[0]
+        if not self._terms_are_tokens:
+            bare = self._documents.tokenization.words(checked) if term_ids is None else []
+            return [Word(word.start, word.end, ()) for word in bare]
+        return self._documents.tokenization.words(checked, term_ids)

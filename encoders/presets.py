@@ -38,6 +38,18 @@ _ALL = (
     # On documents that doc2query or TILDE expanded before.
     Preset("deepimpact", _BINARY, _mlp(Activation.RELU), "Mallia et al. 2021, arXiv:2104.12016"),
     Preset("tildev2", _BINARY, _mlp(Activation.RELU), "Zhuang & Zuccon 2021, arXiv:2108.08513"),
+    Preset(
+        "epic",
+        _mlp(Activation.LOG1P_SOFTPLUS, Pooling.SUM),
+        # Never zero anywhere: the paper, too, keeps the thousand largest weights of a passage.
+        SideSettings(
+            family=Family.EPIC,
+            activation=Activation.LOG1P_SOFTPLUS,
+            pool_special_positions=False,
+            max_active_dims=1000,
+        ),
+        "MacAvaney et al. 2020, arXiv:2004.14245",
+    ),
     Preset("sparta", _BINARY, SideSettings(), "Zhao et al. 2021, arXiv:2009.13013"),
     Preset("tilde", _BINARY, SideSettings(pooling=Pooling.FIRST), "Zhuang & Zuccon 2021, SIGIR"),
     Preset("splade", _SPLADE_SUM, _SPLADE_SUM, "Formal et al. 2021, arXiv:2107.05720"),

@@ -29,25 +29,45 @@ class Body:
     `output` names what the model returns them as; `head` is where its vocabulary projection was taken out.
     """
 
-    def __init__(self, model: PreTrainedModel, output: str, pad_id: int, head: str | None = None) -> None:
+    def __init__(
+        self, model: PreTrainedModel, output: str, pad_id: int, head: str | None = None, *, look_ahead: bool = False
+    ) -> None:
+        """With `look_ahead` every position of a decoder sees the whole text, not only what stands before it."""
         self.model = model
         self.device = next(model.parameters()).device
         self._output = output
         self._pad_id = pad_id
         self._head = head
+        self._look_ahead = look_ahead
 
     def __call__(self, ids: Sequence[Sequence[int]]) -> Tensor:
         """Return hidden [sum of lengths, size] in the model's dtype."""
+        return self._run(ids)[0]
+
+    def with_states(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Return hidden, and the states of the last layer, which went into the head: [sum of lengths, size] each."""
+        hidden, states = self._run(ids, output_hidden_states=True)
+        return hidden, states
+
+    def _run(self, ids: Sequence[Sequence[int]], **options: bool) -> list[Tensor]:
         lengths = torch.tensor([len(one) for one in ids])
         longest = int(lengths.max())
         padded = torch.full((len(ids), longest), self._pad_id, dtype=torch.int64)
         for row, one in zip(padded, ids, strict=True):
             row[: len(one)] = torch.tensor(one, dtype=torch.int64)
         mask = (torch.arange(longest)[None, :] < lengths[:, None]).to(self.device)
-        hidden: Tensor = self.model(input_ids=padded.to(self.device), attention_mask=mask.long(), return_dict=True)[
-            self._output
-        ]
-        return hidden[mask] if int(lengths.min()) < longest else hidden.flatten(0, 1)
+        attention = self._everywhere(mask) if self._look_ahead else mask.long()
+        output = self.model(input_ids=padded.to(self.device), attention_mask=attention, return_dict=True, **options)
+        wanted = [output[self._output], *(output.hidden_states[-1:] if options else ())]
+        whole = int(lengths.min()) == longest
+        return [states.flatten(0, 1) if whole else states[mask] for states in wanted]
+
+    def _everywhere(self, mask: Tensor) -> Tensor:
+        """Return what is added to the attention scores, [texts, 1, longest, longest]: a mask of four dimensions is
+        taken as it is, in the place of the causal one."""
+        hidden = torch.finfo(self.model.dtype).min
+        added = torch.zeros(mask.shape, dtype=self.model.dtype, device=self.device).masked_fill(~mask, hidden)
+        return added[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
 
     def save(self, folder: Path, projection: Projection | None) -> None:
         """Write the model as transformers does, with its projection back in place."""
@@ -79,7 +99,7 @@ class Projection:
 
 
 def split_off_projection(
-    model: PreTrainedModel, *, device: torch.device, dtype: torch.dtype, pad_id: int
+    model: PreTrainedModel, *, device: torch.device, dtype: torch.dtype, pad_id: int, look_ahead: bool = False
 ) -> tuple[Body, Projection]:
     """Return a language model as body and projection, both on `device` in `dtype`, ready for inference."""
     layer = model.get_output_embeddings()  # type: ignore[no-untyped-call]
@@ -89,7 +109,7 @@ def split_off_projection(
     model.set_submodule(name, nn.Identity())
     layer.to(device=device, dtype=dtype).requires_grad_(False)
     ready(model, device=device, dtype=dtype)
-    return Body(model, "logits", pad_id, name), Projection(layer)
+    return Body(model, "logits", pad_id, name, look_ahead=look_ahead), Projection(layer)
 
 
 def ready(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:

@@ -34,6 +34,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "mistral": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
                 "intermediate_size": 48, "max_position_embeddings": 128, "pad_token_id": 0, "bos_token_id": 2,
                 "eos_token_id": 3},
+    "llama": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
+              "max_position_embeddings": 128, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3},
 }  # fmt: skip
 
 CLASSES = {
@@ -42,6 +44,7 @@ CLASSES = {
     "roberta": ("RobertaConfig", "RobertaForMaskedLM"),
     "modernbert": ("ModernBertConfig", "ModernBertForMaskedLM"),
     "mistral": ("MistralConfig", "MistralForCausalLM"),
+    "llama": ("LlamaConfig", "LlamaForCausalLM"),
 }
 
 

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from encoders.checkpoints.autoencoder_weights import read_autoencoder
 from encoders.checkpoints.limits import position_limit, smallest, tokenizer_limit
 from encoders.checkpoints.lora import merge_adapter
 from encoders.checkpoints.source import SideSource, Sources
 from encoders.checkpoints.static_weights import read_static_weights
 from encoders.checkpoints.term_weights import load_term_weights
 from encoders.errors import CheckpointError, SettingError
+from encoders.sides.autoencoder import AutoencoderSide
 from encoders.sides.echo import EchoSide
+from encoders.sides.epic import EpicSide
 from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
@@ -34,6 +37,9 @@ _DEFAULT_LENGTH = 512  # where neither tokenizer nor model names a limit
 _AUTO_CLASSES = {
     Family.MASKED_LM: "AutoModelForMaskedLM",
     Family.ECHO: "AutoModelForCausalLM",
+    Family.BIDIRECTIONAL: "AutoModelForCausalLM",
+    Family.EPIC: "AutoModelForMaskedLM",
+    Family.AUTOENCODER: "AutoModel",
     Family.MLP: "AutoModel",
     Family.LITERAL: "AutoModelForMaskedLM",
 }
@@ -54,7 +60,7 @@ class Builder:
         self._device = device
         self._dtype = dtype
         self._models: dict[tuple[Path, Path | None, str], tuple[Body, Projection | None]] = {}
-        self._linears: dict[Path, nn.Linear] = {}
+        self._linears: dict[tuple[Path, int], nn.Linear] = {}
         self._new_term_weights = new_term_weights
         self._allow_remote_code = allow_remote_code
 
@@ -87,8 +93,15 @@ class Builder:
             if settings.family is Family.LITERAL:
                 linear = self._linear(source.folder, int(projection.weight.shape[1]))
                 return LiteralSide(tokenization, settings, body, projection, linear), tokens
+            if settings.family is Family.EPIC:
+                linear = self._linear(source.folder, body.model.config.hidden_size, 2)
+                return EpicSide(tokenization, settings, body, projection, linear), tokens
             side = EchoSide if settings.family is Family.ECHO else MaskedLMSide
             return side(tokenization, settings, body, projection), tokens
+        if settings.family is Family.AUTOENCODER:
+            autoencoder = read_autoencoder(source, body.model.config.hidden_size, self._device)
+            latents = [f"[latent {number}]" for number in range(len(autoencoder.latent_bias))]
+            return AutoencoderSide(tokenization, settings, body, autoencoder), latents
         tokens = _named(source.folder, tokenization, len(other_tokens or tokenization.tokens))
         linear = self._linear(source.folder, body.model.config.hidden_size)
         return MLPSide(tokenization, settings, body, linear, len(tokens)), tokens
@@ -105,28 +118,33 @@ class Builder:
             model = load_model(source.folder, auto_class, allow_remote_code=self._allow_remote_code)
             if source.adapter is not None:
                 model = merge_adapter(model, source.adapter)
-            if source.settings.family is Family.MLP:
+            if auto_class == "AutoModel":
                 ready(model, device=self._device, dtype=self._dtype)
                 self._models[key] = Body(model, "last_hidden_state", tokenization.pad_id), None
             else:
                 self._models[key] = split_off_projection(
-                    model, device=self._device, dtype=self._dtype, pad_id=tokenization.pad_id
+                    model,
+                    device=self._device,
+                    dtype=self._dtype,
+                    pad_id=tokenization.pad_id,
+                    look_ahead=source.settings.family is Family.BIDIRECTIONAL,
                 )
         return self._models[key]
 
-    def _linear(self, folder: Path, size: int) -> nn.Linear:
-        if folder not in self._linears:
-            linear = _new_linear(size) if self._new_term_weights else load_term_weights(folder)
+    def _linear(self, folder: Path, size: int, outputs: int = 1) -> nn.Linear:
+        key = folder, outputs
+        if key not in self._linears:
+            linear = _new_linear(size, outputs) if self._new_term_weights else load_term_weights(folder, outputs)
             if linear.in_features != size:
                 raise CheckpointError(f"{folder}: tok_proj reads {linear.in_features} numbers, the model gives {size}")
             ready(linear, device=self._device, dtype=self._dtype)
-            self._linears[folder] = linear
-        return self._linears[folder]
+            self._linears[key] = linear
+        return self._linears[key]
 
 
-def _new_linear(size: int) -> nn.Linear:
+def _new_linear(size: int, outputs: int) -> nn.Linear:
     """Return a layer that gives every token about 1: below zero, relu would let nothing be learned."""
-    linear = nn.Linear(size, 1)
+    linear = nn.Linear(size, outputs)
     nn.init.normal_(linear.weight, std=0.02)
     nn.init.ones_(linear.bias)
     return linear

@@ -31,6 +31,8 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
     known: dict[Path, bytes] = {}
     for source, settings in sides:
         digest.update(json.dumps({"arithmetic": _ARITHMETIC, **settings.json()}, sort_keys=True).encode())
+        if source.unit_length:
+            digest.update(b"unit length\0")  # said by modules.json, which says much else that decides nothing
         for path in _decisive_files(source):
             if path not in known:
                 with path.open("rb") as file:
@@ -42,7 +44,7 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
 def _decisive_files(source: SideSource) -> list[Path]:
     """Return the files of a side that decide its vectors; `.bin` weights only where there are no safetensors."""
     files = [source.static_weights] if source.static_weights else []
-    for folder in filter(None, (source.folder, source.adapter)):
+    for folder in filter(None, (source.folder, source.adapter, source.autoencoder)):
         weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
         others = sorted({path for pattern in _DECISIVE for path in folder.glob(pattern)} - set(weights))
         files += [path for path in (*others, *weights) if path.is_file()]

@@ -1,7 +1,7 @@
 """This project's own layout: encoder.json with the settings of both sides, and a folder for each.
 
 encoder.json    {"format": 1, "queries": {"folder": "queries", "settings": {...}}, "documents": {...}}
-documents/      as transformers writes it; with term_weights.safetensors in an MLP or literal side
+documents/      as transformers writes it; with term_weights.safetensors in an MLP, EPIC or literal side
 queries/        the same; or tokenizer and static_weights.safetensors; absent where it shares the document model
 """
 
@@ -19,6 +19,7 @@ from encoders.checkpoints.source import SideSource, Sources
 from encoders.checkpoints.term_weights import OWN_FILE
 from encoders.errors import CheckpointError, SettingError
 from encoders.learned import LearnedEncoder
+from encoders.sides.epic import EpicSide
 from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
@@ -84,7 +85,7 @@ def _save_side(side: Side, folder: Path) -> None:
         side.body.save(folder, side.projection)
     elif isinstance(side, MLPSide):
         side.body.save(folder, None)
-    if isinstance(side, LiteralSide | MLPSide):
+    if isinstance(side, EpicSide | LiteralSide | MLPSide):
         save_file({name: tensor.detach() for name, tensor in side.linear.state_dict().items()}, folder / OWN_FILE)
     if isinstance(side, StaticSide):
         save_file({"weight": torch.from_numpy(side.table)}, folder / _STATIC)

@@ -11,23 +11,35 @@ from encoders.checkpoints.source import SideSource, Sources
 from encoders.errors import CheckpointError
 from encoders.sides.settings import Family, SideSettings
 
+_DECODERS = ("ForCausalLM", "BiForMNTP")  # the second is what LLM2Vec's and Lion's bases are called
+
 
 def read_plain(folder: Path, settings: Mapping[str, Any]) -> Sources:
     """Return SPLADE's settings (max pooling, log1p(relu)) for both sides.
 
-    A decoder says nothing of how it was trained to read, so the caller's `settings` must: family="echo".
+    A decoder says nothing of how it was trained to read, so the caller's `settings` must: family="echo" or
+    "bidirectional". Lion (Zeng et al. 2025) multiplies its logits by hidden_size ** -0.25.
     """
     if not (folder / "config.json").is_file():
         raise CheckpointError(
             f"{folder} holds no checkpoint: no encoder.json, modules.json, adapter_config.json or config.json"
         )
-    architectures = [str(name) for name in read_object(folder / "config.json").get("architectures") or []]
-    if any(name.endswith("ForCausalLM") for name in architectures):
-        if settings.get("family") != Family.ECHO:
+    config = read_object(folder / "config.json")
+    architectures = [str(name) for name in config.get("architectures") or []]
+    if any(name.endswith(_DECODERS) for name in architectures):
+        family = settings.get("family")
+        if family == Family.ECHO:
+            source = SideSource(folder, SideSettings(family=Family.ECHO))
+        elif family == Family.BIDIRECTIONAL:
+            size = config.get("hidden_size")
+            if not isinstance(size, int) or size < 1:
+                raise CheckpointError(f"{folder / 'config.json'}: hidden_size is {size!r}")
+            source = SideSource(folder, SideSettings(family=Family.BIDIRECTIONAL, logit_scale=size**-0.25))
+        else:
             raise CheckpointError(
-                f"{folder} is a decoder ({architectures[0]}); if it was trained with echo embeddings, say family='echo'"
+                f"{folder} is a decoder ({architectures[0]}); say family='echo' if it was trained with echo embeddings "
+                "(Mistral-SPLADE), or family='bidirectional' if every position sees the whole text (Lion)"
             )
-        source = SideSource(folder, SideSettings(family=Family.ECHO))
     elif any(name.endswith("ForMaskedLM") for name in architectures):
         source = SideSource(folder, SideSettings())
     else:

@@ -3,10 +3,11 @@
 modules.json lists the modules with their folders. Only the last part of a type's name counts, since the package has
 moved its modules between versions (`sparse_encoder.models.MLMTransformer`, `base.modules.transformer.Transformer`).
 A Router's config (router_config.json, config.json in old ones, where it was called Asym) names a pipeline for each of
-query and document. Two pipelines are sparse encoders:
+query and document. Three pipelines are sparse encoders:
 
-    Transformer (or MLMTransformer), SpladePooling          a masked language model
-    SparseStaticEmbedding (or IDF)                          a fixed weight a token
+    Transformer (or MLMTransformer), SpladePooling              a masked language model
+    SparseStaticEmbedding (or IDF)                              a fixed weight a token
+    Transformer, Pooling, perhaps Normalize, SparseAutoEncoder  CSR: a dense embedding made sparse
 
 config_sentence_transformers.json has the prompts and max_active_dims.
 """
@@ -28,6 +29,12 @@ _ACTIVATIONS = {"relu": Activation.LOG1P_RELU, "log1p_relu": Activation.LOG1P_LO
 _ROUTERS = ("Router", "Asym")
 _TRANSFORMERS = ("Transformer", "MLMTransformer")
 _STATIC = ("SparseStaticEmbedding", "IDF")
+_NORMALISED = ["Normalize", "SparseAutoEncoder"]
+_DENSE_POOLINGS = {"mean": Pooling.MEAN, "max": Pooling.MAX, "cls": Pooling.FIRST}
+_OLD_POOLING_KEYS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max",
+                     "pooling_mode_cls_token": "cls", "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+                     "pooling_mode_weightedmean_tokens": "weightedmean",
+                     "pooling_mode_lasttoken": "lasttoken"}  # fmt: skip
 # sentence_bert_config.json: what is understood, and what changes nothing about the vectors.
 _HARMLESS = ("modality_config", "module_output_name", "transformer_task", "unpad_inputs", "model_args", "model_kwargs",
              "config_args", "config_kwargs", "tokenizer_name_or_path")  # fmt: skip
@@ -106,15 +113,24 @@ def _read_side(modules: Sequence[Module], side: str, config: dict[str, Any]) -> 
     limit = config.get("max_active_dims")
     settings = SideSettings(prompt=_prompt(config, side), max_active_dims=limit)
     if len(modules) == 2 and names[0] in _TRANSFORMERS and names[1] == "SpladePooling":
-        return SideSource(modules[0][1], _masked_lm_settings(settings, modules[0], modules[1][1], side))
+        settings = _transformer_settings(settings, modules[0], side, "fill-mask")
+        return SideSource(modules[0][1], _splade_settings(settings, modules[1][1]))
+    if names[:2] == ["Transformer", "Pooling"] and names[2:] in (["SparseAutoEncoder"], _NORMALISED):
+        settings = _transformer_settings(settings, modules[0], side, "feature-extraction")
+        return SideSource(
+            modules[0][1],
+            _csr_settings(settings, modules[1][1], modules[-1][1]),
+            autoencoder=modules[-1][1],
+            unit_length=names[2:] == _NORMALISED,
+        )
     if len(modules) == 1 and names[0] in _STATIC:
         folder = modules[0][1]
         return SideSource(
             folder, dataclasses.replace(settings, family=Family.STATIC), static_weights=_static_weights(folder)
         )
     raise CheckpointError(
-        f"{modules[0][1]}: {' + '.join(names)} is no pipeline known here; there are Transformer + SpladePooling and "
-        "SparseStaticEmbedding"
+        f"{modules[0][1]}: {' + '.join(names)} is no pipeline known here; there are Transformer + SpladePooling, "
+        "SparseStaticEmbedding, and Transformer + Pooling (+ Normalize) + SparseAutoEncoder"
     )
 
 
@@ -127,15 +143,16 @@ def _prompt(config: dict[str, Any], side: str) -> str:
     return str(prompts.get(config.get("default_prompt_name")) or "")
 
 
-def _masked_lm_settings(settings: SideSettings, transformer: Module, pooling: Path, side: str) -> SideSettings:
+def _transformer_settings(settings: SideSettings, transformer: Module, side: str, wanted: str) -> SideSettings:
+    """Return `settings` with what the Transformer module says; its task must be the `wanted` one."""
     type_name, folder = transformer
     config, file = _transformer_config(folder)
     unknown = [key for key, value in config.items() if key not in _UNDERSTOOD and value]
     if unknown:
         raise CheckpointError(f"{file}: {', '.join(unknown)} is not supported")
     task = config.get("transformer_task", "fill-mask" if type_name == "MLMTransformer" else "feature-extraction")
-    if task != "fill-mask":
-        raise CheckpointError(f"{file}: transformer_task is {task!r}; a sparse encoder needs 'fill-mask'")
+    if task != wanted:
+        raise CheckpointError(f"{file}: transformer_task is {task!r}; this sparse encoder needs {wanted!r}")
     if "message" in (config.get("modality_config") or {}):
         raise CheckpointError(f"{file}: chat templates (the modality 'message') are not supported")
     lengths = [
@@ -148,6 +165,10 @@ def _masked_lm_settings(settings: SideSettings, transformer: Module, pooling: Pa
     positions = position_limit(folder)
     if max_length is not None and positions is not None:
         max_length = min(max_length, positions)
+    return dataclasses.replace(settings, max_length=max_length, lower_case=bool(config.get("do_lower_case", False)))
+
+
+def _splade_settings(settings: SideSettings, pooling: Path) -> SideSettings:
     pooled = read_object(pooling / "config.json")
     activation = pooled.get("activation_function", "relu")
     if activation not in _ACTIVATIONS:
@@ -155,11 +176,27 @@ def _masked_lm_settings(settings: SideSettings, transformer: Module, pooling: Pa
     if pooled.get("pooling_strategy", "max") not in (Pooling.MAX, Pooling.SUM):
         raise CheckpointError(f"{pooling / 'config.json'}: unknown pooling_strategy {pooled['pooling_strategy']!r}")
     return dataclasses.replace(
+        settings, pooling=Pooling(pooled.get("pooling_strategy", "max")), activation=_ACTIVATIONS[activation]
+    )
+
+
+def _csr_settings(settings: SideSettings, pooling: Path, autoencoder: Path) -> SideSettings:
+    file = pooling / "config.json"
+    pooled = read_object(file)
+    old = [name for key, name in _OLD_POOLING_KEYS.items() if pooled.get(key)]
+    mode = pooled.get("pooling_mode", old or "mean")
+    if isinstance(mode, list) and len(mode) == 1:
+        mode = mode[0]
+    if not isinstance(mode, str) or mode not in _DENSE_POOLINGS:
+        raise CheckpointError(f"{file}: pooling_mode {mode!r} is not supported; {', '.join(_DENSE_POOLINGS)} are")
+    if settings.prompt and pooled.get("include_prompt") is False:
+        raise CheckpointError(f"{file}: a pooling that leaves out the prompt is not supported")
+    k = read_object(autoencoder / "config.json").get("k")
+    return dataclasses.replace(
         settings,
-        max_length=max_length,
-        lower_case=bool(config.get("do_lower_case", False)),
-        pooling=Pooling(pooled.get("pooling_strategy", "max")),
-        activation=_ACTIVATIONS[activation],
+        family=Family.AUTOENCODER,
+        pooling=_DENSE_POOLINGS[mode],
+        max_active_dims=k if settings.max_active_dims is None else settings.max_active_dims,
     )
 
 

@@ -17,6 +17,8 @@ class SideSource:
     static_weights: Path | None = None  # idf.json, or a safetensors/.bin file with a tensor `weight`
     adapter: Path | None = None  # folder of a LoRA adapter on the model in `folder`
     tokenizer_folder: Path | None = None  # where the tokenizer is not beside the model
+    autoencoder: Path | None = None  # folder of a sparse autoencoder over the model's embeddings
+    unit_length: bool = False  # whether those embeddings are brought to length 1 before
 
 
 @dataclass(frozen=True)

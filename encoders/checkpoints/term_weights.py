@@ -1,4 +1,5 @@
-"""Models with one weight an input token: a transformer's folder that also holds a linear layer to one number.
+"""Models with one weight an input token: a transformer's folder that also holds a linear layer to one number, or to
+two where the text has a weight as well (EPIC).
 
 Two forms: uniCOIL's and TILDEv2's published checkpoints, where the layer is called `tok_proj` among the model's own
 weights (under the prefix `coil_encoder.` in some), and this project's own, a file term_weights.safetensors.
@@ -35,8 +36,8 @@ def read_term_weights(folder: Path) -> Sources:
     return Sources(queries=SideSource(folder, queries), documents=SideSource(folder, documents))
 
 
-def load_term_weights(folder: Path) -> nn.Linear:
-    """Return the linear layer [1, size]; raise CheckpointError if the folder has none."""
+def load_term_weights(folder: Path, outputs: int = 1) -> nn.Linear:
+    """Return the linear layer [outputs, size]; raise CheckpointError if the folder has none."""
     if (folder / OWN_FILE).is_file():
         tensors = _tensors(folder / OWN_FILE, ["weight", "bias"])
     else:
@@ -49,9 +50,9 @@ def load_term_weights(folder: Path) -> nn.Linear:
     if set(tensors) != {"weight", "bias"}:
         raise CheckpointError(f"{folder}: the linear layer from hidden state to term weight is missing (tok_proj)")
     weight = tensors["weight"]
-    if weight.ndim != 2 or weight.shape[0] != 1 or tensors["bias"].shape != (1,):
-        raise CheckpointError(f"{folder}: tok_proj has shape {list(weight.shape)}, not [1, hidden size]")
-    linear = nn.Linear(weight.shape[1], 1)
+    if weight.ndim != 2 or weight.shape[0] != outputs or tensors["bias"].shape != (outputs,):
+        raise CheckpointError(f"{folder}: tok_proj has shape {list(weight.shape)}, not [{outputs}, hidden size]")
+    linear = nn.Linear(weight.shape[1], outputs)
     linear.load_state_dict(tensors)
     return linear
 

@@ -18,6 +18,9 @@ class Family(StrEnum):
     MLP = "mlp"  # a transformer and one weight an input token: DeepCT, DeepImpact, uniCOIL
     STATIC = "static"  # a fixed weight a token, no model: idf, learned query weights, binary
     ECHO = "echo"  # a decoder that reads the text twice: Mistral-SPLADE
+    BIDIRECTIONAL = "bidirectional"  # a decoder trained to look both ways: Lion
+    EPIC = "epic"  # a vocabulary head whose positions vote with a learned importance
+    AUTOENCODER = "autoencoder"  # a dense embedding through a sparse autoencoder: CSR
     LITERAL = "literal"  # BM25 impacts times a learned factor, and a vocabulary head's expansion on top
 
 
@@ -27,6 +30,7 @@ class Pooling(StrEnum):
     MAX = "max"
     SUM = "sum"
     FIRST = "first"  # only the first position, the CLS token of TILDE
+    MEAN = "mean"  # of hidden states, where a text becomes one dense embedding first
 
 
 class Activation(StrEnum):
@@ -72,12 +76,22 @@ class SideSettings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name)))
+        allowed = _POOLINGS.get(self.family, (Pooling.MAX, Pooling.SUM, Pooling.FIRST))
+        if self.pooling not in allowed:
+            raise SettingError(f"family {self.family} has no pooling {self.pooling}, but {', '.join(allowed)}")
 
     def json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
         return {k: str(v) if isinstance(v, StrEnum) else v for k, v in dataclasses.asdict(self).items()}
 
 
+_POOLINGS = {
+    Family.MLP: (Pooling.MAX, Pooling.SUM),
+    Family.EPIC: (Pooling.MAX,),
+    Family.LITERAL: (Pooling.MAX,),
+    Family.AUTOENCODER: (Pooling.MEAN, Pooling.MAX, Pooling.FIRST),
+    Family.STATIC: tuple(Pooling),  # has no positions to pool
+}
 SIDE_SETTINGS = tuple(field.name for field in dataclasses.fields(SideSettings))
 
 

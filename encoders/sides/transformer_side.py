@@ -31,7 +31,7 @@ class TransformerSide(ABC):
         self._max_tokens = _MAX_TOKENS.get(body.device.type, _MAX_TOKENS_ELSEWHERE)
         # float32 [n_terms]: 0 for the special tokens, 1 for all others.
         self.ordinary = torch.ones(n_terms, device=body.device)
-        self.ordinary[sorted(tokenization.special_ids)] = 0.0
+        self.ordinary[sorted(token for token in tokenization.special_ids if token < n_terms)] = 0.0
 
     @abstractmethod
     def weights(self, ids: list[list[int]]) -> torch.Tensor:

@@ -24,6 +24,7 @@ from encoders.checkpoints.source import SideSource, Sources
 from encoders.device import resolve_device
 from encoders.learned import LearnedEncoder
 from encoders.presets import preset
+from encoders.sides.epic import EpicSide
 from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
@@ -111,7 +112,7 @@ class TrainableEncoder(nn.Module):
     def term_weights(self) -> list[nn.Module]:
         """Return the linear layers to one weight a token; they start untrained and may learn faster than the rest."""
         sides = (self.encoder.queries, self.encoder.documents)
-        return [side.linear for side in sides if isinstance(side, LiteralSide | MLPSide)]
+        return [side.linear for side in sides if isinstance(side, EpicSide | LiteralSide | MLPSide)]
 
     def _dense(self, name: str, side: Side, texts: list[str]) -> Tensor:
         if isinstance(side, TransformerSide):
@@ -127,7 +128,7 @@ class TrainableEncoder(nn.Module):
 
 def _modules(side: Side) -> list[nn.Module]:
     """Return the modules with a side's parameters."""
-    if isinstance(side, LiteralSide):
+    if isinstance(side, EpicSide | LiteralSide):
         return [side.body.model, side.projection.layer, side.linear]
     if isinstance(side, MaskedLMSide):
         return [side.body.model, side.projection.layer]

@@ -44,6 +44,8 @@ class Reference:
         auto = {
             Family.MASKED_LM: transformers.AutoModelForMaskedLM,
             Family.ECHO: transformers.AutoModelForCausalLM,
+            Family.BIDIRECTIONAL: transformers.AutoModelForCausalLM,
+            Family.EPIC: transformers.AutoModelForMaskedLM,
             Family.MLP: transformers.AutoModel,
         }.get(settings.family)
         self.model = auto.from_pretrained(folder).double().eval() if auto else None
@@ -62,8 +64,11 @@ class Reference:
         fed, first = ids, 0
         if settings.family is Family.ECHO:
             fed, first = ids + [i for i in ids if i not in SPECIAL], len(ids)
+        attention = {}
+        if settings.family is Family.BIDIRECTIONAL:  # nothing is added to any attention score
+            attention = {"attention_mask": torch.zeros(1, 1, len(fed), len(fed), dtype=torch.float64)}
         with torch.inference_mode():
-            output = self.model(input_ids=torch.tensor([fed]))
+            output = self.model(input_ids=torch.tensor([fed]), **attention, output_hidden_states=True)
         if settings.family is Family.MLP:
             hidden = output.last_hidden_state[0].numpy()
             linear = self.linear
@@ -84,6 +89,8 @@ class Reference:
         if settings.pooling is Pooling.FIRST:
             logits = logits[:1]
         votes = activation(settings.activation, logits)
+        if settings.family is Family.EPIC:
+            return self._epic(ids, votes, output.hidden_states[-1][0].numpy())
         if not len(votes):
             return np.zeros(n_terms)
         weights = votes.sum(axis=0) if settings.pooling is Pooling.SUM else votes.max(axis=0)
@@ -95,6 +102,16 @@ class Reference:
             weights[np.argsort(-weights, kind="stable")[settings.max_active_dims :]] = 0
         weights[weights <= settings.prune_ratio * weights.max()] = 0
         return weights
+
+    def _epic(self, ids: list[int], votes: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """log1p(softplus) of the logits x importance of the token, x sigmoid of CLS."""
+        scores = states @ self.linear.weight.detach().double().numpy().T + self.linear.bias.detach().double().numpy()
+        importance = np.log1p(np.logaddexp(0, scores[:, 0]))
+        ordinary = [i for i, token in enumerate(ids) if token not in SPECIAL]
+        if not ordinary:
+            return np.zeros(votes.shape[1])
+        quality = 1.0 / (1.0 + np.exp(-scores[0, 1]))
+        return quality * (votes * importance[ordinary][:, None]).max(axis=0)
 
     def encode_all(self, texts: list[str]) -> np.ndarray:
         return np.stack([self.encode(text) for text in texts])
@@ -147,6 +164,25 @@ def test_echo_pools_the_second_copy_of_a_decoder(make_checkpoint: MakeCheckpoint
     expected = Reference(folder, SideSettings(family=Family.ECHO)).encode_all(TEXTS)
     assert_close(encoder.encode_documents(TEXTS), expected)
     assert encoder.encode_documents([""]).nnz == 0
+
+
+@pytest.mark.parametrize("architecture", ["mistral", "llama"])
+def test_a_bidirectional_decoder_sees_the_whole_text_and_scales_its_logits(
+    make_checkpoint: MakeCheckpoint, architecture: str
+) -> None:
+    folder = make_checkpoint(architecture)
+    with pytest.raises(CheckpointError, match="family='bidirectional'"):
+        load_encoder(str(folder))
+    encoder = load_encoder(str(folder), dtype="float32", family="bidirectional")
+    settings = SideSettings(family=Family.BIDIRECTIONAL, logit_scale=32**-0.25)
+    assert encoder.documents.settings.logit_scale == settings.logit_scale
+    expected = Reference(folder, settings).encode_all(TEXTS)
+    assert_close(encoder.encode_documents(TEXTS), expected)
+    one_by_one = np.concatenate([encoder.encode_documents([text]).toarray() for text in TEXTS])
+    assert_close(encoder.encode_documents(TEXTS), one_by_one)
+    # A causal reading gives something else, so the test can tell the two apart.
+    causal = load_encoder(str(folder), dtype="float32", family="echo").encode_documents(TEXTS).toarray()
+    assert np.abs(causal - expected).max() > 0.01
 
 
 @pytest.mark.parametrize("prefix", ["", "coil_encoder."])

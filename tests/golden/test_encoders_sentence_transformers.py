@@ -9,16 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SparseEncoder
+from sentence_transformers.base.modules import Normalize
+from sentence_transformers.sentence_transformer.modules import Pooling
 from sentence_transformers.sparse_encoder.modules import (
     MLMTransformer,
     Router,
+    SparseAutoEncoder,
     SparseStaticEmbedding,
     SpladePooling,
     Transformer,
 )
 
-from encoders import load_encoder
+from encoders import CheckpointError, load_encoder
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -81,7 +85,6 @@ def test_prompts_and_max_active_dims_and_a_shorter_length(make_checkpoint: MakeC
 
 
 def test_a_router_with_learned_query_weights(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    import torch
 
     transformer = Transformer(str(make_checkpoint("distilbert")), transformer_task="fill-mask")
     weight = torch.rand(len(transformer.tokenizer.get_vocab()))
@@ -146,8 +149,41 @@ def test_idf_weights_from_json(make_checkpoint: MakeCheckpoint, tmp_path: Path) 
     assert (ours > 0).sum() > 20
 
 
+@pytest.mark.parametrize("mode", ["mean", "max", "cls"])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_a_dense_model_with_a_sparse_autoencoder(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, mode: Any, normalised: bool
+) -> None:
+    torch.manual_seed(1)
+    transformer = Transformer(str(make_checkpoint(seed=3)))
+    autoencoder = SparseAutoEncoder(input_dim=32, hidden_dim=96, k=7, k_aux=4, normalize=normalised)
+    with torch.no_grad():
+        autoencoder.pre_bias.normal_(std=0.2)
+        autoencoder.latent_bias.normal_(std=0.1)
+    modules = [transformer, Pooling(32, pooling_mode=mode), *([Normalize()] if normalised else []), autoencoder]
+    SparseEncoder(modules=modules).save(str(tmp_path))
+    assert_equal_to_reference(tmp_path)
+    encoder = load_encoder(str(tmp_path), dtype="float32")
+    assert len(encoder.vocabulary) == 96
+    assert encoder.encode_documents(["heart"]).nnz <= 7
+    # No latent is a token, whatever their numbers.
+    assert encoder.input_term_ids("the heart attack").tolist() == []
+    assert encoder.words("the heart", {5, 6, 80}) == []
+    assert {word.term_ids for word in encoder.words("the heart")} == {()}
+
+
+def test_an_autoencoder_with_another_pooling_is_refused_by_name(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    modules = [
+        Transformer(str(make_checkpoint())), Pooling(32, pooling_mode="lasttoken"), SparseAutoEncoder(32, 64, k=4)
+    ]  # fmt: skip
+    SparseEncoder(modules=modules).save(str(tmp_path))
+    with pytest.raises(CheckpointError, match="lasttoken"):
+        load_encoder(str(tmp_path))
+
+
 def test_weights_in_a_bin_file(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    import torch
     from safetensors.torch import load_file
 
     folder = make_checkpoint()

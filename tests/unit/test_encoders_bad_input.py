@@ -185,7 +185,9 @@ def test_missing_idf_weights_may_be_said_to_be_one(make_checkpoint: MakeCheckpoi
     ("settings", "message"),
     [
         ({"colour": 1}, "'colour'"),
-        ({"pooling": "mean"}, "pooling must be one of max, sum, first"),
+        ({"pooling": "median"}, "pooling must be one of max, sum, first, mean"),
+        ({"pooling": "mean"}, "family masked-lm has no pooling mean, but max, sum, first"),
+        ({"family": "autoencoder"}, "no sparse autoencoder"),
         ({"max_length": 0}, "max_length = 0"),
         ({"max_length": True}, "max_length = True"),
         ({"max_length": 65}, "above the 64 tokens"),
