@@ -14,10 +14,16 @@ from index.segment import Segment
 
 
 class Knobs(NamedTuple):
-    """How thorough a search is: terms that lead to blocks, and the share of the threshold that a block must promise."""
+    """How thorough a search is.
+
+    query_cut     terms that lead to blocks
+    heap_factor   share of the threshold that a block must promise
+    beta          share of it that a document's first line must reach; None: the share of the mass that first lines hold
+    """
 
     query_cut: int
     heap_factor: float
+    beta: float | None = None
 
 
 class Queries(NamedTuple):
@@ -34,9 +40,10 @@ class Scratch:
     def __init__(self, segment: Segment) -> None:
         # A power of two above every number that the term arrays could hold, damaged or not (uint16), or a
         # mask that brings a damaged one (uint32) back inside.
-        bits = 16 if segment.forward_terms.dtype == np.uint16 else len(segment.terms).bit_length()
-        self.table = np.zeros(1 << bits, dtype=np.float32)  # a query's weights
-        self.steps = np.zeros(1 << bits, dtype=np.uint16)  # a query's weights times the terms' scales
+        bits = 16 if segment.term_type == np.uint16 else len(segment.terms).bit_length()
+        self.places = np.zeros(1 << bits, dtype=np.int32)  # 1 + where the query has each term
+        self.bounds = np.zeros(1 << bits, dtype=np.float32)  # a query's weights times the terms' scales
+        self.steps = np.zeros(1 << bits, dtype=np.uint16)  # the same as whole numbers
         self.visited = np.zeros(segment.n_docs, dtype=np.uint8)
         self.epoch = np.zeros(1, dtype=np.int64)
         self.estimates = np.empty(0, dtype=np.int64)
@@ -100,8 +107,9 @@ def approximate_search(
     scratch.make_room(min(longest, knobs.query_cut) * segment.most_blocks, longest, n_keep)
     candidates = np.empty((n, n_keep), dtype=np.uint32)
     n_candidates = np.empty(n, dtype=np.int64)
+    beta = segment.beta if knobs.beta is None else knobs.beta
     find_all_candidates(
-        *queries, knobs.query_cut, np.float32(knobs.heap_factor), np.float32(segment.beta), allowed,
+        *queries, knobs.query_cut, np.float32(knobs.heap_factor), np.float32(beta), allowed,
         segment.scale, segment.list_block, segment.list_summary, segment.block_start, segment.block_docs,
         *segment.summary_views[:2], *segment.line_views,
         scratch.steps, scratch.visited, scratch.epoch, scratch.estimates, scratch.order, scratch.batch,
@@ -111,7 +119,7 @@ def approximate_search(
     scores = np.empty((n, k), dtype=np.float32)
     found = np.empty(n, dtype=np.int64)
     rank_candidates(
-        *queries, candidates, n_candidates, segment.forward_start, segment.forward_terms, segment.forward_impacts,
-        scratch.table, ids, scores, found,
+        *queries, candidates, n_candidates, segment.line_views[0], segment.line_views[2], segment.impacts,
+        scratch.places, ids, scores, found,
     )  # fmt: skip
     return ids, scores, found

@@ -1,12 +1,20 @@
-"""Building: checked batches of vectors in, the arrays of a segment out.
+"""Building: batches of vectors in, the arrays of a segment out, in memory that the collection's size hardly moves.
 
-The segment numbers its terms itself, by falling document frequency (ties by rising collection id), so that the
-numbers are small, the query's hot weights lie together, and a vocabulary may grow without end.
+1. The batches are checked, rounded and kept in a temporary file, while terms are numbered and counted (`incoming`).
+2. The segment numbers its terms by falling document frequency (ties by rising collection id), so that the numbers are
+   small, the query's hot weights lie together, and a vocabulary may grow without end.
+3. Documents are packed into lines (`packing`): from here on these are the documents, and the temporary file is gone.
+4. Full lists for exact search, window by window, if they are wanted (`windows`).
+5. The largest impacts of each term, collected in one pass, then clustered and summarised list by list (`inverted`).
+
+What is held in memory is a few pieces of rows, and the cut lists; everything as large as the collection is a mapped
+file, where there is a folder to write to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,81 +22,87 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from index.config import IndexConfig
-from index.errors import VectorError
-from index.inverted import build_inverted
-from index.scoring import stored
-from index.vectors import check_rows
+from index.incoming import IncomingRows
+from index.inverted import build_blocks, largest_lists
+from index.new_arrays import NewArrays
+from index.packing import first_line_share, pack_all_lines
+from index.segment import FLAT
+from index.windows import build_windows, leave_windows_empty
 
 Progress = Callable[[str, int, int], None]
 
+# Full postings lists are kept up to this many impacts (4 bytes each), and for flat collections, which are searched by
+# them, unless the configuration says otherwise.
+_EXACT_LISTS = 1 << 25
+
 
 def build_arrays(
-    vectors: Any, config: IndexConfig, threads: int, progress: Progress | None = None
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return (counts, arrays by name) of a segment over `vectors`: a csr_array or an iterable of them.
+    vectors: Any, config: IndexConfig, threads: int, arrays: NewArrays, progress: Progress | None = None
+) -> tuple[dict[str, Any], IndexConfig]:
+    """Make the arrays of a segment over `vectors`, a csr_array or an iterable of them; return (counts, configuration).
 
-    `progress` is called with (stage, done, total). Raises VectorError naming the row.
+    The configuration is the one given, with what it left to the build decided. `progress` is called with (stage, done,
+    total). Raises VectorError naming the row, OSError.
     """
-    batches: Iterable[Any] = [vectors] if issparse(vectors) else vectors
-    lengths, terms, impacts = [np.zeros(1, dtype=np.int64)], [], []
-    n_docs, n_terms = 0, 0
-    for batch in batches:
-        rows = check_rows(batch, what="document", first_row=n_docs)
-        try:
-            kept = stored(rows.values, config.impact_dtype)
-        except VectorError as error:
-            raise VectorError(_locate(rows.values, rows.indptr, config.impact_dtype, n_docs)) from error
-        row_lengths = np.diff(rows.indptr)
-        # What rounds to nothing is nothing: the document does not hold the term.
-        if not (present := kept > 0).all():
-            starts = np.concatenate([[0], np.cumsum(present)])
-            row_lengths = np.diff(starts[rows.indptr])
-            kept = kept[present]
-        lengths.append(row_lengths)
-        terms.append(rows.terms[present])
-        impacts.append(kept)
-        n_docs += len(row_lengths)
-        n_terms = max(n_terms, rows.n_terms)
-        if progress is not None:
-            progress("read", n_docs, n_docs)
-    all_terms = np.concatenate(terms) if terms else np.zeros(0, dtype=np.uint32)
-    impact_type = np.uint16 if config.impact_dtype == "float16" else np.float32
-    all_impacts = np.concatenate(impacts) if impacts else np.zeros(0, dtype=impact_type)
 
-    lookup_ids, inverse, frequencies = np.unique(all_terms, return_inverse=True, return_counts=True)
-    order = np.lexsort((lookup_ids, -frequencies))
-    numbers = np.empty(len(order), dtype=np.uint32)
-    numbers[order] = np.arange(len(order), dtype=np.uint32)
-    term_type = np.uint16 if len(order) <= 2**16 else np.uint32
-    arrays: dict[str, NDArray[Any]] = {
-        "terms": lookup_ids[order].astype(np.uint32),
-        "lookup_ids": lookup_ids.astype(np.uint32),
-        "lookup_numbers": numbers,
-        "frequencies": frequencies[order].astype(np.uint32),
-        "forward_start": np.cumsum(np.concatenate(lengths)),
-        "forward_terms": numbers[inverse].astype(term_type),
-        "forward_impacts": all_impacts,
-    }
+    def report(stage: str, total: int) -> Callable[[int], None]:
+        def tell(done: int) -> None:
+            if progress is not None:
+                progress(stage, done, total)
+
+        return tell
+
+    batches: Iterable[Any] = [vectors] if issparse(vectors) else vectors
+    with arrays.temporary() as terms, arrays.temporary() as impacts:
+        rows = IncomingRows(config.impact_dtype, terms, impacts)
+        for batch in batches:
+            rows.add(batch)
+            report("read", rows.n_docs)(rows.n_docs)
+        order = np.lexsort((rows.ids, -rows.frequencies))
+        scale = (rows.largest[order] / np.float32(255.0)).astype(np.float32)
+        frequencies = rows.frequencies[order]
+        _create_tables(rows.ids[order], frequencies, scale, arrays)
+        packed = pack_all_lines(rows, _inverse(order), scale, arrays, threads, report("sketch", rows.n_docs))
+    n_docs, n_local = rows.n_docs, len(order)
+    beta = first_line_share(packed)
+    if config.exact_lists is None:
+        config = replace(config, exact_lists=rows.nnz <= _EXACT_LISTS or beta < FLAT)
+    if config.exact_lists:
+        build_windows(packed, n_local, rows.nnz, arrays, threads, report("exact lists", n_docs))
+    else:
+        leave_windows_empty(packed, arrays)
+    n_keep = max(1, int(config.n_postings * config.max_fraction))
+    start, docs = largest_lists(packed, frequencies, n_keep, report("largest", n_docs))
+    build_blocks(
+        start, docs, rows.ids[order], scale, packed, config, arrays, threads, report("lists", n_local)
+    )  # fmt: skip
     counts = {
         "n_docs": n_docs,
-        "n_terms": n_terms,
-        "n_local": len(order),
-        "nnz": len(all_terms),
-        "max_impact": _largest(all_impacts),
+        "n_terms": rows.n_terms,
+        "n_local": n_local,
+        "nnz": rows.nnz,
+        "max_impact": float(rows.largest.max(initial=0.0)),
+        "beta": beta,
     }
-    arrays |= build_inverted(counts, arrays, config, threads, progress)
-    return counts, arrays
+    return counts, config
 
 
-def _largest(impacts: NDArray[Any]) -> float:
-    if len(impacts) == 0:
-        return 0.0
-    # Float16 bits of numbers that are not negative compare as the numbers do.
-    return float(impacts.max().view(np.float16) if impacts.dtype == np.uint16 else impacts.max())
+def _create_tables(
+    ids: NDArray[np.uint32], frequencies: NDArray[np.int64], scale: NDArray[np.float32], arrays: NewArrays
+) -> None:
+    """Create what is known of each term: `terms`, `lookup_ids`, `lookup_numbers`, `frequencies`, `scale`."""
+    by_id = np.argsort(ids)
+    for name, values in (
+        ("terms", ids),
+        ("lookup_ids", ids[by_id]),
+        ("lookup_numbers", by_id.astype(np.uint32)),
+        ("frequencies", frequencies.astype(np.uint32)),
+        ("scale", scale),
+    ):
+        arrays.create(name, values.shape, values.dtype)[:] = values
 
 
-def _locate(values: NDArray[np.float32], indptr: NDArray[np.int64], dtype: str, first_row: int) -> str:
-    with np.errstate(over="ignore"):
-        at = int(np.flatnonzero(~np.isfinite(values.astype(dtype)))[0])
-    row = int(np.searchsorted(indptr, at, side="right")) - 1
-    return f"document {first_row + row}: the weight {values[at]:g} is more than a {dtype} can hold"
+def _inverse(order: NDArray[np.int64]) -> NDArray[np.uint32]:
+    inverse = np.empty(len(order), dtype=np.uint32)
+    inverse[order] = np.arange(len(order), dtype=np.uint32)
+    return inverse

@@ -1,33 +1,44 @@
 """Exact search: the ranking is by definition, over full postings lists where the index has them, else by a scan.
 
-Work is done in chunks of documents, so that a deadline is honoured while a kernel runs without the GIL.
+The scan reads each document's first line, which bounds what the document can score, and the rest of a few. Work is done
+in chunks of documents, so that a deadline is honoured while a kernel runs without the GIL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import SearchStopped
-from index.kernels.exhaustive import best_of, search_lists
-from index.kernels.forward import score_documents, score_range
+from index.kernels.exhaustive import WINDOW, best_of, search_windows
+from index.kernels.forward import scan_documents, score_documents
 from index.segment import Segment
 
 ShouldStop = Callable[[], bool]
 
+# Documents scanned at once: few at first, which give the others a score to reach.
+_FIRST_CHUNK = 1 << 11
 _CHUNK = 1 << 16
-# Documents whose sums are held at once: 512 kB of float64, which fits a core's second-level cache.
-_WINDOW = 1 << 16
-_LISTS_CHUNK = 1 << 20
+_WINDOWS = 16
+# Below this, float32 has too few bits for a bound to be one.
+_TINY = 1e-30
+
+
+class Tables(Protocol):
+    """What is written to, zeros in between: `kernels.forward` says how long."""
+
+    places: NDArray[np.int32]
+    bounds: NDArray[np.float32]
 
 
 def search_exact(
     segment: Segment,
     terms: NDArray[np.uint32],
     weights: NDArray[np.float32],
-    table: NDArray[np.float32],
+    tables: Tables,
     k: int,
     allowed: NDArray[np.bool_],
     ties: bool,
@@ -36,14 +47,10 @@ def search_exact(
     """Return the best k (doc_ids, scores) over all documents, or the allowed ones if `allowed` is not empty.
 
     terms    the query's in the segment's numbers, by rising collection term id
-    table    zeros, as long as `rank_candidates` wants it, and left so
     ties     also every document whose score equals the k-th
     """
     if not segment.has_exact_lists:
-        table[terms] = weights
-        found = scan(segment, table, k, allowed, ties, should_stop)
-        table[terms] = 0
-        return found
+        return scan(segment, terms, weights, tables, k, allowed, ties, should_stop)
     k = min(k, segment.n_docs)
     if not ties:
         return _search_lists(segment, terms, weights, k, allowed, should_stop)
@@ -67,20 +74,17 @@ def _search_lists(
     allowed: NDArray[np.bool_],
     should_stop: ShouldStop | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    cursors = segment.posting_start[terms]
-    stops = segment.posting_start[terms + np.int64(1)]
-    width = min(_WINDOW, segment.n_docs)
-    sums = np.zeros(width, dtype=np.float64)
-    touched = np.empty(width + 1, dtype=np.int64)
+    sums = np.zeros(WINDOW, dtype=np.float64)
     heap = np.empty(k, dtype=np.int64)
     size = 0
-    for first in range(0, segment.n_docs, _LISTS_CHUNK):
+    n_windows = len(segment.window_entry) - 1
+    for first in range(0, n_windows, _WINDOWS):
         if should_stop is not None and should_stop():
             raise SearchStopped("the search was stopped before it was done")
-        last = min(first + _LISTS_CHUNK, segment.n_docs)
-        size = search_lists(
-            first, last, segment.posting_docs, segment.posting_impacts, weights, cursors, stops, allowed, sums,
-            touched, heap, size,
+        size = search_windows(
+            first, min(first + _WINDOWS, n_windows), segment.n_docs, segment.window_entry, segment.entry_terms,
+            segment.entry_start, segment.posting_docs, segment.posting_impacts, terms, weights, allowed, sums, heap,
+            size,
         )  # fmt: skip
     ids, scores = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.float32)
     best_of(heap[:size], ids, scores)
@@ -89,37 +93,50 @@ def _search_lists(
 
 def scan(
     segment: Segment,
-    table: NDArray[np.float32],
+    terms: NDArray[np.uint32],
+    weights: NDArray[np.float32],
+    tables: Tables,
     k: int,
     allowed: NDArray[np.bool_],
     ties: bool,
     should_stop: ShouldStop | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the best k (doc_ids, scores) over all documents, or the allowed ones if `allowed` is not empty.
-
-    With `ties`, also every document whose score equals the k-th.
-    """
+    """Return what `search_exact` does, without full lists."""
     ids = np.empty(0, dtype=np.int64)
     scores = np.empty(0, dtype=np.float32)
-    buffer = np.empty(min(_CHUNK, segment.n_docs), dtype=np.float32)
-    for start in range(0, segment.n_docs, _CHUNK):
+    line_terms, line_bytes, line_links = segment.line_views
+    smallest = min(float(segment.scale[terms].min()), float((weights * segment.scale[terms]).min()))
+    start, size = 0, _FIRST_CHUNK
+    while start < segment.n_docs:
         if should_stop is not None and should_stop():
             raise SearchStopped("the search was stopped before it was done")
-        chunk = buffer[: min(_CHUNK, segment.n_docs - start)]
-        score_range(start, segment.forward_start, segment.forward_terms, segment.forward_impacts, table, allowed, chunk)
+        chunk = np.empty(min(size, segment.n_docs - start), dtype=np.float32)
+        bar = float(scores[k - 1]) if len(scores) >= k and smallest > _TINY else 0.0
+        scan_documents(
+            start, np.float32(bar), line_terms, line_bytes, line_links, segment.impacts, segment.scale, terms, weights,
+            tables.places, tables.bounds, allowed, chunk,
+        )  # fmt: skip
         found = np.flatnonzero(chunk >= 0)
         ids = np.concatenate([ids, found + start])
         scores = np.concatenate([scores, chunk[found]])
         ids, scores = best(ids, scores, k, ties=True)
+        start, size = start + size, min(_CHUNK, 2 * size)
     return best(ids, scores, k, ties=ties)
 
 
 def score_few(
-    segment: Segment, table: NDArray[np.float32], k: int, doc_ids: NDArray[np.int64], ties: bool
+    segment: Segment,
+    terms: NDArray[np.uint32],
+    weights: NDArray[np.float32],
+    tables: Tables,
+    k: int,
+    doc_ids: NDArray[np.int64],
+    ties: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the best k of `doc_ids` (int64, each once), as `scan` does."""
     scores = np.empty(len(doc_ids), dtype=np.float32)
-    score_documents(doc_ids, segment.forward_start, segment.forward_terms, segment.forward_impacts, table, scores)
+    line_terms, _, line_links = segment.line_views
+    score_documents(doc_ids, line_terms, line_links, segment.impacts, terms, weights, tables.places, scores)
     matching = scores >= 0
     return best(doc_ids[matching], scores[matching], k, ties=ties)
 

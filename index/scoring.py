@@ -14,11 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.config import IMPACT_DTYPES
 from index.errors import ConfigError, VectorError
-from index.kernels.forward import score_range
+from index.kernels.forward import score_rows as score_in_kernel
 from index.vectors import check_query, check_rows
-
-_EVERYTHING = np.zeros(0, dtype=np.bool_)
-_EVERYTHING.setflags(write=False)
 
 
 def canonical(impacts: ArrayLike, dtype: str = "float16") -> NDArray[np.float32]:
@@ -81,7 +78,7 @@ class PreparedRows:
         found = self._ids[at] == ids
         table = np.zeros(1 << len(self._ids).bit_length(), dtype=np.float32)
         table[at[found]] = values[found]
-        score_range(0, self._start, self._terms, self._impacts, table, _EVERYTHING, scores)
+        score_in_kernel(self._start, self._terms, self._impacts, table, scores)
         return scores
 
 

@@ -141,13 +141,12 @@ class Searcher:
             elif found is not None and not exactly[i] and found[2][i] == k:
                 results.append((found[0][i], found[1][i]))
             elif few is not None:
-                scratch.table[queries.terms[at]] = queries.weights[at]
-                results.append(exact_search.score_few(segment, scratch.table, k, few, how.ties))
-                scratch.table[queries.terms[at]] = 0
+                terms, weights = queries.terms[at], queries.weights[at]
+                results.append(exact_search.score_few(segment, terms, weights, scratch, k, few, how.ties))
             else:
                 results.append(
                     exact_search.search_exact(
-                        segment, queries.terms[at], queries.weights[at], scratch.table, k, how.allowed, how.ties,
+                        segment, queries.terms[at], queries.weights[at], scratch, k, how.allowed, how.ties,
                         should_stop,
                     )
                 )  # fmt: skip

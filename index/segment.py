@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import IndexCorrupt
+from index.kernels.exhaustive import WINDOW
 from index.kernels.lines import LINE_BYTES
 from index.storage import MANIFEST, map_array
 
@@ -31,16 +32,16 @@ class Segment:
     lookup_ids        uint32[n_local]   the same ids, rising
     lookup_numbers    uint32[n_local]   the segment's number of each of `lookup_ids`
     frequencies       uint32[n_local]   documents that hold the term
-    forward_start     int64[n_docs + 1]
-    forward_terms     uint16|uint32[nnz]           by rising *collection* term id within a document
-    forward_impacts   uint16 (float16 bits)|float32[nnz]
     scale             float32[n_local]   impact of one sketch step of the term
-    lines             uint8[n_lines, 64] see kernels.lines
+    lines             uint8[n_lines, 64] the documents, see kernels.lines
+    impacts           uint16 (float16 bits)|float32[n_lines, width]  the canonical impacts, place by place
     list_block        int64[n_local + 1] into block_start
     block_start       uint32[n_blocks + 1]  into block_docs
     block_docs        uint32[n_postings]    documents of the pruned lists, block by block
-    posting_start     int64[n_local + 1] into posting_docs; all 0 without exact lists
-    posting_docs      uint32[nnz or 0]      every document of each term, rising
+    window_entry      int64[n_windows + 1] into entry_*, see kernels.exhaustive; all 0 without exact lists
+    entry_terms       uint16|uint32[n_entries]  the terms of a window, rising
+    entry_start       int64[n_entries + 1] into posting_docs
+    posting_docs      uint16[nnz or 0]   every document of each term, rising, counted from the window's first
     posting_impacts   uint16|float32[nnz or 0]
     list_summary      int64[n_local + 1] into summaries; a short list has none
     summaries         uint8[n_summary_lines, 64]  of the blocks, the same number of lines for each
@@ -48,22 +49,23 @@ class Segment:
 
     n_docs: int
     n_terms: int
+    nnz: int
     max_impact: float
     beta: float
     terms: NDArray[np.uint32]
     lookup_ids: NDArray[np.uint32]
     lookup_numbers: NDArray[np.uint32]
     frequencies: NDArray[np.uint32]
-    forward_start: NDArray[np.int64]
-    forward_terms: NDArray[Any]
-    forward_impacts: NDArray[Any]
     scale: NDArray[np.float32]
     lines: NDArray[np.uint8]
+    impacts: NDArray[Any]
     list_block: NDArray[np.int64]
     block_start: NDArray[np.uint32]
     block_docs: NDArray[np.uint32]
-    posting_start: NDArray[np.int64]
-    posting_docs: NDArray[np.uint32]
+    window_entry: NDArray[np.int64]
+    entry_terms: NDArray[Any]
+    entry_start: NDArray[np.int64]
+    posting_docs: NDArray[np.uint16]
     posting_impacts: NDArray[Any]
     list_summary: NDArray[np.int64]
     summaries: NDArray[np.uint8]
@@ -78,25 +80,25 @@ class Segment:
         """Whether every posting is kept, for exact search."""
         return len(self.posting_docs) == self.nnz
 
+    @property
+    def term_type(self) -> np.dtype[Any]:
+        """What a term's number is kept as: uint16 or uint32."""
+        return self.entry_terms.dtype
+
     @cached_property
     def line_views(self) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
         """The documents' sketch lines as terms, as bytes and as uint32."""
-        return line_views(self.lines, self.forward_terms.dtype)
+        return line_views(self.lines, self.term_type)
 
     @cached_property
     def summary_views(self) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
         """The blocks' summaries as terms, as bytes and as uint32."""
-        return line_views(self.summaries, self.forward_terms.dtype)
+        return line_views(self.summaries, self.term_type)
 
     @cached_property
     def most_blocks(self) -> int:
         """Blocks of the list that has most."""
         return int(np.diff(self.list_block).max()) if len(self.terms) else 0
-
-    @property
-    def nnz(self) -> int:
-        """Impacts stored."""
-        return len(self.forward_terms)
 
     @property
     def bytes(self) -> int:
@@ -114,16 +116,16 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "lookup_ids": (("uint32",), "n_local"),
     "lookup_numbers": (("uint32",), "n_local"),
     "frequencies": (("uint32",), "n_local"),
-    "forward_start": (("int64",), "n_docs + 1"),
-    "forward_terms": (("uint16", "uint32"), "nnz"),
-    "forward_impacts": (("uint16", "float32"), "nnz"),
     "scale": (("float32",), "n_local"),
     "lines": (("uint8",), None),
+    "impacts": (("uint16", "float32"), None),
     "list_block": (("int64",), "n_local + 1"),
     "block_start": (("uint32",), None),
     "block_docs": (("uint32",), None),
-    "posting_start": (("int64",), "n_local + 1"),
-    "posting_docs": (("uint32",), None),
+    "window_entry": (("int64",), "n_windows + 1"),
+    "entry_terms": (("uint16", "uint32"), None),
+    "entry_start": (("int64",), None),
+    "posting_docs": (("uint16",), None),
     "posting_impacts": (("uint16", "float32"), None),
     "list_summary": (("int64",), "n_local + 1"),
     "summaries": (("uint8",), None),
@@ -140,6 +142,7 @@ def freeze(counts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Seg
     return Segment(
         n_docs=int(counts["n_docs"]),
         n_terms=int(counts["n_terms"]),
+        nnz=int(counts["nnz"]),
         max_impact=float(counts["max_impact"]),
         beta=float(counts["beta"]),
         **frozen,
@@ -153,32 +156,31 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
         max_impact, beta = float(manifest["max_impact"]), float(manifest["beta"])
     except (KeyError, TypeError, ValueError) as error:
         raise IndexCorrupt(folder / MANIFEST, f"a count is missing or no number ({error})") from None
-    counts |= {"n_docs + 1": counts["n_docs"] + 1, "n_local + 1": counts["n_local"] + 1}
+    lengths = counts | {"n_local + 1": counts["n_local"] + 1, "n_windows + 1": -(-counts["n_docs"] // WINDOW) + 1}
     arrays = {}
     for name, (dtypes, length) in ARRAYS.items():
         array = map_array(folder, manifest, name)
         path = folder / f"{name}.npy"
-        dimensions = 2 if name in ("lines", "summaries") else 1
+        dimensions = 2 if name in ("lines", "impacts", "summaries") else 1
         if array.dtype.name not in dtypes or array.ndim != dimensions:
             wanted = f"{' or '.join(dtypes)} in {dimensions}"
             raise IndexCorrupt(path, f"holds {array.dtype} in {array.ndim} dimensions, not {wanted}")
-        if length is not None and len(array) != counts[length]:
-            raise IndexCorrupt(path, f"holds {len(array)} values, not {counts[length]}")
+        if length is not None and len(array) != lengths[length]:
+            raise IndexCorrupt(path, f"holds {len(array)} values, not {lengths[length]}")
         arrays[name] = array
-    _check_offsets(folder / "forward_start.npy", arrays["forward_start"], counts["nnz"])
+    _check_lines(folder, arrays, counts["n_docs"])
     _check_offsets(folder / "list_block.npy", arrays["list_block"], len(arrays["block_start"]) - 1)
     _check_offsets(folder / "list_summary.npy", arrays["list_summary"], len(arrays["summaries"]))
-    _check_offsets(folder / "posting_start.npy", arrays["posting_start"], len(arrays["posting_docs"]))
-    if len(arrays["posting_impacts"]) != len(arrays["posting_docs"]):
-        raise IndexCorrupt(folder / "posting_impacts.npy", "is not as long as posting_docs.npy")
-    if arrays["posting_impacts"].dtype != arrays["forward_impacts"].dtype:
-        raise IndexCorrupt(folder / "posting_impacts.npy", "holds impacts of another type than forward_impacts.npy")
-    if arrays["summaries"].shape[1] != LINE_BYTES:
-        raise IndexCorrupt(folder / "summaries.npy", f"holds {arrays['summaries'].shape}, not lines of 64 bytes")
-    if arrays["lines"].shape[1] != LINE_BYTES or len(arrays["lines"]) < counts["n_docs"]:
-        raise IndexCorrupt(folder / "lines.npy", f"holds {arrays['lines'].shape}, not a line of 64 bytes a document")
     _check_below(folder / "lookup_numbers.npy", arrays["lookup_numbers"], counts["n_local"])
-    return Segment(n_docs=counts["n_docs"], n_terms=counts["n_terms"], max_impact=max_impact, beta=beta, **arrays)
+    _check_windows(folder, arrays, counts["nnz"])
+    return Segment(
+        n_docs=counts["n_docs"],
+        n_terms=counts["n_terms"],
+        nnz=counts["nnz"],
+        max_impact=max_impact,
+        beta=beta,
+        **arrays,
+    )
 
 
 def terms_per_line(dtype: np.dtype[Any]) -> int:
@@ -193,8 +195,33 @@ def line_views(
     return lines.view(dtype), lines, lines.view(np.uint32)
 
 
+def _check_lines(folder: Path, arrays: Mapping[str, NDArray[Any]], n_docs: int) -> None:
+    for name in ("lines", "summaries"):
+        if arrays[name].shape[1] != LINE_BYTES:
+            raise IndexCorrupt(folder / f"{name}.npy", f"holds {arrays[name].shape}, not lines of 64 bytes")
+    if len(arrays["lines"]) < n_docs:
+        raise IndexCorrupt(folder / "lines.npy", f"holds {len(arrays['lines'])} lines for {n_docs} documents")
+    wanted = len(arrays["lines"]), terms_per_line(arrays["entry_terms"].dtype)
+    if arrays["impacts"].shape != wanted:
+        raise IndexCorrupt(folder / "impacts.npy", f"holds {arrays['impacts'].shape}, not {wanted}")
+
+
+def _check_windows(folder: Path, arrays: Mapping[str, NDArray[Any]], nnz: int) -> None:
+    docs, impacts = arrays["posting_docs"], arrays["posting_impacts"]
+    if len(docs) not in (0, nnz):
+        raise IndexCorrupt(folder / "posting_docs.npy", f"holds {len(docs)} values, not {nnz}")
+    if len(impacts) != len(docs):
+        raise IndexCorrupt(folder / "posting_impacts.npy", "is not as long as posting_docs.npy")
+    if impacts.dtype != arrays["impacts"].dtype:
+        raise IndexCorrupt(folder / "posting_impacts.npy", "holds impacts of another type than impacts.npy")
+    if len(arrays["entry_terms"]) != len(arrays["entry_start"]) - 1:
+        raise IndexCorrupt(folder / "entry_terms.npy", "does not have a term for each of entry_start.npy")
+    _check_offsets(folder / "window_entry.npy", arrays["window_entry"], len(arrays["entry_terms"]))
+    _check_offsets(folder / "entry_start.npy", arrays["entry_start"], len(docs))
+
+
 def _check_offsets(path: Path, offsets: NDArray[Any], end: int) -> None:
-    if offsets[0] != 0 or offsets[-1] != end or (offsets[1:] < offsets[:-1]).any():
+    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != end or (offsets[1:] < offsets[:-1]).any():
         raise IndexCorrupt(path, f"the offsets do not rise from 0 to {end}")
 
 

@@ -21,9 +21,11 @@ from index.build import Progress, build_arrays
 from index.calibration import SAMPLE, Calibration, calibrate, pseudo_queries
 from index.config import IndexConfig
 from index.errors import IndexCorrupt, SearchParameterError
+from index.kernels.lines import count_terms, read_lines
+from index.new_arrays import ArraysInFolder, ArraysInMemory
 from index.parameters import check_parameters, whole
 from index.searching import Searcher
-from index.segment import ARRAYS, Segment, freeze, open_segment
+from index.segment import Segment, freeze, open_segment
 from index.storage import MANIFEST, Problem, new_folder, read_manifest, replace_manifest, verify_index, write_manifest
 from index.vectors import Rows, check_rows
 
@@ -76,15 +78,15 @@ class SparseIndex:
         config = IndexConfig() if config is None else config
         workers = len(os.sched_getaffinity(0)) if threads is None else whole("threads", threads)
         if path is None:
-            index = cls(freeze(*build_arrays(vectors, config, workers, progress)), config, None)
+            memory = ArraysInMemory()
+            counts, config = build_arrays(vectors, config, workers, memory, progress)
+            index = cls(freeze(counts, memory.arrays), config, None)
             if queries is not None:
                 index.calibrate(queries, threads=workers)
             return index
         target = Path(path)
         with new_folder(target) as folder:
-            counts, arrays = build_arrays(vectors, config, workers, progress)
-            for name in ARRAYS:
-                np.save(folder / f"{name}.npy", arrays[name], allow_pickle=False)
+            counts, config = build_arrays(vectors, config, workers, ArraysInFolder(folder), progress)
             write_manifest(folder, {**counts, "config": config.to_json()})
             if queries is not None:
                 cls.open(folder).calibrate(queries, threads=workers)
@@ -276,12 +278,19 @@ class SparseIndex:
         if not 0 <= start <= stop <= self.n_docs:
             raise IndexError(f"documents {start} to {stop} are not in an index of {self.n_docs}")
         segment = self._segment
-        at = slice(int(segment.forward_start[start]), int(segment.forward_start[stop]))
-        impacts = segment.forward_impacts[at]
+        line_terms, _, line_links = segment.line_views
+        indptr = np.zeros(stop - start + 1, dtype=np.int64)
+        count_terms(start, line_links, segment.impacts, indptr[1:])
+        np.cumsum(indptr, out=indptr)
+        numbers = np.empty(int(indptr[-1]), dtype=segment.term_type)
+        impacts = np.empty(int(indptr[-1]), dtype=segment.impacts.dtype)
+        read_lines(start, stop, line_terms, line_links, segment.impacts, numbers, impacts)
         values = impacts.view(np.float16) if impacts.dtype == np.uint16 else impacts
-        terms = segment.terms[segment.forward_terms[at]].astype(np.int64)
-        indptr = segment.forward_start[start : stop + 1] - segment.forward_start[start]
-        return csr_array((values.astype(np.float32), terms, indptr), shape=(stop - start, self.n_terms))
+        # Cut off what a damaged file may hold, as a kernel does.
+        terms = segment.terms[np.minimum(numbers, max(0, len(segment.terms) - 1))].astype(np.int64)
+        rows = csr_array((values.astype(np.float32), terms, indptr), shape=(stop - start, self.n_terms))
+        rows.sort_indices()
+        return rows
 
     def document_frequencies(self, term_ids: ArrayLike) -> NDArray[np.int64]:
         """Return in how many documents each term occurs, int64[len(term_ids)]; 0 for one that is not in the index."""

@@ -6,6 +6,7 @@ one (SciPy checks little of it) is found here, before a compiled kernel sees it,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from index.errors import VectorError
 
 # Term ids and document ids are kept as uint32, and one value is set aside.
 MAX_TERMS = 2**32 - 1
+# Rows checked at once, where there are many.
+_PIECE = 1 << 14
 
 
 class Rows(NamedTuple):
@@ -32,6 +35,23 @@ def check_rows(matrix: Any, *, what: str = "row", first_row: int = 0) -> Rows:
 
     `first_row` is what to call the matrix's first row in a message, for a matrix that is one batch of many.
     """
+    indptr, indices, data, n_terms = _check_layout(matrix)
+    return _check_entries(indptr, indices, data, n_terms, what, first_row)
+
+
+def check_batch(matrix: Any, *, what: str = "row", first_row: int = 0) -> Iterator[Rows]:
+    """Yield the same rows in pieces, so that a large matrix needs little memory beside its own."""
+    indptr, indices, data, n_terms = _check_layout(matrix)
+    for first in range(0, len(indptr) - 1, _PIECE):
+        piece = indptr[first : first + _PIECE + 1]
+        at = slice(int(piece[0]), int(piece[-1]))
+        yield _check_entries(piece - piece[0], indices[at], data[at], n_terms, what, first_row + first)
+    if len(indptr) == 1:
+        yield _check_entries(indptr, indices, data, n_terms, what, first_row)
+
+
+def _check_layout(matrix: Any) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any], int]:
+    """Return (indptr, indices, data, columns) of a CSR matrix whose rows lie inside of its arrays."""
     if not issparse(matrix) or getattr(matrix, "format", None) != "csr":
         kind = f"a {getattr(matrix, 'format', 'dense')} matrix" if issparse(matrix) else f"a {type(matrix).__name__}"
         raise VectorError(f"expected a scipy.sparse.csr_array, not {kind}")
@@ -48,7 +68,13 @@ def check_rows(matrix: Any, *, what: str = "row", first_row: int = 0) -> Rows:
     nnz = int(indptr[-1])
     if len(indices) < nnz or len(given.data) < nnz:
         raise VectorError(f"the matrix's indptr promises {nnz} entries, but there are {len(indices)}")
-    indices, data = indices[:nnz], given.data[:nnz]
+    return indptr, indices[:nnz], given.data[:nnz], n_terms
+
+
+def _check_entries(
+    indptr: NDArray[np.int64], indices: NDArray[Any], data: NDArray[Any], n_terms: int, what: str, first_row: int
+) -> Rows:
+    nnz = len(indices)
     # The check comes after the cast: what counts is what will be stored.
     with np.errstate(over="ignore"):
         values = data.astype(np.float32)

@@ -1,13 +1,13 @@
-"""Building a postings list's blocks: which documents, in which clusters, with which summaries.
+"""Building a postings list's blocks: which documents lie together, and with which summaries.
 
-A list keeps the documents with the largest impacts. They are clustered as Seismic does it (Bruch, Nardini, Rulli,
-Venturini, SIGIR 2024): some documents, drawn by chance, are centroids, and each document joins the nearest, over its
-heaviest terms. Two things are different, and at 200,000 SPLADE-like documents save a third of the documents looked at
-for the same recall: the nearest is the one with the largest cosine, not inner product, which heavy centroids win; and
-a cluster takes at most twice its share, since a search that visits a large block pays for all of it. A block's summary
-is the coordinate-wise maximum of its documents' sketches, of which the largest values are kept. Where Seismic keeps a
-share of the mass, here every summary has the same number of values: as many as fill one or two 64-byte lines, which
-look like a document's (kernels.lines) and are scored by the same code, one list's summaries in one sweep.
+A list keeps the documents with the largest impacts (kernels.postings). They are clustered as Seismic does it (Bruch,
+Nardini, Rulli, Venturini, SIGIR 2024): some documents, drawn by chance, are centroids, and each document joins the
+nearest, over its heaviest terms. Two things are different, and at 200,000 SPLADE-like documents save a third of the
+documents looked at for the same recall: the nearest is the one with the largest cosine, not inner product, which heavy
+centroids win; and a cluster takes at most twice its share, since a search that visits a large block pays for all of it.
+A block's summary is the coordinate-wise maximum of its documents' sketches, of which the largest values are kept. Where
+Seismic keeps a share of the mass, here every summary has the same number of values: as many as fill one or two 64-byte
+lines, which look like a document's (kernels.lines) and are scored by the same code, one list's summaries in one sweep.
 
 Chance is a small generator seeded with the list's collection term id, so a list's blocks depend on its documents alone.
 """
@@ -19,52 +19,6 @@ from numba import njit
 
 NO_LINE = 2**32 - 1
 _STEPS = 256
-
-
-@njit(cache=True, nogil=True)
-def largest_postings(start, docs, impacts, n_keep, kept_start, kept_docs):
-    """Write each list's `n_keep` documents with the largest impacts, by rising document, to `kept_docs`.
-
-    start       int64[n + 1]; list i is docs[start[i]:start[i + 1]]
-    docs        uint32[], rising in a list     impacts  uint16[] sortable keys
-    kept_start  int64[n + 1], rising by min(n_keep, length)   kept_docs  uint32[]
-
-    Ties go to the smaller document. Oracle: oracle.largest_postings.
-    """
-    counts = np.zeros(256, dtype=np.int64)
-    for i in range(len(start) - 1):
-        first, stop = start[i], start[i + 1]
-        out = kept_start[i]
-        if stop - first <= n_keep:
-            for j in range(first, stop):
-                kept_docs[out] = docs[j]
-                out += 1
-            continue
-        # The n_keep-th largest key, high byte first, then low byte.
-        counts[:] = 0
-        for j in range(first, stop):
-            counts[impacts[j] >> 8] += 1
-        above = 0
-        high = 255
-        while above + counts[high] < n_keep:
-            above += counts[high]
-            high -= 1
-        counts[:] = 0
-        for j in range(first, stop):
-            if impacts[j] >> 8 == high:
-                counts[impacts[j] & 255] += 1
-        low = 255
-        while above + counts[low] < n_keep:
-            above += counts[low]
-            low -= 1
-        threshold = (high << 8) | low
-        ties = n_keep - above
-        for j in range(first, stop):
-            if impacts[j] > threshold or (impacts[j] == threshold and ties > 0):
-                if impacts[j] == threshold:
-                    ties -= 1
-                kept_docs[out] = docs[j]
-                out += 1
 
 
 @njit(cache=True, nogil=True)

@@ -1,10 +1,10 @@
 """Exact search over full postings lists: term at a time, in windows of documents.
 
-The query's lists are added up in a window of documents small enough for the processor's cache, one list after the
-other, by rising collection term id and in float64: the canonical order, so each sum is the canonical score. Then the
-window's documents go to a heap of the k best, and the next window begins where the lists stopped. Windows make the
-additions fast: the sums stay in cache whatever the size of the collection (SINDI, in VSAG, does it so as well).
-Source of term-at-a-time: Turtle and Flood, Query evaluation: strategies and optimizations, 1995.
+Postings are kept by windows of 65,536 documents, in each window by term: so a document is a 16-bit number, a window is
+built by itself, and the sums of a window stay in the processor's cache whatever the size of the collection (SINDI, in
+VSAG, works so as well). In a window the query's lists are added up one after the other, by rising collection term id
+and in float64: the canonical order, so each sum is the canonical score. Then the window's documents go to a heap of the
+k best. Source of term-at-a-time: Turtle and Flood, Query evaluation: strategies and optimizations, 1995.
 
 What is kept on the heap is one number a document: its score's bits, and below them the document, so that of equal
 scores the smaller document is the better one.
@@ -16,6 +16,10 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+WINDOW = 1 << 16
+# Shares of a window's documents above which it is swept as a whole, instead of by the postings once more.
+_SWEEP = 4
+_SPAN = 64
 _TWO_TO_112 = np.float32(2.0**112)
 
 
@@ -34,47 +38,115 @@ def _impact_value(stored):
 
 
 @njit(cache=True, nogil=True)
-def search_lists(first, last, docs, impacts, weights, cursors, stops, allowed, sums, touched, heap, size):
-    """Offer the documents first .. last to the heap of the best, and return how many it holds then.
+def search_windows(
+    first,
+    last,
+    n_docs,
+    window_entry,
+    entry_terms,
+    entry_start,
+    docs,
+    impacts,
+    terms,
+    weights,
+    allowed,
+    sums,
+    heap,
+    size,
+):
+    """Offer the documents of the windows first .. last to the heap of the best, and return how many it holds then.
 
-    docs      uint32[nnz], rising in a list       impacts  uint16 (float16 bits)|float32[nnz]
-    weights   float32[m], above 0, by rising collection term id
-    cursors   int64[m], where each list goes on; left where the documents from `last` on begin
-    stops     int64[m], where each list ends
-    allowed   bool[n_docs], or bool[0] for every document
-    sums      float64[width of a window], zeroed, and left so      touched  int64[width + 1], for use here
-    heap      int64[k], of which `size` are used; see `best_of`
+    window_entry  int64[n_windows + 1]   into entry_terms: the terms that the window's documents hold
+    entry_terms   uint16|uint32[]        rising in a window
+    entry_start   int64[n_entries + 1]   into docs, uint16[], rising, counted from the window's first document, and
+                  impacts, uint16 (float16 bits)|float32[]
+    terms         uint32[m], the query's in the segment's numbers, by rising collection term id
+    weights       float32[m], above 0
+    allowed       bool[n_docs], or bool[0] for every document
+    sums          float64[WINDOW], zeroed, and left so
+    heap          int64[k], of which `size` are used; see `best_of`
 
     Oracle: oracle.brute_force over oracle.canonical_scores.
     """
-    width = len(sums)
-    everything = len(allowed) == 0
-    for window in range(first, last, width):
-        end = min(window + width, last)
-        n_touched = 0
-        for i in range(len(weights)):
+    starts = np.empty(len(terms), dtype=np.int64)
+    stops = np.empty(len(terms), dtype=np.int64)
+    for window in range(first, last):
+        base = window * WINDOW
+        width = min(np.int64(WINDOW), n_docs - base)
+        postings = 0
+        for i in range(len(terms)):
+            entry = find_entry(entry_terms, window_entry[window], window_entry[window + 1], terms[i])
+            starts[i] = entry_start[entry] if entry >= 0 else 0
+            stops[i] = entry_start[entry + 1] if entry >= 0 else 0
+            postings += stops[i] - starts[i]
+        for i in range(len(terms)):
             weight = np.float64(weights[i])
-            cursor = cursors[i]
-            while cursor < stops[i] and docs[cursor] < end:
-                place = np.int64(docs[cursor]) - window
-                # A damaged document stays inside of the window.
-                if place >= 0:
-                    touched[n_touched] = place
-                    n_touched += np.int64(sums[place] == 0.0)
-                    sums[place] += weight * np.float64(impact_value(impacts[cursor]))
-                cursor += 1
-            cursors[i] = cursor
+            for j in range(starts[i], stops[i]):
+                sums[docs[j]] += weight * np.float64(impact_value(impacts[j]))
         # What does not reach the k-th score so far, and that is nearly everything, costs one comparison.
-        bar = np.uint32(heap[0] >> 32).view(np.float32) if size == len(heap) else np.float32(0.0)
-        for j in range(n_touched):
-            place = touched[j]
-            score = np.float32(sums[place])
-            sums[place] = 0.0
-            if score >= bar and (everything or allowed[window + place]):
-                key = (np.int64(np.float32(score).view(np.uint32)) << 32) | (0xFFFFFFFF - (window + place))
-                size = _offer(key, heap, size)
-                if size == len(heap):
-                    bar = np.uint32(heap[0] >> 32).view(np.float32)
+        bar = bar_of(heap, size)
+        if postings > width // _SWEEP:
+            for span in range(0, width, _SPAN):
+                end = min(span + _SPAN, width)
+                largest = 0.0
+                for place in range(span, end):
+                    largest = max(largest, sums[place])
+                if largest > 0.0 and np.float32(largest) >= bar:
+                    for place in range(span, end):
+                        score = np.float32(sums[place])
+                        if score > 0.0 and score >= bar:
+                            size = offer_document(base + place, score, allowed, heap, size)
+                            bar = bar_of(heap, size)
+            sums[:] = 0.0
+        else:
+            for i in range(len(terms)):
+                for j in range(starts[i], stops[i]):
+                    place = np.int64(docs[j])
+                    score = np.float32(sums[place])
+                    sums[place] = 0.0
+                    # A damaged document stays inside of the collection.
+                    if score > 0.0 and score >= bar and place < width:
+                        size = offer_document(base + place, score, allowed, heap, size)
+                        bar = bar_of(heap, size)
+    return size
+
+
+@njit(cache=True, nogil=True)
+def find_entry(entry_terms, first, stop, term):
+    """Return where `term` is in entry_terms[first:stop], which rises, or -1.
+
+    Terms are numbered by falling frequency and most windows hold the frequent ones, so the place is near the number,
+    and never behind it.
+    """
+    high = min(stop - first, np.int64(term) + 1)
+    low = high
+    step = 1
+    while low > 0 and np.int64(entry_terms[first + low - 1]) >= np.int64(term):
+        high = low
+        low = max(np.int64(0), low - step)
+        step *= 2
+    while low < high:
+        middle = (low + high) >> 1
+        if np.int64(entry_terms[first + middle]) < np.int64(term):
+            low = middle + 1
+        else:
+            high = middle
+    if first + low < stop and np.int64(entry_terms[first + low]) == np.int64(term):
+        return first + low
+    return np.int64(-1)
+
+
+@njit(cache=True, nogil=True)
+def bar_of(heap, size):
+    """Return the k-th score so far, or 0 as long as there are fewer than k."""
+    return np.uint32(heap[0] >> 32).view(np.float32) if size == len(heap) else np.float32(0.0)
+
+
+@njit(cache=True, nogil=True)
+def offer_document(doc, score, allowed, heap, size):
+    """Offer the document to the heap if it is allowed, and return how many that holds then."""
+    if len(allowed) == 0 or allowed[doc]:
+        return _offer((np.int64(np.float32(score).view(np.uint32)) << 32) | (0xFFFFFFFF - doc), heap, size)
     return size
 
 

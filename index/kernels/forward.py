@@ -1,10 +1,11 @@
-"""Scoring documents from the forward index: the canonical dot product, and what everything else is measured by.
+"""Scoring documents: the canonical dot product, and what everything else is measured by.
 
-A document's score is the sum over its terms, by rising term id, of weight * impact in float64, rounded once to
-float32. Each product is exact in float64 (24 bits times 24), so the result depends on nothing but the numbers.
+A document's score is the sum over its terms, by rising collection term id, of weight * impact in float64, rounded once
+to float32. Each product is exact in float64 (24 bits times 24), so the result depends on nothing but the numbers.
 
-Rows are stored by rising collection term id, while the ids in them are the segment's own: the query's weights lie
-in a table over those, with zeros elsewhere. Adding zero changes no sum.
+A document's lines hold its terms by falling impact (kernels.lines). So that its few matching terms are added up in the
+right order, their products are put where the query has the term, and the query's terms rise: `places` holds, for each
+of the segment's terms, 1 + its position in the query, or 0. Adding the zeros of the others changes no sum.
 
 Impacts are float32, or float16 as its bits in uint16: Numba's CPU target knows no float16.
 """
@@ -36,74 +37,163 @@ def _impact_value(stored):
 
 
 @njit(cache=True, nogil=True)
-def score_documents(doc_ids, indptr, terms, impacts, table, scores):
-    """Write the canonical score of each document of `doc_ids` to `scores`; -1 for one that shares no term.
+def score_rows(indptr, terms, impacts, table, scores):
+    """Write the canonical score of each row to `scores`, float32[n]; -1 for one that shares no term.
 
-    doc_ids  int64[n], each < n_docs        indptr  int64[n_docs + 1]
-    terms    uint16|uint32[nnz]             impacts uint16 (float16 bits)|float32[nnz]
-    table    float32[power of two above every term]; the query's weights by segment term id
-    scores   float32[n]
+    indptr  int64[n + 1]      terms  uint32[nnz], by rising collection term id in a row
+    impacts uint16 (float16 bits)|float32[nnz]      table  float32[every term]; the query's weights
 
-    A damaged term id reads a wrong weight, never past the table. Oracle: oracle.canonical_scores.
+    Oracle: oracle.canonical_scores.
     """
-    mask = np.int64(len(table) - 1)
-    for i in range(len(doc_ids)):
-        doc = doc_ids[i]
+    for i in range(len(scores)):
         total = 0.0
-        for j in range(indptr[doc], indptr[doc + 1]):
-            total += np.float64(table[np.int64(terms[j]) & mask]) * np.float64(impact_value(impacts[j]))
+        for j in range(indptr[i], indptr[i + 1]):
+            total += np.float64(table[terms[j]]) * np.float64(impact_value(impacts[j]))
         scores[i] = np.float32(total) if total > 0.0 else np.float32(-1.0)
 
 
 @njit(cache=True, nogil=True)
-def score_range(start, indptr, terms, impacts, table, allowed, scores):
-    """Write the canonical scores of the documents start .. start + len(scores) to `scores`; -1 for no match.
+def score_document(doc, line_terms, line_links, impacts, places, weights, products):
+    """Return the canonical score of a document as a float64, before rounding; 0 if it shares no term.
 
-    allowed  bool[n_docs], or bool[0] for every document; the rest as in `score_documents`, whose oracle it shares.
+    line_terms, line_links   see kernels.lines     impacts  uint16 (float16 bits)|float32[n_lines, width]
+    places    int32[power of two above every term], see above      weights  float32[m], the query's
+    products  float64[at least m], zeroed, and left so
+
+    A damaged term reads a wrong weight, a damaged link another document's line, never what is past the arrays.
+    Oracle: oracle.canonical_scores.
     """
-    mask = np.int64(len(table) - 1)
-    everything = len(allowed) == 0
-    for i in range(len(scores)):
-        doc = start + i
-        total = 0.0
-        if everything or allowed[doc]:
-            for j in range(indptr[doc], indptr[doc + 1]):
-                total += np.float64(table[np.int64(terms[j]) & mask]) * np.float64(impact_value(impacts[j]))
+    mask = np.int64(len(places) - 1)
+    n_lines = len(line_links)
+    line = np.int64(doc)
+    matched = False
+    while True:
+        for p in range(impacts.shape[1]):
+            place = places[np.int64(line_terms[line, p]) & mask]
+            # Unused places name term 0, with an impact of 0.
+            if place > 0 and impacts[line, p] != 0:
+                products[place - 1] = np.float64(weights[place - 1]) * np.float64(impact_value(impacts[line, p]))
+                matched = True
+        following = np.int64(line_links[line, 15])
+        if following <= line or following >= n_lines:
+            break
+        line = following
+    total = 0.0
+    if matched:
+        for i in range(len(weights)):
+            total += products[i]
+            products[i] = 0.0
+    return total
+
+
+@njit(cache=True, nogil=True)
+def score_documents(doc_ids, line_terms, line_links, impacts, terms, weights, places, scores):
+    """Write the canonical score of each document of `doc_ids`, int64[n], to scores; -1 for one that shares no term.
+
+    terms   uint32[m], the query's in the segment's numbers, by rising collection term id     weights  float32[m]
+    places  as in `score_document`, zeroed, and left so                                       scores   float32[n]
+
+    Oracle: oracle.canonical_scores.
+    """
+    products = np.zeros(len(terms), dtype=np.float64)
+    for i in range(len(terms)):
+        places[terms[i]] = i + 1
+    for i in range(len(doc_ids)):
+        total = score_document(doc_ids[i], line_terms, line_links, impacts, places, weights, products)
         scores[i] = np.float32(total) if total > 0.0 else np.float32(-1.0)
+    for i in range(len(terms)):
+        places[terms[i]] = 0
+
+
+@njit(cache=True, nogil=True)
+def scan_documents(
+    first, bar, line_terms, line_bytes, line_links, impacts, scale, terms, weights, places, bounds, allowed, scores
+):
+    """Write the canonical scores of the documents first .. first + n to `scores`, float32[n]; -1 for no match.
+
+    bar      float32; a document that cannot score as much may get -1 as well
+    scale    float32[n_terms]; impact of one step of a sketch
+    terms, weights, places   as in `score_documents`
+    bounds   float32[as long as places], zeroed, and left so
+    allowed  bool[n_docs], or bool[0] for every document
+
+    Nearly every document is dismissed by its first line. What the line holds is worth at most half a step more than the
+    sketch says, and what it does not hold has no larger impact than its last term: a bound on the score, raised by a
+    hundred thousandth against rounding. Oracle: oracle.canonical_scores.
+    """
+    mask = np.int64(len(places) - 1)
+    width = impacts.shape[1]
+    steps_at = 60 - width
+    everything = len(allowed) == 0
+    products = np.zeros(len(terms), dtype=np.float64)
+    total_weight = np.float32(0.0)
+    half = np.float32(0.0)
+    for i in range(len(terms)):
+        places[terms[i]] = i + 1
+        bounds[terms[i]] = weights[i] * scale[terms[i]]
+        half += np.float32(0.5) * bounds[terms[i]]
+        total_weight += weights[i]
+    enough = bar * np.float32(1.0 - 1e-5) - half
+    last = len(scale) - 1
+    for i in range(len(scores)):
+        doc = first + i
+        scores[i] = -1.0
+        if not (everything or allowed[doc]):
+            continue
+        if bar > 0.0:
+            bound = np.float32(0.0)
+            for p in range(width):
+                bound += bounds[np.int64(line_terms[doc, p]) & mask] * np.float32(line_bytes[doc, steps_at + p])
+            steps = np.float32(line_bytes[doc, 59])
+            if steps > 0.0:
+                bound += (
+                    total_weight * (steps + np.float32(0.5)) * scale[min(np.int64(line_terms[doc, width - 1]), last)]
+                )
+            if bound < enough:
+                continue
+        total = score_document(doc, line_terms, line_links, impacts, places, weights, products)
+        if total > 0.0:
+            scores[i] = np.float32(total)
+    for i in range(len(terms)):
+        places[terms[i]] = 0
+        bounds[terms[i]] = 0
 
 
 @njit(cache=True, nogil=True)
 def rank_candidates(
-    query_start, query_terms, query_weights, candidates, n_candidates, indptr, terms, impacts, table, ids, scores, found
-):
+    query_start, query_terms, query_weights, candidates, n_candidates, line_terms, line_links, impacts, places, ids,
+    scores, found,
+):  # fmt: skip
     """Score each query's candidates canonically and write the best, ranked, to its row of `ids` and `scores`.
 
     query_start   int64[n + 1] into query_terms, uint32[], the segment's numbers, and query_weights, float32[], above 0
     candidates    uint32[n, m], of which n_candidates, int64[n], are used; each document once in a row
-    table         float32[power of two above every term], zeroed, and left so
+    places        as in `score_document`, zeroed, and left so
     ids           int64[n, k], scores float32[n, k]: as many as match, the rest is left as it is
     found         int64[n], how many those are; by falling score, then rising id
 
     Oracle: oracle.brute_force over oracle.canonical_scores.
     """
-    mask = np.int64(len(table) - 1)
     k = ids.shape[1]
     keys = np.empty(candidates.shape[1], dtype=np.int64)
+    longest = 0
     for q in range(len(query_start) - 1):
-        for i in range(query_start[q], query_start[q + 1]):
-            table[query_terms[i]] = query_weights[i]
+        longest = max(longest, query_start[q + 1] - query_start[q])
+    products = np.zeros(longest, dtype=np.float64)
+    for q in range(len(query_start) - 1):
+        first, stop = query_start[q], query_start[q + 1]
+        for i in range(first, stop):
+            places[query_terms[i]] = i - first + 1
         matching = 0
         for c in range(n_candidates[q]):
             doc = np.int64(candidates[q, c])
-            total = 0.0
-            for j in range(indptr[doc], indptr[doc + 1]):
-                total += np.float64(table[np.int64(terms[j]) & mask]) * np.float64(impact_value(impacts[j]))
+            total = score_document(doc, line_terms, line_links, impacts, places, query_weights[first:stop], products)
             if total > 0.0:
                 # Falling score, then rising id: a positive float32's bits compare as it does.
                 keys[matching] = ((np.int64(0x7FFFFFFF) - np.int64(np.float32(total).view(np.uint32))) << 32) | doc
                 matching += 1
-        for i in range(query_start[q], query_start[q + 1]):
-            table[query_terms[i]] = 0
+        for i in range(first, stop):
+            places[query_terms[i]] = 0
         keys[:matching].sort()
         found[q] = min(matching, k)
         for i in range(found[q]):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from scipy.sparse import coo_array, csr_array, random_array
 
 from index import IndexConfig, SparseIndex
 from index.errors import ConfigError, VectorError
+from index.new_arrays import ArraysInFolder
 
 
 def documents(n=400, terms=120, seed=3):
@@ -86,7 +89,8 @@ def test_the_bytes_do_not_depend_on_threads_or_batches(tmp_path):
     matrix = documents()
     SparseIndex.build(matrix, path=tmp_path / "one", threads=1)
     SparseIndex.build((matrix[i : i + 90] for i in range(0, 400, 90)), path=tmp_path / "two", threads=2)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    SparseIndex.build((matrix[[i]] for i in range(400)), path=tmp_path / "three", threads=3)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two") == contents(tmp_path / "three")
 
 
 def test_weights_that_round_to_nothing_are_not_stored():
@@ -114,9 +118,10 @@ def test_an_existing_folder_is_not_overwritten(tmp_path):
     assert list((tmp_path / "index").iterdir()) == []
 
 
-def test_a_build_that_is_interrupted_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("when", ["read", "sketch", "exact lists", "largest", "lists"])
+def test_a_build_that_is_interrupted_leaves_nothing(tmp_path, when):
     def progress(stage, done, total):
-        if stage == "lists":
+        if stage == when:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -124,11 +129,23 @@ def test_a_build_that_is_interrupted_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path, monkeypatch):
-    def save(*arguments, **keywords):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("arrays", [0, 1, 6, 12])
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path, monkeypatch, arrays):
+    left = iter(range(arrays))
 
-    monkeypatch.setattr(np, "save", save)
+    def reserve(descriptor, offset, size):
+        if next(left, None) is None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", reserve)
+    monkeypatch.setattr(np, "memmap", lambda *arguments, dtype, shape, **keywords: np.zeros(shape, dtype))
+    with pytest.raises(OSError, match="No space left"):
+        SparseIndex.build(documents(), path=tmp_path / "index")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_while_rows_come_in_is_reported_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(ArraysInFolder, "temporary", lambda self: open("/dev/full", "r+b", buffering=0))  # noqa: SIM115, PTH123
     with pytest.raises(OSError, match="No space left"):
         SparseIndex.build(documents(), path=tmp_path / "index")
     assert list(tmp_path.iterdir()) == []
@@ -140,7 +157,7 @@ def test_the_manifest_says_what_was_built(tmp_path):
     manifest = json.loads((tmp_path / "index" / "manifest.json").read_text())
     assert (manifest["version"], manifest["n_docs"], manifest["n_terms"]) == (1, 400, 120)
     assert manifest["nnz"] == index.nnz == documents().nnz
-    assert IndexConfig.from_json(manifest["config"]) == index.config == config
+    assert IndexConfig.from_json(manifest["config"]) == index.config == replace(config, exact_lists=True)
     assert set(manifest["files"]) == {file.name for file in (tmp_path / "index").glob("*.npy")}
 
 
@@ -151,7 +168,7 @@ def test_more_than_65536_terms_are_numbered_with_32_bits():
     )
     matrix.sort_indices()
     index = SparseIndex.build(matrix)
-    assert index._segment.forward_terms.dtype == np.uint32
+    assert index._segment.term_type == np.uint32
     row = matrix[[1234]]
     for exact in (True, False):
         assert index.search_one(row.indices[:20], row.data[:20], 1, exact=exact)[0].tolist() == [1234]

@@ -12,10 +12,10 @@ from index import IndexConfig, SparseIndex, canonical, score_rows, warm_kernels
 from index.errors import SearchParameterError, SearchStopped, VectorError
 from index.kernels import oracle
 from index.kernels.candidates import find_all_candidates
-from index.kernels.exhaustive import best_of, search_lists
-from index.kernels.forward import rank_candidates, score_documents, score_range
+from index.kernels.exhaustive import best_of, search_windows
+from index.kernels.forward import rank_candidates, scan_documents, score_documents
 
-SEARCH_KERNELS = (search_lists, best_of, find_all_candidates, rank_candidates, score_documents, score_range)
+SEARCH_KERNELS = (search_windows, best_of, find_all_candidates, rank_candidates, score_documents, scan_documents)
 
 
 def random_rows(n, terms, density, seed):
@@ -114,7 +114,7 @@ def test_ties_rank_by_rising_document_and_are_all_handed_on_when_asked(exact_lis
 
 def test_exact_lists_and_a_scan_find_the_same():
     with_lists, without = (SparseIndex.build(DOCUMENTS, IndexConfig(exact_lists=lists)) for lists in (True, False))
-    assert with_lists.bytes - without.bytes == 6 * with_lists.nnz
+    assert 4 * with_lists.nnz < with_lists.bytes - without.bytes < 4 * with_lists.nnz + 10 * 301
     for allowed in (None, np.arange(600) % 3 > 0):
         a, b = (i.search(QUERIES, k=50, exact=True, allowed=allowed) for i in (with_lists, without))
         assert (a.ids == b.ids).all()

@@ -79,7 +79,7 @@ def test_open_notices_a_file_that_is_missing_or_of_another_size(folder, name, da
     assert [problem.path for problem in verify_index(folder)] == [path]
 
 
-@pytest.mark.parametrize("name", ["forward_start", "list_block", "list_summary", "posting_start", "lookup_numbers"])
+@pytest.mark.parametrize("name", ["list_block", "list_summary", "window_entry", "entry_start", "lookup_numbers"])
 def test_wild_offsets_are_refused_at_open_even_with_a_checksum_that_fits(folder, name):
     array = np.load(folder / f"{name}.npy")
     array[len(array) // 2] = np.iinfo(array.dtype).max
@@ -91,9 +91,9 @@ def test_wild_offsets_are_refused_at_open_even_with_a_checksum_that_fits(folder,
 @pytest.mark.parametrize(
     "name",
     [
-        "forward_terms",
-        "forward_impacts",
         "lines",
+        "impacts",
+        "entry_terms",
         "block_start",
         "block_docs",
         "summaries",
@@ -117,7 +117,7 @@ def test_a_header_that_does_not_fit_its_manifest_is_refused(folder):
     manifest["n_docs"] += 1
     manifest["checksum"] = _checksum(manifest)
     (folder / "manifest.json").write_bytes(_dump(manifest))
-    with pytest.raises(IndexCorrupt, match="forward_start"):
+    with pytest.raises(IndexCorrupt, match=r"lines|window_entry"):
         SparseIndex.open(folder)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.kernels import oracle
-from index.kernels.blocks import build_lists, cluster_list, largest_postings, summarise_block
+from index.kernels.blocks import build_lists, cluster_list, summarise_block
 from index.kernels.candidates import find_candidates
 from index.kernels.lines import LINE_BYTES, pack_lines
 from index.segment import line_views, terms_per_line
@@ -36,7 +36,9 @@ def lines_of(documents, term_type=np.uint16):
     terms = np.array([term for row in rows for term, _ in row], dtype=np.uint32)
     steps = np.array([steps for row in rows for _, steps in row], dtype=np.float32)
     views = line_views(np.zeros((4 * len(rows), LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
-    pack_lines(0, start, terms, (steps * SCALE[terms]).astype(np.float32), 1 / SCALE[:N_TERMS], len(rows), *views)
+    impacts = (steps * SCALE[terms]).astype(np.float32)
+    kept = np.zeros((4 * len(rows), terms_per_line(np.dtype(term_type))), dtype=np.float32)
+    pack_lines(0, start, terms, impacts, impacts, 1 / SCALE[:N_TERMS], len(rows), *views, kept)
     return views
 
 
@@ -44,22 +46,6 @@ def heaviest(document, n):
     """The n heaviest terms of {term: steps}, with their impacts, as lines order them."""
     order = sorted(document, key=lambda term: (-document[term] * SCALE[term], term))
     return {term: float(document[term] * SCALE[term]) for term in order[:n]}
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 600), max_size=12), min_size=1, max_size=4), st.integers(1, 8))
-def test_a_pruned_list_keeps_the_largest_impacts(lists, n_keep):
-    start = np.zeros(len(lists) + 1, dtype=np.int64)
-    np.cumsum([len(keys) for keys in lists], out=start[1:])
-    kept = np.zeros(len(lists) + 1, dtype=np.int64)
-    np.cumsum([min(n_keep, len(keys)) for keys in lists], out=kept[1:])
-    docs = np.array([doc for keys in lists for doc in range(len(keys))], dtype=np.uint32)
-    kept_docs = np.empty(kept[-1], dtype=np.uint32)
-    keys_array = np.array([key for keys in lists for key in keys], dtype=np.uint16)
-    largest_postings(start, docs, keys_array, n_keep, kept, kept_docs)
-    for i, keys in enumerate(lists):
-        expected = oracle.largest_postings(list(enumerate(keys)), n_keep)
-        assert kept_docs[kept[i] : kept[i + 1]].tolist() == expected
 
 
 @settings(max_examples=40, deadline=None)

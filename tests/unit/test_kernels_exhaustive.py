@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.kernels import oracle
-from index.kernels.exhaustive import best_of, impact_value, search_lists
+from index.kernels import exhaustive, oracle
+from index.kernels.exhaustive import best_of, find_entry, impact_value, search_windows
 from index.scoring import stored
 
 pytestmark = pytest.mark.kernels
@@ -24,20 +24,35 @@ documents = st.lists(
 queries = st.dictionaries(st.integers(0, N_TERMS - 1), st.integers(1, 9).map(float), min_size=1, max_size=6)
 
 
-def search(rows, query, k, width, allowed, dtype):
-    lists = [[(doc, row[term]) for doc, row in enumerate(rows) if term in row] for term in sorted(query)]
-    start = np.concatenate([[0], np.cumsum([len(entries) for entries in lists])]).astype(np.int64)
-    docs = np.array([doc for entries in lists for doc, _ in entries], dtype=np.uint32)
-    impacts = stored(np.array([impact for entries in lists for _, impact in entries], dtype=np.float32), dtype)
-    sums, heap = np.zeros(width, dtype=np.float64), np.zeros(k, dtype=np.int64)
-    cursors = start[:-1].copy()
+def windowed(rows, dtype, term_type):
+    """Full lists by windows, as `search_windows` takes them."""
+    entries, terms, start, docs, impacts = [0], [], [0], [], []
+    for base in range(0, len(rows), exhaustive.WINDOW):
+        window = rows[base : base + exhaustive.WINDOW]
+        for term in sorted(set().union(*window)):
+            postings = [(doc, row[term]) for doc, row in enumerate(window) if term in row]
+            terms.append(term)
+            docs += [doc for doc, _ in postings]
+            impacts += [impact for _, impact in postings]
+            start.append(len(docs))
+        entries.append(len(terms))
+    kept = stored(np.array(impacts, dtype=np.float32), dtype)
+    return (
+        np.array(entries, dtype=np.int64), np.array(terms, dtype=term_type), np.array(start, dtype=np.int64),
+        np.array(docs, dtype=np.uint16), kept,
+    )  # fmt: skip
+
+
+def search(rows, query, k, allowed, dtype, term_type=np.uint16):
+    arrays = windowed(rows, dtype, term_type)
+    sums, heap = np.zeros(exhaustive.WINDOW, dtype=np.float64), np.zeros(k, dtype=np.int64)
+    n_windows = len(arrays[0]) - 1
     size = 0
     # In two calls, as a search with a deadline makes them.
-    middle = len(rows) // 2
-    for first, last in ((0, middle), (middle, len(rows))):
-        size = search_lists(
-            first, last, docs, impacts, np.array([query[term] for term in sorted(query)], dtype=np.float32), cursors,
-            start[1:], allowed, sums, np.zeros(width + 1, dtype=np.int64), heap, size,
+    for first, last in ((0, n_windows // 2), (n_windows // 2, n_windows)):
+        size = search_windows(
+            first, last, len(rows), *arrays, np.array(sorted(query), dtype=np.uint32),
+            np.float32([query[term] for term in sorted(query)]), allowed, sums, heap, size,
         )  # fmt: skip
     assert not sums.any()
     ids, scores = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.float32)
@@ -46,14 +61,32 @@ def search(rows, query, k, width, allowed, dtype):
 
 
 @settings(max_examples=60, deadline=None)
-@given(documents, queries, st.integers(1, 9), st.integers(1, 12), st.sampled_from(["float16", "float32"]), st.data())
-def test_exact_search_is_the_brute_force_ranking_with_ties(rows, query, k, width, dtype, data):
+@given(documents, queries, st.integers(1, 9), st.sampled_from(["float16", "float32"]), st.data())
+def test_exact_search_is_the_brute_force_ranking_with_ties(rows, query, k, dtype, data):
     allowed = NOTHING
     if data.draw(st.booleans()):
         allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))))
+    term_type = data.draw(st.sampled_from([np.uint16, np.uint32]))
     scores = np.float32(oracle.canonical_scores([sorted(row.items()) for row in rows], query))
     expected = oracle.brute_force(scores, k, allowed if len(allowed) else None)
-    assert search(rows, query, k, width, allowed, dtype) == expected
+    assert search(rows, query, k, allowed, dtype, term_type) == expected
+
+
+def test_windows_are_searched_as_one_collection():
+    rows = [{} for _ in range(2 * exhaustive.WINDOW + 3)]
+    for doc in (5, exhaustive.WINDOW - 1, exhaustive.WINDOW, 2 * exhaustive.WINDOW, len(rows) - 1):
+        rows[doc] = {3: 1.0, 7: doc % 3 + 1.0}
+    query = {3: 1.0, 7: 2.0, 9: 5.0}
+    scores = np.float32(oracle.canonical_scores([sorted(row.items()) for row in rows], query))
+    assert search(rows, query, 4, NOTHING, "float16") == oracle.brute_force(scores, 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 60), unique=True).map(sorted), st.integers(0, 62), st.integers(0, 5))
+def test_a_windows_term_is_found_where_it_is(terms, term, ahead):
+    held = np.array([7] * ahead + terms + [9, 9], dtype=np.uint16)
+    found = find_entry(held, ahead, ahead + len(terms), term)
+    assert found == (ahead + terms.index(term) if term in terms else -1)
 
 
 def test_both_kernel_files_read_float16_alike():

@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.kernels import oracle
-from index.kernels.forward import impact_value, score_documents, score_range
-from index.kernels.lines import LINE_BYTES, NO_LINE, pack_lines
+from index.kernels.forward import impact_value, scan_documents, score_document, score_documents, score_rows
+from index.kernels.lines import LINE_BYTES, NO_LINE, count_terms, pack_lines, read_lines
 from index.scoring import stored
 from index.segment import line_views, terms_per_line
 
 pytestmark = pytest.mark.kernels
 
 N_TERMS = 60
+SCALE = np.full(N_TERMS, 4 / 255, dtype=np.float32)
 NOTHING = np.zeros(0, dtype=np.bool_)
 
 impacts = st.integers(1, 2000).map(lambda n: n / 512)
@@ -25,21 +26,35 @@ documents = st.lists(
 queries = st.dictionaries(st.integers(0, N_TERMS - 1), st.floats(2**-10, 8, width=32), max_size=12)
 
 
-def forward(rows, term_type=np.uint16, impact_type="float16"):
+def csr(rows, impact_type="float16"):
+    """Rows of (term, impact) as (starts, terms, impacts as float32, impacts as stored)."""
     start = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=start[1:])
-    terms = np.array([term for row in rows for term, _ in row], dtype=term_type)
-    values = stored(np.array([impact for row in rows for _, impact in row], dtype=np.float32), impact_type)
-    for array in (start, terms, values):
-        array.setflags(write=False)
-    return start, terms, values
+    terms = np.array([term for row in rows for term, _ in row], dtype=np.uint32)
+    values = np.array([impact for row in rows for _, impact in row], dtype=np.float32)
+    kept = stored(values, impact_type)
+    return start, terms, (kept.view(np.float16).astype(np.float32) if impact_type == "float16" else kept), kept
 
 
-def table_of(query):
-    table = np.zeros(64, dtype=np.float32)
-    for term, weight in query.items():
-        table[term] = weight
-    return table
+def packed(rows, term_type=np.uint16, impact_type="float16"):
+    """Pack rows; returns (the lines' views, the impacts beside them)."""
+    start, terms, values, kept = csr(rows, impact_type)
+    width = terms_per_line(np.dtype(term_type))
+    n_lines = sum(max(1, -(-len(row) // width)) for row in rows)
+    views = line_views(np.zeros((n_lines, LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
+    impacts = np.zeros((n_lines, width), dtype=kept.dtype)
+    used = pack_lines(0, start, terms, values, kept, 1 / SCALE, len(rows), *views, impacts)
+    assert used == n_lines
+    return views, impacts
+
+
+def query_arrays(query):
+    """A query as (terms, weights): a segment's numbers are any, so here they fall where collection ids rise."""
+    return np.array(sorted(query), dtype=np.uint32), np.float32([query[term] for term in sorted(query)])
+
+
+def rounded(rows, impact_type):
+    return [[(term, float(np.dtype(impact_type).type(impact))) for term, impact in row] for row in rows]
 
 
 @pytest.mark.parametrize("exponent", range(0, 31, 6))
@@ -49,26 +64,72 @@ def test_float16_bits_are_read_as_numpy_reads_them(exponent):
 
 
 @settings(max_examples=30, deadline=None)
-@given(documents, queries, st.sampled_from(["float16", "float32"]), st.sampled_from([np.uint16, np.uint32]))
-def test_a_document_scores_its_canonical_dot_product(rows, query, impact_type, term_type):
-    arrays = forward(rows, term_type, impact_type)
+@given(documents, queries, st.sampled_from(["float16", "float32"]))
+def test_a_row_scores_its_canonical_dot_product(rows, query, impact_type):
+    start, terms, _, kept = csr(rows, impact_type)
+    table = np.zeros(64, dtype=np.float32)
+    table[list(query)] = list(query.values())
     scores = np.empty(len(rows), dtype=np.float32)
-    score_documents(np.arange(len(rows)), *arrays, table_of(query), scores)
-    held = [[(term, float(np.dtype(impact_type).type(impact))) for term, impact in row] for row in rows]
-    assert scores.tolist() == oracle.canonical_scores(held, query)
+    score_rows(start, terms, kept, table, scores)
+    assert scores.tolist() == oracle.canonical_scores(rounded(rows, impact_type), query)
 
 
 @settings(max_examples=30, deadline=None)
+@given(documents, queries, st.sampled_from(["float16", "float32"]), st.sampled_from([np.uint16, np.uint32]))
+def test_a_document_of_lines_scores_its_canonical_dot_product(rows, query, impact_type, term_type):
+    views, impacts = packed(rows, term_type, impact_type)
+    places, scores = np.zeros(64, dtype=np.int32), np.empty(len(rows), dtype=np.float32)
+    score_documents(np.arange(len(rows)), views[0], views[2], impacts, *query_arrays(query), places, scores)
+    assert scores.tolist() == oracle.canonical_scores(rounded(rows, impact_type), query)
+    assert not places.any()
+
+
+def test_products_are_added_by_the_querys_order_and_not_the_lines():
+    # In float64: (2**53 + 1) + 1 is 2**53, 2**53 + (1 + 1) is not.
+    row = [(0, 1.0), (1, 2.0**8), (2, 1.0)]
+    weights = np.float32([2.0**-45, 1.0, 2.0**-45])
+    views, impacts = packed([row])
+    scores = {}
+    for order in ((0, 1, 2), (0, 2, 1)):
+        products, places = np.zeros(3), np.zeros(64, dtype=np.int32)
+        places[list(order)] = 1, 2, 3
+        chosen = weights[list(order)]
+        scores[order] = score_document(0, views[0], views[2], impacts, places, chosen, products)
+    assert scores[0, 1, 2] == (2.0**-45 + 2.0**8) + 2.0**-45
+    assert scores[0, 2, 1] == (2.0**-45 + 2.0**-45) + 2.0**8
+    assert scores[0, 1, 2] != scores[0, 2, 1]
+
+
+@settings(max_examples=60, deadline=None)
 @given(documents, queries, st.data())
-def test_scoring_a_range_skips_what_is_not_allowed(rows, query, data):
+def test_scanning_skips_only_what_is_not_allowed_or_scores_below_the_bar(rows, query, data):
     allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), dtype=np.bool_)
     start = data.draw(st.integers(0, len(rows)))
+    term_type, impact_type = data.draw(st.sampled_from([np.uint16, np.uint32])), "float16"
+    expected = np.float32(oracle.canonical_scores(rounded(rows, impact_type), query))
+    bar = np.float32(data.draw(st.sampled_from([0.0, *expected[expected > 0].tolist()])))
+    views, impacts = packed(rows, term_type, impact_type)
     scores = np.empty(len(rows) - start, dtype=np.float32)
-    score_range(start, *forward(rows), table_of(query), allowed, scores)
-    expected = oracle.canonical_scores(rows, query)
+    places, bounds = np.zeros(64, dtype=np.int32), np.zeros(64, dtype=np.float32)
+    scan_documents(start, bar, *views, impacts, SCALE, *query_arrays(query), places, bounds, allowed, scores)
     if len(rows):
-        expected = [score if ok else -1.0 for score, ok in zip(expected, allowed, strict=True)]
-    assert scores.tolist() == expected[start:]
+        expected = np.where(allowed, expected, np.float32(-1))
+    needed = expected[start:] >= bar if bar > 0 else np.ones(len(scores), dtype=np.bool_)
+    assert scores[needed].tolist() == expected[start:][needed].tolist()
+    assert (scores[~needed] < bar).all()
+    assert not places.any()
+    assert not bounds.any()
+
+
+def test_scanning_dismisses_by_the_first_line():
+    # Terms 20.. are in the second line of each document; the query holds one of each line.
+    strong, weak = [(t, 3.0) for t in range(20)], [(t, 0.5) for t in range(20)]
+    views, impacts = packed([[*row, (30, 0.25)] for row in (strong, weak)])
+    scores = np.empty(2, dtype=np.float32)
+    places, bounds = np.zeros(64, dtype=np.int32), np.zeros(64, dtype=np.float32)
+    query = query_arrays({0: 1.0, 30: 1.0})
+    scan_documents(0, np.float32(3), *views, impacts, SCALE, *query, places, bounds, NOTHING, scores)
+    assert scores.tolist() == [3.25, -1.0]
 
 
 def unpacked(line_number, views, width):
@@ -87,13 +148,21 @@ def unpacked(line_number, views, width):
 @settings(max_examples=30, deadline=None)
 @given(documents, st.sampled_from([np.uint16, np.uint32]))
 def test_lines_hold_each_document_by_falling_impact(rows, term_type):
-    start, terms, _ = forward(rows)
-    values = np.array([impact for row in rows for _, impact in row], dtype=np.float32)
-    scale = np.full(N_TERMS, 4 / 255, dtype=np.float32)
+    views, _ = packed(rows, term_type)
     width = terms_per_line(np.dtype(term_type))
-    n_lines = sum(max(1, -(-len(row) // width)) for row in rows)
-    views = line_views(np.zeros((n_lines, LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
-    used = pack_lines(0, start, terms.astype(np.uint32), values, 1 / scale, len(rows), *views)
-    assert used == n_lines
     for document, row in enumerate(rows):
-        assert unpacked(document, views, width) == oracle.packed_lines(row, scale)
+        assert unpacked(document, views, width) == oracle.packed_lines(row, SCALE)
+
+
+@settings(max_examples=30, deadline=None)
+@given(documents, st.sampled_from(["float16", "float32"]), st.sampled_from([np.uint16, np.uint32]))
+def test_lines_give_back_the_terms_and_the_canonical_impacts(rows, impact_type, term_type):
+    views, impacts = packed(rows, term_type, impact_type)
+    counts = np.empty(len(rows), dtype=np.int64)
+    count_terms(0, views[2], impacts, counts)
+    assert counts.tolist() == [len(row) for row in rows]
+    terms, kept = np.empty(counts.sum(), dtype=term_type), np.empty(counts.sum(), dtype=impacts.dtype)
+    read_lines(0, len(rows), views[0], views[2], impacts, terms, kept)
+    values = kept.view(np.float16) if impact_type == "float16" else kept
+    found = iter(zip(terms.tolist(), values.tolist(), strict=True))
+    assert [sorted(next(found) for _ in row) for row in rows] == rounded(rows, impact_type)

@@ -1,0 +1,97 @@
+"""Where a build puts what it makes: files of the new index's folder, written through a mapping, or memory.
+
+A build asks for each array once, of the size it will have or a little more, and fills it. In a folder that is a .npy
+file whose space is reserved at once, so that a full disk is an OSError here and not a killed process when a page of the
+mapping finds no room.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+class NewArrays(Protocol):
+    """The arrays of an index that is being built."""
+
+    def create(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return a new array of zeros, to be filled; raises OSError."""
+
+    def shorten(self, name: str, length: int) -> None:
+        """Cut an array to its first `length` rows; it is not written to any more."""
+
+    def temporary(self) -> BinaryIO:
+        """Return a file that is gone when it is closed, or when the process ends, however that ends."""
+
+
+class ArraysInMemory:
+    """Arrays in memory: `arrays`, by name."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, NDArray[Any]] = {}
+
+    def create(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """As `NewArrays` says."""
+        self.arrays[name] = _zeros(shape, np.dtype(dtype))
+        return self.arrays[name]
+
+    def shorten(self, name: str, length: int) -> None:
+        """As `NewArrays` says."""
+        self.arrays[name] = self.arrays[name][:length]
+
+    def temporary(self) -> BinaryIO:
+        """As `NewArrays` says."""
+        return io.BytesIO()
+
+
+class ArraysInFolder:
+    """Arrays as .npy files of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def create(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """As `NewArrays` says."""
+        kind = np.dtype(dtype)
+        with (self._folder / f"{name}.npy").open("xb") as file:
+            offset = _write_header(file, shape, kind)
+            size = kind.itemsize * int(np.prod(shape))
+            if size == 0:
+                return np.zeros(shape, dtype=kind)
+            os.posix_fallocate(file.fileno(), 0, offset + size)
+        return np.asarray(np.memmap(self._folder / f"{name}.npy", dtype=kind, mode="r+", offset=offset, shape=shape))
+
+    def shorten(self, name: str, length: int) -> None:
+        """As `NewArrays` says."""
+        with (self._folder / f"{name}.npy").open("r+b") as file:
+            np.lib.format.read_magic(file)
+            shape, _, kind = np.lib.format.read_array_header_1_0(file)
+            file.seek(0)
+            # A header is padded, so one with a smaller number takes the same place.
+            offset = _write_header(file, (length, *shape[1:]), kind)
+            file.truncate(offset + kind.itemsize * length * int(np.prod(shape[1:])))
+
+    def temporary(self) -> BinaryIO:
+        """As `NewArrays` says."""
+        return tempfile.TemporaryFile(dir=self._folder)
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.tell()
+
+
+def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return zeros that start on a cache line, as a mapped array does."""
+    size = dtype.itemsize * int(np.prod(shape))
+    held = np.zeros(size + 64, dtype=np.uint8)
+    start = -held.ctypes.data % 64
+    array: NDArray[Any] = held[start : start + size].view(dtype).reshape(shape)
+    return array

@@ -1,0 +1,69 @@
+"""Building the full lists of exact search: by windows of documents, each made by itself (see kernels.exhaustive)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.kernels.exhaustive import WINDOW
+from index.kernels.postings import count_postings, fill_postings
+from index.new_arrays import NewArrays
+from index.packing import Lines, in_order
+
+
+class _Window(NamedTuple):
+    """One window's terms, how many postings each has, and the postings."""
+
+    terms: NDArray[Any]
+    counts: NDArray[np.int64]
+    docs: NDArray[np.uint16]
+    impacts: NDArray[Any]
+
+
+def build_windows(
+    packed: Lines, n_terms: int, nnz: int, arrays: NewArrays, threads: int, progress: Callable[[int], None]
+) -> None:
+    """Create and fill `window_entry`, `entry_terms`, `entry_start`, `posting_docs` and `posting_impacts`."""
+    n_docs = len(packed.rest) - 1
+    views = packed.views()
+    docs = arrays.create("posting_docs", (nnz,), np.uint16)
+    impacts = arrays.create("posting_impacts", (nnz,), packed.impacts.dtype)
+
+    def work(first: int) -> _Window:
+        last = min(first + WINDOW, n_docs)
+        counts = np.empty(n_terms, dtype=np.int64)
+        count_postings(first, last, views[0], views[2], packed.impacts, counts)
+        cursors = np.cumsum(counts) - counts
+        size = int(counts.sum())
+        window_docs = np.empty(size, dtype=np.uint16)
+        window_impacts = np.empty(size, dtype=packed.impacts.dtype)
+        fill_postings(first, last, views[0], views[2], packed.impacts, cursors, window_docs, window_impacts)
+        held = np.flatnonzero(counts)
+        return _Window(held.astype(packed.term_type), counts[held], window_docs, window_impacts)
+
+    terms, counts, entries, written = [], [], [0], 0
+    for number, window in enumerate(in_order(work, iter(range(0, n_docs, WINDOW)), threads)):
+        docs[written : written + len(window.docs)] = window.docs
+        impacts[written : written + len(window.docs)] = window.impacts
+        written += len(window.docs)
+        terms.append(window.terms)
+        counts.append(window.counts)
+        entries.append(entries[-1] + len(window.terms))
+        progress(min(n_docs, (number + 1) * WINDOW))
+    arrays.create("window_entry", (len(entries),), np.int64)[:] = entries
+    arrays.create("entry_terms", (entries[-1],), packed.term_type)[:] = np.concatenate(terms) if terms else []
+    start = arrays.create("entry_start", (entries[-1] + 1,), np.int64)
+    np.cumsum(np.concatenate(counts) if counts else [], out=start[1:])
+
+
+def leave_windows_empty(packed: Lines, arrays: NewArrays) -> None:
+    """Create the same arrays without any postings."""
+    n_windows = -(-(len(packed.rest) - 1) // WINDOW)
+    arrays.create("window_entry", (n_windows + 1,), np.int64)
+    arrays.create("entry_terms", (0,), packed.term_type)
+    arrays.create("entry_start", (1,), np.int64)
+    arrays.create("posting_docs", (0,), np.uint16)
+    arrays.create("posting_impacts", (0,), packed.impacts.dtype)
