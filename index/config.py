@@ -1,7 +1,7 @@
 """How an index is built, with the parameter names of the Seismic paper (Bruch, Nardini, Rulli, Venturini, SIGIR 2024).
 
-The defaults hold for every collection: what should depend on its size is left at None and decided by the build,
-which writes the decision into the manifest.
+The defaults hold for every collection: what should depend on its size and shape is left at None and decided by the
+build, which writes the decision into the manifest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ IMPACT_DTYPES = ("float16", "float32")
 class IndexConfig:
     """Build parameters.
 
-    n_postings          times max_fraction: how many of its largest impacts a list of candidate search keeps
+    n_postings          times max_fraction: how many of its largest impacts a list of candidate search keeps; 0: there
+                        are no lists for candidate search, and every search is exact. None: by the size of the
+                        collection, and 0 if exact search is as good (see index.build)
     max_fraction        see n_postings
     centroid_fraction   blocks of a list, as a share of its postings
     min_cluster_size    smaller clusters are given to their documents' next best ones
@@ -27,11 +29,11 @@ class IndexConfig:
     short_list          a list of at most this many postings is one block without a summary, always looked at
     doc_cut             heaviest terms of a document that clustering looks at
     impact_dtype        "float16" or "float32": what the canonical weights are kept as
-    exact_lists         keep full postings lists for exact search; None: up to 33 million impacts, and beyond if
-                        the impacts are flat (as BM25's are), since then exact search is the better one
+    exact_lists         keep full postings lists for exact search; None: by the size of the collection, or if the
+                        impacts are flat (as BM25's are), since then exact search is the better one
     """
 
-    n_postings: int = 2000
+    n_postings: int | None = None
     max_fraction: float = 1.5
     centroid_fraction: float = 0.1
     min_cluster_size: int = 2
@@ -42,13 +44,14 @@ class IndexConfig:
     exact_lists: bool | None = None
 
     def __post_init__(self) -> None:
-        _positive_int("n_postings", self.n_postings)
-        _positive_int("min_cluster_size", self.min_cluster_size)
-        _positive_int("doc_cut", self.doc_cut)
+        if self.n_postings is not None:
+            _whole("n_postings", self.n_postings, at_least=0)
+        _whole("min_cluster_size", self.min_cluster_size)
+        _whole("doc_cut", self.doc_cut)
         _in_range("max_fraction", self.max_fraction, 1.0, 1000.0)
         _in_range("centroid_fraction", self.centroid_fraction, 0.0, 1.0)
-        _positive_int("summary_lines", self.summary_lines)
-        _positive_int("short_list", self.short_list)
+        _whole("summary_lines", self.summary_lines)
+        _whole("short_list", self.short_list)
         if self.impact_dtype not in IMPACT_DTYPES:
             raise ConfigError(f"impact_dtype must be one of {', '.join(IMPACT_DTYPES)}, not {self.impact_dtype!r}")
 
@@ -65,9 +68,9 @@ class IndexConfig:
         return cls(**values)
 
 
-def _positive_int(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{name} must be a whole number above 0, not {value!r}")
+def _whole(name: str, value: object, at_least: int = 1) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        raise ConfigError(f"{name} must be a whole number of at least {at_least}, not {value!r}")
 
 
 def _in_range(name: str, value: object, low: float, high: float) -> None:

@@ -104,6 +104,8 @@ class Searcher:
 
     def _is_cheap(self, postings: float, how: SearchParameters) -> bool:
         """Whether exact search is what the query gets although nobody asked for it."""
+        if not self.segment.has_blocks:
+            return True
         if how.query_cut is not None or how.heap_factor is not None or not self.segment.has_exact_lists:
             return False
         return self.segment.is_flat or postings <= _CHEAP

@@ -76,6 +76,11 @@ class Segment:
         return self.beta < FLAT
 
     @property
+    def has_blocks(self) -> bool:
+        """Whether there are lists for candidate search; without, every search is exact."""
+        return len(self.block_docs) > 0
+
+    @property
     def has_exact_lists(self) -> bool:
         """Whether every posting is kept, for exact search."""
         return len(self.posting_docs) == self.nnz

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from index.config import IMPACT_DTYPES, IndexConfig
-from index.scoring import score_rows
+from index.prepared_rows import score_rows
 from index.sparse_index import SparseIndex
 
 
@@ -22,6 +22,6 @@ def warm_kernels() -> None:
         vectors = csr_array((weights, terms, [0, n_terms, n_terms + 1]), shape=(2, n_terms))
         for dtype in IMPACT_DTYPES:
             for exact_lists in (False, True):
-                config = IndexConfig(impact_dtype=dtype, short_list=1, exact_lists=exact_lists)
+                config = IndexConfig(n_postings=100, impact_dtype=dtype, short_list=1, exact_lists=exact_lists)
                 SparseIndex.build(vectors, config, threads=1).warm()
             score_rows(vectors, [0], [1.0], impact_dtype=dtype)

@@ -11,8 +11,11 @@ import pytest
 from scipy.sparse import coo_array, csr_array, random_array
 
 from index import IndexConfig, SparseIndex
+from index.build import decided
 from index.errors import ConfigError, VectorError
 from index.new_arrays import ArraysInFolder
+
+BLOCKS = IndexConfig(n_postings=20, short_list=4)
 
 
 def documents(n=400, terms=120, seed=3):
@@ -74,8 +77,8 @@ def test_wild_row_starts_are_refused(indptr):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"n_postings": 0}, {"n_postings": 1.5}, {"centroid_fraction": 0.0}, {"centroid_fraction": 2.0},
-        {"summary_lines": 0},
+        {"n_postings": -1}, {"n_postings": 1.5}, {"n_postings": False}, {"centroid_fraction": 0.0},
+        {"centroid_fraction": 2.0}, {"summary_lines": 0},
         {"centroid_fraction": float("nan")}, {"max_fraction": 0.5}, {"impact_dtype": "float8"}, {"doc_cut": True},
         {"min_cluster_size": -1},
     ],
@@ -87,10 +90,29 @@ def test_a_configuration_that_makes_no_sense_is_refused(parameters):
 
 def test_the_bytes_do_not_depend_on_threads_or_batches(tmp_path):
     matrix = documents()
-    SparseIndex.build(matrix, path=tmp_path / "one", threads=1)
-    SparseIndex.build((matrix[i : i + 90] for i in range(0, 400, 90)), path=tmp_path / "two", threads=2)
-    SparseIndex.build((matrix[[i]] for i in range(400)), path=tmp_path / "three", threads=3)
+    SparseIndex.build(matrix, BLOCKS, path=tmp_path / "one", threads=1)
+    SparseIndex.build((matrix[i : i + 90] for i in range(0, 400, 90)), BLOCKS, path=tmp_path / "two", threads=2)
+    SparseIndex.build((matrix[[i]] for i in range(400)), BLOCKS, path=tmp_path / "three", threads=3)
     assert contents(tmp_path / "one") == contents(tmp_path / "two") == contents(tmp_path / "three")
+
+
+@pytest.mark.parametrize(
+    ("given", "nnz", "flat", "n_postings", "exact_lists"),
+    [
+        ({}, 1_000_000, False, 0, True),
+        ({}, 10_000_000, False, 2000, True),
+        ({}, 100_000_000, False, 2000, False),
+        ({}, 100_000_000, True, 0, True),
+        ({"exact_lists": False}, 1_000_000, False, 2000, False),
+        ({"exact_lists": True}, 100_000_000, False, 2000, True),
+        ({"n_postings": 7}, 1_000_000, True, 7, True),
+        ({"n_postings": 0}, 100_000_000, False, 0, True),
+        ({"n_postings": 0, "exact_lists": False}, 1_000_000, False, 0, False),
+    ],
+)
+def test_what_the_configuration_leaves_open_is_decided_by_size_and_shape(given, nnz, flat, n_postings, exact_lists):
+    config = decided(IndexConfig(**given), nnz, flat=flat)
+    assert (config.n_postings, config.exact_lists) == (n_postings, exact_lists)
 
 
 def test_weights_that_round_to_nothing_are_not_stored():
@@ -125,7 +147,7 @@ def test_a_build_that_is_interrupted_leaves_nothing(tmp_path, when):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        SparseIndex.build(documents(), path=tmp_path / "index", progress=progress)
+        SparseIndex.build(documents(), BLOCKS, path=tmp_path / "index", progress=progress)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -140,7 +162,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path, monkeypatch, array
     monkeypatch.setattr(os, "posix_fallocate", reserve)
     monkeypatch.setattr(np, "memmap", lambda *arguments, dtype, shape, **keywords: np.zeros(shape, dtype))
     with pytest.raises(OSError, match="No space left"):
-        SparseIndex.build(documents(), path=tmp_path / "index")
+        SparseIndex.build(documents(), BLOCKS, path=tmp_path / "index")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -167,7 +189,7 @@ def test_more_than_65536_terms_are_numbered_with_32_bits():
         (np.ones(70_000, dtype=np.float32), rng.permutation(70_000), np.arange(0, 70_001, 35)), shape=(2000, 70_000)
     )
     matrix.sort_indices()
-    index = SparseIndex.build(matrix)
+    index = SparseIndex.build(matrix, IndexConfig(n_postings=100))
     assert index._segment.term_type == np.uint32
     row = matrix[[1234]]
     for exact in (True, False):

@@ -33,7 +33,7 @@ QUERIES = random_rows(25, 300, 0.04, seed=2)
 
 @pytest.fixture(scope="module", params=[True, False], ids=["exact lists", "no exact lists"])
 def index(request):
-    return SparseIndex.build(DOCUMENTS, IndexConfig(centroid_fraction=0.2, exact_lists=request.param))
+    return SparseIndex.build(DOCUMENTS, IndexConfig(n_postings=2000, centroid_fraction=0.2, exact_lists=request.param))
 
 
 def canonical_scores(row):
@@ -104,7 +104,7 @@ def test_filtered_search_returns_k_when_k_documents_match(index, share, exact):
 @pytest.mark.parametrize("exact_lists", [True, False])
 def test_ties_rank_by_rising_document_and_are_all_handed_on_when_asked(exact_lists):
     same = csr_array(np.float32([[0, 1]] * 4 + [[0, 2]] + [[0, 1]] * 4))
-    index = SparseIndex.build(same, IndexConfig(exact_lists=exact_lists))
+    index = SparseIndex.build(same, IndexConfig(n_postings=9, exact_lists=exact_lists))
     for keywords in ({"exact": True}, {}, {"heap_factor": 1.0}):
         assert index.search_one([1], [1.0], 3, **keywords)[0].tolist() == [4, 0, 1]
     assert index.search_one([1], [1.0], 3, exact=True, ties=True)[0].tolist() == [4, 0, 1, 2, 3, 5, 6, 7, 8]
@@ -113,12 +113,22 @@ def test_ties_rank_by_rising_document_and_are_all_handed_on_when_asked(exact_lis
 
 
 def test_exact_lists_and_a_scan_find_the_same():
-    with_lists, without = (SparseIndex.build(DOCUMENTS, IndexConfig(exact_lists=lists)) for lists in (True, False))
+    with_lists, without = (
+        SparseIndex.build(DOCUMENTS, IndexConfig(n_postings=100, exact_lists=lists)) for lists in (True, False)
+    )
     assert 4 * with_lists.nnz < with_lists.bytes - without.bytes < 4 * with_lists.nnz + 10 * 301
     for allowed in (None, np.arange(600) % 3 > 0):
         a, b = (i.search(QUERIES, k=50, exact=True, allowed=allowed) for i in (with_lists, without))
         assert (a.ids == b.ids).all()
         assert (a.scores == b.scores).all()
+
+
+def test_a_small_collection_has_no_blocks_and_is_searched_exactly():
+    index = SparseIndex.build(DOCUMENTS)
+    assert (index.config.n_postings, index.config.exact_lists, len(index._segment.summaries)) == (0, True, 0)
+    exact = index.search(QUERIES, exact=True)
+    for keywords in ({}, {"query_cut": 1, "heap_factor": 1.0}, {"recall": 0.5}):
+        assert (index.search(QUERIES, **keywords).ids == exact.ids).all()
 
 
 def test_the_result_does_not_depend_on_the_threads(index):
@@ -279,7 +289,7 @@ def test_nothing_is_compiled_after_the_kernels_are_warm():
     compiled = {kernel: len(kernel.signatures) for kernel in SEARCH_KERNELS}
     wide = csr_array((DOCUMENTS.data, DOCUMENTS.indices, DOCUMENTS.indptr), shape=(600, 70_000))
     for matrix in (DOCUMENTS, wide):
-        index = SparseIndex.build(matrix)
+        index = SparseIndex.build(matrix, IndexConfig(n_postings=100))
         for keywords in (
             {},
             {"query_cut": 9},

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array, random_array
 
-from index import SparseIndex, verify_index
+from index import IndexConfig, SparseIndex, verify_index
 from index.errors import IndexCorrupt, IndexFormatUnsupported, SearchParameterError
 from index.segment import ARRAYS
 from index.storage import _checksum, _dump
@@ -20,7 +20,7 @@ def built(tmp_path_factory):
     matrix = random_array((300, 80), density=0.1, format="csr", rng=np.random.default_rng(4), dtype=np.float32)
     matrix.sort_indices()
     path = tmp_path_factory.mktemp("built") / "index"
-    return SparseIndex.build(csr_array(matrix), path=path), csr_array(matrix)
+    return SparseIndex.build(csr_array(matrix), IndexConfig(n_postings=100), path=path), csr_array(matrix)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def flip(path, at, bit):
 
 def test_an_opened_index_answers_as_the_one_in_memory(built):
     mapped, matrix = built
-    memory = SparseIndex.build(matrix)
+    memory = SparseIndex.build(matrix, IndexConfig(n_postings=100))
     for exact in (True, False):
         a, b = mapped.search(matrix[:40], exact=exact), memory.search(matrix[:40], exact=exact)
         assert (a.ids == b.ids).all()
