@@ -4,11 +4,14 @@ SPLADE's head is `impact[b, v] = pool over i of f(hidden[b, i] @ weight[v] + bia
 monotone, so the maximum of the raw products comes first, and bias and f are applied once per (b, v) instead of once
 per (b, i, v). The vocabulary is taken in tiles that stay in the cache, and the texts lie one behind the other without
 padding, so nothing larger than tokens x tile exists. Pooling by sum cannot swap the two, but is tiled the same way.
+
+On CUDA the maximum comes from one fused kernel where Triton is installed (projection_gpu), with the same result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +60,12 @@ def project_and_pool(
         hidden, lengths = hidden[first_positions(lengths)], [min(length, 1) for length in lengths]
     spans = spans_of(lengths)
     rows = [row for row, _ in spans]
+    if pooling is not Pooling.SUM and _is_fused(hidden):
+        from encoders.projection_gpu import running_maximum
+
+        best = running_maximum(hidden, [span for _, span in spans], weight)
+        pooled[rows] = _finish(best, None if bias is None else bias.float(), scale, activation)
+        return pooled
     for tile in tiles(weight.shape[0]):
         logits = hidden @ weight[tile].T
         tile_bias = None if bias is None else bias[tile].float()
@@ -92,6 +101,10 @@ def spans_of(lengths: list[int]) -> list[tuple[int, slice]]:
 def first_positions(lengths: list[int]) -> list[int]:
     """Return where each text that is not empty begins."""
     return [span.start for _, span in spans_of(lengths)]
+
+
+def _is_fused(hidden: Tensor) -> bool:
+    return hidden.is_cuda and find_spec("triton") is not None
 
 
 def _finish(logits: Tensor, bias: Tensor | None, scale: float, activation: Activation) -> Tensor:

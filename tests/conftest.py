@@ -12,6 +12,8 @@ import pytest
 # On models this small, more threads mostly wait for each other, on a busy machine far longer than they work.
 # Set before torch is imported; the processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Triton reads it when it is imported: the GPU kernel runs in its interpreter, on CPU tensors.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # Word pieces enough to spell anything in ASCII, and a few words.
 PIECES = [
