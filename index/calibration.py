@@ -19,10 +19,11 @@ texts such as titles come next; without any, `pseudo_queries` makes some of a fe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,16 +32,21 @@ from scipy.sparse import csr_array
 
 from index.approximate import Knobs, Queries, Scratch, approximate_search
 from index.kernels.many_queries import search_rows
+from index.parameters import EVERYTHING
 from index.segment import Segment
 
+Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
+
 # The k that are measured, and on how many queries at most: recall@1000 is a mean over a hundred times the hits.
-SAMPLE = {10: 400, 100: 200, 1000: 100}
+SAMPLE = {10: 400, 100: 150, 1000: 50}
 QUERY_CUTS = (3, 4, 5, 6, 8, 10, 12, 16, 24)
+BETAS = (0.65, 0.75, 0.85)  # tried where the build's own is lower, on what is left of the grid
 HEAP_FACTORS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 _ENOUGH = 0.9995  # recall above which no more thorough setting is tried
+_NO_GAIN = 0.0003  # so little more recall for a lower factor means that the lists hold no more
 _ROWS = 8192
 # Nanoseconds for a block estimated, a block visited, a document looked at, a document looked at further.
-_COSTS = np.array([18.0, 12.0, 24.0, 70.0])
+_COSTS = np.array([24.0, 200.0, 35.0, 180.0])
 
 
 class Point(NamedTuple):
@@ -50,7 +56,13 @@ class Point(NamedTuple):
     floor: float
     query_cut: int
     heap_factor: float
+    beta: float
     cost: float
+
+    @property
+    def knobs(self) -> Knobs:
+        """The setting itself."""
+        return Knobs(self.query_cut, self.heap_factor, self.beta)
 
 
 @dataclass(frozen=True)
@@ -71,10 +83,12 @@ class Calibration:
         if above is None:
             return None
         below = max((measured for measured in self.curves if measured <= k), default=above)
-        found = [self._cheapest(measured, recall) for measured in {above, below}]
-        cuts = [point.query_cut for point in found if point is not None]
-        factors = [point.heap_factor for point in found if point is not None]
-        return Knobs(max(cuts), min(factors)) if len(cuts) == len(found) else None
+        one, other = self._cheapest(below, recall), self._cheapest(above, recall)
+        if one is None or other is None:
+            return None
+        return Knobs(
+            max(one.query_cut, other.query_cut), min(one.heap_factor, other.heap_factor), min(one.beta, other.beta)
+        )
 
     def _cheapest(self, k: int, recall: float) -> Point | None:
         return next((point for point in self.curves[k] if point.floor >= recall), None)
@@ -94,6 +108,7 @@ class Calibration:
                     float(point["floor"]),
                     int(point["query_cut"]),
                     float(point["heap_factor"]),
+                    float(point["beta"]),
                     float(point["cost"]),
                 )
                 for point in points
@@ -126,15 +141,15 @@ def calibrate(
         truth = exact_top(rows, segment.n_docs, sample, max(wanted))
         with ThreadPoolExecutor(threads) as pool:
             for k in wanted:
-                few = _first(queries, min(n, SAMPLE.get(k, n)))
-                jobs = [pool.submit(_measure, segment, few, truth, k, cut) for cut in QUERY_CUTS]
-                curves[k] = _front([point for job in jobs for point in job.result()])
+                measure = partial(_measure, segment, _first(queries, min(n, SAMPLE.get(k, n))), truth, k)
+                by_cut = pool.map(partial(_measure_cut, measure, segment.beta), QUERY_CUTS)
+                front = _front([point for points in by_cut for point in points])
+                sharper = [point.knobs._replace(beta=beta) for point in front for beta in BETAS if beta > segment.beta]
+                curves[k] = _front([*front, *pool.map(measure, sharper)])
     return Calibration(datetime.now(UTC).isoformat(timespec="seconds"), source, n, curves)
 
 
-def exact_top(
-    rows: Callable[[int, int], csr_array], n_docs: int, sample: csr_array, k: int
-) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+def exact_top(rows: Callable[[int, int], csr_array], n_docs: int, sample: csr_array, k: int) -> list[Hits]:
     """Return each query's best k (doc_ids, canonical scores), by falling score, then rising id, in one pass."""
     n = sample.shape[0]
     by_term = sample.tocsc()
@@ -171,31 +186,31 @@ def pseudo_queries(segment: Segment, rows: Callable[[int, int], csr_array], n: i
     return csr_array((np.concatenate(data), np.concatenate(indices), np.cumsum(lengths)), shape=shape)
 
 
-def _measure(
-    segment: Segment,
-    queries: Queries,
-    truth: list[tuple[NDArray[np.int64], NDArray[np.float32]]],
-    k: int,
-    cut: int,
-) -> list[Point]:
-    """Return the points of one query_cut, by falling heap_factor."""
+def _measure(segment: Segment, queries: Queries, truth: Sequence[Hits], k: int, knobs: Knobs) -> Point:
+    """Return what one setting reaches, and what it costs."""
     scratch = Scratch(segment)
     n = len(queries.start) - 1
+    _, scores, found = approximate_search(segment, scratch, queries, k, knobs, EVERYTHING)
+    recalls = []
+    for q in range(n):
+        expected = truth[q][1][:k]
+        # By score: of documents that tie at the k-th place, any is right.
+        if len(expected):
+            recalls.append(np.count_nonzero(scores[q, : found[q]] >= expected[-1]) / len(expected))
+    values = np.array(recalls) if recalls else np.ones(1)
+    doubt = max(float(values.std()) / np.sqrt(len(values)), 1.0 / (k * len(values)))
+    cost = float(scratch.counters @ _COSTS) / n
+    beta = segment.beta if knobs.beta is None else knobs.beta
+    return Point(float(values.mean()), float(values.mean() - doubt), knobs.query_cut, knobs.heap_factor, beta, cost)
+
+
+def _measure_cut(measure: Callable[[Knobs], Point], beta: float, cut: int) -> list[Point]:
+    """Return the points of one query_cut, by falling heap_factor, as far as that gains anything."""
     points: list[Point] = []
     for factor in HEAP_FACTORS:
-        scratch.counters[:] = 0
-        _, scores, found = approximate_search(segment, scratch, queries, k, Knobs(cut, factor), _EVERYTHING)
-        recalls = []
-        for q in range(n):
-            expected = truth[q][1][:k]
-            # By score: of documents that tie at the k-th place, any is right.
-            if len(expected):
-                recalls.append(np.count_nonzero(scores[q, : found[q]] >= expected[-1]) / len(expected))
-        values = np.array(recalls) if recalls else np.ones(1)
-        doubt = max(float(values.std()) / np.sqrt(len(values)), 1.0 / (k * len(values)))
-        cost = float(scratch.counters @ _COSTS) / n
-        points.append(Point(float(values.mean()), float(values.mean() - doubt), cut, factor, cost))
-        if points[-1].recall >= _ENOUGH:
+        points.append(measure(Knobs(cut, factor, beta)))
+        gain = points[-1].recall - points[-2].recall if len(points) > 1 else 1.0
+        if points[-1].recall >= _ENOUGH or gain < _NO_GAIN:
             break
     return points
 
@@ -212,7 +227,3 @@ def _front(points: list[Point]) -> tuple[Point, ...]:
 def _first(queries: Queries, n: int) -> Queries:
     end = int(queries.start[n])
     return Queries(queries.start[: n + 1], queries.terms[:end], queries.weights[:end])
-
-
-_EVERYTHING = np.zeros(0, dtype=np.bool_)
-_EVERYTHING.setflags(write=False)

@@ -15,44 +15,72 @@ def bench(
         str, typer.Argument(help="A collection, or a file of ready-made vectors.", metavar="DIR|VECTORS")
     ],
     queries: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="A file of vectors; for a collection with an encoder also texts (JSONL, BEIR folder).", metavar="FILE"
+            help="A file of vectors; for a collection with an encoder also texts (JSONL, BEIR folder). An .npz may "
+            "hold both.",
+            metavar="FILE",
         ),
-    ],
-    k: Annotated[int, typer.Option("-k", help="Hits a query.", min=1, max=1000, metavar="N")] = 10,
-    limit: Annotated[int, typer.Option(help="At most this many queries.", min=1, metavar="N")] = 1000,
+    ] = None,
+    k: Annotated[list[int] | None, typer.Option("-k", help="Hits a query; may be repeated.", metavar="N")] = None,
+    limit: Annotated[int, typer.Option(help="Measure at most this many queries.", min=1, metavar="N")] = 500,
     repeat: Annotated[int, typer.Option(help="Timed passes over the queries.", min=1, metavar="N")] = 3,
     using: Annotated[str, typer.Option(help="Which of the collection's named vectors.", metavar="NAME")] = "default",
     peers: Annotated[
         list[str] | None,
-        typer.Option(help="Also measure: seismic (the pyseismic-lsr package). VECTORS only.", metavar="NAME"),
+        typer.Option(help="Also measure: seismic, sindi, qdrant, scipy. VECTORS only.", metavar="NAME"),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the curve into this PNG file.", metavar="FILE")] = None,
+    seismic: Annotated[
+        list[str] | None,
+        typer.Option(help="A build of the peer seismic: n_postings/centroid_fraction/summary_energy.", metavar="N/F/E"),
+    ] = None,
+    builds: Annotated[
+        Path | None, typer.Option(help="Keep the indexes here and take them from here.", metavar="DIR")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curves into this PNG file.", metavar="FILE")] = None,
     json: JsonFlag = False,
 ) -> int:
     """Measure recall against time, on one thread.
 
     For VECTORS, recall is against a brute force over the vectors as given; for a collection, against its exact search.
-    The table holds the settings that no other beats in both, the default and the exact search; --json holds all.
+    Queries beyond the limit, if there are a hundred, calibrate our recall targets, which are then measured, too. A
+    query's time is the least of the passes. Tables hold the settings that no other beats in both; --json holds all.
     """
-    from lsr.cli.bench_report import plot_curve, print_curves
-    from lsr.cli.bench_sweep import sweep
-    from lsr.cli.bench_targets import open_targets
+    from lsr.cli.benching.report import plot_curve, print_curves
+    from lsr.cli.benching.seismic import SeismicBuild
+    from lsr.cli.benching.sweep import sweep
+    from lsr.cli.benching.targets import SEISMIC_BUILDS, open_targets
     from lsr.cli.output import print_json
     from lsr.cli.progress import progress_bar
 
+    depths = k or [10]
+    if min(depths) < 1 or max(depths) > 1000:
+        raise typer.BadParameter("1 to 1000", param_hint="-k")
     if plot is not None and plot.suffix.lower() != ".png":
         raise typer.BadParameter("a file name that ends in .png", param_hint="--plot")
-    with open_targets(target, queries, limit=limit, using=using, peers=peers or []) as targets:
-        curves = []
-        for one in targets:
+    try:
+        parts = [one.split("/") for one in seismic or []]
+        chosen = [SeismicBuild(int(n), float(fraction), float(energy)) for n, fraction, energy in parts]
+    except ValueError:
+        raise typer.BadParameter("like 2000/0.1/0.4", param_hint="--seismic") from None
+    curves = []
+    targets = open_targets(
+        target,
+        queries,
+        depth=max(depths),
+        limit=limit,
+        using=using,
+        peers=peers or [],
+        builds=builds,
+        seismic=chosen or SEISMIC_BUILDS,
+    )
+    for one in targets:
+        for depth in depths:
             with progress_bar() as progress:
-                curves.append(sweep(one, k, repeat, progress))
-    if json:
-        for curve in curves:
-            print_json(curve.to_json())
-    else:
+                curves.append(sweep(one, depth, repeat, progress))
+            if json:
+                print_json(curves[-1].to_json())
+    if not json:
         print_curves(curves)
     if plot is not None:
         plot_curve(curves, plot)

@@ -1,0 +1,114 @@
+"""This project's own: a SparseIndex built for the occasion, and a collection as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+from scipy.sparse import csr_array
+
+from index import SparseIndex
+from lsr.cli.benching.sweep import Search, Settings
+from lsr.cli.benching.vectors import Truth, Vectors, row_of
+from lsr.collection import Collection
+
+QUERY_CUTS: Final = (3, 4, 5, 6, 8, 10, 12, 16)
+HEAP_FACTORS: Final = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
+RECALLS: Final = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
+
+_TIES: Final = 50  # how far past k ties are looked for in a collection
+
+
+def grid() -> list[Settings]:
+    """Return the knobs, after the default and the exact search."""
+    knobs = [{"query_cut": cut, "heap_factor": factor} for cut, factor in product(QUERY_CUTS, HEAP_FACTORS)]
+    return [{}, {"exact": True}, *knobs]
+
+
+class IndexTarget:
+    """A SparseIndex with default parameters, and its recall targets measured on other queries where there are some."""
+
+    name = "lsr"
+
+    def __init__(self, vectors: Vectors, calibration: csr_array | None, truth: Truth, builds: Path) -> None:
+        """Build it in `builds`, or take what an earlier run left there."""
+        folder, note = builds / "lsr", builds / "lsr.json"
+        if not note.exists():
+            started = perf_counter()
+            SparseIndex.build(vectors.documents, path=folder)
+            seconds = perf_counter() - started
+            note.write_text(json.dumps({"build_seconds": round(seconds, 2)}))
+        self._index = SparseIndex.open(folder)
+        self._calibrated = calibration is not None
+        started = perf_counter()
+        if calibration is not None:
+            self._index.calibrate(calibration, source="queries that are not measured")
+        self._queries = vectors.queries
+        self.query_count = vectors.queries.shape[0]
+        self.relevant = truth.relevant
+        self.description: Mapping[str, Any] = {
+            "documents": vectors.documents.shape[0],
+            "queries": self.query_count,
+            "terms_a_document": round(vectors.documents.nnz / max(vectors.documents.shape[0], 1), 1),
+            **json.loads(note.read_text()),
+            "calibration_seconds": round(perf_counter() - started, 2),
+            "bytes": self._index.bytes,
+            "recall_against": truth.against,
+        }
+        self._index.warm()
+
+    def settings(self, k: int) -> Sequence[Settings]:
+        """Return the grid, and the recall targets that the curve reaches without exact search."""
+        curve = self._index.calibration if self._calibrated else None
+        targets = [{"recall": r} for r in RECALLS if curve is not None and curve.knobs(k, r) is not None]
+        return [*grid(), *targets]
+
+    def searcher(self, query: int, k: int, settings: Settings) -> Search:
+        """Return the search of one query."""
+        terms, weights = row_of(self._queries, query)
+        search = self._index.search_one
+        return lambda: search(terms, weights, k, **settings)[0].tolist()
+
+
+class CollectionTarget:
+    """A collection, searched as the service searches it but without fetching documents."""
+
+    def __init__(self, collection: Collection, using: str, queries: csr_array) -> None:
+        info = collection.info()
+        self.name = info.name
+        self._rank: Callable[..., Any] = collection.rank
+        self._using = using
+        self._queries = queries
+        self.query_count = queries.shape[0]
+        self.description: Mapping[str, Any] = {
+            "documents": info.documents,
+            "queries": queries.shape[0],
+            "segments": info.segments,
+            "bytes": info.bytes,
+            "recall_against": "the collection's exact search",
+        }
+        collection.warm()
+
+    def settings(self, k: int) -> Sequence[Settings]:  # noqa: ARG002
+        """Return the grid."""
+        return grid()
+
+    def searcher(self, query: int, k: int, settings: Settings) -> Search:
+        """Return the search of one query."""
+        row = self._queries[[query]]
+        exact = bool(settings.get("exact", False))
+        others = {name: value for name, value in settings.items() if name != "exact"}
+        rank, using = self._rank, self._using
+        return lambda: rank(row, using=using, k=k, exact=exact, **others)[0][0]
+
+    def relevant(self, query: int, k: int) -> frozenset[object]:
+        """Return the ids of the exact top k, ties included."""
+        ids, scores = self._rank(self._queries[[query]], using=self._using, k=k + _TIES, exact=True)[0]
+        if not len(scores):
+            return frozenset()
+        threshold = scores[min(k, len(scores)) - 1]
+        return frozenset(name for name, score in zip(ids, scores, strict=True) if score >= threshold)

@@ -1,0 +1,120 @@
+"""Seismic (Bruch et al., SIGIR 2024) as a peer of `lsr bench`, through its Python package, on one thread.
+
+Measured over builds of its published grid. A build is kept beside the others, so that a later run need not repeat it:
+at a million documents one takes minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from lsr.cli.benching.sweep import Search, Settings
+from lsr.cli.benching.vectors import Truth, Vectors, row_of
+from lsr.errors import QueryError
+
+QUERY_CUTS: Final = (2, 3, 4, 5, 6, 8, 10, 12, 16)
+HEAP_FACTORS: Final = (1.0, 0.9, 0.8, 0.7)
+
+
+class SeismicBuild(NamedTuple):
+    """The build parameters that the published grid varies."""
+
+    n_postings: int
+    centroid_fraction: float = 0.1
+    summary_energy: float = 0.4
+
+    @property
+    def file_name(self) -> str:
+        """What the build is kept as."""
+        return f"n{self.n_postings}_c{self.centroid_fraction}_e{self.summary_energy}"
+
+
+class SeismicTarget:
+    """One Seismic index over the same vectors."""
+
+    def __init__(self, vectors: Vectors, truth: Truth, builds: Path, build: SeismicBuild) -> None:
+        """Build it in `builds`, or load what an earlier run left there. Raises QueryError without the package."""
+        # It starts threads even for one search, unless told before it is loaded.
+        os.environ.setdefault("RAYON_NUM_THREADS", "1")
+        try:
+            from seismic import SeismicIndexRaw  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        except ImportError:
+            raise QueryError(
+                "the peer seismic needs the package pyseismic-lsr: pip install it", field="peers"
+            ) from None
+        note = builds / f"{build.file_name}.json"
+        with _stdout_to_stderr():
+            if not note.exists():
+                self._build(SeismicIndexRaw, vectors.documents, builds, build)
+            saved = [path for path in builds.glob(f"{build.file_name}*") if path != note]
+            self._index = SeismicIndexRaw.load(str(saved[0]))
+        self.name = f"seismic {build.n_postings}/{build.centroid_fraction:g}/{build.summary_energy:g}"
+        self._queries = vectors.queries
+        self._terms = int(vectors.documents.indices.max()) + 1 if vectors.documents.nnz else 0
+        self.query_count = vectors.queries.shape[0]
+        self.relevant = truth.relevant
+        self.description: Mapping[str, Any] = {
+            "documents": vectors.documents.shape[0],
+            "queries": self.query_count,
+            **build._asdict(),
+            **json.loads(note.read_text()),
+            "bytes": saved[0].stat().st_size,
+            "recall_against": truth.against,
+        }
+
+    @staticmethod
+    def _build(seismic: Any, documents: csr_array, builds: Path, build: SeismicBuild) -> None:
+        path = builds / "documents.bin"
+        if not path.exists():
+            write_seismic(documents, path)
+        started = perf_counter()
+        index = seismic.build(str(path), **build._asdict())
+        seconds = perf_counter() - started
+        index.save(str(builds / build.file_name))
+        (builds / f"{build.file_name}.json").write_text(json.dumps({"build_seconds": round(seconds, 2)}))
+
+    def settings(self, k: int) -> Sequence[Settings]:  # noqa: ARG002
+        """Return the published grid of query parameters."""
+        return [{"query_cut": cut, "heap_factor": factor} for cut, factor in product(QUERY_CUTS, HEAP_FACTORS)]
+
+    def searcher(self, query: int, k: int, settings: Settings) -> Search:
+        """Return the search of one query; the conversion of its arrays is not timed."""
+        terms, weights = row_of(self._queries, query)
+        known = terms < self._terms  # it panics at a term that no document has
+        terms, weights = terms[known], weights[known]
+        search, cut, factor = self._index.search, settings["query_cut"], settings["heap_factor"]
+        return lambda: [number for _, number in search(terms, weights, k, cut, factor, 0, True)]
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Send what native code prints to stderr: stdout is for our data."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def write_seismic(matrix: csr_array, path: Path) -> None:
+    """Write a matrix in Seismic's own format: for each row its length, terms (uint32), weights (float32)."""
+    with path.open("wb") as file:
+        file.write(np.uint32(matrix.shape[0]).tobytes())
+        for row in range(matrix.shape[0]):
+            place = slice(matrix.indptr[row], matrix.indptr[row + 1])
+            terms, weights = matrix.indices[place].astype("<u4"), matrix.data[place].astype("<f4")
+            file.write(np.uint32(len(terms)).tobytes() + terms.tobytes() + weights.tobytes())

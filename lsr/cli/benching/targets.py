@@ -1,0 +1,106 @@
+"""What `lsr bench` measures: a file of vectors in a fresh index with its peers, or a collection as it is."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from encoders.vocabulary import GrowingVocabulary
+from lsr.cli.benching.brute_force import BruteForceTarget
+from lsr.cli.benching.indexes import CollectionTarget, IndexTarget
+from lsr.cli.benching.qdrant import QdrantTarget
+from lsr.cli.benching.seismic import SeismicBuild, SeismicTarget
+from lsr.cli.benching.sindi import DOC_PRUNE_RATIOS, SindiTarget
+from lsr.cli.benching.sweep import Target
+from lsr.cli.benching.vectors import Truth, Vectors, as_matrix, read_rows, read_vectors
+from lsr.collection import Collection
+from lsr.corpora import holds_vectors, open_corpus
+from lsr.documents import Document
+from lsr.errors import QueryError
+from lsr.storage.layout import is_collection
+
+PEERS: Final = ("seismic", "sindi", "qdrant", "scipy")
+SEISMIC_BUILDS: Final = (SeismicBuild(2000), SeismicBuild(4000))
+
+_FEWEST_FOR_CALIBRATION: Final = 100
+
+
+def open_targets(
+    target: str,
+    queries: str | None,
+    *,
+    depth: int,
+    limit: int,
+    using: str = "default",
+    peers: Sequence[str] = (),
+    builds: Path | None = None,
+    seismic: Sequence[SeismicBuild] = SEISMIC_BUILDS,
+) -> Iterator[Target]:
+    """Yield what is to be measured, one after the other, so that only one is in memory at a time.
+
+    depth    the largest k
+    limit    at most this many queries are measured; further ones, if there are many, measure our recall targets
+    builds   a folder where indexes are kept for the next run; None: a temporary one
+
+    Raises CorpusUnreadable, QueryError, and what a collection raises.
+    """
+    for peer in peers:
+        if peer not in PEERS:
+            raise QueryError(f"there is no peer {peer!r}; there is {', '.join(PEERS)}", field="peers")
+    if is_collection(Path(target)):
+        if peers:
+            raise QueryError(
+                "peers are measured on a file of vectors: lsr export DIR --to jsonl makes one", field="peers"
+            )
+        if queries is None:
+            raise QueryError("queries are needed: --queries FILE", field="queries")
+        with Collection.open(Path(target)) as collection:
+            yield CollectionTarget(collection, using, _collection_queries(collection, using, queries, limit))
+        return
+    everything = read_vectors(target, queries, 2 * limit)
+    measured, held_out = _split(everything.queries, limit)
+    vectors = Vectors(everything.documents, measured)
+    truth = Truth(vectors, depth)
+    with ExitStack() as stack:
+        folder = builds
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lsr-bench-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        makers: list[Callable[[], Target]] = [partial(IndexTarget, vectors, held_out, truth, folder)]
+        if "seismic" in peers:
+            makers += [partial(SeismicTarget, vectors, truth, folder, build) for build in seismic]
+        if "sindi" in peers:
+            makers += [partial(SindiTarget, vectors, truth, ratio) for ratio in DOC_PRUNE_RATIOS]
+        if "qdrant" in peers:
+            shard = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lsr-bench-")))
+            makers.append(partial(QdrantTarget, vectors, truth, shard / "shard"))
+        if "scipy" in peers:
+            makers.append(partial(BruteForceTarget, vectors, truth))
+        for make in makers:
+            yield make()
+
+
+def _split(queries: csr_array, limit: int) -> tuple[csr_array, csr_array | None]:
+    """Return (the queries to measure, those behind them to calibrate on, if they are enough)."""
+    n = queries.shape[0]
+    if n - limit < _FEWEST_FOR_CALIBRATION:
+        return queries[: min(n, limit)], None
+    return queries[:limit], queries[np.arange(limit, n)]
+
+
+def _collection_queries(collection: Collection, using: str, queries: str, limit: int) -> csr_array:
+    """Return the queries in the collection's term numbers, from vectors or from texts."""
+    encoder_name = collection.info().vectors[using].encoder if using in collection.info().vectors else None
+    if encoder_name is None or holds_vectors(queries):
+        vocabulary = GrowingVocabulary(collection.tokens(range(collection.info().vectors[using].terms), using))
+        return as_matrix(read_rows(open_corpus(queries, "vectors"), vocabulary, limit), len(vocabulary))
+    path = Path(queries) / "queries.jsonl" if Path(queries).is_dir() else Path(queries)
+    texts = [line.content.full_text for line in open_corpus(str(path), "jsonl") if isinstance(line.content, Document)]
+    return collection.encoder(using).encode_queries(texts[:limit], collection.statistics(using))
