@@ -5,6 +5,10 @@ alike) cut at the same length. The MiniLM backbone is the one of the package gt-
 vocabulary head whose bias is set so that about 200 terms a document are active; `base` is all random, BERT-base-sized.
 
     python benchmarks/encoders_speed.py --size minilm --documents 512 --max-length 256
+    python benchmarks/encoders_speed.py --size base --documents 5183 --device cuda
+
+On CUDA memory is the device's, and one more line compares the fused vocabulary head with the plain product of the same
+matrices: what the matrix unit can do. That has run on no GPU yet.
 """
 
 from __future__ import annotations
@@ -18,10 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ENGINES = ("ours auto", "ours float32", "sentence-transformers float32", "sentence-transformers bfloat16")
 ACTIVE_TERMS = 200
+HIDDEN = {"minilm": 384, "base": 768}
 
 
 def scifact(count: int) -> list[str]:
@@ -65,32 +71,79 @@ def write_checkpoint(folder: Path, size: str) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def measure(engine: str, folder: Path, texts: list[str], max_length: int) -> dict[str, float]:
-    """Return documents a second, mean active terms, and MiB of resident memory before encoding and at the peak."""
+def measure(engine: str, folder: Path, texts: list[str], max_length: int, device: str) -> dict[str, float]:
+    """Return documents and tokens a second, mean active terms, and MiB of memory before encoding and at the peak."""
     library, dtype = engine.split()
     if library == "ours":
         from encoders import load_encoder
 
-        encoder = load_encoder(str(folder), device="cpu", dtype=dtype, max_length=max_length)
+        encoder = load_encoder(str(folder), device=device, dtype=dtype, max_length=max_length)
         encode = encoder.encode_documents
     else:
         import torch
         from sentence_transformers import SparseEncoder
 
-        model = SparseEncoder(str(folder), device="cpu", model_kwargs={"dtype": getattr(torch, dtype)})
+        model = SparseEncoder(str(folder), device=device, model_kwargs={"dtype": getattr(torch, dtype)})
         model.max_seq_length = max_length
 
         def encode(batch):  # type: ignore[no-untyped-def]
             return model.encode_document(batch, batch_size=32, save_to_cpu=True, show_progress_bar=False)
 
     encode(texts[:4])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = peak_mib(device)
     started = time.perf_counter()
     matrix = encode(texts)
     seconds = time.perf_counter() - started
     active = (matrix.nnz if library == "ours" else matrix._nnz()) / len(texts)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"documents_per_s": len(texts) / seconds, "active_terms": active, "before_mib": before, "peak_mib": peak}
+    return {
+        "documents_per_s": len(texts) / seconds,
+        "tokens_per_s": count_tokens(folder, texts, max_length) / seconds,
+        "active_terms": active,
+        "before_mib": before,
+        "peak_mib": peak_mib(device),
+    }
+
+
+def peak_mib(device: str) -> float:
+    """Return the highest memory so far: allocated on the device, or resident in this process."""
+    if device == "cpu":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 2**20
+
+
+def count_tokens(folder: Path, texts: list[str], max_length: int) -> int:
+    """Return how many tokens the model reads of all texts together."""
+    from transformers import AutoTokenizer
+
+    return sum(map(len, AutoTokenizer.from_pretrained(folder)(texts, truncation=True, max_length=max_length).input_ids))
+
+
+def measure_head(size: int, n_terms: int = 30_522, texts: int = 128, length: int = 256) -> dict[str, float]:
+    """Return TFLOP/s on CUDA in bfloat16: of the fused head, and of the plain product of the same matrices."""
+    import torch
+
+    from encoders.projection_gpu import running_maximum
+
+    hidden = torch.randn(texts * length, size, device="cuda", dtype=torch.bfloat16)
+    weight = torch.randn(n_terms, size, device="cuda", dtype=torch.bfloat16)
+    spans = [slice(start, start + length) for start in range(0, texts * length, length)]
+
+    def rate(run: Callable[[], object], repetitions: int = 10) -> float:
+        for _ in range(3):
+            run()
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(repetitions):
+            run()
+        torch.cuda.synchronize()
+        return 2 * texts * length * size * n_terms * repetitions / 1e12 / (time.perf_counter() - started)
+
+    return {
+        "fused_tflop_per_s": rate(lambda: running_maximum(hidden, spans, weight)),
+        "plain_product_tflop_per_s": rate(lambda: hidden @ weight.T),
+    }
 
 
 def main() -> None:
@@ -99,13 +152,14 @@ def main() -> None:
     parser.add_argument("--size", choices=("minilm", "base"), default="minilm")
     parser.add_argument("--documents", type=int, default=512)
     parser.add_argument("--max-length", type=int, default=256)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--engine", choices=ENGINES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.engine:
-        print(
-            json.dumps(measure(arguments.engine, arguments.folder, scifact(arguments.documents), arguments.max_length))
-        )
+        texts = scifact(arguments.documents)
+        row = measure(arguments.engine, arguments.folder, texts, arguments.max_length, arguments.device)
+        print(json.dumps(row))
         return
     folder = Path(tempfile.mkdtemp())
     try:
@@ -113,12 +167,15 @@ def main() -> None:
         rows = {}
         for engine in ENGINES:
             command = [sys.executable, __file__, "--engine", engine, "--folder", str(folder),
-                       "--documents", str(arguments.documents), "--max-length", str(arguments.max_length)]  # fmt: skip
+                       "--documents", str(arguments.documents), "--max-length", str(arguments.max_length),
+                       "--device", arguments.device]  # fmt: skip
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             rows[engine] = json.loads(done.stdout.splitlines()[-1])
             print(json.dumps({"engine": engine, "size": arguments.size, **rows[engine]}), flush=True)
     finally:
         shutil.rmtree(folder)
+    if arguments.device == "cuda":
+        print(json.dumps({"engine": "head", "size": arguments.size, **measure_head(HIDDEN[arguments.size])}))
     reference = rows["sentence-transformers float32"]
     print(f"\n{'engine':34} documents/s  times  active  MiB before  MiB peak")
     for engine, row in rows.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,6 +115,22 @@ def test_a_stream_is_encoded_in_order_and_read_only_as_far_as_needed(make_checkp
     assert first.shape[0] + sum(block.shape[0] for block in rest) == 3000
     last = encoder.encode_documents(["heart 2999"]).toarray()
     assert np.abs(rest[-1][[-1]].toarray() - last).max() < 1e-5
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the resident memory as Linux tells it")
+def test_memory_does_not_grow_with_the_length_of_a_stream(make_checkpoint: MakeCheckpoint) -> None:
+    encoder = load_encoder(str(make_checkpoint()), dtype="float32")
+    count, warm = 50_000, 6 * 1024
+    done, at_first, most = 0, 0, 0
+    for block in encoder.encode_document_batches(f"heart {number}" for number in range(count)):
+        done += block.shape[0]
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        if done <= warm:
+            at_first = resident
+        most = max(most, resident)
+    assert done == count
+    # The vectors alone would be 50,000 x some 100 entries x 12 bytes = 57 MiB.
+    assert most - at_first < 16 * 2**20
 
 
 def test_settings_that_change_vectors_change_the_fingerprint(make_checkpoint: MakeCheckpoint) -> None:
