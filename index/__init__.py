@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from index.config import IndexConfig
-    from index.scoring import PreparedRows, canonical, score_rows
+    from index.prepared_rows import PreparedRows, score_rows
+    from index.scoring import canonical
     from index.sparse_index import SparseIndex, TopK
     from index.storage import Problem, verify_index
     from index.warming import warm_kernels
 
 _HOME = {
     "IndexConfig": "index.config",
-    "PreparedRows": "index.scoring",
+    "PreparedRows": "index.prepared_rows",
     "Problem": "index.storage",
     "SparseIndex": "index.sparse_index",
     "TopK": "index.sparse_index",
     "canonical": "index.scoring",
-    "score_rows": "index.scoring",
+    "score_rows": "index.prepared_rows",
     "verify_index": "index.storage",
     "warm_kernels": "index.warming",
 }

@@ -14,8 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.config import IMPACT_DTYPES
 from index.errors import ConfigError, VectorError
-from index.kernels.forward import score_rows as score_in_kernel
-from index.vectors import check_query, check_rows
 
 
 def canonical(impacts: ArrayLike, dtype: str = "float16") -> NDArray[np.float32]:
@@ -45,52 +43,3 @@ def stored(impacts: NDArray[Any], dtype: str) -> NDArray[Any]:
     # Minus zero compares as zero but has a bit that says otherwise.
     positive: NDArray[Any] = np.abs(rounded)
     return positive.view(np.uint16) if dtype == "float16" else positive
-
-
-class PreparedRows:
-    """Rows that are in no segment yet, checked once and scored by every query until they are. Never changes."""
-
-    def __init__(self, matrix: Any, impact_dtype: str = "float16") -> None:
-        """Take a csr_array float32 [n, terms], as given to `SparseIndex.build`; raises VectorError, ConfigError."""
-        rows = check_rows(matrix)
-        # Numbered by their rank among the rows' own terms: a table as wide as the vocabulary would cost more to
-        # make than the scoring does.
-        self._ids, numbers = np.unique(rows.terms, return_inverse=True)
-        self._start = _fixed(rows.indptr)
-        self._terms = _fixed(numbers.astype(np.uint32))
-        self._impacts = _fixed(stored(rows.values, impact_dtype))
-
-    def __len__(self) -> int:
-        return len(self._start) - 1
-
-    def score(self, term_ids: ArrayLike, weights: ArrayLike) -> NDArray[np.float32]:
-        """Return each row's canonical score, float32[n]; -1 for a row that shares no term with the query.
-
-        term_ids  int[m], in any order; ids that no row holds match nothing     weights  float[m], not negative
-
-        Safe to call from many threads; the work is done without the GIL. Raises VectorError.
-        """
-        ids, values = check_query(term_ids, weights)
-        scores = np.full(len(self), -1.0, dtype=np.float32)
-        if len(ids) == 0 or len(self._ids) == 0:
-            return scores
-        at = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
-        found = self._ids[at] == ids
-        table = np.zeros(1 << len(self._ids).bit_length(), dtype=np.float32)
-        table[at[found]] = values[found]
-        score_in_kernel(self._start, self._terms, self._impacts, table, scores)
-        return scores
-
-
-def score_rows(
-    matrix: Any, term_ids: ArrayLike, weights: ArrayLike, *, impact_dtype: str = "float16"
-) -> NDArray[np.float32]:
-    """Return `PreparedRows(matrix, impact_dtype).score(term_ids, weights)`: for rows that are scored only once."""
-    return PreparedRows(matrix, impact_dtype).score(term_ids, weights)
-
-
-def _fixed(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array as read-only: a mapped file is, and one type is one compilation."""
-    view = array.view()
-    view.setflags(write=False)
-    return view

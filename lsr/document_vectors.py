@@ -17,6 +17,7 @@ from lsr.errors import InvalidDocument
 from lsr.metadata import MetadataSchema
 from lsr.vectors import NamedVector
 
+_PIECE = 64  # documents
 _SURELY_HELD = 65_000.0  # below the largest float16
 
 
@@ -66,10 +67,11 @@ def document_rows(vector: NamedVector, documents: Sequence[Document]) -> csr_arr
             rows.append(np.array(texts, dtype=np.int64)[encoded.row])
             term_ids.append(encoded.col.astype(np.int64))
             weights.append(encoded.data.astype(np.float32))
-    if ready:
-        given = [documents[row].vectors[vector.name] for row in ready]
+    # In pieces: reading a dictionary into an array holds the interpreter's lock, and searches wait for that.
+    for piece in (ready[first : first + _PIECE] for first in range(0, len(ready), _PIECE)):
+        given = [documents[row].vectors[vector.name] for row in piece]
         lengths = [len(one.weights) if isinstance(one, SparseByToken) else len(one.indices) for one in given]
-        rows.append(np.repeat(np.array(ready, dtype=np.int64), lengths))
+        rows.append(np.repeat(np.array(piece, dtype=np.int64), lengths))
         term_ids.append(_numbers(vector, given))
         weights.append(weights_of(given, sum(lengths)))
     return _matrix(vector, len(documents), rows, term_ids, weights)

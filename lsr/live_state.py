@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from index import IndexConfig
+from index import IndexConfig, PreparedRows
 from index.errors import IndexCorrupt
 from lsr.errors import CollectionCorrupt, CollectionNotFound
 from lsr.metadata import MetadataSchema
@@ -17,7 +17,8 @@ from lsr.storage import layout
 from lsr.storage.catalog import Catalog
 from lsr.storage.catalog_schema import SegmentRow
 from lsr.storage.generation import Generation, SegmentView
-from lsr.storage.pending import Pending, decode_rows
+from lsr.storage.pending import ChunkContent, Pending, columns_of
+from lsr.storage.pending_rows import decode_rows
 from lsr.storage.segment import Segment
 from lsr.vectors import NamedVector
 
@@ -73,8 +74,16 @@ class LiveState:
             views.append(SegmentView.of(self.open_segment(row), dead))
         if deletions:
             raise CollectionCorrupt(self.catalog.path, "table deletions names a segment that is not there")
-        content = decode_rows(list(self.catalog.pending()), self.impact_dtypes, self.schema)
-        return Generation(state.seq, tuple(views), Pending().add(content))
+        return Generation(state.seq, tuple(views), self._read_pending())
+
+    def _read_pending(self) -> Pending:
+        rows = list(self.catalog.pending())
+        if not rows:
+            return Pending()
+        documents, matrices = decode_rows(rows, list(self.vectors))
+        vectors = {name: PreparedRows.of(matrices[name], dtype) for name, dtype in self.impact_dtypes.items()}
+        numbers = np.array([row.row for row in rows], dtype=np.int64)
+        return Pending().add(ChunkContent(numbers, documents, vectors, columns_of(documents, self.schema)))
 
 
 def open_state(folder: Path, mode: Literal["r", "w"]) -> LiveState:

@@ -25,10 +25,8 @@ def scan(generation: Generation, vector: NamedVector) -> Iterator[Scanned]:
     for view in generation.segments:
         yield from _scan_segment(view, vector)
     for chunk in generation.pending.chunks:
-        matrix = chunk.content.matrices[vector.name]
         for at in np.flatnonzero(chunk.live).tolist():
-            start, stop = int(matrix.indptr[at]), int(matrix.indptr[at + 1])
-            yield chunk.content.documents[at], matrix.indices[start:stop].astype(np.int64), matrix.data[start:stop]
+            yield chunk.content.documents[at], *chunk.content.vectors[vector.name].row(at)
 
 
 def _scan_segment(view: SegmentView, vector: NamedVector) -> Iterator[Scanned]:

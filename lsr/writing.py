@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from index import PreparedRows
 from lsr.document_vectors import check_document, document_rows, settle_vectors
 from lsr.documents import Document
 from lsr.errors import InvalidDocument, TooManyPending
@@ -21,7 +22,8 @@ from lsr.live_state import LiveState
 from lsr.results import WriteResult
 from lsr.storage.catalog_transaction import Transaction
 from lsr.storage.generation import SegmentView, find_many
-from lsr.storage.pending import ChunkContent, encode_row
+from lsr.storage.pending import ChunkContent, columns_of
+from lsr.storage.pending_rows import encode_rows
 
 MAX_PENDING = 100_000  # documents; beyond it a write is refused until a seal has caught up
 MAX_PENDING_BYTES = 512 << 20
@@ -41,12 +43,15 @@ def write(state: LiveState, documents: Sequence[Document], on_problem: OnProblem
     if not latest:
         return WriteResult(state.generation.seq, 0)
     _check_room(state, len(latest))
-    matrices = {name: document_rows(vector, latest) for name, vector in state.vectors.items()}
+    vectors = {
+        name: PreparedRows.of(document_rows(vector, latest), vector.config.index.impact_dtype)
+        for name, vector in state.vectors.items()
+    }
     bare = [Document(d.id, d.title, d.text, d.parent, d.metadata) for d in latest]
     with state.changing:
         _check_current(state)
         _check_room(state, len(latest))
-        return WriteResult(_put(state, bare, matrices), len(good))
+        return WriteResult(_put(state, bare, vectors), len(good))
 
 
 def delete(state: LiveState, ids: Iterable[str]) -> WriteResult:
@@ -81,13 +86,12 @@ def patch(state: LiveState, identifier: str, metadata: Mapping[str, Any]) -> Wri
         document = place.document()
         merged = {key: value for key, value in {**document.metadata, **metadata}.items() if value is not None}
         state.schema.check(merged)
-        matrices = {}
-        for name, vector in state.vectors.items():
+        vectors = {}
+        for name, dtype in state.impact_dtypes.items():
             term_ids, impacts = place.vector(name)
-            matrices[name] = csr_array(
-                (impacts, term_ids, np.array([0, len(term_ids)])), shape=(1, max(len(vector.vocabulary), 1))
-            )
-        return WriteResult(_put(state, [replace(document, metadata=merged)], matrices), 1)
+            width = int(term_ids.max(initial=0)) + 1
+            vectors[name] = PreparedRows.of(csr_array((impacts, term_ids, [0, len(term_ids)]), shape=(1, width)), dtype)
+        return WriteResult(_put(state, [replace(document, metadata=merged)], vectors), 1)
 
 
 def without(segments: tuple[SegmentView, ...], dead: Mapping[int, NDArray[np.int64]]) -> tuple[SegmentView, ...]:
@@ -96,7 +100,7 @@ def without(segments: tuple[SegmentView, ...], dead: Mapping[int, NDArray[np.int
     return tuple(view.without(dead.get(view.segment.row.segment, nothing)) for view in segments)
 
 
-def _put(state: LiveState, documents: Sequence[Document], matrices: Mapping[str, csr_array]) -> int:
+def _put(state: LiveState, documents: Sequence[Document], vectors: Mapping[str, PreparedRows]) -> int:
     """Commit documents with distinct ids over whatever had these ids, and return the change's number."""
     before = state.generation
     ids = [document.id for document in documents]
@@ -108,12 +112,12 @@ def _put(state: LiveState, documents: Sequence[Document], matrices: Mapping[str,
         change.remove_pending(replaced)
         for segment, doc_ids in dead.items():
             change.add_deletions(segment, doc_ids)
-        change.add_pending([encode_row(first + at, document, matrices, at) for at, document in enumerate(documents)])
+        change.add_pending(encode_rows(first, documents, vectors))
         seq = change.seq
     for name, count in terms.items():
         state.vectors[name].persisted_terms = count
     rows = np.arange(first, first + len(documents), dtype=np.int64)
-    content = ChunkContent(rows, documents, matrices, state.schema, state.impact_dtypes)
+    content = ChunkContent(rows, documents, vectors, columns_of(documents, state.schema))
     pending = before.pending.without_rows(replaced).add(content)
     state.generation = replace(before, seq=seq, segments=without(before.segments, dead), pending=pending)
     return seq

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8080
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _BACKLOG: Final = 2048
+_SWITCH_SECONDS: Final = 0.0005
 
 
 class ServerAddressError(SettingsError):
@@ -63,6 +65,9 @@ def serve(
         server = _server(store, settings, listener, on_ready)
         if on_listening is not None:
             on_listening(_url(listener))
+        # A search goes through several threads and asks for the interpreter's lock in each; while another thread
+        # computes (a write that is parsed), each turn is waited for as long as this, 5 ms by default.
+        sys.setswitchinterval(_SWITCH_SECONDS)
         server.run(sockets=[listener])
     if server.interrupted:
         raise KeyboardInterrupt

@@ -79,15 +79,11 @@ class PendingRow:
 
 def row_checksum(*columns: int | str | bytes) -> int:
     """Return the CRC-32 over a row's columns, each with its kind and length in front."""
-    checksum = 0
+    parts: list[bytes] = []
     for column in columns:
         if isinstance(column, int):
-            content = b"i%d;" % column
-        elif isinstance(column, str):
-            encoded = column.encode()
-            content = b"s%d;" % len(encoded) + encoded
+            parts.append(b"i%d;" % column)
         else:
-            checksum = zlib.crc32(b"b%d;" % len(column), checksum)
-            content = column
-        checksum = zlib.crc32(content, checksum)
-    return checksum
+            kind, content = (b"b", column) if isinstance(column, bytes) else (b"s", column.encode())
+            parts += (kind, b"%d;" % len(content), content)
+    return zlib.crc32(b"".join(parts))

@@ -133,9 +133,7 @@ class Place(NamedTuple):
         """The vector: term numbers int64, rising, and canonical impacts float32."""
         if isinstance(self.home, SegmentView):
             return self.home.segment.vector(name, self.position)
-        matrix = self.home.content.matrices[name]
-        at = slice(int(matrix.indptr[self.position]), int(matrix.indptr[self.position + 1]))
-        return matrix.indices[at].astype(np.int64), matrix.data[at]
+        return self.home.content.vectors[name].row(self.position)
 
 
 class Ranked(NamedTuple):
@@ -229,7 +227,7 @@ class Generation:
             )
             scored.append((view, positions, scores))
         for chunk in self.pending.chunks:
-            scores = chunk.content.prepared(name).score(term_ids, weights)
+            scores = chunk.content.vectors[name].score(term_ids, weights)
             matches = chunk.live & (scores >= 0)
             if row_filter is not None:
                 matches &= row_filter.mask(chunk.content.columns)

@@ -4,73 +4,53 @@
 fall by half or more; adding merges the small ones, so that n single writes cost O(n log n) and a search touches few
 chunks. A replaced or deleted document is masked in its chunk and dropped when the chunk is merged.
 
-The catalog keeps each document as JSON and each vector as term numbers and weights; `encode_row` and `decode_rows`
-are the two directions.
+How a pending document lies in the catalog is pending_rows.py's business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import chain, compress
 
 import numpy as np
-import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from index import PreparedRows
 from lsr.documents import Document
-from lsr.errors import CollectionCorrupt
 from lsr.metadata import MetadataSchema
-from lsr.storage.catalog_schema import PendingRow
-from lsr.storage.sparse_rows import join_rows, take_rows
-from lsr.storage.term_counts import TermCounts
 
 
 class ChunkContent:
-    """What a chunk holds, deleted or not; immutable. `matrices[name]` has a row for each document."""
+    """What a chunk holds, deleted or not; immutable. `vectors[name]` has a row for each document.
+
+    Whatever a search needs is made here, by the writer, so that no search waits for it.
+    """
 
     def __init__(
         self,
         rows: NDArray[np.int64],
         documents: Sequence[Document],
-        matrices: Mapping[str, csr_array],
-        schema: MetadataSchema,
-        impact_dtypes: Mapping[str, str],
+        vectors: Mapping[str, PreparedRows],
+        columns: pa.Table,
     ) -> None:
-        """`rows` are the catalog's numbers, rising; the ids of `documents` are distinct; a dtype for each vector."""
+        """`rows` are the catalog's numbers, rising; ids are distinct; `columns` are made by `columns_of`."""
         self.rows = rows
         self.documents = documents
-        self.matrices = matrices
-        self.schema = schema
+        self.vectors = vectors
+        self.columns = columns
         texts = sum(len(document.title) + len(document.text) for document in documents)
-        self.bytes = texts + sum(12 * matrix.nnz for matrix in matrices.values())  # about what memory it takes
+        self.bytes = texts + sum(12 * vector.nnz for vector in vectors.values())  # about what memory it takes
         self.positions = {document.id: position for position, document in enumerate(documents)}
-        self.impact_dtypes = impact_dtypes
-        self._counts: dict[str, TermCounts] = {}
-        self._prepared: dict[str, PreparedRows] = {}
 
-    @cached_property
-    def columns(self) -> pa.Table:
-        """The metadata columns that filters run over, and the ids: a table without a column has no rows either."""
-        ids = pa.array([document.id for document in self.documents], pa.large_string())
-        arrays = self.schema.columns([document.metadata for document in self.documents])
-        fields = [pa.field("id", pa.large_string()), *self.schema.arrow_fields]
-        return pa.Table.from_arrays([ids, *arrays], schema=pa.schema(fields))
 
-    def prepared(self, name: str) -> PreparedRows:
-        """The vectors of a name, ready to be scored."""
-        if name not in self._prepared:
-            self._prepared[name] = PreparedRows(self.matrices[name], self.impact_dtypes[name])
-        return self._prepared[name]
-
-    def counts(self, name: str) -> TermCounts:
-        """Count the documents of each term."""
-        if name not in self._counts:
-            self._counts[name] = TermCounts().add(self.matrices[name].indices.astype(np.int64))
-        return self._counts[name]
+def columns_of(documents: Sequence[Document], schema: MetadataSchema) -> pa.Table:
+    """Return the metadata columns that filters run over, and the ids: a table without a column has no rows either."""
+    ids = pa.array([document.id for document in documents], pa.large_string())
+    arrays = schema.columns([document.metadata for document in documents])
+    fields = [pa.field("id", pa.large_string()), *schema.arrow_fields]
+    return pa.Table.from_arrays([ids, *arrays], schema=pa.schema(fields))
 
 
 @dataclass(frozen=True)
@@ -94,10 +74,10 @@ class PendingChunk:
 
     def document_frequencies(self, name: str, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return in how many live documents each term occurs."""
-        frequencies = self.content.counts(name).of(term_ids)
-        dead = np.flatnonzero(~self.live)
-        if len(dead):
-            frequencies -= TermCounts().add(self.content.matrices[name][dead].indices.astype(np.int64)).of(term_ids)
+        vectors = self.content.vectors[name]
+        frequencies = vectors.document_frequencies(term_ids)
+        if self.live_count < len(self.live):
+            frequencies = frequencies - vectors.document_frequencies(term_ids, np.flatnonzero(~self.live))
         return frequencies
 
 
@@ -180,77 +160,13 @@ class Pending:
         return Pending((*chunks, _merge(merged) if len(merged) > 1 else newest))
 
 
-def encode_row(row: int, document: Document, vectors: Mapping[str, csr_array], position: int) -> PendingRow:
-    """Return a document and its vectors (row `position` of each matrix) as the catalog keeps them.
-
-    The vectors' bytes: for each name in alphabetical order its number of terms (uint32), the term numbers (uint32),
-    the weights (float32), all little-endian.
-    """
-    content = orjson.dumps(
-        {
-            "id": document.id,
-            "title": document.title,
-            "text": document.text,
-            "parent": document.parent,
-            "metadata": dict(document.metadata),
-        }
-    )
-    packed = []
-    for name in sorted(vectors):
-        matrix = vectors[name]
-        start, stop = int(matrix.indptr[position]), int(matrix.indptr[position + 1])
-        packed.append((stop - start).to_bytes(4, "little"))
-        packed.append(matrix.indices[start:stop].astype("<u4").tobytes())
-        packed.append(matrix.data[start:stop].astype("<f4").tobytes())
-    return PendingRow(row, document.id, content, b"".join(packed))
-
-
-def decode_rows(rows: Sequence[PendingRow], impact_dtypes: Mapping[str, str], schema: MetadataSchema) -> ChunkContent:
-    """Return catalog rows as a chunk; raises CollectionCorrupt for content that `encode_row` cannot have made."""
-    documents = []
-    found: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float32]]]] = {name: [] for name in impact_dtypes}
-    for row in rows:
-        try:
-            documents.append(Document(**orjson.loads(row.document)))
-            for name, vector in zip(sorted(impact_dtypes), _unpack(row.vectors), strict=True):
-                found[name].append(vector)
-        except (ValueError, TypeError) as error:
-            raise CollectionCorrupt("catalog.sqlite", f"table pending, row {row.row}: {error}") from error
-    matrices = {name: _matrix(vectors) for name, vectors in found.items()}
-    return ChunkContent(np.array([row.row for row in rows], dtype=np.int64), documents, matrices, schema, impact_dtypes)
-
-
-def _unpack(packed: bytes) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    position = 0
-    while position < len(packed):
-        count = int.from_bytes(packed[position : position + 4], "little")
-        term_ids = np.frombuffer(packed, dtype="<u4", count=count, offset=position + 4)
-        weights = np.frombuffer(packed, dtype="<f4", count=count, offset=position + 4 + 4 * count)
-        yield term_ids.astype(np.int64), weights.astype(np.float32)
-        position += 4 + 8 * count
-
-
-def _matrix(vectors: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> csr_array:
-    indptr = np.zeros(len(vectors) + 1, dtype=np.int64)
-    np.cumsum([len(term_ids) for term_ids, _ in vectors], out=indptr[1:])
-    term_ids = np.concatenate([term_ids for term_ids, _ in vectors]) if vectors else np.empty(0, np.int64)
-    weights = np.concatenate([weights for _, weights in vectors]) if vectors else np.empty(0, np.float32)
-    width = int(term_ids.max()) + 1 if len(term_ids) else 1
-    return csr_array((weights, term_ids, indptr), shape=(len(vectors), width))
-
-
 def _merge(chunks: Sequence[PendingChunk]) -> PendingChunk:
     rows = np.concatenate([chunk.content.rows[chunk.live] for chunk in chunks])
-    documents = [
-        document
-        for chunk in chunks
-        for document, live in zip(chunk.content.documents, chunk.live.tolist(), strict=True)
-        if live
-    ]
-    first = chunks[0].content
-    matrices = {}
-    for name in first.matrices:
-        parts = [take_rows(chunk.content.matrices[name], np.flatnonzero(chunk.live)) for chunk in chunks]
-        matrices[name] = join_rows(parts)
-    content = ChunkContent(rows, documents, matrices, first.schema, first.impact_dtypes)
+    documents = list(chain.from_iterable(compress(chunk.content.documents, chunk.live.tolist()) for chunk in chunks))
+    vectors = {
+        name: PreparedRows.join([(chunk.content.vectors[name], chunk.live) for chunk in chunks])
+        for name in chunks[0].content.vectors
+    }
+    columns = pa.concat_tables([chunk.content.columns.filter(pa.array(chunk.live)) for chunk in chunks])
+    content = ChunkContent(rows, documents, vectors, columns.combine_chunks())
     return PendingChunk(content, np.ones(len(rows), dtype=np.bool_), len(rows))

@@ -21,7 +21,7 @@ from lsr.errors import CollectionCorrupt
 from lsr.metadata import MetadataSchema
 from lsr.storage.catalog import CATALOG_FILE, Catalog
 from lsr.storage.catalog_schema import SegmentRow
-from lsr.storage.pending import decode_rows
+from lsr.storage.pending_rows import decode_rows
 from lsr.storage.segment import FinishedSegment, Segment, SegmentWriter, verify_segment
 from lsr.storage.sparse_rows import take_rows
 
@@ -58,7 +58,7 @@ def run_job(collection: Path, job: Job, schema: MetadataSchema, indexes: Mapping
     writer = SegmentWriter(collection, schema, indexes, job.uuid)
     try:
         if job.last_row is not None:
-            _add_pending(writer, collection, job.last_row, schema, indexes)
+            _add_pending(writer, collection, job.last_row, list(indexes))
         else:
             _add_segments(writer, collection, job, schema, list(indexes))
         return writer.finish(job.threads)
@@ -73,22 +73,14 @@ def save_dead(path: Path, dead: Mapping[int, NDArray[np.int64]]) -> None:
     np.savez(path, **arrays)
 
 
-def _add_pending(
-    writer: SegmentWriter,
-    collection: Path,
-    last_row: int,
-    schema: MetadataSchema,
-    indexes: Mapping[str, IndexConfig],
-) -> None:
-    dtypes = {name: config.impact_dtype for name, config in indexes.items()}
+def _add_pending(writer: SegmentWriter, collection: Path, last_row: int, names: Sequence[str]) -> None:
     catalog = Catalog.open(collection / CATALOG_FILE, "r")
     try:
         # One read transaction: of a document that is replaced meanwhile exactly one version is seen.
         with catalog.reading():
             rows = catalog.pending(last_row)
             while batch := list(islice(rows, _BATCH)):
-                content = decode_rows(batch, dtypes, schema)
-                writer.add(content.documents, content.matrices)
+                writer.add(*decode_rows(batch, names))
     finally:
         catalog.close()
 
