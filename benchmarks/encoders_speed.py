@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -107,7 +106,9 @@ def measure(engine: str, folder: Path, texts: list[str], max_length: int, device
 def peak_mib(device: str) -> float:
     """Return the highest memory so far: allocated on the device, or resident in this process."""
     if device == "cpu":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        # Not getrusage's ru_maxrss: a child process starts with its parent's.
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
     import torch
 
     return torch.cuda.max_memory_allocated() / 2**20

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from encoders.checkpoints.autoencoder_weights import read_autoencoder
 from encoders.checkpoints.limits import position_limit, smallest, tokenizer_limit
 from encoders.checkpoints.lora import merge_adapter
+from encoders.checkpoints.onnx_export import open_graph
 from encoders.checkpoints.source import SideSource, Sources
 from encoders.checkpoints.static_weights import read_static_weights
 from encoders.checkpoints.term_weights import load_term_weights
@@ -25,6 +26,7 @@ from encoders.sides.epic import EpicSide
 from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
+from encoders.sides.onnx import OnnxSide
 from encoders.sides.settings import Family
 from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
@@ -87,6 +89,9 @@ class Builder:
         if settings.family is Family.STATIC:
             tokens = _named(source.folder, tokenization, len(other_tokens or tokenization.tokens))
             return StaticSide(tokenization, settings, self._table(source, tokens)), tokens
+        if settings.family is Family.ONNX:
+            session, n_terms = open_graph(source, len(tokenization.tokens))
+            return OnnxSide(tokenization, settings, session, n_terms), _named(source.folder, tokenization, n_terms)
         body, projection = self._model(source, tokenization)
         if projection is not None:
             tokens = _named(source.folder, tokenization, int(projection.weight.shape[0]))

@@ -44,6 +44,8 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
 def _decisive_files(source: SideSource) -> list[Path]:
     """Return the files of a side that decide its vectors; `.bin` weights only where there are no safetensors."""
     files = [source.static_weights] if source.static_weights else []
+    if source.graph is not None:  # and the files beside it in which a large graph keeps its weights
+        files += sorted(source.graph.parent.glob("*.onnx*"))
     for folder in filter(None, (source.folder, source.adapter, source.autoencoder)):
         weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
         others = sorted({path for pattern in _DECISIVE for path in folder.glob(pattern)} - set(weights))

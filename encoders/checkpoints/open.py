@@ -12,6 +12,7 @@ from encoders.checkpoints.build import Builder
 from encoders.checkpoints.fingerprint import fingerprint
 from encoders.checkpoints.locate import locate
 from encoders.checkpoints.lora import has_adapter, with_base
+from encoders.checkpoints.onnx_export import has_onnx_alone, read_onnx
 from encoders.checkpoints.own import is_own, read_own
 from encoders.checkpoints.plain import read_plain
 from encoders.checkpoints.sentence_transformers import is_sentence_transformers, read_sentence_transformers
@@ -72,6 +73,8 @@ def read_sources(folder: Path, settings: Mapping[str, Any]) -> Sources:
         sources = read_plain(source.folder, settings)
         adapted = dataclasses.replace(source, settings=sources.documents.settings)
         return Sources(queries=adapted, documents=adapted)
+    if has_onnx_alone(folder):
+        return read_onnx(folder)
     if has_term_weights(folder):
         return read_term_weights(folder)
     return read_plain(folder, settings)

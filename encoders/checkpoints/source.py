@@ -18,6 +18,7 @@ class SideSource:
     adapter: Path | None = None  # folder of a LoRA adapter on the model in `folder`
     tokenizer_folder: Path | None = None  # where the tokenizer is not beside the model
     autoencoder: Path | None = None  # folder of a sparse autoencoder over the model's embeddings
+    graph: Path | None = None  # an ONNX graph in the place of a model
     unit_length: bool = False  # whether those embeddings are brought to length 1 before
 
 

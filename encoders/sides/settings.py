@@ -20,6 +20,7 @@ class Family(StrEnum):
     ECHO = "echo"  # a decoder that reads the text twice: Mistral-SPLADE
     BIDIRECTIONAL = "bidirectional"  # a decoder trained to look both ways: Lion
     EPIC = "epic"  # a vocabulary head whose positions vote with a learned importance
+    ONNX = "onnx"  # an exported graph with the pooling inside
     AUTOENCODER = "autoencoder"  # a dense embedding through a sparse autoencoder: CSR
     LITERAL = "literal"  # BM25 impacts times a learned factor, and a vocabulary head's expansion on top
 

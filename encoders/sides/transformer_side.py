@@ -20,17 +20,16 @@ _MAX_TOKENS = {"cpu": 4096}
 _MAX_TOKENS_ELSEWHERE = 32_768
 
 
-class TransformerSide(ABC):
-    """A side with a transformer. Subclasses say how token ids become dense weights."""
+class BatchedSide(ABC):
+    """A side that computes batch by batch. Subclasses say how token ids become dense weights."""
 
-    def __init__(self, tokenization: Tokenization, settings: SideSettings, n_terms: int, body: Body) -> None:
+    def __init__(self, tokenization: Tokenization, settings: SideSettings, n_terms: int, device: torch.device) -> None:
         self.tokenization = tokenization
         self.settings = settings
         self.n_terms = n_terms
-        self.body = body
-        self._max_tokens = _MAX_TOKENS.get(body.device.type, _MAX_TOKENS_ELSEWHERE)
+        self._max_tokens = _MAX_TOKENS.get(device.type, _MAX_TOKENS_ELSEWHERE)
         # float32 [n_terms]: 0 for the special tokens, 1 for all others.
-        self.ordinary = torch.ones(n_terms, device=body.device)
+        self.ordinary = torch.ones(n_terms, device=device)
         self.ordinary[sorted(token for token in tokenization.special_ids if token < n_terms)] = 0.0
 
     @abstractmethod
@@ -63,3 +62,11 @@ class TransformerSide(ABC):
                 blocks.append(to_csr(self.weights([ids[i] for i in batch])))
             positions += batch
         return in_order(blocks, positions, self.n_terms)
+
+
+class TransformerSide(BatchedSide):
+    """A side with a transformer, whose weights are differentiable."""
+
+    def __init__(self, tokenization: Tokenization, settings: SideSettings, n_terms: int, body: Body) -> None:
+        super().__init__(tokenization, settings, n_terms, body.device)
+        self.body = body
