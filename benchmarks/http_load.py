@@ -106,17 +106,11 @@ class LoadClient:
         answers.seconds = perf_counter() - started
         return answers
 
-    def open_loop(
-        self,
-        request: Callable[[], bytes],
-        rate: float,
-        seconds: float,
-        aside: Callable[[], None] | None = None,
-    ) -> Answers:
-        """Send `rate` requests a second, answered or not; `aside` is called some ten times a second."""
+    def open_loop(self, request: Callable[[], bytes], rate: float, seconds: float) -> Answers:
+        """Send `rate` requests a second for `seconds`, answered or not."""
         answers = Answers()
         started = perf_counter()
-        due, next_aside = started, started
+        due = started
         waiting: deque[float] = deque()
         while (now := perf_counter()) < started + seconds or waiting or self._busy:
             while due <= now and due < started + seconds:
@@ -126,9 +120,6 @@ class LoadClient:
                 self._send(request(), waiting.popleft())
             for status, began, ended in self._answered(max(0.0, min(due - perf_counter(), 0.02))):
                 answers.add(status, (ended - began) * 1e3)
-            if aside is not None and now >= next_aside and now < started + seconds:
-                aside()
-                next_aside = now + 0.1
             if now > started + seconds + _ANSWER_SECONDS:
                 break
         for _ in range(len(waiting) + len(self._busy)):

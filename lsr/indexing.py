@@ -30,6 +30,7 @@ from lsr.errors import InvalidDocument
 from lsr.load_folder import finished_report, start_load
 from lsr.metadata import MetadataSchema
 from lsr.results import IndexReport
+from lsr.sample_queries import SampledTexts
 from lsr.storage import layout
 from lsr.storage.catalog import Catalog
 from lsr.storage.catalog_digest import write_digest
@@ -121,6 +122,7 @@ class _Load:
         self._report = IndexReport(**self._load["report"])
         self._counts = {key: int(value) for key, value in asdict(self._report).items() if key != "seconds"}
         self._ids: set[str] = set()  # of the segment at hand
+        self._sampled = SampledTexts()  # of the segment at hand
 
     def measure(self) -> None:
         """Fix the average document length of each BM25 vector that has none, in one pass over the corpus."""
@@ -173,6 +175,7 @@ class _Load:
         self._counts["empty"] += int((lengths == 0).sum())
         self._counts["accepted"] += len(documents)
         writer.add(documents, matrices)
+        self._sampled.add(documents)
 
     def _good_documents(self, batch: list[CorpusLine]) -> list[Document]:
         known = self._known([line.content.id for line in batch if isinstance(line.content, Document)])
@@ -207,6 +210,7 @@ class _Load:
 
     def _new_writer(self) -> SegmentWriter:
         self._ids.clear()
+        self._sampled = SampledTexts()
         configs = {name: vector.config.index for name, vector in self._vectors.items()}
         return SegmentWriter(self._folder, self._schema, configs, str(uuid.uuid4()))
 
@@ -214,7 +218,7 @@ class _Load:
         """Finish the segment and list it, together with how far the load has come."""
         if len(writer):
             self._progress("building", len(self._segments), None)
-            finished = writer.finish(self._threads)
+            finished = writer.finish(self._threads, self._sampled.encode(self._vectors))
             self._counts["segments"] += 1
         else:
             writer.abandon()

@@ -20,13 +20,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from scipy.sparse import csr_array
+
+from encoders.errors import EncoderError
 from lsr import swapping
+from lsr.errors import EncoderMismatch
 from lsr.live_state import LiveState
+from lsr.sample_queries import sample_segments
 from lsr.scrubbing import damage_taken_out
 from lsr.storage.files import storage_errors
 from lsr.storage.generation import Generation, SegmentView
 from lsr.storage.merge_policy import SegmentSize, choose_merge
-from lsr.storage.sealing import Job, run_job, save_dead
+from lsr.storage.sealing import Job, run_job, save_beside
 from lsr.storage.segment import SEGMENTS_FOLDER, TEMPORARY_PREFIX, FinishedSegment
 from lsr.storage.segment_process import run_in_child
 
@@ -129,18 +134,26 @@ class Upkeep:
             self._clear(views)
             return
         job_uuid = str(uuid.uuid4())
-        dead_file = self._state.path / SEGMENTS_FOLDER / f"{TEMPORARY_PREFIX}{job_uuid}.npz"
+        beside = self._state.path / SEGMENTS_FOLDER / f"{TEMPORARY_PREFIX}{job_uuid}.npz"
         rows = tuple(view.segment.row for view in views)
         try:
-            with storage_errors(dead_file):
-                save_dead(dead_file, {view.segment.row.segment: view.dead for view in views})
             with damage_taken_out(self._state):
-                finished = run(Job(job_uuid, inputs=rows, dead=str(dead_file.resolve())))
+                queries = self._sample_queries(views)
+                with storage_errors(beside):
+                    save_beside(beside, {view.segment.row.segment: view.dead for view in views}, queries)
+                finished = run(Job(job_uuid, inputs=rows, beside=str(beside.resolve())))
         finally:
-            dead_file.unlink(missing_ok=True)
+            beside.unlink(missing_ok=True)
         with self._listing(finished):
             swapping.put_merged(self._state, finished, views)
         self._clear(views)
+
+    def _sample_queries(self, views: Sequence[SegmentView]) -> dict[str, csr_array]:
+        try:
+            return sample_segments(views).encode(self._state.vectors)
+        except (EncoderError, EncoderMismatch) as error:  # a model that has moved stops no merge
+            _log.warning("%s: no recall targets are measured for the merged segment: %s", self._state.path, error)
+            return {}
 
     @contextlib.contextmanager
     def _listing(self, finished: FinishedSegment) -> Iterator[None]:

@@ -32,14 +32,15 @@ _BATCH = 4096  # documents read at a time
 class Job:
     """A segment to write: all pending documents up to `last_row`, or the live documents of `inputs`.
 
-    `dead` names a file with the deleted doc_ids of each input, an .npz with the segments' numbers as keys: a merge
-    drops what was deleted when it began, and the swap takes care of what is deleted meanwhile.
+    `beside` names a file with what is too large for a command line, see `save_beside`: the deleted doc_ids of each
+    input (a merge drops what was deleted when it began, and the swap takes care of what is deleted meanwhile), and
+    the queries that recall targets are measured on.
     """
 
     uuid: str
     last_row: int | None = None
     inputs: tuple[SegmentRow, ...] = ()
-    dead: str | None = None
+    beside: str | None = None
     threads: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -57,20 +58,38 @@ def run_job(collection: Path, job: Job, schema: MetadataSchema, indexes: Mapping
     """Write the segment; raises StorageFull, CollectionCorrupt. It is on disk, synced, but not in the catalog."""
     writer = SegmentWriter(collection, schema, indexes, job.uuid)
     try:
+        dead, queries = _load_beside(job)
         if job.last_row is not None:
             _add_pending(writer, collection, job.last_row, list(indexes))
         else:
-            _add_segments(writer, collection, job, schema, list(indexes))
-        return writer.finish(job.threads)
+            _add_segments(writer, collection, job.inputs, dead, schema, list(indexes))
+        return writer.finish(job.threads, queries)
     except BaseException:
         writer.abandon()
         raise
 
 
-def save_dead(path: Path, dead: Mapping[int, NDArray[np.int64]]) -> None:
-    """Write the deleted doc_ids of each segment for a job's `dead`."""
-    arrays: dict[str, Any] = {str(segment): doc_ids for segment, doc_ids in dead.items()}
+def save_beside(path: Path, dead: Mapping[int, NDArray[np.int64]], queries: Mapping[str, csr_array]) -> None:
+    """Write a job's `beside`: the deleted doc_ids by segment number, encoded queries by the vector's name."""
+    arrays: dict[str, Any] = {f"dead {segment}": doc_ids for segment, doc_ids in dead.items()}
+    for name, matrix in queries.items():
+        arrays |= {f"{part} {name}": getattr(matrix, part) for part in ("data", "indices", "indptr", "shape")}
     np.savez(path, **arrays)
+
+
+def _load_beside(job: Job) -> tuple[dict[int, NDArray[np.int64]], dict[str, csr_array]]:
+    if job.beside is None:
+        return {}, {}
+    dead, queries = {}, {}
+    with np.load(job.beside, allow_pickle=False) as arrays:
+        for key in arrays:
+            part, _, name = key.partition(" ")
+            if part == "dead":
+                dead[int(name)] = arrays[key]
+            elif part == "shape":
+                parts = (arrays[f"data {name}"], arrays[f"indices {name}"], arrays[f"indptr {name}"])
+                queries[name] = csr_array(parts, shape=tuple(arrays[key].tolist()))
+    return dead, queries
 
 
 def _add_pending(writer: SegmentWriter, collection: Path, last_row: int, names: Sequence[str]) -> None:
@@ -86,19 +105,20 @@ def _add_pending(writer: SegmentWriter, collection: Path, last_row: int, names: 
 
 
 def _add_segments(
-    writer: SegmentWriter, collection: Path, job: Job, schema: MetadataSchema, names: Sequence[str]
+    writer: SegmentWriter,
+    collection: Path,
+    inputs: Sequence[SegmentRow],
+    dead: Mapping[int, NDArray[np.int64]],
+    schema: MetadataSchema,
+    names: Sequence[str],
 ) -> None:
-    dead: dict[str, NDArray[np.int64]] = {}
-    if job.dead is not None:
-        with np.load(job.dead, allow_pickle=False) as arrays:
-            dead = dict(arrays)
-    for row in job.inputs:
+    for row in inputs:
         # What is copied gets a new checksum: damage must be found before.
         for problem in verify_segment(collection, row):
             raise CollectionCorrupt(problem.path, problem.reason)
         segment = Segment(collection, row, schema, names)
         live = np.ones(len(segment), dtype=np.bool_)
-        live[dead.get(str(row.segment), np.empty(0, np.int64))] = False
+        live[dead.get(row.segment, np.empty(0, np.int64))] = False
         doc_ids = np.flatnonzero(live)
         for start in range(0, len(doc_ids), _BATCH):
             batch = doc_ids[start : start + _BATCH]

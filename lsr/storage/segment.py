@@ -97,15 +97,18 @@ class SegmentWriter:
             parts.append(with_small_indices(matrix))
             self.postings += matrix.nnz
 
-    def finish(self, threads: int | None = None) -> FinishedSegment:
-        """Sort, build the indexes, write the manifest, sync and publish; raises StorageFull, VectorError."""
+    def finish(self, threads: int | None = None, queries: Mapping[str, csr_array] | None = None) -> FinishedSegment:
+        """Sort, build the indexes, write the manifest, sync and publish; raises StorageFull, VectorError.
+
+        queries  for named vectors: encoded queries that the recall targets are measured on, see SparseIndex.calibrate
+        """
         ids = pa.array(self._ids, pa.large_string())
         order = pc.sort_indices(ids).to_numpy().astype(np.int64)
         with storage_errors(self._folder):
             self._texts.close()
             self._write_texts(order)
             write_id_file(self._folder / IDS_FILE, hash_ids([self._ids[row] for row in order]))
-            counts = {name: self._build(name, order, threads) for name in self._indexes}
+            counts = {name: self._build(name, order, threads, (queries or {}).get(name)) for name in self._indexes}
             manifest = self._manifest(counts)
             write_file(self._folder / MANIFEST_FILE, manifest)
             publish(self._folder, self._final)
@@ -128,14 +131,16 @@ class SegmentWriter:
                 writer.append(table.take(order[start : start + _SORT_BATCH]))
         unsorted.unlink()
 
-    def _build(self, name: str, order: NDArray[np.int64], threads: int | None) -> dict[str, int]:
+    def _build(
+        self, name: str, order: NDArray[np.int64], threads: int | None, queries: csr_array | None
+    ) -> dict[str, int]:
         matrix = join_rows(self._parts[name])
         self._parts[name].clear()
         starts = range(0, max(len(order), 1), _SORT_BATCH)
         batches = (take_rows(matrix, order[start : start + _SORT_BATCH]) for start in starts)
         folder = self._folder / "vectors" / name
         folder.parent.mkdir(exist_ok=True)
-        index = SparseIndex.build(batches, self._indexes[name], path=folder, threads=threads)
+        index = SparseIndex.build(batches, self._indexes[name], path=folder, threads=threads, queries=queries)
         return {"documents": index.n_docs, "postings": index.nnz}
 
     def _manifest(self, vectors: Mapping[str, Mapping[str, int]]) -> bytes:

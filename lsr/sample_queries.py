@@ -1,0 +1,68 @@
+"""What a new segment's recall targets are measured on: short texts of its own documents, encoded as queries.
+
+`search(recall=0.98)` follows a curve that is measured when a segment is built. It needs queries like those that users
+ask; the nearest thing that every collection has are its titles, or the first words of its texts. Whole documents as
+queries would mislead: they are far longer. Vectors that come ready made have no text to encode, and collections of
+BM25 no need: they are searched exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from scipy.sparse import csr_array
+
+from lsr.documents import Document
+from lsr.storage.generation import SegmentView
+from lsr.vectors import NamedVector
+
+AT_LEAST = 20_000  # documents; a smaller segment is searched exactly anyway
+
+_SAMPLE = 400
+_WORDS = 8
+
+
+class SampledTexts:
+    """Some hundred short texts, evenly spaced over all documents that are shown, however many come."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self._step = 1
+        self._texts: list[str] = []
+
+    def add(self, documents: Iterable[Document]) -> None:
+        """Show documents."""
+        for document in documents:
+            if self.seen % self._step == 0:
+                self._texts.append(document.title or " ".join(document.text.split(maxsplit=_WORDS)[:_WORDS]))
+                if len(self._texts) >= 2 * _SAMPLE:
+                    del self._texts[1::2]
+                    self._step *= 2
+            self.seen += 1
+
+    def encode(self, vectors: Mapping[str, NamedVector]) -> dict[str, csr_array]:
+        """Return the texts as queries of each vector that a model makes, csr_array float32 [texts, terms].
+
+        Empty for too few documents. Raises EncoderError.
+        """
+        texts = [text for text in self._texts if text]
+        if self.seen < AT_LEAST or not texts:
+            return {}
+        return {
+            name: vector.encoder.encode_queries(texts)
+            for name, vector in vectors.items()
+            if vector.config.encoder is not None and not vector.vocabulary.grows
+        }
+
+
+def sample_segments(views: Iterable[SegmentView]) -> SampledTexts:
+    """Return texts of the segments' live documents; reads no more documents than that."""
+    sampled = SampledTexts()
+    total = sum(view.live_count for view in views)
+    step = max(1, total // _SAMPLE)
+    for view in views:
+        for at in range(0, len(view.segment), step):
+            if view.live is None or view.live[at]:
+                sampled.add([view.segment.documents.document(at)])
+    sampled.seen = total
+    return sampled
