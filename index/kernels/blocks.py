@@ -19,6 +19,8 @@ from numba import njit
 
 NO_LINE = 2**32 - 1
 _STEPS = 256
+# A score that no sum of products lifts above 0.
+_CLOSED = np.float32(-1e30)
 
 
 @njit(cache=True, nogil=True)
@@ -48,74 +50,88 @@ def cluster_list(docs, seed, n_centroids, min_size, doc_cut, line_terms, line_by
         state = (state * 1103515245 + 12345) & 0x7FFFFFFF
         j = i + (state >> 8) % (n - i)
         order[i], order[j] = order[j], order[i]
-    # The centroids' terms as chains: heads[term] -> entry -> next entry of that term.
-    chain_next = np.empty(n_centroids * cut, dtype=np.int32)
-    chain_value = np.empty(n_centroids * cut, dtype=np.float32)
+    # The centroids' terms turned around: heads[term] -> slot -> the centroids that hold the term, with their values.
+    values = np.zeros(n_centroids * cut, dtype=np.float32)
+    slot_start = np.zeros(n_centroids * cut + 2, dtype=np.int64)
+    n_slots = 0
+    for c in range(n_centroids):
+        line = docs[order[c]]
+        squares = np.float32(0.0)
+        for p in range(cut):
+            steps = line_bytes[line, width * term_bytes + p]
+            if steps > 0:
+                term = np.int64(line_terms[line, p]) & mask
+                values[c * cut + p] = np.float32(steps) * scale[term]
+                squares += values[c * cut + p] * values[c * cut + p]
+                if heads[term] < 0:
+                    heads[term] = n_slots
+                    n_slots += 1
+                slot_start[heads[term] + 2] += 1
+        values[c * cut : (c + 1) * cut] /= np.sqrt(squares)
+    for slot in range(n_slots):
+        slot_start[slot + 2] += slot_start[slot + 1]
+    held_by = np.empty(slot_start[n_slots + 1], dtype=np.int32)
+    held_value = np.empty(slot_start[n_slots + 1], dtype=np.float32)
     for c in range(n_centroids):
         line = docs[order[c]]
         for p in range(cut):
-            steps = line_bytes[line, width * term_bytes + p]
-            entry = c * cut + p
-            chain_value[entry] = 0.0
-            if steps > 0:
-                term = np.int64(line_terms[line, p]) & mask
-                chain_value[entry] = np.float32(steps) * scale[term]
-                chain_next[entry] = heads[term]
-                heads[term] = entry
-        squares = np.float32(0.0)
-        for entry in range(c * cut, (c + 1) * cut):
-            squares += chain_value[entry] * chain_value[entry]
-        norm = np.sqrt(squares)
-        for entry in range(c * cut, (c + 1) * cut):
-            chain_value[entry] /= norm
+            if line_bytes[line, width * term_bytes + p] > 0:
+                slot = heads[np.int64(line_terms[line, p]) & mask]
+                held_by[slot_start[slot + 1]] = c
+                held_value[slot_start[slot + 1]] = values[c * cut + p]
+                slot_start[slot + 1] += 1
     full = 2 * n // n_centroids + 2
-    nearest = np.empty(n, dtype=np.int64)
-    alive = np.ones(n_centroids, dtype=np.bool_)
+    nearest = np.full(n, -1, dtype=np.int64)
     sizes = np.zeros(n_centroids, dtype=np.int64)
-    scores = np.zeros(n_centroids, dtype=np.float32)
-    pending = np.ones(n, dtype=np.bool_)
+    alive = np.ones(n_centroids, dtype=np.bool_)
+    scores = np.empty(n_centroids, dtype=np.float32)
+    # What a score begins with: nothing for a centroid that takes documents, less than nothing for one that does not.
+    bases = np.zeros(n_centroids, dtype=np.float32)
+    n_open = n_centroids
     for turn in range(2):
         for i in range(n):
-            if not pending[i]:
+            if nearest[i] >= 0:
                 continue
-            scores[:] = 0
+            if n_open == 0:
+                bases[:] = np.where(alive, np.float32(0.0), _CLOSED)
+            scores[:] = bases
             line = docs[i]
             for p in range(cut):
                 steps = line_bytes[line, width * term_bytes + p]
                 if steps > 0:
                     term = np.int64(line_terms[line, p]) & mask
-                    value = np.float32(steps) * scale[term]
-                    entry = heads[term]
-                    while entry >= 0:
-                        scores[entry // cut] += value * chain_value[entry]
-                        entry = chain_next[entry]
-            found = -1
-            fallback = -1
-            for c in range(n_centroids):
-                if alive[c]:
-                    if sizes[c] < full and (found < 0 or scores[c] > scores[found]):
-                        found = c
-                    if fallback < 0 or scores[c] > scores[fallback]:
-                        fallback = c
-            if found < 0:
-                found = fallback
+                    slot = heads[term]
+                    if slot >= 0:
+                        value = np.float32(steps) * scale[term]
+                        for entry in range(slot_start[slot], slot_start[slot + 1]):
+                            scores[held_by[entry]] += value * held_value[entry]
+            found = 0
+            for c in range(1, n_centroids):
+                if scores[c] > scores[found]:
+                    found = c
             nearest[i] = found
             sizes[found] += 1
+            if sizes[found] == full:
+                bases[found] = _CLOSED
+                n_open -= 1
         if turn == 1:
             break
         # Dissolve the small clusters, but never the last one.
-        left = 0
-        for c in range(n_centroids):
-            if sizes[c] >= min_size:
-                left += 1
+        alive[:] = sizes >= min_size
+        left = np.sum(alive)
         if left == 0 or left == n_centroids:
             break
+        n_open = 0
         for c in range(n_centroids):
-            if sizes[c] < min_size:
-                alive[c] = False
+            if not alive[c]:
                 sizes[c] = 0
+                bases[c] = _CLOSED
+            else:
+                bases[c] = np.float32(0.0) if sizes[c] < full else _CLOSED
+                n_open += sizes[c] < full
         for i in range(n):
-            pending[i] = not alive[nearest[i]]
+            if not alive[nearest[i]]:
+                nearest[i] = -1
     for c in range(n_centroids):
         line = docs[order[c]]
         for p in range(cut):
@@ -149,7 +165,8 @@ def summarise_block(
     out_terms, out_bytes   the output as terms and as bytes, zeroed
 
     Of the coordinate-wise maximum the largest values are kept, as many as the lines hold, by falling value, then
-    rising term. Oracle: oracle.block_summary.
+    rising term. Of each document as many lines are read as a summary has: what lies behind them is no larger than any
+    of as many values, so it could only tie with the last that is kept. Oracle: oracle.block_summary.
     """
     term_bytes = 64 // line_terms.shape[1]
     width = np.int64(60 // (term_bytes + 1))
@@ -158,7 +175,7 @@ def summarise_block(
     n_touched = 0
     for i in range(len(docs)):
         line = np.int64(docs[i])
-        while True:
+        for _ in range(n_lines):
             for p in range(width):
                 steps = line_bytes[line, width * term_bytes + p]
                 if steps == 0:

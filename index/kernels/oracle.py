@@ -97,12 +97,19 @@ def cluster_list(sketches: list[dict[int, float]], centroids: list[int], min_siz
 
 
 def block_summary(sketches: list[dict[int, int]], scale: NDArray[np.float32], n: int) -> list[tuple[int, int]]:
-    """Return a block's summary, (term, steps): the n largest values of the maximum, falling, ties by rising term."""
+    """Return a block's summary, (term, steps): the n largest values of the maximum, falling, ties by rising term.
+
+    The maximum is over the n largest values of each document, ties by rising term.
+    """
+
+    def largest(held: dict[int, int]) -> list[tuple[int, int]]:
+        return sorted(held.items(), key=lambda entry: (-np.float32(entry[1]) * scale[entry[0]], entry[0]))[:n]
+
     maxima: dict[int, int] = {}
     for sketch in sketches:
-        for term, steps in sketch.items():
+        for term, steps in largest(sketch):
             maxima[term] = max(maxima.get(term, 0), steps)
-    return sorted(maxima.items(), key=lambda held: (-np.float32(held[1]) * scale[held[0]], held[0]))[:n]
+    return largest(maxima)
 
 
 def query_steps(query: dict[int, float], scale: NDArray[np.float32]) -> dict[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -113,6 +114,27 @@ def test_the_bytes_do_not_depend_on_threads_or_batches(tmp_path):
 def test_what_the_configuration_leaves_open_is_decided_by_size_and_shape(given, nnz, flat, n_postings, exact_lists):
     config = decided(IndexConfig(**given), nnz, flat=flat)
     assert (config.n_postings, config.exact_lists) == (n_postings, exact_lists)
+
+
+def test_memory_beside_the_files_hardly_grows_with_the_collection(tmp_path):
+    rng = np.random.default_rng(1)
+    terms = np.sort(rng.permuted(np.tile(np.arange(64, dtype=np.int32), (5000, 1)), axis=1)[:, :32], axis=1)
+    weights = rng.random(terms.size, dtype=np.float32) + 0.1
+    batch = csr_array((weights, terms.ravel(), np.arange(0, terms.size + 1, 32)), shape=(5000, 64))
+
+    def peak(batches):
+        tracemalloc.start()
+        try:
+            index = SparseIndex.build(
+                (batch for _ in range(batches)), IndexConfig(n_postings=10), path=tmp_path / f"{batches}", threads=1
+            )
+            return tracemalloc.get_traced_memory()[1], index.n_docs
+        finally:
+            tracemalloc.stop()
+
+    (few, fewer_docs), (many, more_docs) = peak(8), peak(20)
+    # An impact and its term alone are 6 bytes, 192 a document.
+    assert many - few < 48 * (more_docs - fewer_docs)
 
 
 def test_weights_that_round_to_nothing_are_not_stored():
