@@ -10,6 +10,7 @@ wrong and in which field, and a 5xx never shows a traceback: it is logged under 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -29,6 +30,7 @@ from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, describe
 MEDIA_TYPE = "application/problem+json"
 MAX_LISTED_ERRORS = 20
 _logger = logging.getLogger("lsr.service")
+_PARAMETER = re.compile(r"\{[^}]*\}")  # of a route's path
 
 
 @dataclass(frozen=True)
@@ -205,12 +207,17 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 
 
 def _methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
-    """Return the methods that the request's path is offered with."""
-    found: set[str] = set()
+    """Return the methods that the request's path is offered with.
+
+    Of the templates that fit it those count that spell most of it out: in `/snapshots/a:restore` the `:restore` is no
+    part of a snapshot's name.
+    """
+    fitting: dict[int, set[str]] = {}
     for route in routes:
         if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE:
-            found |= route.methods or set()
-    return sorted(found)
+            spelled_out = len(_PARAMETER.sub("", route.path))
+            fitting.setdefault(spelled_out, set()).update(route.methods or ())
+    return sorted(fitting[max(fitting)]) if fitting else []
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:

@@ -22,7 +22,7 @@ def read_plain(folder: Path, settings: Mapping[str, Any]) -> Sources:
     """
     if not (folder / "config.json").is_file():
         raise CheckpointError(
-            f"{folder} holds no checkpoint: no encoder.json, modules.json, adapter_config.json or config.json"
+            f"{folder} holds no checkpoint: no encoder.json, modules.json, adapter_config.json, config.json or *.onnx"
         )
     config = read_object(folder / "config.json")
     architectures = [str(name) for name in config.get("architectures") or []]
