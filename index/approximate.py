@@ -19,11 +19,13 @@ class Knobs(NamedTuple):
     query_cut     terms that lead to blocks
     heap_factor   share of the threshold that a block must promise
     beta          share of it that a document's first line must reach; None: the share of the mass that first lines hold
+    n_knn         neighbours of each document found that are looked at
     """
 
     query_cut: int
     heap_factor: float
     beta: float | None = None
+    n_knn: int = 0
 
 
 class Queries(NamedTuple):
@@ -111,7 +113,8 @@ def approximate_search(
     find_all_candidates(
         *queries, knobs.query_cut, np.float32(knobs.heap_factor), np.float32(beta), allowed,
         segment.scale, segment.list_block, segment.list_summary, segment.block_start, segment.block_docs,
-        *segment.summary_views[:2], *segment.line_views,
+        *segment.summary_views[:2], *segment.line_views, segment.neighbours,
+        knobs.n_knn,
         scratch.steps, scratch.visited, scratch.epoch, scratch.estimates, scratch.order, scratch.batch,
         scratch.firsts, scratch.heap[:n_keep], candidates, n_candidates, scratch.counters,
     )  # fmt: skip

@@ -132,12 +132,12 @@ def calibrate(
     sample     the queries as float32 csr_array [n, n_terms]; `queries` the same in the segment's own numbers
     source     what they are, for the record
 
-    A flat segment has none: it is searched exactly (`Segment.is_flat`).
+    A segment that is flat, or has no blocks, has none: it is searched exactly.
     """
     n = len(queries.start) - 1
     curves: dict[int, tuple[Point, ...]] = {}
     wanted = [k for k in SAMPLE if k <= segment.n_docs] or [max(1, segment.n_docs)]
-    if not segment.is_flat and n and len(queries.terms):
+    if segment.has_blocks and not segment.is_flat and n and len(queries.terms):
         truth = exact_top(rows, segment.n_docs, sample, max(wanted))
         with ThreadPoolExecutor(threads) as pool:
             for k in wanted:

@@ -31,17 +31,19 @@ class IndexConfig:
     impact_dtype        "float16" or "float32": what the canonical weights are kept as
     exact_lists         keep full postings lists for exact search; None: by the size of the collection, or if the
                         impacts are flat (as BM25's are), since then exact search is the better one
+    n_knn               nearest neighbours of each document to keep; finding them takes as long as n_docs searches
     """
 
     n_postings: int | None = None
     max_fraction: float = 1.5
     centroid_fraction: float = 0.1
-    min_cluster_size: int = 2
+    min_cluster_size: int = 4
     summary_lines: int = 2
     short_list: int = 32
     doc_cut: int = 15
     impact_dtype: str = "float16"
     exact_lists: bool | None = None
+    n_knn: int = 0
 
     def __post_init__(self) -> None:
         if self.n_postings is not None:
@@ -52,6 +54,7 @@ class IndexConfig:
         _in_range("centroid_fraction", self.centroid_fraction, 0.0, 1.0)
         _whole("summary_lines", self.summary_lines)
         _whole("short_list", self.short_list)
+        _whole("n_knn", self.n_knn, at_least=0)
         if self.impact_dtype not in IMPACT_DTYPES:
             raise ConfigError(f"impact_dtype must be one of {', '.join(IMPACT_DTYPES)}, not {self.impact_dtype!r}")
 

@@ -106,7 +106,8 @@ class Searcher:
         """Whether exact search is what the query gets although nobody asked for it."""
         if not self.segment.has_blocks:
             return True
-        if how.query_cut is not None or how.heap_factor is not None or not self.segment.has_exact_lists:
+        by_knobs = how.query_cut is not None or how.heap_factor is not None or how.n_knn
+        if by_knobs or not self.segment.has_exact_lists:
             return False
         return self.segment.is_flat or postings <= _CHEAP
 
@@ -117,7 +118,8 @@ class Searcher:
         if how.recall is not None:
             return None if self.calibration is None else self.calibration.knobs(how.k, how.recall)
         cut = QUERY_CUT if how.query_cut is None else how.query_cut
-        return Knobs(cut, HEAP_FACTOR if how.heap_factor is None else how.heap_factor)
+        factor = HEAP_FACTOR if how.heap_factor is None else how.heap_factor
+        return Knobs(cut, factor, n_knn=0 if how.n_knn is None else how.n_knn)
 
     def _search(
         self,

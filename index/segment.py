@@ -8,7 +8,7 @@ whatever they hold.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Segment:
     posting_impacts   uint16|float32[nnz or 0]
     list_summary      int64[n_local + 1] into summaries; a short list has none
     summaries         uint8[n_summary_lines, 64]  of the blocks, the same number of lines for each
+    neighbours        uint32[n_docs, n_knn]  nearest documents of each, itself where there are fewer (index.graph)
     """
 
     n_docs: int
@@ -69,6 +70,18 @@ class Segment:
     posting_impacts: NDArray[Any]
     list_summary: NDArray[np.int64]
     summaries: NDArray[np.uint8]
+    neighbours: NDArray[np.uint32]
+
+    def resident(self) -> Segment:
+        """Return the segment with what searches read at random copied to memory of its own, in large pages.
+
+        A mapped file has small pages, and finding the page of a random line costs about as much as the line.
+        """
+        copies = {}
+        for name in ("lines", "impacts", "block_docs", "summaries", NEIGHBOURS):
+            copies[name] = np.array(getattr(self, name))
+            copies[name].setflags(write=False)
+        return replace(self, **copies)
 
     @property
     def is_flat(self) -> bool:
@@ -108,7 +121,7 @@ class Segment:
     @property
     def bytes(self) -> int:
         """Size of the arrays."""
-        return sum(int(getattr(self, name).nbytes) for name in ARRAYS)
+        return sum(int(getattr(self, name).nbytes) for name in (*ARRAYS, NEIGHBOURS))
 
 
 # Share of the mass in the first lines below which a collection counts as flat. Measured: SPLADE-like vectors .53;
@@ -137,6 +150,11 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
 }
 
 
+NEIGHBOURS = "neighbours"
+_NO_NEIGHBOURS = np.zeros((0, 0), dtype=np.uint32)
+_NO_NEIGHBOURS.setflags(write=False)
+
+
 def freeze(counts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Segment:
     """Return a segment over arrays in memory, made read-only as mapped ones are."""
     frozen = {}
@@ -150,6 +168,7 @@ def freeze(counts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Seg
         nnz=int(counts["nnz"]),
         max_impact=float(counts["max_impact"]),
         beta=float(counts["beta"]),
+        neighbours=_NO_NEIGHBOURS,
         **frozen,
     )
 
@@ -184,8 +203,21 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
         nnz=counts["nnz"],
         max_impact=max_impact,
         beta=beta,
+        neighbours=_map_neighbours(folder, manifest, counts["n_docs"]),
         **arrays,
     )
+
+
+def _map_neighbours(folder: Path, manifest: Mapping[str, Any], n_docs: int) -> NDArray[np.uint32]:
+    """Map the graph, if there is one. What it holds needs no check: kernels cut it off."""
+    if f"{NEIGHBOURS}.npy" not in manifest["files"]:
+        return _NO_NEIGHBOURS
+    neighbours = map_array(folder, manifest, NEIGHBOURS)
+    if neighbours.dtype != np.uint32 or neighbours.ndim != 2 or len(neighbours) != n_docs:
+        raise IndexCorrupt(
+            folder / f"{NEIGHBOURS}.npy", f"holds {neighbours.dtype} {neighbours.shape}, not a row a document"
+        )
+    return neighbours
 
 
 def terms_per_line(dtype: np.dtype[Any]) -> int:

@@ -11,6 +11,7 @@ of each only the blocks whose summaries promise enough. What is added here:
 * Of a document the first line is scored, which holds its heaviest terms. Only if that reaches `beta` times the
   threshold is the second looked at, which must bring it half of the remaining way, and so on.
 * What will be read is asked for ahead with a prefetch, so that the memory's latency is hidden.
+* If there is a graph, the neighbours of what was found so far are looked at last (Bruch et al., CIKM 2024).
 * Visited documents are marked with the number of the query (an epoch), so nothing is cleared between queries.
 
 A sketch score only ranks candidates. What is returned is scored from the canonical weights.
@@ -64,7 +65,7 @@ else:
 def find_all_candidates(
     query_start, query_terms, query_weights, query_cut, heap_factor, beta, allowed,
     scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
-    line_terms, line_bytes, line_links,
+    line_terms, line_bytes, line_links, neighbours, n_knn,
     table, visited, epoch, estimates, order, batch, firsts, heap_scores, candidates, n_candidates, counters,
 ):  # fmt: skip
     """Run `find_candidates` for several queries.
@@ -84,7 +85,7 @@ def find_all_candidates(
         n_candidates[q] = find_candidates(
             query_terms[first:stop], query_weights[first:stop], query_cut, heap_factor, beta, allowed,
             scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
-            line_terms, line_bytes, line_links,
+            line_terms, line_bytes, line_links, neighbours, n_knn,
             table, visited, epoch[0], estimates, order, batch, firsts, heap_scores, candidates[q], counters,
         )  # fmt: skip
 
@@ -93,7 +94,7 @@ def find_all_candidates(
 def find_candidates(
     terms, weights, query_cut, heap_factor, beta, allowed,
     scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
-    line_terms, line_bytes, line_links,
+    line_terms, line_bytes, line_links, neighbours, n_knn,
     table, visited, epoch, estimates, order, batch, firsts, heap_scores, heap_docs, counters,
 ):  # fmt: skip
     """Fill heap_docs, heap_scores with the best documents found (in no order) and return how many there are.
@@ -108,6 +109,7 @@ def find_candidates(
     list_summary  int64[n_terms + 1] into summary_*: as many lines for each block of the list, or none at all, which
                   means that the list is short and always visited
     summary_*, line_*   see kernels.lines
+    neighbours    uint32[n_docs, n] of which n_knn are looked at, or none with n_knn 0, and then of any shape
     table         uint16[power of two above every term], zeroed, and left so
     visited       uint8[n_docs], no `epoch` in it            epoch  int64, 1 .. 255
     estimates     int64[], order int64[]; room for the blocks of all lists that query_cut allows
@@ -221,9 +223,46 @@ def find_candidates(
             batch[:n_batch], firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores, heap_docs,
             counters,
         )  # fmt: skip
+    if n_knn > 0:
+        size = look_at_neighbours(
+            neighbours, n_knn, allowed, visited, epoch, batch, firsts, beta, size, line_terms, line_bytes, line_links,
+            table, heap_scores, heap_docs, counters,
+        )  # fmt: skip
     for i in range(m):
         table[terms[i]] = 0
     return size
+
+
+@njit(cache=True, nogil=True)
+def look_at_neighbours(
+    neighbours, n_knn, allowed, visited, epoch, batch, firsts, beta, size, line_terms, line_bytes, line_links, table,
+    heap_scores, heap_docs, counters,
+):  # fmt: skip
+    """Offer the n_knn nearest neighbours of the documents on the heap to it, and return its new size."""
+    everything = len(allowed) == 0
+    last = np.int64(len(visited)) - 1
+    found = heap_docs[:size].copy()
+    for i in range(min(len(found), _LINES_AHEAD)):
+        prefetch(neighbours, np.int64(found[i]))
+    n_batch = 0
+    for i in range(len(found)):
+        if i + _LINES_AHEAD < len(found):
+            prefetch(neighbours, np.int64(found[i + _LINES_AHEAD]))
+        for j in range(n_knn):
+            doc = min(np.int64(neighbours[found[i], j]), last)
+            batch[n_batch] = doc
+            n_batch += np.int64(visited[doc] != epoch) & np.int64(everything or allowed[doc])
+            visited[doc] = epoch
+            if n_batch == _BATCH:
+                size = score_batch(
+                    batch[:n_batch], firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores,
+                    heap_docs, counters,
+                )  # fmt: skip
+                n_batch = 0
+    return score_batch(
+        batch[:n_batch], firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores, heap_docs,
+        counters,
+    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -142,3 +143,17 @@ def brute_force(scores: NDArray[np.float32], k: int, allowed: NDArray[Any] | Non
         if score >= 0 and (allowed is None or allowed[document])
     ]
     return sorted(matching, key=lambda hit: (-hit[1], hit[0]))[:k]
+
+
+def numbered_query(
+    ids: list[int], weights: list[float], numbers: dict[int, int], frequencies: dict[int, int]
+) -> tuple[list[tuple[int, float]], float, float] | None:
+    """Return ([(segment's number, weight)], sum of those weights, of their frequencies), or None if it is not plain.
+
+    numbers  the segment's number of each collection term id that it holds    frequencies  by the segment's number
+    """
+    rising = all(a < b for a, b in itertools.pairwise(ids)) and all(number >= 0 for number in ids)
+    if not rising or not all(math.isfinite(weight) and weight >= 0 for weight in weights):
+        return None
+    held = [(numbers[i], weight) for i, weight in zip(ids, weights, strict=True) if weight > 0 and i in numbers]
+    return held, sum(weight for _, weight in held), float(sum(frequencies[number] for number, _ in held))

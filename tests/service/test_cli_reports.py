@@ -124,7 +124,8 @@ def test_bench_of_vectors_finds_everything_when_exact_and_draws_the_curve(
     plot = tmp_path / "curve.png"
     line = ["bench", str(tmp_path / "documents.jsonl"), "--queries", str(tmp_path / "queries.jsonl"), "--repeat", "1"]
     assert run([*line, "--plot", str(plot), "--json"]) == 0
-    (curve,) = printed(capfd)
+    curve, mapped = printed(capfd)
+    assert mapped["target"] == "lsr, mapped"
     (exact,) = [point for point in curve["points"] if point["settings"] == {"exact": True}]
     assert exact["recall"] == 1.0
     assert all(0 <= point["recall"] <= 1 and point["p50_us"] <= point["p99_us"] for point in curve["points"])

@@ -104,7 +104,7 @@ def inverted(documents, term_type, centroid_fraction, short):
     list_summary = offsets(np.where(np.diff(start) > short, 2 * list_blocks, 0))
     block_start = offsets(block_sizes[: list_blocks.sum()]).astype(np.uint32)
     arrays = (offsets(list_blocks), list_summary, block_start, block_docs, *summaries[:2], *views)
-    return arrays, [set(docs) for docs in lists]
+    return (*arrays, np.zeros((0, 0), dtype=np.uint32), 0), [set(docs) for docs in lists]
 
 
 def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING):

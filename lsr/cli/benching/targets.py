@@ -73,7 +73,9 @@ def open_targets(
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lsr-bench-")))
         folder.mkdir(parents=True, exist_ok=True)
-        makers: list[Callable[[], Target]] = [partial(IndexTarget, vectors, held_out, truth, folder)]
+        makers: list[Callable[[], Target]] = [
+            partial(IndexTarget, vectors, held_out, truth, folder, resident=resident) for resident in (True, False)
+        ]
         if "seismic" in peers:
             makers += [partial(SeismicTarget, vectors, truth, folder, build) for build in seismic]
         if "sindi" in peers:

@@ -1,0 +1,152 @@
+"""Recall targets: the measured curve, where it is kept, and what follows it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from index import IndexConfig, SparseIndex
+from index.calibration import Calibration, Point, exact_top
+from index.errors import IndexCorrupt, SearchParameterError
+from index.storage import verify_index
+
+N_DOCS, N_TERMS = 4000, 500
+CONFIG = IndexConfig(n_postings=120, exact_lists=False)
+
+
+def topical_rows(n, seed, length):
+    """Rows of a few topics each, so that there are clusters to find."""
+    rng = np.random.default_rng(seed)
+    topics = np.random.default_rng(0).permuted(np.tile(np.arange(N_TERMS), (60, 1)), axis=1)[:, :40]
+    rows = np.zeros((n, N_TERMS), dtype=np.float32)
+    for row in rows:
+        terms = np.concatenate([topics[t] for t in rng.choice(60, 2, replace=False)])
+        chosen = rng.choice(terms, length, replace=False)
+        row[chosen] = rng.gamma(1.0, 0.8, length).astype(np.float32) + np.float32(0.02)
+    return csr_array(rows)
+
+
+DOCUMENTS = topical_rows(N_DOCS, 1, 40)
+SAMPLE, HELD_OUT = topical_rows(300, 2, 12), topical_rows(300, 3, 12)
+
+
+@pytest.fixture(scope="module")
+def index():
+    built = SparseIndex.build(DOCUMENTS, CONFIG)
+    built.calibrate(SAMPLE)
+    return built
+
+
+def recall_of(index, queries, k, **how):
+    exact, found = index.search(queries, k, exact=True), index.search(queries, k, **how)
+    return float(np.mean(found.scores >= exact.scores[:, -1:]))
+
+
+def test_all_queries_at_once_find_what_each_finds_exactly(index):
+    exact = index.search(HELD_OUT, 30, exact=True)
+    for row, (ids, scores) in enumerate(exact_top(index.rows, N_DOCS, HELD_OUT, 30)):
+        assert ids.tolist() == exact.ids[row].tolist()
+        assert scores.tolist() == exact.scores[row].tolist()
+
+
+@pytest.mark.parametrize("k", [10, 100])
+@pytest.mark.parametrize("target", [0.9, 0.95, 0.98])
+def test_a_target_is_reached_on_queries_that_were_not_measured(index, k, target):
+    # Three standard errors of a mean over 300 queries that differ by about a tenth.
+    assert recall_of(index, HELD_OUT, k, recall=target) >= target - 3 * 0.1 / np.sqrt(300)
+
+
+def test_a_lower_target_costs_less(index):
+    costs = [point.cost for point in index.calibration.curves[10]]
+    floors = [point.floor for point in index.calibration.curves[10]]
+    assert len(costs) > 3
+    assert costs == sorted(costs)
+    assert floors == sorted(floors)
+    assert all(point.floor <= point.recall for point in index.calibration.curves[10])
+
+
+def test_the_curve_is_kept_with_the_index_and_the_files_stay_sound(tmp_path):
+    built = SparseIndex.build(DOCUMENTS, CONFIG, path=tmp_path / "index", queries=SAMPLE)
+    assert built.calibration is not None
+    assert SparseIndex.open(tmp_path / "index", verify="full").calibration == built.calibration
+    again = built.calibrate(HELD_OUT, source="others")
+    assert SparseIndex.open(tmp_path / "index").calibration == again
+    assert again.source == "others"
+    assert again.queries == 300
+    assert verify_index(tmp_path / "index") == []
+    assert {path.suffix for path in (tmp_path / "index").iterdir()} == {".npy", ".json"}
+
+
+def test_the_same_sample_gives_the_same_curve_whatever_the_threads(index):
+    assert index.calibrate(SAMPLE, threads=2).curves == index.calibrate(SAMPLE).curves
+
+
+def test_documents_stand_in_for_queries_when_there_are_none():
+    built = SparseIndex.build(DOCUMENTS, CONFIG)
+    found = built.calibrate()
+    assert "documents" in found.source
+    assert found.knobs(10, 0.9) is not None
+
+
+def point(floor, cut, factor, beta=0.7):
+    return Point(floor + 0.001, floor, cut, factor, beta, 1.0)
+
+
+CURVES = Calibration(
+    "2026-01-01T00:00:00+00:00",
+    "a test",
+    7,
+    {10: (point(0.9, 3, 0.9), point(0.99, 6, 0.8)), 100: (point(0.9, 5, 1.0, 0.6), point(0.95, 8, 0.9))},
+)
+
+
+def test_between_two_measured_k_the_more_thorough_of_both_is_taken():
+    assert CURVES.knobs(10, 0.9) == (3, 0.9, 0.7, 0)
+    assert CURVES.knobs(1, 0.9) == (3, 0.9, 0.7, 0)
+    assert CURVES.knobs(50, 0.9) == (5, 0.9, 0.6, 0)
+    assert CURVES.knobs(100, 0.94) == (8, 0.9, 0.7, 0)
+
+
+def test_what_no_setting_reached_is_searched_exactly(index):
+    assert CURVES.knobs(10, 0.995) is None
+    assert CURVES.knobs(100, 0.96) is None
+    assert CURVES.knobs(101, 0.5) is None
+    beyond = index.search(HELD_OUT, 10, recall=0.999999)
+    assert (beyond.ids == index.search(HELD_OUT, 10, exact=True).ids).all()
+
+
+def test_a_curve_survives_json():
+    assert Calibration.from_json(json.loads(json.dumps(CURVES.to_json()))) == CURVES
+
+
+def test_a_curve_that_is_none_is_refused(tmp_path):
+    from index.storage import replace_manifest
+
+    SparseIndex.build(DOCUMENTS[:50], path=tmp_path / "index")
+    replace_manifest(tmp_path / "index", {"calibration": {"curves": {"ten": []}}})
+    with pytest.raises(IndexCorrupt, match="calibration"):
+        SparseIndex.open(tmp_path / "index")
+
+
+def test_queries_may_know_fewer_or_more_terms_than_the_index(index):
+    wide = csr_array((SAMPLE.data, SAMPLE.indices, SAMPLE.indptr), shape=(300, N_TERMS + 50))
+    built = SparseIndex.build(DOCUMENTS, CONFIG)
+    assert built.calibrate(wide).curves == index.calibrate(SAMPLE).curves
+    assert built.calibrate(csr_array((3, 10), dtype=np.float32)).queries == 3
+
+
+def test_a_target_and_knobs_together_are_refused(index):
+    for knob in ({"query_cut": 3}, {"heap_factor": 0.5}, {"n_knn": 0}):
+        with pytest.raises(SearchParameterError, match="recall target"):
+            index.search_one([1], [1.0], recall=0.9, **knob)
+
+
+def test_a_filtered_target_still_returns_k(index):
+    allowed = np.random.default_rng(4).random(N_DOCS) < 0.05
+    top = index.search(HELD_OUT, 10, recall=0.9, allowed=allowed)
+    matching = index.search(HELD_OUT, 10, exact=True, allowed=allowed)
+    assert ((top.ids >= 0).sum(axis=1) == (matching.ids >= 0).sum(axis=1)).all()
+    assert allowed[top.ids[top.ids >= 0]].all()
