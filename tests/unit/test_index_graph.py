@@ -9,7 +9,7 @@ from index import IndexConfig, SparseIndex
 from index.errors import ConfigError, SearchParameterError
 from tests.unit.test_index_recall import DOCUMENTS, HELD_OUT
 
-CONFIG = IndexConfig(n_postings=120, exact_lists=False, n_knn=6)
+CONFIG = IndexConfig(n_postings=60, exact_lists=False, n_knn=6)
 
 
 @pytest.fixture(scope="module")

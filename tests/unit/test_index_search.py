@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -299,3 +300,15 @@ def test_nothing_is_compiled_after_the_kernels_are_warm():
         ):
             index.search(QUERIES, **keywords)
     assert {kernel: len(kernel.signatures) for kernel in SEARCH_KERNELS} == compiled
+
+
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_parts_searched_exactly_and_merged_are_the_whole(index, k):
+    cuts = [0, 150, 151, 420, 600]
+    parts = [SparseIndex.build(DOCUMENTS[a:b]).search(QUERIES, k, exact=True) for a, b in pairwise(cuts)]
+    ids = np.concatenate([np.where(p.ids >= 0, p.ids + a, -1) for p, a in zip(parts, cuts[:-1], strict=True)], axis=1)
+    scores = np.concatenate([part.scores for part in parts], axis=1)
+    order = np.lexsort((ids, -scores), axis=1)[:, :k]
+    whole = index.search(QUERIES, k, exact=True)
+    assert (np.take_along_axis(scores, order, axis=1) == whole.scores).all()
+    assert (np.take_along_axis(ids, order, axis=1) == whole.ids).all()
