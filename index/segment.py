@@ -77,7 +77,7 @@ class Segment:
 
         A mapped file has small pages, and finding the page of a random line costs about as much as the line.
         """
-        copies = {}
+        copies: dict[str, Any] = {}
         for name in ("lines", "impacts", "block_docs", "summaries", NEIGHBOURS):
             copies[name] = np.array(getattr(self, name))
             copies[name].setflags(write=False)
