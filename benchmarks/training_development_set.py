@@ -1,7 +1,7 @@
 """Turn a file of pairs into a BEIR folder to develop on: every query, every document.
 
 python benchmarks/training_development_set.py pubmedqa/pairs.jsonl dev/pubmedqa
-python benchmarks/training_development_set.py medquad/pairs.jsonl.zst dev/medquad --limit 2000
+python benchmarks/training_development_set.py medquad/pairs.jsonl.zst dev/medquad --where source=medquad/5_NIDDK_QA
 """
 
 from __future__ import annotations
@@ -22,8 +22,13 @@ def main() -> None:
     parser.add_argument("--query", default="query")
     parser.add_argument("--document", default="text")
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="take these rows alone")
     given = parser.parse_args()
-    source = DataConfig(given.pairs, query=given.query, document=(given.document,), limit=given.limit)
+    where: dict[str, tuple[str, ...]] = {}
+    for one in given.where:
+        name, _, value = one.partition("=")
+        where[name] = (*where.get(name, ()), value)
+    source = DataConfig(given.pairs, (given.query,), (given.document,), where, given.limit)
     pairs = read_pairs((source,))
     write_beir(pairs, given.out, range(len(pairs.queries)), range(len(pairs.documents)))
     print(f"{given.out}: {len(pairs.queries):,} queries, {len(pairs.documents):,} documents")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,7 @@ class ModelCard:
     family: str
     licence: str
     checkpoint: str | None = None  # its name on the model hub
+    folder: str | None = None  # where it lies in this package, for a model that comes with it
     query_checkpoint: str | None = None  # where the query side is a repository of its own
     parameters: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -49,6 +51,11 @@ def find_card(name: str) -> ModelCard | None:
     """Return the card with that short name or that name on the hub."""
     cards = model_cards()
     return cards.get(name) or next((card for card in cards.values() if card.checkpoint == name), None)
+
+
+def shipped_folder(card: ModelCard) -> Path | None:
+    """Return where a model that comes with this package lies; None for the others."""
+    return None if card.folder is None else Path(__file__).parent / card.folder
 
 
 def known_names() -> list[str]:

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from encoders.checkpoints.files import read_object
+from encoders.checkpoints.int8 import FILE as INT8_FILE
+from encoders.checkpoints.int8 import load_int8
 from encoders.errors import CheckpointError, RemoteCodeRefused
 
 
@@ -126,6 +129,8 @@ def load_model(folder: Path, auto_class: str, *, allow_remote_code: bool = False
     """
     check_files(folder, allow_remote_code=allow_remote_code)
     loader = getattr(transformers, auto_class)
+    if (folder / INT8_FILE).is_file():
+        return _from_int8(folder, loader)
     try:
         with _quiet():
             model, report = loader.from_pretrained(
@@ -150,6 +155,21 @@ def load_model(folder: Path, auto_class: str, *, allow_remote_code: bool = False
         raise CheckpointError(f"{folder}: the shapes of {', '.join(misshapen)} do not fit config.json")
     if not isinstance(model, PreTrainedModel):
         raise CheckpointError(f"{folder}: {type(model).__name__} is no transformers model")
+    return model
+
+
+def _from_int8(folder: Path, loader: Any) -> PreTrainedModel:
+    """Return the model of config.json with the weights of the folder's int8 file."""
+    tensors = load_int8(folder / INT8_FILE)
+    with _quiet():
+        model: PreTrainedModel = loader.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+    try:
+        report = model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder}: {_first_line(error)}") from None
+    wrong = sorted(key for key in (*report.missing_keys, *report.unexpected_keys) if "pooler." not in key)
+    if wrong:
+        raise CheckpointError(f"{folder / INT8_FILE} does not hold the weights of config.json: {', '.join(wrong[:4])}")
     return model
 
 

@@ -16,6 +16,7 @@ from encoders.checkpoints.autoencoder_weights import read_autoencoder
 from encoders.checkpoints.limits import position_limit, smallest, tokenizer_limit
 from encoders.checkpoints.lora import merge_adapter
 from encoders.checkpoints.onnx_export import open_graph
+from encoders.checkpoints.pooled_head import read_pooled_head
 from encoders.checkpoints.source import SideSource, Sources
 from encoders.checkpoints.static_weights import read_static_weights
 from encoders.checkpoints.term_weights import load_term_weights
@@ -27,6 +28,7 @@ from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
 from encoders.sides.onnx import OnnxSide
+from encoders.sides.pooled import PooledSide
 from encoders.sides.settings import Family
 from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
@@ -44,6 +46,7 @@ _AUTO_CLASSES = {
     Family.AUTOENCODER: "AutoModel",
     Family.MLP: "AutoModel",
     Family.LITERAL: "AutoModelForMaskedLM",
+    Family.POOLED: "AutoModel",
 }
 
 
@@ -107,6 +110,11 @@ class Builder:
             autoencoder = read_autoencoder(source, body.model.config.hidden_size, self._device)
             latents = [f"[latent {number}]" for number in range(len(autoencoder.latent_bias))]
             return AutoencoderSide(tokenization, settings, body, autoencoder), latents
+        if settings.family is Family.POOLED:
+            head = read_pooled_head(source.folder, body.model.config.hidden_size)
+            ready(head, device=self._device, dtype=torch.float32)
+            tokens = _named(source.folder, tokenization, len(head.factor))
+            return PooledSide(tokenization, settings, body, head), tokens
         tokens = _named(source.folder, tokenization, len(other_tokens or tokenization.tokens))
         linear = self._linear(source.folder, body.model.config.hidden_size)
         return MLPSide(tokenization, settings, body, linear, len(tokens)), tokens

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from encoders.cards import find_card, known_names
+from encoders.cards import find_card, known_names, shipped_folder
 from encoders.checkpoints.build import Builder
 from encoders.checkpoints.fingerprint import fingerprint
 from encoders.checkpoints.locate import locate
@@ -50,7 +50,9 @@ def find_sources(name: str, settings: Mapping[str, Any]) -> Sources:
     if card is not None:
         paired = {"query_model": card.query_checkpoint} if card.query_checkpoint else {}
         settings = {**card.settings, **paired, **settings}
-    sources = read_sources(locate(card.checkpoint or name if card else name, known_names()), settings)
+    shipped = shipped_folder(card) if card else None
+    folder = shipped or locate(card.checkpoint or name if card else name, known_names())
+    sources = read_sources(folder, settings)
     queries, documents = sources.queries, sources.documents
     if "query_model" in settings:
         queries = read_sources(locate(str(settings["query_model"]), known_names()), settings).queries

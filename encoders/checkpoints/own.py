@@ -1,7 +1,8 @@
 """This project's own layout: encoder.json with the settings of both sides, and a folder for each.
 
 encoder.json    {"format": 1, "queries": {"folder": "queries", "settings": {...}}, "documents": {...}}
-documents/      as transformers writes it; with term_weights.safetensors in an MLP, EPIC or literal side
+documents/      as transformers writes it; with term_weights.safetensors in an MLP, EPIC or literal side,
+                pooled_head.safetensors in a pooled one; matrices may be in int8 (encoders.checkpoints.int8)
 queries/        the same; or tokenizer and static_weights.safetensors; absent where it shares the document model
 """
 
@@ -15,6 +16,11 @@ import torch
 from safetensors.torch import save_file
 
 from encoders.checkpoints.files import inside, read_object
+from encoders.checkpoints.int8 import FILE as INT8_FILE
+from encoders.checkpoints.int8 import save_int8
+from encoders.checkpoints.pooled_head import FILE as FLOAT_HEAD
+from encoders.checkpoints.pooled_head import INT8_FILE as INT8_HEAD
+from encoders.checkpoints.pooled_head import save_pooled_head
 from encoders.checkpoints.source import SideSource, Sources
 from encoders.checkpoints.term_weights import OWN_FILE
 from encoders.errors import CheckpointError, SettingError
@@ -23,6 +29,7 @@ from encoders.sides.epic import EpicSide
 from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
+from encoders.sides.pooled import PooledSide
 from encoders.sides.settings import SideSettings
 from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
@@ -76,16 +83,33 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> None:
     (folder / _FILE).write_text(json.dumps(content, indent=2) + "\n")
 
 
+def save_compactly(encoder: LearnedEncoder, folder: Path) -> None:
+    """Write an encoder with a pooled document side in int8, a quarter of the size; what is read back differs by the
+    rounding that encoders.checkpoints.int8 describes. Raises TypeError for other sides."""
+    side = encoder.documents
+    if not isinstance(side, PooledSide):
+        raise TypeError(f"a {type(side).__name__} is not stored in int8")
+    save_encoder(encoder, folder)
+    documents = folder / "documents"
+    tensors = {name: value for name, value in side.body.model.state_dict().items() if not name.startswith("pooler.")}
+    save_int8({name: value for name, value in tensors.items() if value.is_floating_point()}, documents / INT8_FILE)
+    save_int8(side.head.state_dict(), documents / INT8_HEAD)
+    for replaced in (documents / "model.safetensors", documents / FLOAT_HEAD):
+        replaced.unlink()
+
+
 def _save_side(side: Side, folder: Path) -> None:
-    if not isinstance(side, MaskedLMSide | MLPSide | StaticSide):
+    if not isinstance(side, MaskedLMSide | MLPSide | PooledSide | StaticSide):
         raise TypeError(f"{type(side).__name__} cannot be saved")
     folder.mkdir(exist_ok=True)
     side.tokenization.save(folder)
     if isinstance(side, MaskedLMSide):
         side.body.save(folder, side.projection)
-    elif isinstance(side, MLPSide):
+    elif isinstance(side, MLPSide | PooledSide):
         side.body.save(folder, None)
     if isinstance(side, EpicSide | LiteralSide | MLPSide):
         save_file({name: tensor.detach() for name, tensor in side.linear.state_dict().items()}, folder / OWN_FILE)
+    if isinstance(side, PooledSide):
+        save_pooled_head(side.head, folder)
     if isinstance(side, StaticSide):
         save_file({"weight": torch.from_numpy(side.table)}, folder / _STATIC)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from encoders.errors import SettingError
 from encoders.projection import activate, project_and_pool
+from encoders.sides.bm25_impacts import BM25Impacts
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.settings import Activation, Pooling, SideSettings, Windows
 from encoders.sparse_gradient import project_and_pool_with_gradient
@@ -45,14 +46,11 @@ class LiteralSide(MaskedLMSide):
         linear: nn.Linear,
     ) -> None:
         """`linear` [1, size] gives the factor; it stays in float32, so that at the start the factor is exactly 1."""
-        if settings.average_length is None:
-            raise SettingError("a literal side needs average_length: the mean number of word pieces in a document")
         if settings.windows is not Windows.TRUNCATE or settings.pooling is not Pooling.MAX:
             raise SettingError("a literal side reads one window and pools by maximum")
         super().__init__(tokenization, settings, body, projection)
         self.linear = linear.float()
-        self.average_length = settings.average_length
-        self._special = torch.tensor(sorted(tokenization.special_ids), dtype=torch.int64)
+        self._impacts = BM25Impacts(settings, tokenization.special_ids, self.n_terms)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return every token of each text; `weights` cuts off what the model does not read."""
@@ -88,7 +86,7 @@ class LiteralSide(MaskedLMSide):
     def _literal(self, hidden: Tensor, read: list[list[int]], ids: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Return the literal weights, and 1 for each term that the text does not hold, float32 [len(ids), n_terms]."""
         keys, impacts = self._impacts(ids)
-        read_keys, ordinary = self._keys(read)
+        read_keys, ordinary = self._impacts.keys(read)
         with torch.autocast(hidden.device.type, enabled=False):
             factors = torch.relu(self.linear(hidden.float())[:, 0])
         factor = torch.ones(len(keys), device=hidden.device).scatter_reduce(
@@ -101,22 +99,6 @@ class LiteralSide(MaskedLMSide):
         keys, flat = keys.to(hidden.device), torch.zeros(len(ids) * self.n_terms, device=hidden.device)
         literal = flat.scatter(0, keys, impacts.to(hidden.device) * factor).view(len(ids), self.n_terms)
         return literal, torch.ones_like(flat).index_fill_(0, keys, 0.0).view(len(ids), self.n_terms)
-
-    def _impacts(self, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
-        """Return row * n_terms + token of each distinct ordinary token, rising, and its BM25 impact, float32."""
-        flat, _ = self._keys(ids)
-        keys, frequencies = torch.unique(flat, return_counts=True)
-        lengths = torch.bincount(flat // self.n_terms, minlength=len(ids))
-        k1, b = self.settings.k1, self.settings.b
-        saturation = k1 * (1.0 - b + b * lengths.double() / self.average_length)
-        return keys, (frequencies / (frequencies + saturation[keys // self.n_terms])).float()
-
-    def _keys(self, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
-        """Return row * n_terms + token of each token that is not special, and which of all tokens those are."""
-        tokens = torch.tensor([token for one in ids for token in one], dtype=torch.int64)
-        rows = torch.repeat_interleave(torch.arange(len(ids)), torch.tensor([len(one) for one in ids]))
-        ordinary = ~torch.isin(tokens, self._special)
-        return (rows * self.n_terms + tokens)[ordinary], ordinary
 
 
 def surrogate_log1p_relu(logits: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ class Family(StrEnum):
     ONNX = "onnx"  # an exported graph with the pooling inside
     AUTOENCODER = "autoencoder"  # a dense embedding through a sparse autoencoder: CSR
     LITERAL = "literal"  # BM25 impacts times a learned factor, and a vocabulary head's expansion on top
+    POOLED = "pooled"  # BM25 impacts, and an expansion from a dense retriever's pooled vector
 
 
 class Pooling(StrEnum):
@@ -70,9 +71,9 @@ class SideSettings:
     prune_ratio: float = 0.0  # keep weights above this share of the largest
     missing_weight: float | None = None  # static: of tokens that idf.json does not name; None: all must be there
     windows: Windows = Windows.TRUNCATE
-    k1: float = 0.9  # literal: BM25's saturation
-    b: float = 0.4  # literal: BM25's length normalisation
-    average_length: float | None = None  # literal: word pieces in a mean document
+    k1: float = 0.9  # literal, pooled: BM25's saturation
+    b: float = 0.4  # literal, pooled: BM25's length normalisation
+    average_length: float | None = None  # literal, pooled: word pieces in a mean document
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

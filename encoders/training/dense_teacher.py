@@ -56,6 +56,11 @@ class DenseTeacher:
         """Dimensions."""
         return int(self._body.model.config.hidden_size)
 
+    @property
+    def max_length(self) -> int | None:
+        """Word pieces that it reads of a text, special ones counted."""
+        return self._tokenization.max_length
+
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> NDArray[np.float16]:
         """Return float16 [len(texts), size]; float16 keeps a cosine to three digits and halves the memory."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from encoders.errors import SettingError
 from encoders.training.batch import Batch
 from encoders.training.losses.flops import flops
 from encoders.training.losses.idf_flops import idf_flops, idf_queries
@@ -35,24 +36,27 @@ class Objective:
         """
         device = next(model.parameters()).device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            queries, documents = model.queries(batch.queries), model.documents(batch.documents)
+            queries, documents, terms, share, scale = model.pair(batch.queries, batch.documents)
         weights = queries
         if self.settings.regulariser is Regulariser.IDF_FLOPS:
             if self.idf is None:
                 raise ValueError("IDF-aware FLOPS needs idf")
-            weights = idf_queries(queries, self.idf.to(device))
-        scores = weights @ documents.T
+            idf = self.idf.to(device)
+            weights = idf_queries(queries, idf if terms is None else idf[terms])
+        scores = weights @ documents.T * scale
         groups = torch.from_numpy(batch.groups).to(device)
         parts = self._ranking(scores, groups, batch)
         figures = {f"loss_{name}": float(value.detach()) for name, (_, value) in parts.items()}
         total = torch.stack([weight * value for weight, value in parts.values()]).sum()
-        sparsity = self._sparsity(documents)
+        sparsity = self._sparsity(documents, share)
         figures["regulariser"] = float(sparsity.detach())
         total = total + ramp * self.settings.document_lambda * sparsity
         if self.settings.query_lambda:
             total = total + ramp * self.settings.query_lambda * l1(queries)
+        figures["scale"] = float(torch.as_tensor(scale).detach())
         figures["accuracy"] = float((scores.gather(1, groups).argmax(dim=1) == 0).float().mean())
-        figures["document_terms"] = float((documents.detach() > 0).sum(dim=1).float().mean())
+        active = (documents.detach() > 0).float()
+        figures["document_terms"] = float((active if share is None else active * share).sum(dim=1).mean())
         figures["query_terms"] = float((queries.detach() > 0).sum(dim=1).float().mean())
         return total, figures
 
@@ -71,15 +75,17 @@ class Objective:
                 parts["kl"] = (settings.kl, kl_divergence(student, teacher, settings.temperature))
         return parts
 
-    def _sparsity(self, documents: Tensor) -> Tensor:
+    def _sparsity(self, documents: Tensor, share: Tensor | None) -> Tensor:
         match self.settings.regulariser:
             case Regulariser.NONE:
                 return torch.zeros((), device=documents.device)
             case Regulariser.FLOPS:
-                return flops(documents)
+                return flops(documents, share)
             case Regulariser.L1:
-                return l1(documents)
+                return l1(documents, share)
             case Regulariser.IDF_FLOPS:
-                return idf_flops(documents)
+                return idf_flops(documents, share)
             case Regulariser.THRESHOLDED_FLOPS:
+                if share is not None:
+                    raise SettingError("thresholded-flops needs every term of a document; a pooled side trains on some")
                 return thresholded_flops(documents, self.settings.threshold)

@@ -3,7 +3,7 @@
     modules.json                         one module, a Router
     router_config.json                   query -> queries/, document -> documents/
     queries/config.json, model.safetensors        SparseStaticEmbedding's
-    documents/literal_config.json        read by LiteralResidual below
+    documents/literal_config.json        read by DocumentSide
 
 sentence-transformers 6 imports a class of another package only with trust_remote_code=True, local folders included,
 and then takes it from the installed package:
@@ -22,7 +22,7 @@ from pathlib import Path
 from encoders.checkpoints.files import read_object
 from encoders.sides.settings import Family
 
-_MODULE = "encoders.training.sentence_transformers_modules.LiteralResidual"
+_MODULE = "encoders.training.sentence_transformers_modules.DocumentSide"
 _STATIC = "sentence_transformers.sparse_encoder.modules.sparse_static_embedding.SparseStaticEmbedding"
 _ROUTER = "sentence_transformers.base.modules.router.Router"
 
@@ -31,7 +31,7 @@ def write_sentence_transformers(folder: Path) -> bool:
     """Describe the encoder in `folder`, which `save_encoder` wrote; return False for one of other sides, untouched."""
     sides = read_object(folder / "encoder.json")
     families = (sides["queries"]["settings"]["family"], sides["documents"]["settings"]["family"])
-    if families != (Family.STATIC, Family.LITERAL):
+    if families not in ((Family.STATIC, Family.LITERAL), (Family.STATIC, Family.POOLED)):
         return False
     _write(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": _ROUTER}])
     _write(

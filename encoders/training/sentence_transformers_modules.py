@@ -1,4 +1,4 @@
-"""The literal document side as a module of a sentence-transformers pipeline; imported by that package alone."""
+"""Literal and pooled document sides as a module of a sentence-transformers pipeline; imported by that package alone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from encoders.checkpoints.own import save_encoder
 from encoders.learned import LearnedEncoder
 from encoders.loading import load_encoder
 from encoders.sides.literal import LiteralSide
+from encoders.sides.pooled import PooledSide
 
 
-class LiteralResidual(InputModule):
+class DocumentSide(InputModule):
     """Texts to document vectors, with the weights that `load_encoder` gives."""
 
     save_in_root = False
@@ -25,15 +26,19 @@ class LiteralResidual(InputModule):
     def __init__(self, encoder: LearnedEncoder, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         side = encoder.documents
-        if not isinstance(side, LiteralSide):
-            raise TypeError(f"the document side is a {type(side).__name__}, not a literal one")
+        if isinstance(side, LiteralSide):
+            parts = [side.body.model, side.projection.layer, side.linear]
+        elif isinstance(side, PooledSide):
+            parts = [side.body.model, side.head]
+        else:
+            raise TypeError(f"the document side is a {type(side).__name__}, neither literal nor pooled")
         self._encoder = encoder
-        self._side = side
-        self.parts = torch.nn.ModuleList([side.body.model, side.projection.layer, side.linear])
+        self._side: LiteralSide | PooledSide = side
+        self.parts = torch.nn.ModuleList(parts)
         self.tokenizer = tokenizer
 
     @classmethod
-    def load(cls, model_name_or_path: str, subfolder: str = "", **_: Any) -> LiteralResidual:  # type: ignore[override]
+    def load(cls, model_name_or_path: str, subfolder: str = "", **_: Any) -> DocumentSide:  # type: ignore[override]
         """Load from a local folder; `subfolder` is the one with the document side."""
         encoder = load_encoder(str(Path(model_name_or_path, subfolder).parent), device="cpu", dtype="float32")
         if not isinstance(encoder, LearnedEncoder):
@@ -53,7 +58,8 @@ class LiteralResidual(InputModule):
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Add sentence_embedding, float32 [texts, terms]."""
         rows = zip(features["input_ids"].tolist(), features["attention_mask"].sum(dim=1).tolist(), strict=True)
-        features["sentence_embedding"] = self._side.weights([ids[:length] for ids, length in rows])
+        weights = self._side.weights([ids[:length] for ids, length in rows])
+        features["sentence_embedding"] = _largest(weights, self._side.settings.max_active_dims)
         return features
 
     def get_embedding_dimension(self) -> int:
@@ -63,3 +69,11 @@ class LiteralResidual(InputModule):
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
         """Write the whole encoder beside; the router's folder is its parent."""
         save_encoder(self._encoder, Path(output_path).parent)
+
+
+def _largest(weights: Tensor, limit: int | None) -> Tensor:
+    """Return the weights with each row's `limit` largest kept; of equal ones those of the smaller terms."""
+    if limit is None or limit >= weights.shape[1]:
+        return weights
+    kept = torch.sort(weights, dim=1, descending=True, stable=True).indices[:, :limit]
+    return torch.zeros_like(weights).scatter(1, kept, weights.gather(1, kept))

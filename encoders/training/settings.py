@@ -44,7 +44,8 @@ class StepSettings:
     batch_size: int = field(default=16, metadata={"minimum": 1})  # queries that go through the model together
     accumulation: int = field(default=1, metadata={"minimum": 1})  # batches a step; each has its own in-batch negatives
     learning_rate: float = field(default=2e-5, metadata={"above": 0.0})
-    factor_learning_rate: float = field(default=1e-3, metadata={"above": 0.0})  # of term weights and query tables
+    factor_learning_rate: float = field(default=1e-3, metadata={"above": 0.0})  # of term weights, of a pooled head
+    table_learning_rate: float = field(default=1e-3, metadata={"above": 0.0})  # of a trained query table
     warm_up: float = field(default=0.05, metadata={"minimum": 0.0, "maximum": 1.0})  # share of the steps
     weight_decay: float = field(default=0.0, metadata={"minimum": 0.0})
     clip: float = field(default=1.0, metadata={"above": 0.0})  # largest norm of the gradient

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +29,15 @@ from encoders.sides.epic import EpicSide
 from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
+from encoders.sides.pooled import PooledSide
 from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
 from encoders.sides.transformer_side import TransformerSide
 from encoders.texts import check_texts
+from encoders.training.frozen_documents import FrozenDocuments
 from encoders.vocabulary import FixedVocabulary
+
+_SAMPLED_TERMS = 2048  # beside a batch's query terms, for the regulariser of a pooled side
 
 
 def untrained(
@@ -57,15 +62,34 @@ def untrained(
     )
 
 
+class PairWeights(NamedTuple):
+    """Weights over some terms: queries float32 [queries, terms], documents float32 [documents, terms].
+
+    terms    int64 [terms], which ones; None: the whole vocabulary in its order
+    share    float32 [terms], of how many terms each stands for in a sum over the vocabulary; None: 1 each
+    scale    what the scores are multiplied by before they are compared with a teacher's
+    """
+
+    queries: Tensor
+    documents: Tensor
+    terms: Tensor | None = None
+    share: Tensor | None = None
+    scale: Tensor | float = 1.0
+
+
 class TrainableEncoder(nn.Module):
     """The sides of `encoder` as one module; training changes the encoder itself.
 
     With `train_static`, a static query side's table is a parameter; `encoder` has its values after `finish()`.
     """
 
-    def __init__(self, encoder: LearnedEncoder, *, train_static: bool = False) -> None:
+    def __init__(
+        self, encoder: LearnedEncoder, *, train_static: bool = False, frozen: FrozenDocuments | None = None
+    ) -> None:
+        """`frozen` are the training documents of a pooled side, whose body is not trained."""
         super().__init__()
         self.encoder = encoder
+        self._frozen = frozen
         # A model that both sides share is registered once, so an optimizer sees each parameter once.
         parts: dict[int, nn.Module] = {}
         for side in (encoder.queries, encoder.documents):
@@ -75,6 +99,9 @@ class TrainableEncoder(nn.Module):
         for parameter in self.parts.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
         device = next((one.device for one in self.parts.parameters()), torch.device("cpu"))
+        # Teachers' scores have a range of their own. Where most terms get no gradient in a step, weights must not be
+        # what adapts to it: those that are seen would shrink, and those that are not would stay.
+        self.log_scale = nn.Parameter(torch.zeros((), device=device), requires_grad=frozen is not None)
         self._tables = nn.ParameterDict(
             {
                 name: nn.Parameter(torch.from_numpy(side.table).to(device, copy=True), requires_grad=train_static)
@@ -82,6 +109,26 @@ class TrainableEncoder(nn.Module):
                 if isinstance(side, StaticSide)
             }
         )
+
+    def pair(self, queries: Sequence[str], documents: Sequence[str]) -> PairWeights:
+        """Return the weights of a batch's queries and documents: of all terms, or of a pooled side's sampled ones.
+
+        A pooled side with frozen documents is asked for the queries' terms, which is all that scores need, and for a
+        sample of the others, from torch's own generator.
+        """
+        side = self.encoder.documents
+        if self._frozen is None or not isinstance(side, PooledSide):
+            return PairWeights(self.queries(queries), self.documents(documents))
+        of_queries = self.queries(queries)
+        asked = (of_queries.detach() > 0).any(dim=0)
+        others = torch.nonzero(~asked & (side.ordinary > 0).to(asked.device))[:, 0]
+        sampled = others[torch.randperm(len(others))[:_SAMPLED_TERMS].to(others.device)]
+        terms = torch.cat([torch.nonzero(asked)[:, 0], sampled])
+        share = torch.ones(len(terms), device=terms.device)
+        share[len(terms) - len(sampled) :] = len(others) / max(len(sampled), 1)
+        pooled, impacts = self._frozen.read(documents, terms.cpu())
+        of_documents: Tensor = side.head(pooled.to(terms.device), impacts.to(terms.device), terms)
+        return PairWeights(of_queries[:, terms], of_documents, terms, share, self.log_scale.exp())
 
     def queries(self, texts: Sequence[str]) -> Tensor:
         """Return float32 [len(texts), vocabulary], with gradients."""
@@ -112,7 +159,9 @@ class TrainableEncoder(nn.Module):
     def term_weights(self) -> list[nn.Module]:
         """Return the linear layers to one weight a token; they start untrained and may learn faster than the rest."""
         sides = (self.encoder.queries, self.encoder.documents)
-        return [side.linear for side in sides if isinstance(side, EpicSide | LiteralSide | MLPSide)]
+        return [side.linear for side in sides if isinstance(side, EpicSide | LiteralSide | MLPSide)] + [
+            side.head for side in sides if isinstance(side, PooledSide)
+        ]
 
     def _dense(self, name: str, side: Side, texts: list[str]) -> Tensor:
         if isinstance(side, TransformerSide):
@@ -134,4 +183,6 @@ def _modules(side: Side) -> list[nn.Module]:
         return [side.body.model, side.projection.layer]
     if isinstance(side, MLPSide):
         return [side.body.model, side.linear]
+    if isinstance(side, PooledSide):
+        return [side.head]  # its body stays the dense retriever that it is
     return []

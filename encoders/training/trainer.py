@@ -74,13 +74,17 @@ class Trainer:
         self._folder = folder
         self._identity = identity
         self._hooks = hooks or Hooks()
-        fast_ids = {id(p) for p in (*(p for m in model.term_weights() for p in m.parameters()), *model.tables())}
+        fast_ids = {id(p) for module in model.term_weights() for p in module.parameters()}
+        fast_ids.add(id(model.log_scale))
+        table_ids = {id(p) for p in model.tables()}
         trained = [p for p in model.parameters() if p.requires_grad]  # each once, though both sides may share it
         fast = [p for p in trained if id(p) in fast_ids]
-        slow = [p for p in trained if id(p) not in fast_ids]
-        groups = [
+        tables = [p for p in trained if id(p) in table_ids]
+        slow = [p for p in trained if id(p) not in fast_ids | table_ids]
+        groups: list[dict[str, Any]] = [
             {"params": slow, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
             {"params": fast, "lr": settings.factor_learning_rate, "weight_decay": 0.0},
+            {"params": tables, "lr": settings.table_learning_rate, "weight_decay": 0.0},
         ]
         self._optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
         self._rates = [float(group["lr"]) for group in self._optimizer.param_groups]

@@ -28,6 +28,7 @@ from lsr.errors import SettingsError
 
 PACKAGE = "package:"
 LITERAL = "literal"
+POOLED = "pooled"
 FROM_CORPUS = "corpus"
 
 
@@ -37,7 +38,7 @@ class ModelConfig:
 
     backbone: str | None = None
     encoder: str | None = None
-    method: str = LITERAL  # or a preset's name, for a backbone with a masked-LM head
+    method: str = LITERAL  # or pooled, for a dense retriever; or a preset's name, for a masked language model
     max_length: int = field(default=256, metadata={"minimum": 8})
     k1: float = field(default=0.9, metadata={"minimum": 0.0})
     b: float = field(default=0.4, metadata={"minimum": 0.0, "maximum": 1.0})
@@ -48,6 +49,8 @@ class ModelConfig:
     sample: int = field(default=256, metadata={"minimum": 1})  # texts that the new head is solved on
     idf: str = FROM_CORPUS  # the query side: counted on the training documents, or an idf.json
     train_queries: bool = False  # whether the query side's table is trained as well
+    max_active_dims: int | None = field(default=None, metadata={"minimum": 1})  # a document's largest weights are kept
+    int8: bool = False  # of a pooled side: whether the result is stored at a byte a weight
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class DataConfig:
     """One source of pairs: a JSONL file (.gz, .zst), a BEIR folder, `hub:NAME`, or a corpus without queries."""
 
     path: str
-    query: str = "query"
+    query: tuple[str, ...] = ("query",)  # fields, joined by a blank; empty and repeated ones left out
     document: tuple[str, ...] = ("text",)  # fields, joined by a blank; empty ones left out
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # field -> values taken, * ? [] as in file names
     limit: int | None = field(default=None, metadata={"minimum": 1})  # pairs, from the start of the file

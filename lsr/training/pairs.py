@@ -116,7 +116,8 @@ def _from_objects(source: DataConfig, rows: Iterator[tuple[int, Any]]) -> Iterat
                 break
         elif not bad and _taken(source, value):
             texts = [str(value[name]).strip() for name in source.document if value.get(name)]
-            yield str(value[source.query]).strip(), " ".join(texts)
+            queries = dict.fromkeys(str(value[name]).strip() for name in source.query if value.get(name))
+            yield " ".join(queries), " ".join(texts)
     if bad:
         more = f"\nand perhaps more: reading stopped after {_SHOWN}" if len(bad) == _SHOWN else ""
         raise TrainingDataError("\n".join(bad) + more)
@@ -131,16 +132,15 @@ def _problem(source: DataConfig, value: Any) -> str | None:
             return f"the field {name!r}, which [[data]] where asks for, is missing"
     if not _taken(source, value):
         return None
-    query = value.get(source.query)
-    if not isinstance(query, str) or not query.strip():
-        return f"the query field {source.query!r} is {_what(query)}; the fields are {', '.join(map(str, value))}"
-    for name in source.document:
-        if name not in value or not isinstance(value[name], str | None):
-            return (
-                f"the document field {name!r} is {_what(value.get(name))}; the fields are {', '.join(map(str, value))}"
-            )
-    if not any(str(value[name] or "").strip() for name in source.document):
-        return f"the document ({', '.join(source.document)}) is empty"
+    for what, names in (("query", source.query), ("document", source.document)):
+        for name in names:
+            if name not in value or not isinstance(value[name], str | None):
+                return (
+                    f"the {what} field {name!r} is {_what(value.get(name))}; the fields are "
+                    f"{', '.join(map(str, value))}"
+                )
+        if not any(str(value[name] or "").strip() for name in names):
+            return f"the {what} ({', '.join(names)}) is empty"
     return None
 
 

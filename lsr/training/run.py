@@ -24,7 +24,8 @@ from pathlib import Path
 
 import torch
 
-from encoders.checkpoints.own import save_encoder
+from encoders import load_encoder
+from encoders.checkpoints.own import save_compactly, save_encoder
 from encoders.learned import LearnedEncoder
 from encoders.training.objective import Objective
 from encoders.training.sentence_transformers_layout import write_sentence_transformers
@@ -35,6 +36,7 @@ from lsr.errors import SettingsError
 from lsr.training.candidates import find_examples
 from lsr.training.config import TrainingConfig, as_json, find_folder
 from lsr.training.errors import TrainingDataError
+from lsr.training.frozen import freeze_documents
 from lsr.training.held_out import SPLIT, hold_out
 from lsr.training.log import Log
 from lsr.training.pairs import Pairs, read_pairs
@@ -100,7 +102,11 @@ def train(config: TrainingConfig, out: Path, surroundings: Surroundings) -> Repo
         log.cut(step)
         say(f"going on after step {step:,}")
 
-    model = TrainableEncoder(start, train_static=config.model.train_queries)
+    model = TrainableEncoder(
+        start,
+        train_static=config.model.train_queries,
+        frozen=freeze_documents(start, config, pairs, data_hash, out / "cache", surroundings),
+    )
     trainer = Trainer(
         model,
         source,
@@ -122,6 +128,8 @@ def train(config: TrainingConfig, out: Path, surroundings: Surroundings) -> Repo
         shutil.copytree(out / "best", target)
     else:
         save_encoder(model.finish(), target)
+    if config.model.int8:
+        _store_in_int8(target)
     write_sentence_transformers(target)
     return Report(target, outcome, len(examples.queries), len(pairs.documents), baseline)
 
@@ -142,6 +150,14 @@ def _development_sets(config: TrainingConfig, every: Pairs, out: Path) -> tuple[
     for spec in config.evaluation.datasets:
         sets.append((Path(spec).name, find_folder(spec), config.evaluation.split))
     return sets, pairs
+
+
+def _store_in_int8(folder: Path) -> None:
+    encoder = load_encoder(str(folder), device="cpu", dtype="float32")
+    if not isinstance(encoder, LearnedEncoder):
+        raise TypeError(f"{folder} gave a {type(encoder).__name__}")
+    shutil.rmtree(folder)
+    save_compactly(encoder, folder)
 
 
 def _idf(config: TrainingConfig, model: TrainableEncoder) -> torch.Tensor | None:

@@ -1,4 +1,4 @@
-"""The encoder that a run starts from: an encoder to go on with, a preset's method, or BM25 with a literal path."""
+"""The encoder that a run starts from: an encoder to go on with, a preset's method, or BM25 and an expansion."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from encoders.sides.static import StaticSide
 from encoders.tokenization import Tokenization
 from encoders.training.literal_start import idf_of, piece_statistics, start_literal
 from encoders.training.masked_lm import warm_up_masked_lm
+from encoders.training.pooled_start import start_pooled
 from encoders.training.trainable import untrained
 from lsr.errors import SettingsError
-from lsr.training.config import FROM_CORPUS, LITERAL, TrainingConfig, find_folder
+from lsr.training.config import FROM_CORPUS, LITERAL, POOLED, TrainingConfig, find_folder
 from lsr.training.log import Log
 from lsr.training.pairs import Pairs
 from lsr.training.surroundings import Surroundings, content_hash
@@ -40,7 +41,7 @@ def start_encoder(
     if model.backbone is None:
         raise SettingsError("[model] needs a backbone or an encoder")
     backbone = find_folder(model.backbone)
-    if model.method != LITERAL:
+    if model.method not in (LITERAL, POOLED):
         encoder = untrained(model.method, backbone, device=surroundings.device, max_length=model.max_length)
         if model.method.startswith("inference-free") and isinstance(encoder.queries, StaticSide):
             _, idf = _word_pieces(config, pairs, encoder.queries.tokenization)
@@ -49,7 +50,7 @@ def start_encoder(
     key = content_hash(model=dataclasses.asdict(model), data=data_hash, seed=config.steps.seed)
     folder, stamp = out / "start", out / "start" / "made_from.txt"
     if not stamp.is_file() or stamp.read_text() != key:
-        _write_literal_start(config, pairs, backbone, folder, surroundings)
+        _write_start(config, pairs, backbone, folder, surroundings)
         stamp.write_text(key)
     encoder = load_encoder(str(folder), device=surroundings.device, dtype="float32")
     if not isinstance(encoder, LearnedEncoder):
@@ -57,7 +58,7 @@ def start_encoder(
     return encoder
 
 
-def _write_literal_start(
+def _write_start(
     config: TrainingConfig, pairs: Pairs, backbone: Path, folder: Path, surroundings: Surroundings
 ) -> None:
     model = config.model
@@ -65,15 +66,20 @@ def _write_literal_start(
     tokenization = Tokenization(read_tokenizer(backbone), None)
     average_length, idf = _word_pieces(config, pairs, tokenization)
     settings = SideSettings(
-        family=Family.LITERAL,
+        family=Family.POOLED if model.method == POOLED else Family.LITERAL,
         max_length=model.max_length,
         zero_special_ids=True,
         k1=model.k1,
         b=model.b,
         average_length=average_length,
+        max_active_dims=model.max_active_dims,
     )
     rng = np.random.default_rng(config.steps.seed)
-    picked = rng.permutation(len(pairs.documents))[: model.sample]
+    sample = [pairs.documents[i] for i in rng.permutation(len(pairs.documents))[: model.sample].tolist()]
+    shutil.rmtree(folder, ignore_errors=True)
+    if model.method == POOLED:
+        start_pooled(backbone, folder, idf=idf, settings=settings, sample=sample, device=surroundings.device)
+        return
 
     def warm_up(side: LiteralSide, mask_id: int) -> None:
         log = Log(folder.parent / "warm_up.jsonl")
@@ -90,13 +96,12 @@ def _write_literal_start(
             record=log.add,
         )
 
-    shutil.rmtree(folder, ignore_errors=True)
     start_literal(
         backbone,
         folder,
         idf=idf,
         settings=settings,
-        sample=[pairs.documents[i] for i in picked.tolist()],
+        sample=sample,
         expansion_terms=model.expansion_terms,
         seed=config.steps.seed,
         device=surroundings.device,

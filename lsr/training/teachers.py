@@ -32,7 +32,7 @@ class DenseScores:
 
     def __init__(self, spec: str, pairs: Pairs, data_hash: str, cache: Path, *, device: str, say: Say) -> None:
         teacher = DenseTeacher(find_folder(spec), device=device)
-        self.fingerprint = teacher.fingerprint
+        self.fingerprint, self.max_length = teacher.fingerprint, teacher.max_length
 
         def vectors(kind: str, texts: list[str]) -> NDArray[np.float16]:
             def compute() -> NDArray[np.float16]:

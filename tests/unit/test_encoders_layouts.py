@@ -147,7 +147,7 @@ def test_settings_that_change_vectors_change_the_fingerprint(make_checkpoint: Ma
 
 def test_the_settings_of_a_card_can_be_set() -> None:
     for card in model_cards().values():
-        if card.family == "bm25":
+        if card.family == "bm25" or card.folder is not None:  # what comes with the package brings its own settings
             continue
         assert card.family in PRESETS
         assert card.checkpoint is not None

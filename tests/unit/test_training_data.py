@@ -45,13 +45,13 @@ def test_pairs_come_from_json_lines_plain_and_compressed(tmp_path: Path) -> None
     packed = tmp_path / "pairs.jsonl.zst"
     packed.write_bytes(zstandard.compress(plain.read_bytes()))
     for path in (plain, packed):
-        source = DataConfig(str(path), query="title", document=("title", "abstract"))
+        source = DataConfig(str(path), query=("title",), document=("title", "abstract"))
         assert read_pairs((source,)).documents == ["a one", "b two"]
-        filtered = DataConfig(str(path), query="title", document=("abstract",), where={"kind": ("z", "[xy]*")}, limit=2)
+        filtered = DataConfig(str(path), query=("title",), document=("abstract",), where={"kind": ("z", "[xy]*")}, limit=2)
         assert read_pairs((filtered,)).queries == ["a", "b"]
-        other = DataConfig(str(path), query="title", document=("abstract",), where={"kind": ("y",)})
+        other = DataConfig(str(path), query=("title",), document=("abstract",), where={"kind": ("y",)})
         assert read_pairs((other,)).queries == ["b"]
-        assert read_pairs((DataConfig(str(path), query="title", document=("abstract",), limit=1),)).queries == ["a"]
+        assert read_pairs((DataConfig(str(path), query=("title",), document=("abstract",), limit=1),)).queries == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_pairs_come_from_json_lines_plain_and_compressed(tmp_path: Path) -> None
         ({"query": "q"}, "'text' is missing; the fields are query"),
         ({"text": "t"}, "'query' is missing"),
         ({"query": 3, "text": "t"}, "'query' is no text but int"),
-        ({"query": " ", "text": "t"}, "'query' is empty"),
+        ({"query": " ", "text": "t"}, "the query .* is empty"),
         ({"query": "q", "text": " "}, "the document .* is empty"),
         ('"just a text"\n', "not a JSON object"),
         ("{broken\n", "malformed JSON"),

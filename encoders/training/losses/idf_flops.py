@@ -20,6 +20,6 @@ def idf_queries(weights: Tensor, idf: Tensor) -> Tensor:
     return torch.where(weights > 0, idf, 0.0)
 
 
-def idf_flops(weights: Tensor) -> Tensor:
-    """Return the loss, a scalar, of document weights >= 0, float32 [documents, terms]."""
-    return flops(weights)
+def idf_flops(weights: Tensor, share: Tensor | None = None) -> Tensor:
+    """Return the loss, a scalar, of document weights >= 0, float32 [documents, terms]; `share` as in `flops`."""
+    return flops(weights, share)

@@ -10,6 +10,10 @@ import torch
 from torch import Tensor
 
 
-def l1(weights: Tensor) -> Tensor:
-    """Return the loss, a scalar, of weights >= 0, float32 [documents, terms]."""
-    return torch.where(weights > 0, weights, 0.0).sum(dim=1).mean()
+def l1(weights: Tensor, share: Tensor | None = None) -> Tensor:
+    """Return the loss, a scalar, of weights >= 0, float32 [documents, terms].
+
+    share    float32 [terms], of how many terms of the vocabulary each column stands for; None: 1 each
+    """
+    by_term = torch.where(weights > 0, weights, 0.0).mean(dim=0)
+    return (by_term if share is None else by_term * share).sum()

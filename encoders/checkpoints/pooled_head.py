@@ -1,0 +1,40 @@
+"""The learned part of a pooled side on disk: pooled_head.safetensors, or pooled_head.int8.safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from encoders.checkpoints.int8 import load_int8
+from encoders.errors import CheckpointError
+from encoders.sides.pooled import PooledHead
+
+FILE = "pooled_head.safetensors"
+INT8_FILE = "pooled_head.int8.safetensors"
+
+
+def save_pooled_head(head: PooledHead, folder: Path) -> None:
+    """Write the head's tensors in float32."""
+    save_file({name: tensor.detach().float().cpu() for name, tensor in head.state_dict().items()}, folder / FILE)
+
+
+def read_pooled_head(folder: Path, size: int) -> PooledHead:
+    """Return the head for pooled vectors of `size` numbers; raise CheckpointError naming what is missing or wrong."""
+    file = folder / INT8_FILE if (folder / INT8_FILE).is_file() else folder / FILE
+    if not file.is_file():
+        raise CheckpointError(f"{folder}: a pooled side needs {FILE} or {INT8_FILE}, and neither is there")
+    try:
+        tensors = load_int8(file) if file.name == INT8_FILE else load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from None
+    if "factor" not in tensors or tensors["factor"].ndim != 1:
+        raise CheckpointError(f"{file}: the tensor factor is missing or misshapen")
+    head = PooledHead(size, len(tensors["factor"]))
+    try:
+        head.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{file}: {reason}") from None
+    return head

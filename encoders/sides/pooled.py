@@ -1,0 +1,105 @@
+"""BM25 impacts, and an expansion from the one vector that a dense retriever makes of the text.
+
+    weight[v]    = factor[v] * impact[v] + relu(u_v . p + b_v)
+    p            = mean of the hidden states of the first max_length tokens, brought to length 1
+    impact[v]    = BM25's over word pieces (encoders.sides.bm25_impacts), 0 where the text does not hold v
+
+A vocabulary head reads every position, which costs a small model as much as its body. Here the body is a dense
+retriever, whose pooled vector already says what the text is about, and one product with a static vector for each
+term reads out of it which terms belong to that: TILDE's head (one position, Zhuang & Zuccon 2021) on a trained
+embedding. With idf queries the score is
+
+    sum over v of q of idf[v] * factor[v] * impact[v]    +    sum over v of q of idf[v] * relu(u_v . p + b_v)
+
+which is BM25 and, but for the relu, the product of p with the sum of the query's term vectors: a dense retriever with
+a bag of words as its query side. Sparse, because b is negative. Special tokens have no weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoders.errors import SettingError
+from encoders.sides.bm25_impacts import BM25Impacts
+from encoders.sides.settings import SideSettings, Windows
+from encoders.sides.transformer_side import TransformerSide
+from encoders.tokenization import Tokenization
+from encoders.transformer import Body
+
+_SLOPE = 20.0  # of the surrogate gradient: how fast it fades out below zero
+
+
+class PooledHead(nn.Module):
+    """What is learned of a pooled side: expansion.weight [n_terms, size], expansion.bias and factor [n_terms]."""
+
+    def __init__(self, size: int, n_terms: int) -> None:
+        """Starts at BM25 alone: factors of 1, no expansion."""
+        super().__init__()
+        self.expansion = nn.Linear(size, n_terms)
+        nn.init.zeros_(self.expansion.weight)
+        nn.init.zeros_(self.expansion.bias)
+        self.factor = nn.Parameter(torch.ones(n_terms))
+
+    def forward(self, pooled: Tensor, impacts: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Return weights of pooled float32 [n, size] and impacts float32 [n, terms]; `columns` int64 [terms] says which
+        terms those are, None all."""
+        weight: Tensor = self.expansion.weight
+        bias: Tensor = self.expansion.bias
+        factor: Tensor = self.factor
+        if columns is not None:
+            weight, bias, factor = weight[columns], bias[columns], factor[columns]
+        logits = functional.linear(pooled, weight, bias)
+        expansion: Tensor = _SurrogateRelu.apply(logits) if torch.is_grad_enabled() else torch.relu(logits)  # type: ignore[no-untyped-call]
+        return impacts * torch.relu(factor) + expansion
+
+
+class PooledSide(TransformerSide):
+    """A dense retriever's body with a PooledHead."""
+
+    def __init__(self, tokenization: Tokenization, settings: SideSettings, body: Body, head: PooledHead) -> None:
+        if settings.windows is not Windows.TRUNCATE:
+            raise SettingError("a pooled side reads one window")
+        super().__init__(tokenization, settings, len(head.factor), body)
+        self.head = head.float()
+        self.impacts = BM25Impacts(settings, tokenization.special_ids, self.n_terms)
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return every token of each text; `pooled` cuts off what the model does not read."""
+        return self.tokenization.ids(texts, truncate=False)
+
+    def pooled(self, ids: list[list[int]]) -> Tensor:
+        """Return p, float32 [len(ids), size]."""
+        limit = self.settings.max_length
+        # The last token is the closing special one.
+        read = [one if limit is None or len(one) <= limit else one[: limit - 1] + one[-1:] for one in ids]
+        parts = torch.split(self.body(read).float(), [len(one) for one in read])
+        return functional.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=1)
+
+    def weights(self, ids: list[list[int]]) -> Tensor:
+        """Return float32 [len(ids), n_terms]; `ids` are whole texts."""
+        pooled = self.pooled(ids)
+        keys, values = self.impacts(ids)
+        flat = torch.zeros(len(ids) * self.n_terms, device=pooled.device)
+        flat[keys.to(pooled.device)] = values.to(pooled.device)
+        with torch.autocast(pooled.device.type, enabled=False):
+            weights: Tensor = self.head(pooled, flat.view(len(ids), self.n_terms))
+        return weights * self.ordinary
+
+
+class _SurrogateRelu(torch.autograd.Function):
+    """relu whose gradient is sigmoid's: a term below zero can still come up (a straight-through estimator, Bengio et
+    al. 2013)."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, logits: Tensor) -> Tensor:
+        ctx.save_for_backward(logits)
+        return torch.relu(logits)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> Tensor:
+        (logits,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return gradients[0] * torch.sigmoid(logits * _SLOPE)

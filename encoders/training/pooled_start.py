@@ -1,0 +1,94 @@
+"""Where a pooled side starts: BM25 over word pieces, and every term's own embedding as its expansion vector.
+
+The dense retriever reads each token of the vocabulary as a text of its own, [CLS] token [SEP]. With g_v the result,
+less the mean over all tokens and brought to length 1, and m the mean pooled vector of sample texts,
+
+    u_v = g_v          b_v = -MARGIN - g_v . m          so that the logit is g_v . (p - m) - MARGIN
+
+A text that lies in a term's direction gets the term: what the retriever knows is used before the first step, and a
+term that no training query holds has a vector as well. On the development sets this start alone was above BM25 with
+stemming (docs/decisions/0704). Placeholders of the vocabulary never become an expansion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from encoders.checkpoints.build import read_tokenizer
+from encoders.checkpoints.own import save_encoder
+from encoders.device import resolve_device
+from encoders.errors import SettingError
+from encoders.learned import LearnedEncoder
+from encoders.sides.pooled import PooledHead, PooledSide
+from encoders.sides.settings import Family, SideSettings
+from encoders.sides.static import StaticSide
+from encoders.tokenization import Tokenization
+from encoders.transformer import Body, load_model, ready
+from encoders.vocabulary import FixedVocabulary
+
+MARGIN = 0.15  # of a cosine, below zero: some hundreds of terms a text before any training
+_NEVER = 100.0
+_BATCH = 256  # tokens read together
+
+
+@torch.inference_mode()
+def start_pooled(
+    backbone: Path,
+    folder: Path,
+    *,
+    idf: NDArray[np.float32],
+    settings: SideSettings,
+    sample: Sequence[str],
+    device: str = "auto",
+) -> None:
+    """Write the encoder that training starts from to `folder`, in this project's own layout.
+
+    idf        float32 [n_terms], the query's weight of each token; those of special tokens are set to 0
+    settings   of the document side: family pooled, average_length and max_length set
+    sample     texts of the kind that is trained on, a few hundred, for the mean of their vectors
+    Raises CheckpointError and SettingError for a backbone that does not do.
+    """
+    if settings.family is not Family.POOLED:
+        raise SettingError(f"the document side's family is {settings.family}, not pooled")
+    if not sample:
+        raise SettingError("the expansion needs sample texts to start from")
+    on = resolve_device(device)
+    tokenizer = read_tokenizer(backbone)
+    tokenization = Tokenization(tokenizer, settings.max_length, lower_case=settings.lower_case)
+    model = load_model(backbone, "AutoModel")
+    ready(model, device=on, dtype=torch.float32)
+    body = Body(model, "last_hidden_state", tokenization.pad_id)
+    tokens = tokenization.tokens
+    documents = PooledSide(tokenization, settings, body, PooledHead(int(model.config.hidden_size), len(tokens)).to(on))
+    empty = tokenization.ids([""])[0]
+    if len(empty) != 2:
+        raise SettingError(f"{backbone}: its tokenizer puts {len(empty)} special tokens around a text, not 2")
+    opening, closing = empty
+    ids = [[opening, number, closing] for number in range(len(tokens))]
+    vectors = torch.cat([documents.pooled(ids[start : start + _BATCH]) for start in range(0, len(ids), _BATCH)])
+    texts = documents.ids(sample)
+    mean = torch.cat([documents.pooled(texts[start : start + 16]) for start in range(0, len(texts), 16)]).mean(dim=0)
+    directions = functional.normalize(vectors - vectors.mean(dim=0), dim=1)
+    bias = -MARGIN - directions @ mean
+    bias[
+        [i for i, token in enumerate(tokens) if token.startswith("[unused") or i in tokenization.special_ids]
+    ] = -_NEVER
+    documents.head.expansion.weight.copy_(directions)
+    documents.head.expansion.bias.copy_(bias)
+    query_tokens = Tokenization(tokenizer, None, lower_case=settings.lower_case)
+    queries = StaticSide(query_tokens, SideSettings(family=Family.STATIC, zero_special_ids=True), idf)
+    encoder = LearnedEncoder(
+        str(backbone),
+        documents=documents,
+        queries=queries,
+        vocabulary=FixedVocabulary(tokens),
+        fingerprint="",
+        settings={},
+    )
+    save_encoder(encoder, folder)

@@ -1,0 +1,246 @@
+"""Expansion from a dense retriever's pooled vector: its start, its gradient, its training on frozen documents, int8."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from encoders import CheckpointError, load_encoder
+from encoders.checkpoints.int8 import load_int8, save_int8
+from encoders.checkpoints.own import save_compactly, save_encoder
+from encoders.sides.pooled import PooledHead, PooledSide
+from encoders.training.frozen_documents import FrozenDocuments
+from encoders.training.losses.flops import flops
+from encoders.training.pooled_start import MARGIN
+from encoders.training.trainable import TrainableEncoder
+from lsr.training.config import TrainingConfig, parse_config
+from lsr.training.run import train
+from lsr.training.surroundings import Surroundings
+
+MakeCheckpoint = Callable[..., Path]
+
+WORDS = ["heart", "attack", "vitamin", "sparse", "search", "learn"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads cost more than they give on models this small, and on a busy machine very much more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def retriever(make_checkpoint: MakeCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dense retriever in sentence-transformers' layout, as all-MiniLM-L6-v2 is."""
+    source, folder = make_checkpoint(), tmp_path_factory.mktemp("retriever")
+    transformers.BertModel.from_pretrained(source).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    (folder / "modules.json").write_text(
+        json.dumps(
+            [
+                {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+                {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+            ]
+        )
+    )
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 16}))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Queries whose word stands in no answer: "heart" is answered by texts on "attack", and so on."""
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    rows = [
+        {"query": f"the {WORDS[i % 6]} {i}", "text": f"{WORDS[(i + 1) % 6]} of {i + 40} and {i % 7}"} for i in range(36)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def config(retriever: Path, pairs: Path, **changes: Any) -> TrainingConfig:
+    content: dict[str, Any] = {
+        "model": {"backbone": str(retriever), "method": "pooled", "max_length": 16, "sample": 16},
+        "data": [{"path": str(pairs)}],
+        "negatives": {"bm25": 6, "per_query": 3},
+        "teachers": {"dense": [str(retriever)]},
+        "loss": {"infonce": 1.0, "kl": 0.1, "temperature": 2.0, "regulariser": "l1", "document_lambda": 1e-4},
+        "steps": {"steps": 40, "batch_size": 8, "checkpoint_every": 4, "log_every": 1,
+                  "factor_learning_rate": 1e-1, "warm_up": 0.0, "clip": 100.0},
+    }  # fmt: skip
+    for table, values in changes.items():
+        content[table] = {**content.get(table, {}), **values}
+    return parse_config(content)
+
+
+@pytest.fixture(scope="module")
+def run(retriever: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    train(config(retriever, pairs), out, Surroundings(device="cpu"))
+    return out
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def pooled_side(folder: Path) -> PooledSide:
+    side = load_encoder(str(folder), device="cpu", dtype="float32").documents  # type: ignore[attr-defined]
+    assert isinstance(side, PooledSide)
+    return side
+
+
+def test_the_start_is_bm25_and_each_terms_own_embedding(run: Path, retriever: Path) -> None:
+    side = pooled_side(run / "start")
+    text = "sparse search of the heart " * 6  # longer than the model reads
+    [ids] = side.ids([text])
+    with torch.inference_mode():
+        found = side.weights([ids])[0]
+        keys, impacts = side.impacts([ids])
+        literal = torch.zeros(side.n_terms).index_put((keys,), impacts)
+        tokens = torch.cat([side.pooled([[ids[0], v, ids[-1]]]) for v in range(side.n_terms)])
+        directions = torch.nn.functional.normalize(tokens - tokens.mean(dim=0), dim=1)
+        # The mean of the sample texts is in the bias; it is the same for all texts.
+        mean_part = -MARGIN - side.head.expansion.bias
+        logits = directions @ side.pooled([ids])[0] - mean_part - MARGIN
+    wanted = (literal + torch.relu(logits)) * side.ordinary
+    usable = side.head.expansion.bias > -50
+    torch.testing.assert_close(found[usable], wanted[usable], atol=1e-5, rtol=1e-5)
+    assert bool((found[~usable] <= literal[~usable]).all())
+    transformer = load_file(retriever / "model.safetensors")
+    state = side.body.model.state_dict()
+    assert torch.equal(state["embeddings.word_embeddings.weight"], transformer["embeddings.word_embeddings.weight"])
+
+
+def test_a_term_below_zero_still_has_a_gradient() -> None:
+    head = PooledHead(2, 3)
+    torch.nn.init.constant_(head.expansion.bias, -0.02)
+    weights = head(torch.ones(1, 2), torch.zeros(1, 3))
+    assert not weights.any()
+    weights.sum().backward()
+    gradient = head.expansion.bias.grad
+    assert gradient is not None
+    assert bool((gradient > 0).all())
+
+
+def test_sampled_terms_give_the_scores_and_in_the_mean_the_regulariser_of_all(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder: Any = load_encoder(str(run / "start"), device="cpu", dtype="float32")
+    texts = ["heart of the search", "sparse vitamin", "learn the attack"]
+    with torch.inference_mode():
+        side = encoder.documents
+        vectors = side.pooled(side.ids(texts)).numpy().astype(np.float16)
+    trainable = TrainableEncoder(encoder, frozen=FrozenDocuments(side, texts, vectors))
+    with torch.no_grad():
+        everything = trainable.documents(texts)
+        queries = ["the heart", "search vitamin"]
+        wanted = trainable.queries(queries) @ everything.T
+        n_others = int(side.ordinary.sum()) - len(
+            {v for one in trainable.queries(queries) for v in one.nonzero()[:, 0].tolist()}
+        )
+        monkeypatch.setattr("encoders.training.trainable._SAMPLED_TERMS", n_others // 2)
+        sampled = []
+        for seed in range(200):
+            torch.manual_seed(seed)
+            pair = trainable.pair(queries, texts)
+            torch.testing.assert_close(pair.queries @ pair.documents.T, wanted, atol=2e-3, rtol=2e-3)
+            sampled.append(float(flops(pair.documents, pair.share)))
+    assert np.mean(sampled) == pytest.approx(float(flops(everything)), rel=0.02)
+
+
+def test_training_learns_the_head_alone(run: Path) -> None:
+    records = [one for one in lines(run) if "loss" in one]
+    assert records[-1]["loss"] < 0.8 * records[0]["loss"]
+    before, after = pooled_side(run / "start"), pooled_side(run / "model")
+    assert not torch.equal(before.head.expansion.weight, after.head.expansion.weight)
+    for name, value in before.body.model.state_dict().items():
+        assert torch.equal(value, after.body.model.state_dict()[name]), name
+
+
+def test_a_killed_run_ends_as_one_that_was_not(retriever: Path, pairs: Path, run: Path, tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def progress(phase: str, done: int, total: int | None) -> None:
+        if phase == "steps" and done == 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config(retriever, pairs), tmp_path, Surroundings(device="cpu", progress=progress))
+    train(config(retriever, pairs), tmp_path, Surroundings(device="cpu"))
+    for name, value in pooled_side(run / "model").head.state_dict().items():
+        assert torch.equal(value, pooled_side(tmp_path / "model").head.state_dict()[name]), name
+
+
+def test_a_model_in_int8_is_read_back_as_what_was_stored(run: Path, tmp_path: Path) -> None:
+    encoder: Any = load_encoder(str(run / "model"), device="cpu", dtype="float32")
+    save_compactly(encoder, tmp_path / "small")
+    small: Any = load_encoder(str(tmp_path / "small"), device="cpu", dtype="float32")
+    tensors = load_int8(tmp_path / "small" / "documents" / "int8.safetensors")
+    state = small.documents.body.model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in tensors.items())
+    large, little = (one.encode_documents(["sparse search of the heart"]).toarray() for one in (encoder, small))
+    assert np.abs(large - little).max() < 0.05
+    assert (
+        not list((tmp_path / "small").rglob("model.safetensors"))
+        or not (tmp_path / "small" / "documents" / "model.safetensors").exists()
+    )
+    save_compactly(small, tmp_path / "again")
+    again: Any = load_encoder(str(tmp_path / "again"), device="cpu", dtype="float32")
+    np.testing.assert_allclose(
+        again.encode_documents(["sparse search"]).toarray(),
+        small.encode_documents(["sparse search"]).toarray(),
+        atol=1e-5,
+    )
+
+
+def test_a_damaged_int8_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "int8.safetensors"
+    save_int8({"a": torch.randn(3, 4), "b": torch.randn(5)}, file)
+    values = load_file(file)
+    del values["a.scale"]
+    save_file(values, file)
+    with pytest.raises(CheckpointError, match="matrix a has no scale"):
+        load_int8(file)
+    file.write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_int8(file)
+
+
+def test_a_head_that_does_not_fit_is_refused(run: Path, tmp_path: Path) -> None:
+    encoder: Any = load_encoder(str(run / "model"), device="cpu", dtype="float32")
+    save_encoder(encoder, tmp_path)
+    head = tmp_path / "documents" / "pooled_head.safetensors"
+    tensors = load_file(head)
+    save_file({**tensors, "expansion.weight": tensors["expansion.weight"][:, 1:].contiguous()}, head)
+    with pytest.raises(CheckpointError, match=r"pooled_head.safetensors: .*expansion.weight"):
+        load_encoder(str(tmp_path))
+    head.unlink()
+    with pytest.raises(CheckpointError, match="a pooled side needs"):
+        load_encoder(str(tmp_path))
+
+
+def test_sentence_transformers_gives_the_same_weights(run: Path) -> None:
+    sparse_encoder = pytest.importorskip("sentence_transformers").SparseEncoder
+    model = sparse_encoder(str(run / "model"), trust_remote_code=True, device="cpu")
+    texts = ["sparse search of the heart", "the vitamin"]
+    ours: Any = load_encoder(str(run / "model"), device="cpu", dtype="float32")
+    np.testing.assert_allclose(
+        model.encode_document(texts).to_dense().numpy(), ours.encode_documents(texts).toarray(), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        model.encode_query(texts).to_dense().numpy(), ours.encode_queries(texts).toarray(), atol=1e-5
+    )
