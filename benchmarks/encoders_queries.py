@@ -9,6 +9,7 @@ percentile, and queries a second.
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from encoders_speed import scifact, write_checkpoint
 
 from encoders import load_encoder
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves a script's own folder out
+from encoders_speed import scifact, write_checkpoint
 
 
 class Statistics:

@@ -67,7 +67,7 @@ def project_and_pool(
         pooled[rows] = _finish(best, None if bias is None else bias.float(), scale, activation)
         return pooled
     for tile in tiles(weight.shape[0]):
-        logits = hidden @ weight[tile].T
+        logits = F.linear(hidden, weight[tile])
         tile_bias = None if bias is None else bias[tile].float()
         found = torch.empty((len(spans), logits.shape[1]), dtype=torch.float32, device=hidden.device)
         if pooling is Pooling.SUM:

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from encoders.batching import token_batches
 from encoders.compaction import in_order, to_csr
+from encoders.float32_products import Float32Products
 from encoders.rows import merge_windows, prune
 from encoders.sides.settings import SideSettings, Windows
 from encoders.tokenization import Tokenization
@@ -58,7 +59,7 @@ class BatchedSide(ABC):
         blocks: list[csr_array] = []
         positions: list[int] = []
         for batch in token_batches([len(one) for one in ids], self._max_tokens):
-            with torch.inference_mode():
+            with torch.inference_mode(), Float32Products():
                 blocks.append(to_csr(self.weights([ids[i] for i in batch])))
             positions += batch
         return in_order(blocks, positions, self.n_terms)

@@ -1,0 +1,42 @@
+"""Float32 matrix products on a CPU through oneDNN, for inference.
+
+torch multiplies float32 matrices with MKL, which uses the wide registers of Intel's processors and not of AMD's: 60
+GFLOP/s a core where oneDNN, which torch brings too and uses for bfloat16, does 125 to 170 (AMD EPYC, AVX-512;
+docs/decisions/0207). While the mode is on, `torch.nn.functional.linear` goes there, whoever calls it; weights stay
+where and as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+_FEWEST_ROWS = 256  # of one product: below, oneDNN's own ordering of the weights costs more than it gains
+
+
+class Float32Products(TorchFunctionMode):
+    """A context in which float32 linear layers without a gradient are computed by oneDNN. A thread's own."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Compute `func`, a linear layer of float32 by oneDNN."""
+        if func is F.linear and not kwargs and _is_fit(args[0]):
+            rows, weight, bias = args[0], args[1], args[2] if len(args) > 2 else None
+            return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+        return func(*args, **(kwargs or {}))
+
+
+def _is_fit(rows: Tensor) -> bool:
+    return (
+        rows.device.type == "cpu"
+        and rows.dtype == torch.float32
+        and rows.numel() >= _FEWEST_ROWS * rows.shape[-1]
+        and not torch.is_grad_enabled()
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    )
