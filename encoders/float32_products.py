@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+# The name is torch's own and not promised to stay; where it is gone, MKL computes as before.
+_IS_THERE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
 _FEWEST_ROWS = 256  # of one product: below, oneDNN's own ordering of the weights costs more than it gains
 
 
@@ -34,9 +36,9 @@ class Float32Products(TorchFunctionMode):
 
 def _is_fit(rows: Tensor) -> bool:
     return (
-        rows.device.type == "cpu"
+        _IS_THERE
+        and rows.device.type == "cpu"
         and rows.dtype == torch.float32
         and rows.numel() >= _FEWEST_ROWS * rows.shape[-1]
         and not torch.is_grad_enabled()
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     )
