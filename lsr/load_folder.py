@@ -71,7 +71,7 @@ def _check_same_load(
     if contents.load["source"] != corpus.identity():
         raise LsrError(f"{corpus.name} is not the input that {folder} was begun with, or has changed since")
     stored = {name: vector.config.encoder for name, vector in contents.vectors.items()}
-    wanted = {name: config.encoder for name, config in configs.items()}
+    wanted = {name: config.located().encoder for name, config in configs.items()}
     if stored != wanted:
         raise LsrError(f"{folder} was begun with the vectors {stored}, not {wanted}")
     if dict(contents.schema.fields) != dict(schema.fields):

@@ -13,10 +13,12 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from encoders.encoder import Encoder, Vocabulary
+from encoders.errors import UnknownEncoder
 from encoders.vocabulary import GrowingVocabulary
 from index import IndexConfig
 from lsr.documents import DEFAULT_VECTOR, SparseByToken, SparseInput
@@ -32,6 +34,13 @@ class VectorConfig:
     encoder: str | None = "bm25"
     settings: Mapping[str, Any] = field(default_factory=dict)
     index: IndexConfig = field(default_factory=IndexConfig)
+
+    def located(self) -> VectorConfig:
+        """Return the configuration with the path of a checkpoint made absolute: it is used from other folders, too."""
+        if self.encoder is None or self.encoder == "bm25":
+            return self
+        folder = Path(self.encoder).expanduser()
+        return replace(self, encoder=str(folder.resolve())) if folder.is_dir() else self
 
 
 class NamedVector:
@@ -130,7 +139,15 @@ class NamedVector:
     def _load(self) -> Encoder:
         from encoders import load_encoder  # PyTorch may stand behind it
 
-        encoder = load_encoder(str(self.config.encoder), device=self.device, **self.config.settings)
+        try:
+            encoder = load_encoder(str(self.config.encoder), device=self.device, **self.config.settings)
+        except UnknownEncoder as error:
+            if self._fingerprint is None:
+                raise
+            raise UnknownEncoder(
+                f"{error} It made the vectors {self.name!r} of this collection: bring it back to that place (a "
+                "symbolic link will do), or encode again with another one: `lsr reindex`"
+            ) from error
         if self._fingerprint is not None and encoder.fingerprint != self._fingerprint:
             raise EncoderMismatch(
                 f"the vectors {self.name!r} were made by {self.config.encoder!r} with fingerprint {self._fingerprint}, "

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from index import Problem
-from lsr.errors import CollectionCorrupt
+from lsr.errors import CollectionCorrupt, CollectionLocked
 from lsr.live_state import open_state
 from lsr.storage import layout
 from lsr.storage.catalog import CATALOG_FILE
 from lsr.storage.catalog_digest import digest_problem
+from lsr.storage.files import WriterLock
+from lsr.storage.log_check import log_problem
 from lsr.storage.segment import verify_segment
 
 
@@ -23,6 +25,8 @@ def verify_collection(path: Path | str, level: Literal["metadata", "full"] = "fu
     problems: list[Problem] = []
     if level == "full" and (reason := digest_problem(folder)) is not None:
         problems.append(Problem(folder / CATALOG_FILE, reason))
+    if level == "full" and (problem := _log_problem(folder)) is not None:
+        problems.append(problem)
     try:
         catalog = layout.open_catalog(folder, "r")
     except CollectionCorrupt as error:
@@ -41,3 +45,19 @@ def verify_collection(path: Path | str, level: Literal["metadata", "full"] = "fu
         except Exception as error:  # whatever stops it from opening is what is wrong with it
             problems.append(Problem(Path(getattr(error, "path", folder)), getattr(error, "reason", str(error))))
     return problems
+
+
+def _log_problem(folder: Path) -> Problem | None:
+    """Look into the write-ahead log, unless somebody writes it."""
+    log = folder / f"{CATALOG_FILE}-wal"
+    if not log.exists() or not log.stat().st_size:
+        return None
+    try:
+        lock = WriterLock(folder)
+    except (CollectionLocked, OSError):  # a writer is at work, or the disk can only be read
+        return None
+    try:
+        reason = log_problem(log)
+    finally:
+        lock.release()
+    return None if reason is None else Problem(log, reason)

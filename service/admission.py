@@ -30,7 +30,8 @@ class Admission:
     """Counts what is in flight. Used on the event loop only."""
 
     def __init__(self, metrics: ServiceMetrics, *, searches: int, others: int) -> None:
-        self._metrics = metrics
+        self._rejected = metrics.rejected.labels("in_flight")
+        self._answered = metrics.requests.labels("none", "429")
         self._limits: dict[Kind, int] = {"searches": searches, "others": others}
         self._in_flight: dict[Kind, int] = {"searches": 0, "others": 0}
         metrics.watch_queue("searches_in_flight", lambda: self._in_flight["searches"])
@@ -57,24 +58,25 @@ class Admission:
 
     def refusal(self, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         """Return the whole answer to a request that is refused, a 429 problem, as bytes to send at once."""
-        self._metrics.rejected.labels("in_flight").inc()
-        self._metrics.requests.labels("none", "429").inc()
-        problem = Overloaded("requests")
+        self._rejected.inc()
+        self._answered.inc()
         offered = next((value for name, value in headers if name == b"x-request-id"), b"")
-        request_id = choose_request_id(offered.decode("latin-1"))
-        body = orjson.dumps(
-            {
-                "type": f"/problems/{problem.slug}",
-                "title": problem.title,
-                "status": 429,
-                "detail": problem.detail,
-                "instance": url.partition(b"?")[0].decode("ascii", "replace"),
-                "request_id": request_id,
-            }
-        )
-        head = (
-            "HTTP/1.1 429 Too Many Requests\r\n"
-            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nretry-after: 1\r\n"
-            f"cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: {request_id}\r\n\r\n"
-        )
-        return head.encode() + body
+        request_id = choose_request_id(offered.decode("latin-1")).encode()
+        instance = orjson.dumps(url.partition(b"?")[0].decode("ascii", "replace"))
+        body = b'%b,"instance":%b,"request_id":"%b"}' % (_PROBLEM, instance, request_id)
+        return _HEAD % (len(body), request_id) + body
+
+
+def _problem() -> bytes:
+    """Return what is the same in every refusal's body, without the closing brace."""
+    problem = Overloaded("requests")
+    fields = {"type": f"/problems/{problem.slug}", "title": problem.title, "status": 429, "detail": problem.detail}
+    return orjson.dumps(fields).removesuffix(b"}")
+
+
+_PROBLEM: Final = _problem()
+_HEAD: Final = (
+    "HTTP/1.1 429 Too Many Requests\r\n"
+    f"content-type: {MEDIA_TYPE}\r\ncontent-length: %d\r\nretry-after: 1\r\n"
+    "cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: %b\r\n\r\n"
+).encode()

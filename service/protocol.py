@@ -11,7 +11,7 @@ Which requests are refused before the application sees them is decided in admiss
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import orjson
@@ -20,6 +20,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from service.admission import Admission, Kind
+
+Awaited = tuple[int, Literal["headers", "body"]]  # the number of a request on its connection, and a part of it
 
 
 class TimedHttpProtocol(HttpToolsProtocol):
@@ -38,6 +40,9 @@ class TimedHttpProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._receipt_timer: asyncio.TimerHandle | None = None
+        self._requests = 0  # that have begun on this connection
+        self._awaited: Awaited | None = (0, "headers")  # what is still to come of the request that is received
+        self._timed: Awaited | None = None  # what the timer runs for
         self._reading_timer: asyncio.TimerHandle | None = None
         self._kind: Kind | None = None  # of the request that is received; None: it is not counted
         self._refused = False  # the request that is received has its answer already
@@ -46,26 +51,32 @@ class TimedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for the first request's headers."""
         super().connection_made(transport)
-        self._expect_within(self.header_timeout)
+        self._set_receipt_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all timers and counts."""
         for cycle in list(self._entered):
             self._leave(cycle)
-        self._received()
+        self._awaited = None
+        self._set_receipt_timer()
         self._client_reads()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Parse what came in; a request that is here as a whole needs no timer."""
+        super().data_received(data)
+        if self._awaited != self._timed:
+            self._set_receipt_timer()
+
     def on_message_begin(self) -> None:
-        """Start to wait for a further request's headers."""
+        """Wait for the request's headers; for the first one's since the connection was made."""
         super().on_message_begin()
-        if self._receipt_timer is None:
-            self._expect_within(self.header_timeout)
+        self._awaited = (self._requests, "headers")
+        self._requests += 1
 
     def on_headers_complete(self) -> None:
-        """Start to wait for the body, and refuse the request if there are too many."""
-        self._received()
-        self._expect_within(self.body_timeout)
+        """Wait for the body, and refuse the request if there are too many."""
+        self._awaited = (self._requests, "body")
         self._kind = self.admission.kind(self.url)
         # A pipelined request is not refused here: its answer would overtake the one before.
         waits_for_another = self.cycle is not None and not self.cycle.response_complete
@@ -81,8 +92,8 @@ class TimedHttpProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Stop to wait: the request is here and counts from now on."""
-        self._received()
+        """The request is here and counts from now on."""
+        self._awaited = None
         if self._refused:
             self._refused = False
             if self.parser.should_keep_alive():
@@ -130,13 +141,15 @@ class TimedHttpProtocol(HttpToolsProtocol):
         if kind is not None:
             self.admission.leave(kind)
 
-    def _expect_within(self, seconds: float) -> None:
-        self._receipt_timer = self.loop.call_later(seconds, self._too_slow)
-
-    def _received(self) -> None:
+    def _set_receipt_timer(self) -> None:
+        """Have the timer run for what is awaited now."""
         if self._receipt_timer is not None:
             self._receipt_timer.cancel()
             self._receipt_timer = None
+        self._timed = self._awaited
+        if self._awaited is not None and not self.transport.is_closing():
+            seconds = self.header_timeout if self._awaited[1] == "headers" else self.body_timeout
+            self._receipt_timer = self.loop.call_later(seconds, self._too_slow)
 
     def _client_reads(self) -> None:
         if self._reading_timer is not None:

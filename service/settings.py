@@ -23,7 +23,9 @@ class ServiceSettings:
     encoders: frozenset[str] = frozenset({"bm25", "lsr-mini"})
     """Encoders that a collection may be created with over HTTP: a path or a download is the operator's business."""
 
-    search_threads: int = field(default_factory=lambda: max(1, os.cpu_count() or 1))
+    search_threads: int = field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
+    """Searches at a time; half the cores, since the event loop and the searches' Python share one lock."""
+
     search_queue: int = 32
     """Searches that may wait for a thread; one more is answered 429."""
 

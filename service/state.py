@@ -29,7 +29,7 @@ class Service:
     encodings: WorkPool
     writes: WriteQueue
     jobs: Jobs
-    chores: WorkPool  # making and dropping collections, reading metrics
+    chores: WorkPool  # making, showing and dropping collections, reading metrics
     scrubber: Scrubber
 
     @classmethod

@@ -58,7 +58,7 @@ def create_files(
         raise CollectionExists(f"{folder} is a collection already")
     if folder.exists() and (not folder.is_dir() or any(not _leftover(path) for path in folder.iterdir())):
         raise CollectionExists(f"{folder} is there already and is not empty; nothing was changed")
-    named = {name: NamedVector(name, config) for name, config in vectors.items()}
+    named = {name: NamedVector(name, config.located()) for name, config in vectors.items()}
     for vector in named.values():
         vector.device = device
         _ = vector.vocabulary  # loads the encoder: an unknown one is refused before anything is written
@@ -69,18 +69,23 @@ def create_files(
         "schema": dict(schema.fields),
         **(extra or {}),
     }
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)
-        # Under another name until it is whole: a killed creation leaves no half catalog behind.
-        temporary = folder / f"creating-{uuid.uuid4()}"
-        temporary.mkdir()
-        Catalog.create(temporary / CATALOG_FILE, settings).close()
-        sync_file(temporary / CATALOG_FILE)
-        (temporary / CATALOG_FILE).rename(folder / CATALOG_FILE)
-        shutil.rmtree(temporary)
-        sync_file(folder)
-        sync_file(folder.parent)
+    # Under another name until it is whole: a killed creation leaves no half catalog behind.
+    temporary = folder / f"creating-{uuid.uuid4()}"
+    was_there = folder.exists()
+    try:
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)
+            temporary.mkdir()
+            Catalog.create(temporary / CATALOG_FILE, settings).close()
+            sync_file(temporary / CATALOG_FILE)
+            (temporary / CATALOG_FILE).rename(folder / CATALOG_FILE)
+            shutil.rmtree(temporary)
+            sync_file(folder)
+            sync_file(folder.parent)
+    except BaseException:
+        shutil.rmtree(temporary if was_there else folder, ignore_errors=True)
+        raise
     return Catalog.open(folder / CATALOG_FILE, "w")
 
 

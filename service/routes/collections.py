@@ -39,14 +39,14 @@ async def list_collections(service: ServiceOf) -> Response:
             "broken": [{"name": name, "reason": reason} for name, reason in sorted(broken.items())],
         }
 
-    return json_response(await service.searches.run(read))
+    return json_response(await service.chores.run(read))
 
 
 @router.get("/{collection}", response_model=CollectionModel)
 @requires("read")
 async def show_collection(collection: CollectionName, service: ServiceOf) -> Response:
     """Show a collection: how much it holds, its vectors and its schema."""
-    info = await service.searches.run(lambda: service.store.get(collection).info())
+    info = await service.chores.run(lambda: service.store.get(collection).info())
     return json_response(render_collection(info))
 
 

@@ -36,7 +36,8 @@ def test_text_finds_the_documents_that_hold_it_best_first(client: httpx.Client) 
 def test_answer_has_the_fields_of_the_contract_and_no_others(client: httpx.Client) -> None:
     answer = search(client, {"text": "lobster"}, explain={"max_terms": 8}, highlight=True)
     assert set(answer) == {
-        "took_ms", "timings", "query", "hits", "total", "facets", "next_cursor", "approximate", "warnings",
+        "took_ms", "timings", "query", "hits", "total", "facets", "next_cursor", "approximate", "partial",
+        "warnings",
     }  # fmt: skip
     assert set(answer["timings"]) == {"encode", "search", "fetch"}
     assert answer["took_ms"] >= sum(answer["timings"].values()) * 0.99

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from lsr import upkeep, writing
+from lsr import swapping, upkeep, writing
 from lsr.collection import Collection, verify_collection
 from lsr.documents import Document, SparseByToken
-from lsr.errors import TooManyPending
+from lsr.errors import StorageFull, TooManyPending
+from lsr.storage import layout
 from lsr.storage.merge_policy import SMALLEST_LEVEL, SegmentSize, choose_merge, level
 from lsr.storage.sealing import Job
 from lsr.storage.segment import SEGMENTS_FOLDER, FinishedSegment
@@ -193,3 +195,33 @@ def test_the_policy_rewrites_a_segment_of_which_much_is_dead() -> None:
     sizes = [SegmentSize(100_000, 100_000), SegmentSize(50_000, 39_000), SegmentSize(10_000, 9_500)]
     assert choose_merge(sizes) == [1]
     assert choose_merge([SegmentSize(10, 1)]) == []
+
+
+def test_a_segment_that_could_not_be_listed_is_removed_after_the_next_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Collection.create(tmp_path / "c", vectors=SPARSE) as collection:
+        collection.write([sparse("a", {"x": 1.0})])
+
+        def fail(*_: object) -> None:
+            raise StorageFull("no room")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(swapping, "put_sealed", fail)
+            with pytest.raises(StorageFull):
+                collection.seal()
+        assert len(list((tmp_path / "c" / SEGMENTS_FOLDER).iterdir())) == 1
+        assert ids(collection) == ["a"]
+        assert collection.seal()
+        assert len(list((tmp_path / "c" / SEGMENTS_FOLDER).iterdir())) == 1
+        assert ids(collection) == ["a"]
+
+
+def test_a_creation_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(layout, "sync_file", fail)
+    with pytest.raises(StorageFull):
+        Collection.create(tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []
