@@ -53,4 +53,5 @@ def fill_slots(ids, slots):
 @njit(cache=True, nogil=True)
 def slot_of(term, slots):
     """Return the slot at which to begin to look for a term."""
-    return ((np.int64(term) * 2654435761) >> 13) & (len(slots) - 1)
+    # 2**32 less the golden section of 2**32, so that the product of two numbers below 2**32 and 2**31 is no overflow.
+    return ((np.int64(term) * 1640531527) >> 13) & (len(slots) - 1)
