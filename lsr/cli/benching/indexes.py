@@ -18,7 +18,7 @@ from lsr.collection import Collection
 
 QUERY_CUTS: Final = (3, 4, 5, 6, 8, 10, 12, 16)
 HEAP_FACTORS: Final = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
-RECALLS: Final = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
+RECALLS: Final = (0.9, 0.93, 0.95, 0.965, 0.975, 0.98, 0.985, 0.988, 0.99, 0.993, 0.995, 0.997, 0.998)
 
 _TIES: Final = 50  # how far past k ties are looked for in a collection
 
@@ -44,7 +44,7 @@ class IndexTarget:
             seconds = perf_counter() - started
             note.write_text(json.dumps({"build_seconds": round(seconds, 2)}))
         self._index = SparseIndex.open(folder, resident=resident)
-        self._calibrated = calibration is not None
+        self._calibrated, self._resident = calibration is not None, resident
         started = perf_counter()
         # The second of the two targets finds the curve of the first.
         if calibration is not None and (resident or self._index.calibration is None):
@@ -67,7 +67,9 @@ class IndexTarget:
         """Return the grid, and the recall targets that the curve reaches without exact search."""
         curve = self._index.calibration if self._calibrated else None
         targets = [{"recall": r} for r in RECALLS if curve is not None and curve.knobs(k, r) is not None]
-        return [*grid(), *targets]
+        # Exact search reads everything in turn, mapped or not.
+        knobs = [settings for settings in grid() if self._resident or "exact" not in settings]
+        return [*knobs, *targets]
 
     def searcher(self, query: int, k: int, settings: Settings) -> Search:
         """Return the search of one query."""

@@ -1,6 +1,6 @@
 """The sweep behind `lsr bench`: each setting over all queries, recall and times.
 
-One thread, one query after the other. A first pass over the queries at every setting gives the recall and a rough time.
+One thread, one query after the other. A first pass over the queries at every setting gives the recall and a first time.
 Only the settings that no other clearly beats in both are then timed: in rounds, each setting once a round, so that a
 disturbance of the machine does not fall on one of them. A query's time is the least of its rounds: what else the
 machine does adds to it and never takes away. Mean, p50 and p99 are over the queries.
@@ -22,6 +22,7 @@ Settings = Mapping[str, Any]
 Search = Callable[[], Sequence[object]]
 
 _CLEARLY = 1.25  # how much slower than a setting of better recall one must be not to be timed
+_SLOW = 0.005  # mean seconds from which the first pass is timing enough: what disturbs a search is far shorter
 
 
 class Target(Protocol):
@@ -97,11 +98,12 @@ def sweep(target: Target, k: int, repeat: int, progress: Progress | None = None)
     """Measure `target` at all of its settings, timing those near the front `repeat` times."""
     settings = target.settings(k)
     relevant = [target.relevant(query, k) for query in range(target.query_count)]
-    recalls, rough = [], []
+    recalls, firsts, rough = [], [], []
     for done, setting in enumerate(settings, start=1):
         found, seconds = _first_pass(target, k, setting, relevant)
         recalls.append(found)
-        rough.append(seconds)
+        firsts.append(seconds)
+        rough.append(float(seconds.mean()) if len(seconds) else 0.0)
         if progress is not None:
             progress(f"{target.name}, recall", done, len(settings))
     kept = [
@@ -110,10 +112,11 @@ def sweep(target: Target, k: int, repeat: int, progress: Progress | None = None)
         if _always_timed(settings[at])
         or not any(recalls[i] >= recalls[at] and rough[i] * _CLEARLY < rough[at] for i in range(len(settings)))
     ]
-    least = np.full((len(kept), target.query_count), np.inf)
+    least = np.array([firsts[at] for at in kept])
     for turn in range(repeat):
         for row, at in enumerate(kept):
-            np.minimum(least[row], _times(target, k, settings[at]), out=least[row])
+            if rough[at] < _SLOW:
+                np.minimum(least[row], _times(target, k, settings[at]), out=least[row])
         if progress is not None:
             progress(f"{target.name}, times", turn + 1, repeat)
     points = [_point(settings[at], recalls[at], least[row]) for row, at in enumerate(kept)]
@@ -127,18 +130,18 @@ def _always_timed(settings: Settings) -> bool:
 
 def _first_pass(
     target: Target, k: int, settings: Settings, relevant: Sequence[frozenset[object]]
-) -> tuple[float, float]:
-    """Return (mean recall, mean seconds)."""
+) -> tuple[float, NDArray[np.float64]]:
+    """Return (mean recall, each query's seconds)."""
     recalls = []
-    seconds = 0.0
+    seconds = np.empty(len(relevant))
     for query, expected in enumerate(relevant):
         search = target.searcher(query, k, settings)
         started = perf_counter()
         found = search()
-        seconds += perf_counter() - started
+        seconds[query] = perf_counter() - started
         if expected:
             recalls.append(min(1.0, len(expected.intersection(found)) / min(k, len(expected))))
-    return float(np.mean(recalls)) if recalls else 1.0, seconds / max(1, len(relevant))
+    return float(np.mean(recalls)) if recalls else 1.0, seconds
 
 
 def _times(target: Target, k: int, settings: Settings) -> NDArray[np.float64]:
