@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from lsr.cli.running import run
 
@@ -130,6 +132,26 @@ def test_bench_of_vectors_finds_everything_when_exact_and_draws_the_curve(
     assert exact["recall"] == 1.0
     assert all(0 <= point["recall"] <= 1 and point["p50_us"] <= point["p99_us"] for point in curve["points"])
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_bench_puts_peers_beside_each_other_for_every_k(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(1)
+    sides = {}
+    for side, n in (("d", 400), ("q", 120)):
+        matrix = csr_array((rng.random((n, 60)) * (rng.random((n, 60)) < 0.2)).astype(np.float32))
+        sides |= {f"{side}_data": matrix.data, f"{side}_indices": matrix.indices, f"{side}_indptr": matrix.indptr}
+    np.savez(tmp_path / "vectors.npz", V=60, **sides)
+    line = ["bench", str(tmp_path / "vectors.npz"), "--limit", "10", "--repeat", "1", "-k", "3", "-k", "20"]
+    builds = tmp_path / "builds"
+    assert run([*line, "--peers", "scipy", "--builds", str(builds), "--json"]) == 0
+    curves = printed(capfd)
+    assert [(curve["target"], curve["k"]) for curve in curves] == [
+        (name, k) for name in ("lsr", "lsr, mapped", "scipy") for k in (3, 20)
+    ]
+    assert all(max(point["recall"] for point in curve["points"]) > 0.99 for curve in curves)
+    assert (builds / "lsr" / "manifest.json").exists()
+    assert run([*line, "--peers", "scipy", "--builds", str(builds)]) == 0
+    assert "recall@20 or better" in capfd.readouterr().out
 
 
 def test_bench_of_a_collection_takes_texts(dataset: Path, collection: Path, capfd: pytest.CaptureFixture[str]) -> None:
