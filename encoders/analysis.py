@@ -62,10 +62,11 @@ _MEASURE_ABOVE_ZERO = re.compile(r"[aeiou][^aeiou]|(?<=[^aeiouy])y[^aeiou]")
 
 
 class EnglishAnalysis:
-    """Turns texts into terms. Safe to use from many threads: each has a stemmer and a memory of its own."""
+    """Turns texts into terms. Safe to use from many threads: each has a stemmer and a memory of words of its own."""
 
     def __init__(self) -> None:
         self._of_thread = threading.local()
+        self._runs = Runs(self._words_of_run)  # for all threads: what one has found, the others need not stem
 
     def terms(self, text: str) -> list[str]:
         """Return the text's terms in order, with repetitions, without stop words."""
@@ -78,7 +79,7 @@ class EnglishAnalysis:
         With `among`, only the words whose term is one of those.
         """
         found = []
-        for offset, words_of_run in self._runs().of(text):
+        for offset, words_of_run in self._runs.of(text):
             for start, end, term in words_of_run:
                 if among is None or term in among:
                     found.append((offset + start, offset + end, term))
@@ -89,12 +90,6 @@ class EnglishAnalysis:
         if memory is None or len(memory) > _REMEMBERED:
             memory = self._of_thread.memory = _Memory()
         return memory
-
-    def _runs(self) -> Runs[str]:
-        runs: Runs[str] | None = getattr(self._of_thread, "runs", None)
-        if runs is None:
-            runs = self._of_thread.runs = Runs(self._words_of_run)
-        return runs
 
     def _words_of_run(self, run: str) -> list[tuple[int, int, str]]:
         known = self._memory()
