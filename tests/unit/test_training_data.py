@@ -47,7 +47,8 @@ def test_pairs_come_from_json_lines_plain_and_compressed(tmp_path: Path) -> None
     for path in (plain, packed):
         source = DataConfig(str(path), query=("title",), document=("title", "abstract"))
         assert read_pairs((source,)).documents == ["a one", "b two"]
-        filtered = DataConfig(str(path), query=("title",), document=("abstract",), where={"kind": ("z", "[xy]*")}, limit=2)
+        where = {"kind": ("z", "[xy]*")}
+        filtered = DataConfig(str(path), query=("title",), document=("abstract",), where=where, limit=2)
         assert read_pairs((filtered,)).queries == ["a", "b"]
         other = DataConfig(str(path), query=("title",), document=("abstract",), where={"kind": ("y",)})
         assert read_pairs((other,)).queries == ["b"]
