@@ -1,4 +1,4 @@
-"""Ten abstracts of the sample with their twenty heaviest terms, as Markdown for a model card.
+"""Ten abstracts of the sample with their twenty heaviest terms and ten of expansion, as Markdown for a model card.
 
 python benchmarks/heaviest_terms.py lsr-mini
 
@@ -21,6 +21,7 @@ from lsr.documents import Document
 _SAMPLE = "samples/arxiv-10k.jsonl.zst"
 _ABSTRACTS = 10
 _TERMS = 20
+_EXPANSION = 10
 
 
 def main() -> None:
@@ -38,10 +39,13 @@ def main() -> None:
         span = slice(matrix.indptr[row], matrix.indptr[row + 1])
         terms, worth = matrix.indices[span], matrix.data[span] * encoder.queries.table[matrix.indices[span]]
         own = set(encoder.input_term_ids(document.full_text).tolist())
-        heaviest = terms[np.argsort(-worth, kind="stable")[:_TERMS]]
+        order = np.argsort(-worth, kind="stable")
+        heaviest = terms[order[:_TERMS]]
+        others = [term for term in terms[order].tolist() if term not in own][:_EXPANSION]
         names = encoder.vocabulary.tokens(heaviest)
         shown = [name if term in own else f"**{name}**" for name, term in zip(names, heaviest.tolist(), strict=True)]
-        print(f"* *{document.title}* ({document.id}, {len(terms)} terms): {', '.join(shown)}\n")
+        print(f"* *{document.title}* ({document.id}, {len(terms)} terms): {', '.join(shown)}.", end=" ")
+        print(f"Expansion: {', '.join(encoder.vocabulary.tokens(others))}.\n")
 
 
 if __name__ == "__main__":
