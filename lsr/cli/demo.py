@@ -11,6 +11,10 @@ import typer
 def demo(
     port: Annotated[int | None, typer.Option(help="0 takes a free one.  [default: 8080]", metavar="N")] = None,
     out: Annotated[Path, typer.Option(help="Where the collection goes, or is already.", metavar="DIR")] = Path(".demo"),
+    encoder: Annotated[str, typer.Option(help="bm25, lsr-mini, or another.", metavar="NAME|PATH")] = "bm25",
+    encode: Annotated[
+        bool, typer.Option("--encode", help="Encode the sample here instead of taking the vectors that come with it.")
+    ] = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="Ask three queries over HTTP, check the hits, stop.")] = False,
 ) -> int:
     """Index and serve the sample: 10,000 arXiv abstracts."""
@@ -18,4 +22,8 @@ def demo(
     from lsr.settings import load_settings
 
     settings = load_settings({"port": port})
-    return smoke_test(out) if smoke else demonstrate(out, settings)
+    return (
+        smoke_test(out, encoder=encoder, encode=encode)
+        if smoke
+        else demonstrate(out, settings, encoder=encoder, encode=encode)
+    )

@@ -9,11 +9,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
+from encoders import load_encoder
 from lsr.cli.indexing import index_and_report
 from lsr.cli.running import say
+from lsr.cli.sample_vectors import EncodedCorpus, SampleVectors
 from lsr.cli.serving import log_to_stderr, service_settings
 from lsr.collection import Collection
-from lsr.corpora import open_corpus
+from lsr.corpora import Corpus, open_corpus
 from lsr.documents import DEFAULT_VECTOR
 from lsr.errors import EXPECTED_ERRORS, CorpusUnreadable, ExitCode
 from lsr.settings import Settings
@@ -28,14 +30,15 @@ QUESTIONS: Final = {
     "detecting intrusion in big data systems": "arxiv:1611.07649",
 }
 
-_SAMPLE: Final = Path("samples") / "arxiv-10k.jsonl.zst"
+_STEM: Final = "arxiv-10k"
+_SAMPLE: Final = Path("samples") / f"{_STEM}.jsonl.zst"
 
 
-def demonstrate(out: Path, settings: Settings) -> int:
+def demonstrate(out: Path, settings: Settings, *, encoder: str, encode: bool) -> int:
     """Index the sample into `out` if need be and serve it until Ctrl-C."""
     from service.server import serve
 
-    _ensure_indexed(out)
+    _ensure_indexed(out, encoder, encode=encode)
     log_to_stderr()
     serve(
         out,
@@ -47,12 +50,12 @@ def demonstrate(out: Path, settings: Settings) -> int:
     return ExitCode.OK
 
 
-def smoke_test(out: Path) -> int:
+def smoke_test(out: Path, *, encoder: str, encode: bool) -> int:
     """Index the sample into `out` if need be, ask three questions over HTTP; FAILURE when an answer is wrong."""
     from lsr.store import CollectionStore
     from service.server import running
 
-    _ensure_indexed(out)
+    _ensure_indexed(out, encoder, encode=encode)
     failures = 0
     with CollectionStore(out) as store, running(store) as url:
         for question, expected in QUESTIONS.items():
@@ -63,22 +66,40 @@ def smoke_test(out: Path) -> int:
     return ExitCode.FAILURE if failures else ExitCode.OK
 
 
-def _ensure_indexed(out: Path) -> None:
+def _ensure_indexed(out: Path, encoder: str, *, encode: bool) -> None:
     sample = _find_sample()
-    digest = hashlib.sha256(sample.read_bytes()).hexdigest()
+    beforehand = _vectors_of(sample, encoder) if not encode else None
+    how = "encoded here" if beforehand is None else f"encoded beforehand by {beforehand.fingerprint}"
+    made_of = f"{hashlib.sha256(sample.read_bytes()).hexdigest()} {encoder} {how}"
     folder = out / NAME
-    marker = out / f"{NAME}.sample-sha256"
-    if marker.exists() and marker.read_text() == digest and _opens(folder):
-        say(f"{folder} is there already, made from the same sample")
+    marker = out / f"{NAME}.made-of"
+    if marker.exists() and marker.read_text() == made_of and _opens(folder):
+        say(f"{folder} is there already, made from the same sample, {how}")
         return
+    corpus: Corpus = open_corpus(str(sample))
+    if beforehand is None:
+        say(f"encoding {sample.name} with {encoder} and indexing it into {folder}")
+    else:
+        corpus = EncodedCorpus(corpus, beforehand.weights)
+        say(f"indexing {sample.name} into {folder}, with vectors that {encoder} made beforehand")
+        say(f"(fingerprint {beforehand.fingerprint}; --encode makes them here, which takes minutes)")
     # What lies there is of another sample or version, or was not finished. Only what an earlier demo made is removed.
     marker.unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
     out.mkdir(parents=True, exist_ok=True)
-    say(f"indexing {sample.name} into {folder}")
-    index_and_report(open_corpus(str(sample)), folder, {DEFAULT_VECTOR: VectorConfig("bm25")}, schema=SCHEMA)
-    marker.write_text(digest)
+    index_and_report(corpus, folder, {DEFAULT_VECTOR: VectorConfig(encoder)}, schema=SCHEMA)
+    marker.write_text(made_of)
+
+
+def _vectors_of(sample: Path, encoder: str) -> SampleVectors | None:
+    """Return the vectors that come with the sample for this encoder, if any; raise EncoderMismatch for others'."""
+    file = sample.with_name(f"{_STEM}.{encoder}.npz")
+    if "/" in encoder or not file.is_file():
+        return None
+    vectors = SampleVectors.load(file)
+    vectors.require(load_encoder(encoder).fingerprint, sample)
+    return vectors
 
 
 def _opens(folder: Path) -> bool:

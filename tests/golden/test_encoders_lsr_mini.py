@@ -1,0 +1,95 @@
+"""The model that comes with the package: it loads from its name alone, keeps its promises, and made the sample's
+vectors."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from encoders import Encoder, load_encoder
+from encoders.cards import model_cards, shipped_folder
+from lsr.cli.sample_vectors import EncodedCorpus, SampleVectors
+from lsr.corpora import open_corpus
+from lsr.documents import DEFAULT_VECTOR, Document, SparseByIndex
+from lsr.errors import CorpusUnreadable, EncoderMismatch
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLE, VECTORS = SAMPLES / "arxiv-10k.jsonl.zst", SAMPLES / "arxiv-10k.lsr-mini.npz"
+TEXT = "Statins lower cholesterol and prevent heart attacks in patients with diabetes."
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    torch.set_num_threads(1)
+    return load_encoder("lsr-mini", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def vectors() -> SampleVectors:
+    return SampleVectors.load(VECTORS)
+
+
+def test_the_weights_are_small_enough_for_a_repository() -> None:
+    folder = shipped_folder(model_cards()["lsr-mini"])
+    assert folder is not None
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < 48_000_000
+
+
+def test_a_query_has_its_own_tokens_alone(encoder: Encoder) -> None:
+    row = encoder.encode_queries([TEXT])
+    assert 0 < row.nnz <= len(encoder.input_term_ids(TEXT))
+    assert set(row.indices.tolist()) <= set(encoder.input_term_ids(TEXT).tolist())
+
+
+def test_a_document_has_its_own_terms_and_others_that_belong_to_them(encoder: Encoder) -> None:
+    row = encoder.encode_documents([TEXT])
+    assert row.nnz <= 250
+    own = set(encoder.input_term_ids(TEXT).tolist())
+    tokens = encoder.vocabulary.tokens(row.indices)
+    expansion = {token for token, term in zip(tokens, row.indices.tolist(), strict=True) if term not in own}
+    assert {"statins", "cholesterol"} & set(tokens) or "stat" in tokens
+    assert expansion & {"cardiovascular", "cardiac", "heart", "diabetic", "disease", "therapy", "drug", "drugs"}
+
+
+def test_the_samples_vectors_are_this_models(encoder: Encoder, vectors: SampleVectors) -> None:
+    assert vectors.check(encoder, SAMPLE, 6) == 0
+    assert vectors.weights.nnz / vectors.weights.shape[0] <= 250
+
+
+def test_vectors_that_were_changed_are_found(encoder: Encoder, vectors: SampleVectors) -> None:
+    changed = vectors.weights.copy()
+    changed.data = changed.data * 2
+    assert dataclasses.replace(vectors, weights=changed).check(encoder, SAMPLE, 3) == 3
+
+
+def test_another_models_or_samples_vectors_are_refused(vectors: SampleVectors, tmp_path: Path) -> None:
+    with pytest.raises(EncoderMismatch, match="encode them again"):
+        vectors.require("model-0", SAMPLE)
+    (tmp_path / "other").write_text("other")
+    with pytest.raises(EncoderMismatch, match="encode them again"):
+        vectors.require(vectors.fingerprint, tmp_path / "other")
+    with pytest.raises(CorpusUnreadable, match="no vectors of the sample"):
+        SampleVectors.load(tmp_path / "other")
+
+
+def test_documents_bring_their_vectors(vectors: SampleVectors, tmp_path: Path) -> None:
+    file = tmp_path / "two.jsonl"
+    file.write_text('{"id": "a", "text": "t"}\nno JSON\n')
+    lines = list(EncodedCorpus(open_corpus(str(file)), vectors.weights))
+    first = lines[0].content
+    assert isinstance(first, Document)
+    vector = first.vectors[DEFAULT_VECTOR]
+    assert isinstance(vector, SparseByIndex)
+    np.testing.assert_array_equal(vector.indices, vectors.weights[[0]].indices)
+    assert not isinstance(lines[1].content, Document)
+
+
+def test_saved_vectors_are_read_back(vectors: SampleVectors, tmp_path: Path) -> None:
+    vectors.save(tmp_path / "again.npz")
+    again = SampleVectors.load(tmp_path / "again.npz")
+    assert (again.fingerprint, again.sample) == (vectors.fingerprint, vectors.sample)
+    assert abs(again.weights - vectors.weights).nnz == 0
