@@ -15,14 +15,13 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from encoders.encoder import Encoder
 from lsr.corpora import Corpus, open_corpus
-from lsr.corpora.corpus import CorpusLine
+from lsr.corpora.corpus import CorpusLine, WrappedCorpus
 from lsr.documents import DEFAULT_VECTOR, Document, SparseByIndex
 from lsr.errors import CorpusUnreadable, EncoderMismatch
 
@@ -84,36 +83,12 @@ class SampleVectors:
             )
 
 
-class EncodedCorpus:
-    """A corpus whose documents bring their vectors; otherwise as the one it is made from."""
+class EncodedCorpus(WrappedCorpus):
+    """A corpus whose documents bring their vectors."""
 
     def __init__(self, corpus: Corpus, weights: csr_array) -> None:
-        self._corpus = corpus
+        super().__init__(corpus)
         self._weights = weights
-
-    @property
-    def name(self) -> str:
-        """The corpus's own."""
-        return self._corpus.name
-
-    @property
-    def unit(self) -> Literal["bytes", "documents"]:
-        """The corpus's own."""
-        return self._corpus.unit
-
-    @property
-    def size(self) -> int | None:
-        """The corpus's own."""
-        return self._corpus.size
-
-    @property
-    def position(self) -> int:
-        """The corpus's own."""
-        return self._corpus.position
-
-    def identity(self) -> str | None:
-        """The corpus's own."""
-        return self._corpus.identity()
 
     def __iter__(self) -> Iterator[CorpusLine]:
         for row, line in enumerate(self._corpus):

@@ -46,3 +46,34 @@ class Corpus(Protocol):
     def __iter__(self) -> Iterator[CorpusLine]:
         """Start a pass. Raises CorpusDamaged at the place where a compressed file breaks off."""
         ...
+
+
+class WrappedCorpus:
+    """Another corpus whose documents are changed on their way; everything else is that corpus's own."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+
+    @property
+    def name(self) -> str:
+        """The other corpus's."""
+        return self._corpus.name
+
+    @property
+    def unit(self) -> Literal["bytes", "documents"]:
+        """The other corpus's."""
+        return self._corpus.unit
+
+    @property
+    def size(self) -> int | None:
+        """The other corpus's."""
+        return self._corpus.size
+
+    @property
+    def position(self) -> int:
+        """The other corpus's."""
+        return self._corpus.position
+
+    def identity(self) -> str | None:
+        """Return the other corpus's identity: right where the change is always the same."""
+        return self._corpus.identity()

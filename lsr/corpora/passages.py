@@ -10,47 +10,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
 
-from lsr.corpora.corpus import Corpus, CorpusLine
+from lsr.corpora.corpus import Corpus, CorpusLine, WrappedCorpus
 from lsr.documents import MAX_ID_BYTES, Document
 from lsr.errors import InvalidDocument
 
 _WORD = re.compile(r"\S+")
 
 
-class PassageCorpus:
+class PassageCorpus(WrappedCorpus):
     """Another corpus, its documents cut into passages of at most `words` words."""
 
     def __init__(self, corpus: Corpus, words: int) -> None:
         if words < 1:
             raise ValueError(f"a passage has at least one word, not {words}")
-        self._corpus = corpus
+        super().__init__(corpus)
         self._words = words
-
-    @property
-    def name(self) -> str:
-        """The name of the corpus that is cut."""
-        return self._corpus.name
-
-    @property
-    def unit(self) -> Literal["bytes", "documents"]:
-        """As the corpus that is cut."""
-        return self._corpus.unit
-
-    @property
-    def size(self) -> int | None:
-        """As the corpus that is cut."""
-        return self._corpus.size
-
-    @property
-    def position(self) -> int:
-        """As the corpus that is cut."""
-        return self._corpus.position
 
     def identity(self) -> str | None:
         """Return the other corpus's identity and the length of a passage."""
-        identity = self._corpus.identity()
+        identity = super().identity()
         return identity and f"{identity}:chunk={self._words}"
 
     def __iter__(self) -> Iterator[CorpusLine]:
