@@ -49,6 +49,7 @@ class Readiness:
     def warm(self, store: CollectionStore) -> None:
         """Compile the kernels, warm every collection, then be ready; one that fails is remembered and left out."""
         started = perf_counter()
+        _logger.info("warming; the first start on a machine compiles the search kernels, which can take a minute")
         try:
             warm_kernels()  # a collection that is empty now will have a segment later
             for name in store.names():
