@@ -13,6 +13,7 @@ files too, which the kernel takes back when it needs them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import resource
 import shutil
@@ -67,19 +68,16 @@ def write_segment(folder: Path, first: int, count: int, terms: int) -> float:
     return time.perf_counter() - started
 
 
-def watch_child(collection: Collection, peak: list[int]) -> None:
-    """Keep in `peak` the most MiB that the process which merges held of its own, until the end of this one."""
+def watch_child(collection: Collection, peak: dict[str, int]) -> None:
+    """Keep the most MiB that the merging process held of its own, and with mapped files, until this one ends."""
     while True:
         time.sleep(0.02)
         child = collection._upkeep._child
-        if child is None:
-            continue
-        try:
-            status = Path(f"/proc/{child.pid}/status").read_text()
-        except OSError:
-            continue
-        kibibytes = [int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")]
-        peak[0] = max([peak[0], *(one >> 10 for one in kibibytes)])
+        with contextlib.suppress(OSError):  # it may have ended
+            for line in Path(f"/proc/{child.pid}/status").read_text().splitlines() if child else ():
+                for field, name in (("RssAnon:", "merge_peak_mib"), ("VmRSS:", "merge_peak_mapped_mib")):
+                    if line.startswith(field):
+                        peak[name] = max(peak.get(name, 0), int(line.split()[1]) >> 10)
 
 
 def search_milliseconds(collection: Collection, queries: int = 100) -> float:
@@ -117,15 +115,13 @@ def main() -> None:
     figures["open_seconds"] = round(time.perf_counter() - started, 3)
     collection.warm()
     figures["search_ms_two_segments"] = search_milliseconds(collection)
-    own_peak: list[int] = [0]
-    watch = threading.Thread(target=watch_child, args=(collection, own_peak), daemon=True)
-    watch.start()
+    peak: dict[str, int] = {}
+    threading.Thread(target=watch_child, args=(collection, peak), daemon=True).start()
     started = time.perf_counter()
     with collection._upkeep._working:
         collection._upkeep._merge(collection._state.generation.segments, collection._upkeep._run_in_child)
     figures["merge_seconds"] = round(time.perf_counter() - started, 1)
-    figures["merge_peak_mib"] = own_peak[0]
-    figures["merge_peak_mapped_mib"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
+    figures |= peak
     figures["search_ms_one_segment"] = search_milliseconds(collection)
     info = collection.info()
     figures |= {"bytes": info.bytes, "bytes_per_document": round(info.bytes / info.documents)}
