@@ -61,6 +61,7 @@ class StrictRoute(APIRoute):
         handle = self.make_handler()
         scope = required_scope(self.endpoint)
         takes_json = self.body_field is not None
+        needs_json = self.body_field is not None and self.body_field.field_info.is_required()
         needs_readiness = self.needs_readiness
 
         async def checked(request: Request) -> Response:
@@ -68,7 +69,7 @@ class StrictRoute(APIRoute):
                 check_scope(request, scope)
             if needs_readiness:
                 request.app.state.service.readiness.require()
-            if takes_json:
+            if needs_json or (takes_json and _brings_body(request)):
                 require_media_type(request, "application/json")
             return await handle(StrictRequest(request.scope, request.receive))
 
@@ -115,6 +116,10 @@ class UnguardedRoute(StrictRoute):
     """A route that also answers while the service starts or stops."""
 
     needs_readiness = False
+
+
+def _brings_body(request: Request) -> bool:
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
 
 
 def require_media_type(request: Request, *accepted: str) -> str:
