@@ -49,7 +49,7 @@ def main() -> None:
         collection.warm()
         times = measure(lambda text: collection.search(text, k=arguments.k), queries, arguments.rounds)
     report("Collection.search", times)
-    with server(arguments.collection) as url:
+    with server(arguments.collection) as (url, _):
         name = json.loads(get(url, "/v1/collections"))["collections"][0]["name"]
         connection = http.client.HTTPConnection(url.hostname or "", url.port)
         for way, fields in WAYS.items():
@@ -95,8 +95,8 @@ def get(url: Any, path: str) -> bytes:
 
 
 @contextmanager
-def server(collection: Path) -> Iterator[Any]:
-    """Serve `collection` from another process while the block runs."""
+def server(collection: Path) -> Iterator[tuple[Any, int]]:
+    """Serve `collection` from another process while the block runs; yields its address and the process's number."""
     code = (
         "import sys; from pathlib import Path; from service.server import serve; "
         "serve(Path(sys.argv[1]), port=0, on_ready=lambda url: print(url, flush=True))"
@@ -109,7 +109,7 @@ def server(collection: Path) -> Iterator[Any]:
     )
     try:
         assert process.stdout is not None
-        yield urlsplit(process.stdout.readline().strip())
+        yield urlsplit(process.stdout.readline().strip()), process.pid
     finally:
         process.terminate()
         process.wait()

@@ -8,7 +8,8 @@ Works on a copy of the collection, with the server as a process of its own. Prin
 * `overload`: an open loop of four times that. How many were answered, as a share of the peak, and how fast; how fast
   the others were refused; how long /healthz took, asked ten times a second on a connection of its own.
 
-Client and server share the machine's cores, so what they carry together is less than the server would alone.
+Client and server share the machine's cores, so what they carry together is less than the server would alone; both
+lines say how many cores each of them used. /proc is read for that: needs Linux.
 Latencies of the open loop count from when a request was due, not from when it could be sent. service_writing.py
 measures searches while documents are written.
 """
@@ -18,10 +19,12 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import random
 import shutil
 import tempfile
 import threading
+import time
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -53,8 +56,29 @@ class HealthWatch:
             self.milliseconds.append((perf_counter() - started) * 1e3)
 
 
-def measure(url: Any, queries: list[str], seconds: float) -> None:
-    """Run both phases."""
+class Cores:
+    """How much of the processors this process and another one have used since this was made."""
+
+    def __init__(self, other: int) -> None:
+        self._other = other
+        self._began = perf_counter(), time.process_time(), self._seconds()
+
+    def figures(self) -> dict[str, float]:
+        """Return both as numbers of cores."""
+        began, own, other = self._began
+        passed = perf_counter() - began
+        return {
+            "client_cores": round((time.process_time() - own) / passed, 2),
+            "server_cores": round((self._seconds() - other) / passed, 2),
+        }
+
+    def _seconds(self) -> float:
+        fields = Path(f"/proc/{self._other}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(url: Any, pid: int, queries: list[str], seconds: float) -> None:
+    """Run both phases against the server at `url`, which is process `pid`."""
     client = LoadClient(url.hostname, url.port)
     path = "/v1/collections/copy/search"
     requests = [http_request("POST", path, json.dumps({"query": {"text": text}}).encode()) for text in queries]
@@ -63,13 +87,15 @@ def measure(url: Any, queries: list[str], seconds: float) -> None:
         return random.choice(requests)
 
     client.closed_loop(request, 4, 2)
+    cores = Cores(pid)
     answers = client.closed_loop(request, 16, seconds)
     peak = answers.counts["200"] / seconds
-    print(json.dumps({"what": "peak", **answers.figures(seconds)}), flush=True)
+    print(json.dumps({"what": "peak", **answers.figures(seconds), **cores.figures()}), flush=True)
     health = HealthWatch(url.hostname, url.port)
+    cores = Cores(pid)
     answers = client.open_loop(request, peak * 4, seconds)
+    figures = answers.figures(seconds) | cores.figures()
     health.stop()
-    figures = answers.figures(seconds)
     share = round(answers.counts["200"] / seconds / peak, 3)
     slowest = round(max(health.milliseconds), 2)
     line = {"what": "overload", **figures, "offered_per_second": round(peak * 4, 1), "share_of_peak": share}
@@ -86,8 +112,8 @@ def main() -> None:
     queries = [json.loads(line)["text"] for line in arguments.queries.read_text(encoding="utf-8").splitlines()]
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(arguments.collection, Path(folder) / "copy")
-        with server(Path(folder)) as url:
-            measure(url, queries, arguments.seconds)
+        with server(Path(folder)) as (url, pid):
+            measure(url, pid, queries, arguments.seconds)
 
 
 if __name__ == "__main__":

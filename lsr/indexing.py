@@ -35,7 +35,8 @@ from lsr.storage import layout
 from lsr.storage.catalog import Catalog
 from lsr.storage.catalog_digest import write_digest
 from lsr.storage.id_file import hash_ids
-from lsr.storage.segment import Segment, SegmentWriter
+from lsr.storage.segment import Segment
+from lsr.storage.segment_writer import NewSegment, SegmentWriter
 from lsr.vectors import VectorConfig
 
 BATCH_LINES = 1024  # encoded together; segments are cut between batches
@@ -212,7 +213,7 @@ class _Load:
         self._ids.clear()
         self._sampled = SampledTexts()
         configs = {name: vector.config.index for name, vector in self._vectors.items()}
-        return SegmentWriter(self._folder, self._schema, configs, str(uuid.uuid4()))
+        return SegmentWriter(NewSegment(self._folder, str(uuid.uuid4()), self._schema, configs))
 
     def _close_segment(self, writer: SegmentWriter, *, last: bool) -> None:
         """Finish the segment and list it, together with how far the load has come."""

@@ -11,7 +11,7 @@ Requests whose body still comes in are not counted: slow clients shall not take 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
 import orjson
@@ -29,7 +29,12 @@ _SEARCHES: Final = (b"/search", b"/search:batch", b"/embed_sparse")
 class Admission:
     """Counts what is in flight. Used on the event loop only."""
 
-    def __init__(self, metrics: ServiceMetrics, *, searches: int, others: int) -> None:
+    def __init__(
+        self, metrics: ServiceMetrics, *, searches: int, others: int, on_pressure: Callable[[bool], None] | None = None
+    ) -> None:
+        """`on_pressure` is told True when requests begin to be refused, False when half of the places are free."""
+        self._on_pressure = on_pressure or _ignore
+        self._pressed = False
         self._rejected = metrics.rejected.labels("in_flight")
         self._answered = metrics.requests.labels("none", "429")
         self._limits: dict[Kind, int] = {"searches": searches, "others": others}
@@ -55,9 +60,15 @@ class Admission:
     def leave(self, kind: Kind) -> None:
         """Count it as answered."""
         self._in_flight[kind] -= 1
+        if self._pressed and all(2 * self._in_flight[kind] <= limit for kind, limit in self._limits.items()):
+            self._pressed = False
+            self._on_pressure(False)
 
     def refusal(self, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         """Return the whole answer to a request that is refused, a 429 problem, as bytes to send at once."""
+        if not self._pressed:
+            self._pressed = True
+            self._on_pressure(True)
         self._rejected.inc()
         self._answered.inc()
         offered = next((value for name, value in headers if name == b"x-request-id"), b"")
@@ -65,6 +76,10 @@ class Admission:
         instance = orjson.dumps(url.partition(b"?")[0].decode("ascii", "replace"))
         body = b'%b,"instance":%b,"request_id":"%b"}' % (_PROBLEM, instance, request_id)
         return _HEAD % (len(body), request_id) + body
+
+
+def _ignore(_: bool) -> None:
+    """Stand in for a callback that nobody gave."""
 
 
 def _problem() -> bytes:

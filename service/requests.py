@@ -204,6 +204,12 @@ class PatchRequest(Strict):
     metadata: dict[str, Any]
 
 
+class SnapshotRequest(Strict):
+    """What a new snapshot is called."""
+
+    name: Name | None = Field(default=None, description="Made of the time if not given")
+
+
 class AliasRequest(Strict):
     """The collection that an alias stands for."""
 

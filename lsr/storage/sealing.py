@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from index import IndexConfig, SparseIndex
+from index import IndexConfig
 from lsr.errors import CollectionCorrupt
 from lsr.metadata import MetadataSchema
 from lsr.storage.catalog import CATALOG_FILE, Catalog
 from lsr.storage.catalog_schema import SegmentRow
 from lsr.storage.pending_rows import decode_rows
-from lsr.storage.segment import FinishedSegment, Segment, SegmentWriter, verify_segment
-from lsr.storage.sparse_rows import take_rows
+from lsr.storage.segment import FinishedSegment, Segment, verify_segment
+from lsr.storage.segment_writer import NewSegment, SegmentWriter, write_segment
+from lsr.storage.sorted_runs import SortedRuns
 
 _BATCH = 4096  # documents read at a time
 
@@ -56,16 +58,16 @@ class Job:
 
 def run_job(collection: Path, job: Job, schema: MetadataSchema, indexes: Mapping[str, IndexConfig]) -> FinishedSegment:
     """Write the segment; raises StorageFull, CollectionCorrupt. It is on disk, synced, but not in the catalog."""
-    writer = SegmentWriter(collection, schema, indexes, job.uuid)
+    new = NewSegment(collection, job.uuid, schema, indexes)
     try:
         dead, queries = _load_beside(job)
-        if job.last_row is not None:
-            _add_pending(writer, collection, job.last_row, list(indexes))
-        else:
-            _add_segments(writer, collection, job.inputs, dead, schema, list(indexes))
+        if job.last_row is None:
+            return _merge(new, job, dead, queries)
+        writer = SegmentWriter(new)
+        _add_pending(writer, collection, job.last_row, list(indexes))
         return writer.finish(job.threads, queries)
     except BaseException:
-        writer.abandon()
+        new.abandon()
         raise
 
 
@@ -104,30 +106,34 @@ def _add_pending(writer: SegmentWriter, collection: Path, last_row: int, names: 
         catalog.close()
 
 
-def _add_segments(
-    writer: SegmentWriter,
-    collection: Path,
-    inputs: Sequence[SegmentRow],
-    dead: Mapping[int, NDArray[np.int64]],
-    schema: MetadataSchema,
-    names: Sequence[str],
-) -> None:
-    for row in inputs:
+def _merge(
+    new: NewSegment, job: Job, dead: Mapping[int, NDArray[np.int64]], queries: Mapping[str, csr_array]
+) -> FinishedSegment:
+    inputs = []
+    for row in job.inputs:
         # What is copied gets a new checksum: damage must be found before.
-        for problem in verify_segment(collection, row):
+        for problem in verify_segment(new.collection, row):
             raise CollectionCorrupt(problem.path, problem.reason)
-        segment = Segment(collection, row, schema, names)
+        segment = Segment(new.collection, row, new.schema, list(new.indexes))
         live = np.ones(len(segment), dtype=np.bool_)
         live[dead.get(row.segment, np.empty(0, np.int64))] = False
-        doc_ids = np.flatnonzero(live)
-        for start in range(0, len(doc_ids), _BATCH):
-            batch = doc_ids[start : start + _BATCH]
-            table = segment.documents.table.take(batch)
-            writer.add_table(table, {name: _rows(segment.indexes[name], batch) for name in names})
+        inputs.append(_Input(segment, live))
+    return write_segment(new, SortedRuns(inputs), job.threads, queries)
 
 
-def _rows(index: SparseIndex, doc_ids: NDArray[np.int64]) -> csr_array:
-    """Return some documents' vectors, by rising doc_id, as csr_array float32 [len(doc_ids), terms]."""
-    start, stop = int(doc_ids[0]), int(doc_ids[-1]) + 1
-    matrix = index.rows(start, stop)
-    return matrix if stop - start == len(doc_ids) else take_rows(matrix, doc_ids - start)
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """A segment as a `Run`."""
+
+    segment: Segment
+    live: NDArray[np.bool_]
+
+    @property
+    def ids(self) -> pa.ChunkedArray[Any]:
+        return self.segment.documents.table.column("id")
+
+    def table(self, start: int, stop: int) -> pa.Table:
+        return self.segment.documents.table.slice(start, stop - start)
+
+    def vectors(self, name: str, start: int, stop: int) -> csr_array:
+        return self.segment.indexes[name].rows(start, stop)

@@ -8,44 +8,33 @@
 Documents are numbered by rising external id. So the index's rule for equal scores, doc_id rising, is the collection's
 rule, external id rising; and an index that returns k documents returns the right k of those that tie.
 
-`SegmentWriter` takes documents in any order. Texts go to a temporary file at once and are sorted at the end, batch by
-batch; vectors wait in memory. A segment is written under a temporary name and renamed when all of it is synced.
+How one is written is in segment_writer.py.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from index import IndexConfig, Problem, SparseIndex, verify_index
-from lsr.documents import Document
+from index import Problem, SparseIndex, verify_index
 from lsr.errors import CollectionCorrupt
 from lsr.metadata import MetadataSchema
 from lsr.storage.catalog_schema import SegmentRow
-from lsr.storage.document_file import DOCUMENTS_FILE, DocumentFile, DocumentFileWriter, documents_table
-from lsr.storage.files import OnRead, publish, sha256_of, storage_errors, write_file
-from lsr.storage.id_file import IDS_FILE, IdFile, hash_ids, write_id_file
-from lsr.storage.sparse_rows import join_rows, take_rows, with_small_indices
+from lsr.storage.document_file import DOCUMENTS_FILE, DocumentFile
+from lsr.storage.files import OnRead, sha256_of
+from lsr.storage.id_file import IDS_FILE, IdFile
 
 SEGMENTS_FOLDER = "segments"
 TEMPORARY_PREFIX = "writing-"
 MANIFEST_FILE = "manifest.json"
 INDEX_MANIFEST = "manifest.json"
 SEGMENT_FORMAT_VERSION = 1
-
-_UNSORTED_FILE = "documents.unsorted.arrow"
-_SORT_BATCH = 8192  # rows; a batch of texts in memory while the document file is sorted
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,105 +48,6 @@ class FinishedSegment:
     def row(self, number: int) -> SegmentRow:
         """Return its row in the catalog under this number."""
         return SegmentRow(number, self.uuid, self.documents, self.manifest_sha256)
-
-
-class SegmentWriter:
-    """Collects documents and writes them as one segment. Ids must be distinct; the caller sees to it."""
-
-    def __init__(self, collection: Path, schema: MetadataSchema, indexes: Mapping[str, IndexConfig], uuid: str) -> None:
-        """`collection` is its folder; `indexes` has an entry for every named vector; `uuid` is new."""
-        self.uuid = uuid
-        self._final = collection / SEGMENTS_FOLDER / self.uuid
-        self._folder = self._final.with_name(TEMPORARY_PREFIX + self.uuid)
-        self._schema = schema
-        self._indexes = dict(indexes)
-        self._ids: list[str] = []
-        self._parts: dict[str, list[csr_array]] = {name: [] for name in indexes}
-        self.text_bytes = 0
-        self.postings = 0
-        with storage_errors(self._folder):
-            self._folder.mkdir(parents=True)
-            self._texts = DocumentFileWriter(self._folder / _UNSORTED_FILE, schema)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def add(self, documents: Sequence[Document], vectors: Mapping[str, csr_array]) -> None:
-        """Add checked documents with one row each in every named matrix; raises StorageFull."""
-        self.add_table(documents_table(documents, self._schema), vectors)
-
-    def add_table(self, table: pa.Table, vectors: Mapping[str, csr_array]) -> None:
-        """Add rows that have the columns of documents.arrow; raises StorageFull."""
-        with storage_errors(self._folder):
-            self._texts.append(table)
-        self._ids.extend(map(str, table.column("id").to_pylist()))
-        self.text_bytes += table.nbytes
-        for name, parts in self._parts.items():
-            matrix = vectors[name]
-            parts.append(with_small_indices(matrix))
-            self.postings += matrix.nnz
-
-    def finish(self, threads: int | None = None, queries: Mapping[str, csr_array] | None = None) -> FinishedSegment:
-        """Sort, build the indexes, write the manifest, sync and publish; raises StorageFull, VectorError.
-
-        queries  for named vectors: encoded queries that the recall targets are measured on, see SparseIndex.calibrate
-        """
-        ids = pa.array(self._ids, pa.large_string())
-        order = pc.sort_indices(ids).to_numpy().astype(np.int64)
-        with storage_errors(self._folder):
-            self._texts.close()
-            self._write_texts(order)
-            write_id_file(self._folder / IDS_FILE, hash_ids([self._ids[row] for row in order]))
-            counts = {name: self._build(name, order, threads, (queries or {}).get(name)) for name in self._indexes}
-            manifest = self._manifest(counts)
-            write_file(self._folder / MANIFEST_FILE, manifest)
-            publish(self._folder, self._final)
-        return FinishedSegment(self.uuid, len(self._ids), sha256_of(self._final / MANIFEST_FILE))
-
-    def abandon(self) -> None:
-        """Remove what was written; harmless after `finish`."""
-        with contextlib.suppress(OSError):  # a full disk refuses the file's last bytes, too
-            self._texts.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _write_texts(self, order: NDArray[np.int64]) -> None:
-        unsorted = self._folder / _UNSORTED_FILE
-        if np.array_equal(order, np.arange(len(order))):
-            unsorted.rename(self._folder / DOCUMENTS_FILE)
-            return
-        table = DocumentFile(unsorted, self._schema).table
-        with DocumentFileWriter(self._folder / DOCUMENTS_FILE, self._schema) as writer:
-            for start in range(0, len(order), _SORT_BATCH):
-                writer.append(table.take(order[start : start + _SORT_BATCH]))
-        unsorted.unlink()
-
-    def _build(
-        self, name: str, order: NDArray[np.int64], threads: int | None, queries: csr_array | None
-    ) -> dict[str, int]:
-        matrix = join_rows(self._parts[name])
-        self._parts[name].clear()
-        starts = range(0, max(len(order), 1), _SORT_BATCH)
-        batches = (take_rows(matrix, order[start : start + _SORT_BATCH]) for start in starts)
-        folder = self._folder / "vectors" / name
-        folder.parent.mkdir(exist_ok=True)
-        index = SparseIndex.build(batches, self._indexes[name], path=folder, threads=threads, queries=queries)
-        return {"documents": index.n_docs, "postings": index.nnz}
-
-    def _manifest(self, vectors: Mapping[str, Mapping[str, int]]) -> bytes:
-        names = [DOCUMENTS_FILE, IDS_FILE, *(f"vectors/{name}/{INDEX_MANIFEST}" for name in self._indexes)]
-        files = {
-            name: {"bytes": (self._folder / name).stat().st_size, "sha256": sha256_of(self._folder / name)}
-            for name in names
-        }
-        content = {
-            "format": "lsr-segment",
-            "format_version": SEGMENT_FORMAT_VERSION,
-            "uuid": self.uuid,
-            "documents": len(self._ids),
-            "vectors": vectors,
-            "files": files,
-        }
-        return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
 
 class Segment:

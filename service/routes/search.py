@@ -15,9 +15,9 @@ from service.responses import BatchModel, SearchModel, SparseValueModel
 from service.routes.collections import CollectionName
 from service.searching import search, search_batch
 from service.state import Service, service_of
-from service.strict_route import StrictRoute
+from service.strict_route import DirectRoute
 
-router = APIRouter(route_class=StrictRoute, tags=["search"])
+router = APIRouter(route_class=DirectRoute, tags=["search"])
 ServiceOf = Annotated[Service, Depends(service_of)]
 
 _SEARCH = "/v1/collections/{collection}/search"

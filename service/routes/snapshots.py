@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from lsr.collection import Collection
 from service.auth import requires
 from service.rendering import json_response, render_collection
-from service.requests import COLLECTION_NAME
+from service.requests import COLLECTION_NAME, SnapshotRequest
 from service.responses import CollectionModel, JobModel, SnapshotModel, SnapshotsModel
 from service.routes.collections import CollectionName
 from service.routes.documents import answer_write
@@ -24,9 +24,12 @@ SnapshotName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The sna
 
 @router.post("", status_code=202, response_model=SnapshotModel)
 @requires("admin")
-async def take_snapshot(collection: CollectionName, service: ServiceOf) -> Response:
+async def take_snapshot(
+    collection: CollectionName, service: ServiceOf, request: SnapshotRequest | None = None
+) -> Response:
     """Keep the collection as it is now. The answer comes when the snapshot is there."""
-    info = await service.chores.run(lambda: service.store.get(collection).snapshot())
+    name = request.name if request else None
+    info = await service.chores.run(lambda: service.store.get(collection).snapshot(name))
     return json_response(asdict(info), 202, {"Location": f"/v1/collections/{collection}/snapshots"})
 
 

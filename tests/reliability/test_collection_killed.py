@@ -1,8 +1,8 @@
 """Killed at a mutating system call, a collection is as before the operation or as after it, and can be written to.
 
 strace counts the mutating system calls of an operation; then the operation runs once for each of them, and is killed
-(SIGKILL) as it makes that call. The suite takes four calls of each operation; LSR_KILL_EVERY=1 takes all, some 1,200,
-in 20 minutes.
+(SIGKILL) as it makes that call. The suite takes four calls of each operation; LSR_KILL_EVERY=1 takes all, some 1,300,
+in 20 minutes or more (give pytest `--timeout 0`).
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from lsr.collection import Collection
 from lsr.documents import Document
 from lsr.store import CollectionStore
+from service.admission import Admission
+from service.metrics import ServiceMetrics
 from service.problems import Overloaded, TimedOut
 from service.server import running
 from service.settings import ServiceSettings
@@ -88,6 +90,23 @@ def test_the_excess_is_refused_at_once_and_the_accepted_are_answered(
         assert response.json()["request_id"] == response.headers["x-request-id"]
     assert rejected(small) - before == 30 - CAPACITY
     assert ask(small).status_code == 200
+
+
+def test_pressure_lasts_from_the_first_refusal_until_half_of_the_places_are_free() -> None:
+    told: list[bool] = []
+    admission = Admission(ServiceMetrics(), searches=4, others=4, on_pressure=told.append)
+    for _ in range(4):
+        admission.enter("searches")
+    assert told == []
+    for _ in range(2):
+        admission.refusal(SEARCH.encode(), [])
+    assert told == [True]
+    admission.leave("searches")
+    assert told == [True]
+    admission.leave("searches")
+    assert told == [True, False]
+    admission.refusal(SEARCH.encode(), [])
+    assert told == [True, False, True]
 
 
 def test_clients_that_leave_give_their_place_back(small: httpx.Client, gate: threading.Event) -> None:

@@ -72,3 +72,15 @@ def test_a_snapshot_is_taken_listed_restored_and_removed(birds: httpx.Client) ->
     assert birds.get(snapshots).json() == {"snapshots": []}
     assert birds.post(f"{snapshots}/{info['name']}:restore").status_code == 404
     assert birds.post(f"{snapshots}/..%2F..:restore").status_code in (404, 422)
+
+
+def test_a_snapshot_gets_the_name_it_is_given(birds: httpx.Client) -> None:
+    birds.put("/v1/collections/named", json={}).raise_for_status()
+    snapshots = "/v1/collections/named/snapshots"
+    assert birds.post(snapshots, json={"name": "before-lunch"}).json()["name"] == "before-lunch"
+    assert birds.post(snapshots, json={"name": "before-lunch"}).status_code == 409
+    assert birds.post(snapshots, json={}).status_code == 202
+    assert birds.post(snapshots, json={"name": "../x"}).status_code == 422
+    assert birds.post(snapshots, json={"nam": "x"}).json()["errors"] == [{"field": "nam", "detail": "unknown field"}]
+    assert birds.post(snapshots, content=b"name=x").status_code == 415
+    assert len(birds.get(snapshots).json()["snapshots"]) == 2

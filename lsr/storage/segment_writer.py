@@ -1,0 +1,220 @@
+"""Writing a segment's folder: `write_segment` from documents in order, `SegmentWriter` from documents in any order.
+
+`SegmentWriter` sorts what it is given in runs of some ten megabytes of text; texts of all but the last go to a
+temporary file, vectors wait in memory. A segment is written under a temporary name and renamed when all of it is
+synced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from index import IndexConfig, SparseIndex
+from lsr.documents import Document
+from lsr.metadata import MetadataSchema
+from lsr.storage.document_file import DOCUMENTS_FILE, DocumentFile, DocumentFileWriter, documents_table
+from lsr.storage.files import publish, sha256_of, storage_errors, write_file
+from lsr.storage.id_file import IDS_FILE, hash_ids, write_id_file
+from lsr.storage.segment import (
+    INDEX_MANIFEST,
+    MANIFEST_FILE,
+    SEGMENT_FORMAT_VERSION,
+    SEGMENTS_FOLDER,
+    TEMPORARY_PREFIX,
+    FinishedSegment,
+)
+from lsr.storage.sorted_runs import SortedRuns
+from lsr.storage.sparse_rows import join_rows, take_rows, with_small_indices
+
+_RUNS_FILE = "runs.arrow"
+_RUN_BYTES = 64 << 20  # of texts that are sorted together
+
+
+@dataclass(frozen=True, slots=True)
+class NewSegment:
+    """A segment that is being written: where, and what its collection asks of it."""
+
+    collection: Path
+    uuid: str
+    schema: MetadataSchema
+    indexes: Mapping[str, IndexConfig]  # an entry for every named vector
+
+    @property
+    def final(self) -> Path:
+        """The folder's name when it is whole."""
+        return self.collection / SEGMENTS_FOLDER / self.uuid
+
+    @property
+    def folder(self) -> Path:
+        """The folder's name until then."""
+        return self.final.with_name(TEMPORARY_PREFIX + self.uuid)
+
+    def abandon(self) -> None:
+        """Remove what was written; harmless when it is whole."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def write_segment(
+    new: NewSegment, documents: SortedRuns, threads: int | None = None, queries: Mapping[str, csr_array] | None = None
+) -> FinishedSegment:
+    """Write all files, the manifest last, sync and publish; the folder may be there. Raises StorageFull, VectorError.
+
+    queries  for named vectors: encoded queries that the recall targets are measured on, see SparseIndex.calibrate
+    """
+    with storage_errors(new.folder):
+        (new.folder / "vectors").mkdir(parents=True)
+        write_id_file(new.folder / IDS_FILE, _write_documents(new, documents))
+        counts = {}
+        for name, config in new.indexes.items():
+            folder, sample = new.folder / "vectors" / name, (queries or {}).get(name)
+            index = SparseIndex.build(documents.vectors(name), config, path=folder, threads=threads, queries=sample)
+            counts[name] = {"documents": index.n_docs, "postings": index.nnz}
+        write_file(new.folder / MANIFEST_FILE, _manifest(new, len(documents), counts))
+        publish(new.folder, new.final)
+    return FinishedSegment(new.uuid, len(documents), sha256_of(new.final / MANIFEST_FILE))
+
+
+class SegmentWriter:
+    """Collects documents and writes them as one segment. Ids must be distinct; the caller sees to it."""
+
+    def __init__(self, new: NewSegment) -> None:
+        self.text_bytes = 0
+        self.postings = 0
+        self._new = new
+        self._count = 0
+        self._at_hand = _Unsorted(list(new.indexes))
+        self._finished: list[tuple[int, dict[str, csr_array]]] = []  # documents and vectors of each run in the file
+        self._file: DocumentFileWriter | None = None
+        with storage_errors(new.folder):
+            new.folder.mkdir(parents=True)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, documents: Sequence[Document], vectors: Mapping[str, csr_array]) -> None:
+        """Add checked documents with one row each in every named matrix; raises StorageFull."""
+        table = documents_table(documents, self._new.schema)
+        self._at_hand.add(table, vectors)
+        self._count += len(documents)
+        self.text_bytes += table.nbytes
+        self.postings += sum(vectors[name].nnz for name in self._new.indexes)
+        if self._at_hand.bytes >= _RUN_BYTES:
+            self._put_aside()
+
+    def finish(self, threads: int | None = None, queries: Mapping[str, csr_array] | None = None) -> FinishedSegment:
+        """Write and publish the segment, see `write_segment`; raises StorageFull, VectorError."""
+        runs = []
+        if self._file is not None:
+            with storage_errors(self._new.folder):
+                self._file.close()
+            path = self._new.folder / _RUNS_FILE
+            table, start = DocumentFile(path, self._new.schema).table, 0
+            path.unlink()  # it is mapped, and is gone with that
+            for length, matrices in self._finished:
+                runs.append(_SortedRun(table.slice(start, length), matrices))
+                start += length
+        if self._at_hand.bytes:
+            runs.append(self._at_hand.sorted())
+        return write_segment(self._new, SortedRuns(runs), threads, queries)
+
+    def abandon(self) -> None:
+        """Remove what was written; harmless after `finish`."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # a full disk refuses the file's last bytes, too
+                self._file.close()
+        self._new.abandon()
+
+    def _put_aside(self) -> None:
+        run = self._at_hand.sorted()
+        with storage_errors(self._new.folder):
+            if self._file is None:
+                self._file = DocumentFileWriter(self._new.folder / _RUNS_FILE, self._new.schema)
+            self._file.append(run.documents)
+        self._finished.append((len(run.documents), run.matrices))
+        self._at_hand = _Unsorted(list(self._new.indexes))
+
+
+@dataclass(frozen=True, slots=True)
+class _SortedRun:
+    """A `Run` of documents that live."""
+
+    documents: pa.Table
+    matrices: dict[str, csr_array]
+
+    @property
+    def ids(self) -> pa.ChunkedArray[Any]:
+        return self.documents.column("id")
+
+    @property
+    def live(self) -> None:
+        return None
+
+    def table(self, start: int, stop: int) -> pa.Table:
+        return self.documents.slice(start, stop - start)
+
+    def vectors(self, name: str, start: int, stop: int) -> csr_array:
+        return self.matrices[name][start:stop]
+
+
+class _Unsorted:
+    """Documents in the order they came."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.bytes = 0
+        self._tables: list[pa.Table] = []
+        self._parts: dict[str, list[csr_array]] = {name: [] for name in names}
+
+    def add(self, table: pa.Table, vectors: Mapping[str, csr_array]) -> None:
+        self.bytes += table.nbytes
+        self._tables.append(table)
+        for name, parts in self._parts.items():
+            parts.append(with_small_indices(vectors[name]))
+
+    def sorted(self) -> _SortedRun:
+        """Return them by rising id; they are not held here any longer."""
+        table = pa.concat_tables(self._tables).combine_chunks()
+        order = pc.sort_indices(table.column("id")).to_numpy().astype(np.int64)
+        matrices = {}
+        for name, parts in self._parts.items():
+            matrices[name] = take_rows(join_rows(parts), order)
+            parts.clear()
+        self._tables.clear()
+        return _SortedRun(table.take(order), matrices)
+
+
+def _write_documents(new: NewSegment, documents: SortedRuns) -> NDArray[np.uint64]:
+    """Write documents.arrow and return the hash of each external id."""
+    hashes = [np.empty(0, np.uint64)]
+    with DocumentFileWriter(new.folder / DOCUMENTS_FILE, new.schema) as writer:
+        for table in documents.tables():
+            writer.append(table)
+            hashes.append(hash_ids([str(identifier) for identifier in table.column("id").to_pylist()]))
+    return np.concatenate(hashes)
+
+
+def _manifest(new: NewSegment, documents: int, vectors: Mapping[str, Mapping[str, int]]) -> bytes:
+    names = [DOCUMENTS_FILE, IDS_FILE, *(f"vectors/{name}/{INDEX_MANIFEST}" for name in new.indexes)]
+    files = {
+        name: {"bytes": (new.folder / name).stat().st_size, "sha256": sha256_of(new.folder / name)} for name in names
+    }
+    content = {
+        "format": "lsr-segment",
+        "format_version": SEGMENT_FORMAT_VERSION,
+        "uuid": new.uuid,
+        "documents": documents,
+        "vectors": vectors,
+        "files": files,
+    }
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

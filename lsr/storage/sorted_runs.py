@@ -1,0 +1,98 @@
+"""Documents by rising external id, out of several runs that are each in that order already.
+
+A run is what was sorted in one go while a segment was collected, or a whole segment that is merged with others. The
+order of all their documents costs a few bytes a document; everything else comes in windows of some thousand
+documents, of which each run gives a consecutive piece. So memory does not grow with the runs, and files are read from
+front to back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from lsr.storage.sparse_rows import join_rows, take_rows
+
+_WINDOW = 8192  # documents in memory, dead ones included
+
+
+class Run(Protocol):
+    """Documents by rising external id, with their vectors."""
+
+    @property
+    def ids(self) -> pa.ChunkedArray[Any]:
+        """The external ids, large_string, distinct and rising."""
+
+    @property
+    def live(self) -> NDArray[np.bool_] | None:
+        """Which of the documents to take; None: all."""
+
+    def table(self, start: int, stop: int) -> pa.Table:
+        """Return documents start .. stop, with the columns of documents.arrow."""
+
+    def vectors(self, name: str, start: int, stop: int) -> csr_array:
+        """Return the same documents' vectors, csr_array float32 [stop - start, terms]."""
+
+
+class _Window(NamedTuple):
+    pieces: list[tuple[Run, int, int]]  # run, start, stop
+    order: NDArray[np.int64]  # live documents by id, as positions in the pieces put one after the other
+
+
+class SortedRuns:
+    """The live documents of all runs by rising id; no id lives in two."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._runs = list(runs)
+        self._lengths = [len(run.ids) for run in runs]
+        # Of each document, by rising id, the number of its run.
+        self._run_of = np.repeat(np.arange(len(runs), dtype=np.uint32), self._lengths)
+        if len(runs) > 1:
+            ids = pa.chunked_array([chunk for run in runs for chunk in run.ids.chunks], pa.large_string())
+            self._run_of = self._run_of[pc.sort_indices(ids).to_numpy()]
+
+    def __len__(self) -> int:
+        return sum(
+            length if run.live is None else int(run.live.sum())
+            for run, length in zip(self._runs, self._lengths, strict=True)
+        )
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the documents, some thousand at a time, each time in one chunk."""
+        for window in self._windows():
+            table = pa.concat_tables([run.table(start, stop) for run, start, stop in window.pieces])
+            yield table.combine_chunks().take(window.order)
+
+    def vectors(self, name: str) -> Iterator[csr_array]:
+        """Yield the documents' vectors in the same order; an empty matrix when there are no documents."""
+        if not len(self._run_of):
+            yield join_rows([])
+        for window in self._windows():
+            matrix = join_rows([run.vectors(name, start, stop) for run, start, stop in window.pieces])
+            yield take_rows(matrix, window.order)
+
+    def _windows(self) -> Iterator[_Window]:
+        starts = np.zeros(len(self._runs), dtype=np.int64)
+        for first in range(0, len(self._run_of), _WINDOW):
+            run_of = self._run_of[first : first + _WINDOW]
+            stops = starts + np.bincount(run_of, minlength=len(self._runs))
+            pieces = [
+                (run, int(start), int(stop))
+                for run, start, stop in zip(self._runs, starts, stops, strict=True)
+                if start < stop
+            ]
+            live = np.concatenate([_live(*piece) for piece in pieces])
+            order = np.empty(len(run_of), dtype=np.int64)
+            order[np.argsort(run_of, kind="stable")] = np.arange(len(run_of))
+            yield _Window(pieces, order[live[order]])
+            starts = stops
+
+
+def _live(run: Run, start: int, stop: int) -> NDArray[np.bool_]:
+    return np.ones(stop - start, dtype=np.bool_) if run.live is None else run.live[start:stop]
