@@ -106,7 +106,7 @@ def _print_words(words: list[MatchedWord], other_terms: float) -> None:
     for word, one in zip(shown, words, strict=True):
         products = []
         for term in one.terms:
-            name = "" if term.token == word.casefold() else f" {plain(term.token)}"
+            name = "" if one.word is None or term.token == word.casefold() else f" {plain(term.token)}"
             products.append(f"{term.query_weight:.4f} × {term.doc_weight:.4f}{name}")
         print(f"     {one.contribution:>8.4f}  {emphasise(word.ljust(width))}  = {' + '.join(products)}")
     if abs(other_terms) >= 0.00005:  # what the sums differ by in the last bits is no term
