@@ -20,6 +20,8 @@ from encoders.transformer import Body
 # where memory of more than 32 MiB is given back and faulted in again at every layer; a GPU must be filled.
 _MAX_TOKENS = {2: 4096, 4: 2048}
 _MAX_TOKENS_ELSEWHERE = 32_768
+# On a CPU padding costs what text costs, and a further batch no more than some tokens.
+_MAX_PADDING = 32
 
 
 class BatchedSide(ABC):
@@ -36,7 +38,9 @@ class BatchedSide(ABC):
         self.tokenization = tokenization
         self.settings = settings
         self.n_terms = n_terms
-        self._max_tokens = _MAX_TOKENS[dtype.itemsize] if device.type == "cpu" else _MAX_TOKENS_ELSEWHERE
+        on_cpu = device.type == "cpu"
+        self._max_tokens = _MAX_TOKENS[dtype.itemsize] if on_cpu else _MAX_TOKENS_ELSEWHERE
+        self._max_padding = _MAX_PADDING if on_cpu else None
         # float32 [n_terms]: 0 for the special tokens, 1 for all others.
         self.ordinary = torch.ones(n_terms, device=device)
         self.ordinary[sorted(token for token in tokenization.special_ids if token < n_terms)] = 0.0
@@ -66,7 +70,7 @@ class BatchedSide(ABC):
     def _encode(self, ids: list[list[int]]) -> csr_array:
         blocks: list[csr_array] = []
         positions: list[int] = []
-        for batch in token_batches([len(one) for one in ids], self._max_tokens):
+        for batch in token_batches([len(one) for one in ids], self._max_tokens, self._max_padding):
             texts = [ids[position] for position in batch]
             with torch.inference_mode(), float32_products(rows=sum(map(len, texts))):
                 blocks.append(to_csr(self.weights(texts)))
