@@ -7,19 +7,26 @@ from collections.abc import Iterator, Sequence
 MAX_ROWS = 128  # texts a batch: bounds the rows x vocabulary of the pooled weights
 
 
-def token_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Yield positions of `lengths`, each once, longest first; a batch padded to its longest has up to `max_tokens`.
+def token_batches(lengths: Sequence[int], max_tokens: int, max_padding: int | None = None) -> Iterator[list[int]]:
+    """Yield positions of `lengths`, each once, longest first; a batch padded to its longest has up to `max_tokens`,
+    of which up to `max_padding` are padding (None: any number).
 
     A text that is longer than `max_tokens` makes a batch of its own.
     """
     batch: list[int] = []
-    width = 0
+    width = padding = 0
     for position in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
-        if batch and (len(batch) == MAX_ROWS or (len(batch) + 1) * width > max_tokens):
+        length = lengths[position]
+        if batch and (
+            len(batch) == MAX_ROWS
+            or (len(batch) + 1) * width > max_tokens
+            or (max_padding is not None and padding + width - length > max_padding)
+        ):
             yield batch
             batch = []
         if not batch:
-            width = lengths[position]
+            width, padding = length, 0
         batch.append(position)
+        padding += width - length
     if batch:
         yield batch

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from encoders.sides.settings import Activation, Pooling
 
-_TILE = 2048  # terms; 4,096 tokens x 2,048 terms of bfloat16 are 16 MB
+_TILE = 2048  # terms; 4,096 tokens x 2,048 terms of bfloat16, or 2,048 tokens of float32, are 16 MiB
 
 
 def activate(logits: Tensor, activation: Activation) -> Tensor:

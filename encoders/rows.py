@@ -46,6 +46,8 @@ def merge_windows(matrix: csr_array, owners: Sequence[int], n_rows: int, how: Wi
 def prune(matrix: csr_array, settings: SideSettings) -> csr_array:
     """Return `matrix` without weights at or below prune_ratio x row maximum, then with each row's max_active_dims
     largest; of equal weights at that cut, the smaller term ids stay."""
+    if settings.prune_ratio == 0.0 and settings.max_active_dims is None:
+        return matrix
     keep = np.ones(matrix.nnz, dtype=np.bool_)
     for row in range(matrix.shape[0]):
         span = slice(matrix.indptr[row], matrix.indptr[row + 1])

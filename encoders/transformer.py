@@ -37,7 +37,8 @@ class Body:
     ) -> None:
         """With `look_ahead` every position of a decoder sees the whole text, not only what stands before it."""
         self.model = model
-        self.device = next(model.parameters()).device
+        parameter = next(model.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
         self._output = output
         self._pad_id = pad_id
         self._head = head

@@ -23,37 +23,40 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True)
 class WholeWord:
-    """All places of one word of a text, with the weight of its terms together."""
+    """A word as the text spells it, and the weight of its terms together; None: terms that stand in no word of it."""
 
-    word: str
+    word: str | None
     weight: float
-    spans: tuple[tuple[int, int], ...]
     term_ids: tuple[int, ...]
 
 
-def whole_words(text: str, words: Sequence[Word], weights: Mapping[int, float]) -> tuple[list[WholeWord], list[int]]:
-    """Return the text's words by falling weight, and the ids of the terms that stand in none of them.
+def whole_words(text: str, words: Sequence[Word], weights: Mapping[int, float]) -> list[WholeWord]:
+    """Return `weights` folded into the words of a text, by falling weight; each term counts in one word only.
 
-    `words` are those of `text` (`encoder.words`), `weights` its vector as term id -> weight. A word's weight is the sum
-    of its distinct terms' weights; words without any are left out. Equal weights: the earlier word first. Words that
-    differ only in case are one, spelled as at its first place.
+    `words` are those of `text`, at least those that hold a term of `weights` (`encoder.words(text, weights)`). A piece
+    such as "##s" stands in many words: it goes to the one whose terms weigh most together, so that the words' weights
+    add up to those of the terms. A term that stands in no word stands alone. Words that differ only in case are one,
+    spelled as at its first place. Equal weights: the earlier word first, then words before lone terms.
     """
-    spans: dict[str, list[tuple[int, int]]] = {}
-    first: dict[str, Word] = {}
+    spelled: dict[str, str] = {}
     terms: dict[str, dict[int, None]] = {}
     for word in words:
-        key = text[word.start : word.end].casefold()
-        first.setdefault(key, word)
-        spans.setdefault(key, []).append((word.start, word.end))
-        terms.setdefault(key, {}).update(dict.fromkeys(word.term_ids))
+        found = dict.fromkeys(term for term in word.term_ids if term in weights)
+        if found:
+            spelling = text[word.start : word.end]
+            key = spelling.casefold()
+            spelled.setdefault(key, spelling)
+            terms.setdefault(key, {}).update(found)
+    left = dict(weights)
     folded = []
-    for key, word in first.items():
-        ids = tuple(term for term in terms[key] if term in weights)
-        if ids:
-            folded.append(WholeWord(text[word.start : word.end], sum(weights[i] for i in ids), tuple(spans[key]), ids))
-    folded.sort(key=lambda whole: (-whole.weight, whole.spans[0]))
-    inside = {term for whole in folded for term in whole.term_ids}
-    return folded, [term for term in sorted(weights, key=lambda i: (-weights[i], i)) if term not in inside]
+    while terms:
+        best = max(terms, key=lambda key: sum(left[term] for term in terms[key]))
+        taken = tuple(terms.pop(best))
+        folded.append(WholeWord(spelled[best], sum(left.pop(term) for term in taken), taken))
+        rest = {key: {term: None for term in of if term in left} for key, of in terms.items()}
+        terms = {key: of for key, of in rest.items() if of}
+    folded += [WholeWord(None, weight, (term,)) for term, weight in left.items()]
+    return sorted(folded, key=lambda whole: -whole.weight)
 
 
 def highlights(words: Sequence[Word], weights: Mapping[int, float]) -> list[tuple[int, int, float]]:

@@ -11,6 +11,7 @@ import orjson
 from starlette.responses import Response
 
 from lsr.documents import Document
+from lsr.matched_words import MatchedWord
 from lsr.results import CollectionInfo, Hit, SearchResult
 from lsr.storage.generation import Damage
 from service.highlight import Highlight
@@ -71,15 +72,20 @@ def render_search(
     include: Container[str],
     max_terms: int | None,
     highlights: list[list[Highlight]] | None,
+    words: list[list[MatchedWord]] | None = None,
 ) -> dict[str, Any]:
     """Return a search result.
 
-    `max_terms` matched terms are shown a hit (None: neither they nor `other_terms`); `highlights` has a list a hit.
+    `max_terms` matched terms are shown a hit (None: neither they nor `other_terms`); `highlights` and
+    `words` have a list a hit.
     """
     hits = [_render_hit(hit, include, max_terms) for hit in result.hits]
     if highlights is not None:
         for shown, found in zip(hits, highlights, strict=True):
             shown["highlights"] = [one._asdict() for one in found]
+    if words is not None:
+        for shown, folded in zip(hits, words, strict=True):
+            shown["words"] = [_render_word(one) for one in folded]
     return {
         "took_ms": round(took_ms, 3),
         "timings": {
@@ -101,6 +107,11 @@ def render_search(
         "partial": result.partial,
         "warnings": list(result.warnings),
     }
+
+
+def _render_word(word: MatchedWord) -> dict[str, Any]:
+    tokens = [term.token for term in word.terms]
+    return {"word": word.word, "contribution": word.contribution, "tokens": tokens}
 
 
 def _render_hit(hit: Hit, include: Container[str], max_terms: int | None) -> dict[str, Any]:

@@ -100,6 +100,7 @@ class Explain(Strict):
     """How much of the score to explain."""
 
     max_terms: Annotated[int, Field(ge=1, le=MAX_QUERY_TERMS)] = 8
+    words: bool = Field(default=False, description="Fold the shown terms into the words of the document, as `words`")
 
 
 class SearchParams(Strict):

@@ -109,6 +109,14 @@ class MatchedModel(BaseModel):
     contribution: float
 
 
+class MatchedWordModel(BaseModel):
+    """A word of the document and those of its terms that are in `matched`; `word` is null for a term of no word."""
+
+    word: str | None
+    contribution: float
+    tokens: list[str]
+
+
 class HighlightModel(BaseModel):
     """Where a matched term stands: `start` and `end` count Unicode characters of the field."""
 
@@ -119,7 +127,7 @@ class HighlightModel(BaseModel):
 
 
 class HitModel(BaseModel):
-    """A hit. The contributions of `matched` plus `other_terms` are the score."""
+    """A hit. The contributions of `matched`, or of `words`, plus `other_terms` are the score."""
 
     id: str
     rank: int
@@ -129,6 +137,7 @@ class HitModel(BaseModel):
     parent: str | None = None
     metadata: dict[str, Any] | None = None
     matched: list[MatchedModel] | None = None
+    words: list[MatchedWordModel] | None = None
     other_terms: float | None = None
     highlights: list[HighlightModel] | None = None
 

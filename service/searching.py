@@ -11,6 +11,7 @@ from index.errors import SearchStopped
 from lsr.collection import Collection
 from lsr.documents import SparseByToken, SparseInput, parse_sparse
 from lsr.errors import EXPECTED_ERRORS, InvalidDocument, QueryError
+from lsr.matched_words import MatchedWord, matched_words
 from lsr.results import SearchResult
 from service.highlight import Highlight, highlight
 from service.problems import FieldError, ProblemError, TimedOut, problem_of
@@ -41,6 +42,7 @@ def search(service: Service, name: str, request: SearchRequest, arrived: float, 
     except SearchStopped:
         raise TimedOut(timeout_ms) from None
     highlights = _highlight(collection, request.using, result) if request.highlight else None
+    words = _words(collection, request, result)
     service.metrics.observe_search(result.timings)
     took_ms = (perf_counter() - arrived) * 1000.0
     if took_ms >= service.settings.slow_query_ms:
@@ -56,7 +58,9 @@ def search(service: Service, name: str, request: SearchRequest, arrived: float, 
             request_id,
         )
     include = _EVERYTHING if request.include is None else request.include
-    return render_search(result, took_ms=took_ms, include=include, max_terms=shown_terms, highlights=highlights)
+    return render_search(
+        result, took_ms=took_ms, include=include, max_terms=shown_terms, highlights=highlights, words=words
+    )
 
 
 def search_batch(
@@ -123,3 +127,9 @@ def _highlight(collection: Collection, using: str, result: SearchResult) -> list
         highlight(encoder, hit.document, {number[term.token]: term.contribution for term in hit.matched})
         for hit in result.hits
     ]
+
+
+def _words(collection: Collection, request: SearchRequest, result: SearchResult) -> list[list[MatchedWord]] | None:
+    if request.explain is None or not request.explain.words:
+        return None
+    return matched_words(collection, request.using, result.hits, request.explain.max_terms)

@@ -76,7 +76,7 @@ def save_language_model(folder: Path, architecture: str = "bert", seed: int = 0,
 
     config_class, model_class = CLASSES[architecture]
     torch.manual_seed(seed)
-    made = getattr(transformers, config_class)(vocab_size=len(PIECES), **{**SIZES[architecture], **config})
+    made = getattr(transformers, config_class)(**{"vocab_size": len(PIECES), **SIZES[architecture], **config})
     model = getattr(transformers, model_class)(made)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -10,25 +10,37 @@ from scipy.sparse import csr_array
 
 from encoders.batching import token_batches
 from encoders.compaction import in_order, to_csr
-from encoders.float32_products import Float32Products
+from encoders.float32_products import float32_products
 from encoders.rows import merge_windows, prune
 from encoders.sides.settings import SideSettings, Windows
 from encoders.tokenization import Tokenization
 from encoders.transformer import Body
 
-# Padded tokens a batch. More helps little on a CPU, where the caches are what counts; a GPU must be filled.
-_MAX_TOKENS = {"cpu": 4096}
+# Padded tokens a batch, by the bytes of a number. More helps little on a CPU, where the caches are what counts, and
+# where memory of more than 32 MiB is given back and faulted in again at every layer; a GPU must be filled.
+_MAX_TOKENS = {2: 4096, 4: 2048}
 _MAX_TOKENS_ELSEWHERE = 32_768
+# On a CPU padding costs what text costs, and a further batch no more than some tokens.
+_MAX_PADDING = 32
 
 
 class BatchedSide(ABC):
     """A side that computes batch by batch. Subclasses say how token ids become dense weights."""
 
-    def __init__(self, tokenization: Tokenization, settings: SideSettings, n_terms: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        tokenization: Tokenization,
+        settings: SideSettings,
+        n_terms: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.tokenization = tokenization
         self.settings = settings
         self.n_terms = n_terms
-        self._max_tokens = _MAX_TOKENS.get(device.type, _MAX_TOKENS_ELSEWHERE)
+        on_cpu = device.type == "cpu"
+        self._max_tokens = _MAX_TOKENS[dtype.itemsize] if on_cpu else _MAX_TOKENS_ELSEWHERE
+        self._max_padding = _MAX_PADDING if on_cpu else None
         # float32 [n_terms]: 0 for the special tokens, 1 for all others.
         self.ordinary = torch.ones(n_terms, device=device)
         self.ordinary[sorted(token for token in tokenization.special_ids if token < n_terms)] = 0.0
@@ -58,9 +70,10 @@ class BatchedSide(ABC):
     def _encode(self, ids: list[list[int]]) -> csr_array:
         blocks: list[csr_array] = []
         positions: list[int] = []
-        for batch in token_batches([len(one) for one in ids], self._max_tokens):
-            with torch.inference_mode(), Float32Products():
-                blocks.append(to_csr(self.weights([ids[i] for i in batch])))
+        for batch in token_batches([len(one) for one in ids], self._max_tokens, self._max_padding):
+            texts = [ids[position] for position in batch]
+            with torch.inference_mode(), float32_products(rows=sum(map(len, texts))):
+                blocks.append(to_csr(self.weights(texts)))
             positions += batch
         return in_order(blocks, positions, self.n_terms)
 
@@ -69,5 +82,5 @@ class TransformerSide(BatchedSide):
     """A side with a transformer, whose weights are differentiable."""
 
     def __init__(self, tokenization: Tokenization, settings: SideSettings, n_terms: int, body: Body) -> None:
-        super().__init__(tokenization, settings, n_terms, body.device)
+        super().__init__(tokenization, settings, n_terms, body.device, body.dtype)
         self.body = body

@@ -11,7 +11,8 @@ from lsr.cli.output import JsonFlag, emphasise, fit, plain, print_json
 
 if TYPE_CHECKING:
     from lsr.documents import SparseInput
-    from lsr.results import Hit, SearchResult
+    from lsr.matched_words import MatchedWord
+    from lsr.results import SearchResult
 
 EXPLAINED_TERMS: Final = 8
 
@@ -27,7 +28,9 @@ def search(
     filter: Annotated[
         str | None, typer.Option(help='Only documents that match: \'{"year": {"gte": 2019}}\'.', metavar="JSON")
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show the terms that matched, and their weights.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the words that matched, and their terms' weights.")
+    ] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Search exactly instead of approximately.")] = False,
     json: JsonFlag = False,
 ) -> int:
@@ -38,6 +41,7 @@ def search(
     from lsr.cli.one_collection import one_collection
     from lsr.cli.running import say
     from lsr.collection import Collection
+    from lsr.matched_words import matched_words
     from lsr.settings import load_settings
 
     settings = load_settings({"k": k})
@@ -52,6 +56,7 @@ def search(
             filter=conditions,
             explain_terms=EXPLAINED_TERMS if explain else 0,
         )
+        words = matched_words(collection, using, result.hits, EXPLAINED_TERMS) if explain else None
     if json:
         from service.rendering import render_search
 
@@ -61,10 +66,11 @@ def search(
             include={"metadata", "title", "text"},
             max_terms=EXPLAINED_TERMS if explain else None,
             highlights=None,
+            words=words,
         )
         print_json(shown | {"warnings": list(result.warnings)})
     else:
-        _print_hits(result, explain=explain)
+        _print_hits(result, words)
     for warning in result.warnings:
         say(f"warning: {warning}")
     return 0
@@ -81,22 +87,27 @@ def _sparse(text: str | None) -> SparseInput:
         raise typer.BadParameter(str(error), param_hint="--sparse") from None
 
 
-def _print_hits(result: SearchResult, *, explain: bool) -> None:
+def _print_hits(result: SearchResult, words: list[list[MatchedWord]] | None) -> None:
     if not result.hits:
         print("no hits")
         return
     id_width = min(max(len(plain(hit.id)) for hit in result.hits), 40)
-    for hit in result.hits:
+    for position, hit in enumerate(result.hits):
         line = f"{hit.rank:>3}  {hit.score:>8.4f}  {plain(hit.id):<{id_width}}  "
         print(fit(line + (plain(hit.document.title) or plain(hit.document.text)[:200])))
-        if explain:
-            _print_terms(hit)
+        if words is not None:
+            _print_words(words[position], hit.other_terms)
 
 
-def _print_terms(hit: Hit) -> None:
-    width = max((len(term.token) for term in hit.matched), default=0)
-    for term in hit.matched:
-        weights = f"{term.query_weight:.4f} × {term.doc_weight:.4f}"
-        print(f"     {term.contribution:>8.4f}  {emphasise(plain(term.token).ljust(width))}  = {weights}")
-    if abs(hit.other_terms) >= 0.00005:  # what the sums differ by in the last bits is no term
-        print(f"     {hit.other_terms:>8.4f}  other terms")
+def _print_words(words: list[MatchedWord], other_terms: float) -> None:
+    """Print each word's contribution, and the terms whose weights make it up."""
+    shown = [plain(one.word or one.terms[0].token) for one in words]
+    width = max(map(len, shown), default=0)
+    for word, one in zip(shown, words, strict=True):
+        products = []
+        for term in one.terms:
+            name = "" if one.word is None or term.token == word.casefold() else f" {plain(term.token)}"
+            products.append(f"{term.query_weight:.4f} × {term.doc_weight:.4f}{name}")
+        print(f"     {one.contribution:>8.4f}  {emphasise(word.ljust(width))}  = {' + '.join(products)}")
+    if abs(other_terms) >= 0.00005:  # what the sums differ by in the last bits is no term
+        print(f"     {other_terms:>8.4f}  other terms")

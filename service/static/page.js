@@ -121,7 +121,7 @@ function showResults(answer, request) {
     el("span", { class: `chip ${term.origin}`, "data-token": term.token, title: term.origin === "input" ? "from your query" : `added by ${term.origin}` },
       term.token, el("i", {}, short(term.weight)))));
   byId("warnings").replaceChildren(...(hits.length ? answer.warnings : []).map((text) => el("p", { class: "warning" }, text)));
-  const largest = Math.max(0, ...hits.flatMap((hit) => [...hit.matched.map((m) => m.contribution), hit.other_terms]));
+  const largest = Math.max(0, ...hits.flatMap((hit) => [...hit.words.map((word) => word.contribution), hit.other_terms]));
   byId("hits").replaceChildren(...hits.map((hit) => hitNode(hit, largest)));
   byId("after").hidden = !hits.length;
   byId("more").hidden = hits.length < state.k || state.k >= MOST;
@@ -130,9 +130,10 @@ function showResults(answer, request) {
 }
 
 function hitNode(hit, largest) {
-  const bars = hit.matched.map((one) => barRow(one.token, one.contribution, largest,
-    [`${short(one.query_weight)} × ${short(one.doc_weight)} = `, el("b", {}, short(one.contribution))]));
-  if (hit.other_terms > 1e-6) bars.push(barRow("other terms", hit.other_terms, largest, [el("b", {}, short(hit.other_terms))], true));
+  const weights = new Map(hit.matched.map((one) => [one.token, `${short(one.query_weight)} × ${short(one.doc_weight)}`]));
+  const bars = hit.words.map((one) => barRow(one.word ?? one.tokens[0], one.tokens, one.contribution, largest,
+    [`${one.tokens.map((token) => weights.get(token)).join(" + ")} = `, el("b", {}, short(one.contribution))]));
+  if (hit.other_terms > 1e-6) bars.push(barRow("other terms", null, hit.other_terms, largest, [el("b", {}, short(hit.other_terms))]));
   const text = el("p", { class: "text" });
   const inText = hit.highlights.filter((one) => one.field === "text");
   const characters = Array.from(hit.text || "");
@@ -157,11 +158,12 @@ function hitNode(hit, largest) {
       el("table", {}, el("tbody", {}, ...bars)))));
 }
 
-function barRow(token, value, largest, sum, other = false) {
+// `tokens` are the terms of the word; null for the row of all that is not shown.
+function barRow(name, tokens, value, largest, sum) {
   const bar = el("span", { class: "bar" });
   bar.style.width = `${largest ? Math.max(1, (100 * value) / largest) : 0}%`;
-  return el("tr", { class: other ? "other" : "", "data-token": other ? false : token },
-    el("td", { class: "token", title: token }, token), el("td", {}, el("span", { class: "track" }, bar)), el("td", { class: "sum" }, ...sum));
+  return el("tr", { class: tokens ? "" : "other", "data-token": tokens ? tokens.join(" ") : false },
+    el("td", { class: "token", title: tokens ? tokens.join(" ") : name }, name), el("td", {}, el("span", { class: "track" }, bar)), el("td", { class: "sum" }, ...sum));
 }
 
 // The text's nodes from `start` to `end`, its highlights as <mark>. Offsets count characters, not UTF-16 units.
@@ -215,7 +217,7 @@ async function run({ push = true } = {}) {
   }
   const controller = new AbortController();
   state.running = controller;
-  const request = { query: { text: state.q }, k: state.k, explain: { max_terms: 8 }, highlight: true };
+  const request = { query: { text: state.q }, k: state.k, explain: { max_terms: 8, words: true }, highlight: true };
   if (state.using && state.using !== "default") request.using = state.using;
   if (state.exact) request.params = { exact: true };
   const slow = setTimeout(() => { byId("progress").hidden = false; }, 150);
@@ -279,9 +281,11 @@ function choose(name) {
   else { history.replaceState(null, "", address()); showStart(); byId("q").focus(); }
 }
 
-function light(token, on) {
+// `data-token` holds one token, or those of a word with blanks between.
+function light(tokens, on) {
+  const wanted = new Set(tokens.split(" "));
   for (const node of document.querySelectorAll("[data-token]")) {
-    if (node.dataset.token === token) node.classList.toggle("lit", on);
+    if (node.dataset.token.split(" ").some((token) => wanted.has(token))) node.classList.toggle("lit", on);
   }
 }
 
@@ -355,8 +359,8 @@ byId("key-form").addEventListener("submit", (event) => {
 });
 for (const [type, on] of [["mouseover", true], ["mouseout", false]]) {
   document.addEventListener(type, (event) => {
-    const token = event.target.closest?.("[data-token]")?.dataset.token;
-    if (token) light(token, on);
+    const tokens = event.target.closest?.("[data-token]")?.dataset.token;
+    if (tokens) light(tokens, on);
   });
 }
 document.addEventListener("keydown", onKey);

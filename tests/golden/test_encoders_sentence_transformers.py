@@ -21,8 +21,10 @@ from sentence_transformers.sparse_encoder.modules import (
     SpladePooling,
     Transformer,
 )
+from tokenizers import AddedToken
 
 from encoders import CheckpointError, load_encoder
+from tests.conftest import save_language_model
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -43,32 +45,71 @@ TEXTS = [
 ONLY_ALONE = ["the [PAD] heart"]
 
 
-def assert_equal_to_reference(folder: Path, **settings: Any) -> None:
-    """Compare both sides, texts alone and together, every weight above 1e-4 within 1e-5."""
+def assert_equal_to_reference(folder: Path, texts: list[str] = TEXTS) -> None:
+    """Compare both sides of a checkpoint that sentence-transformers reads too."""
+    encoder = load_encoder(str(folder), dtype="float32", device="cpu")
     reference = SparseEncoder(str(folder))
-    encoder = load_encoder(str(folder), dtype="float32", device="cpu", **settings)
-    sides = ((encoder.encode_documents, reference.encode_document), (encoder.encode_queries, reference.encode_query))
-    for encode, refer in sides:
-        together = refer(TEXTS, convert_to_sparse_tensor=False, show_progress_bar=False).numpy()
-        assert (together > 1e-4).sum() > 2 * len(TEXTS)
-        ours = encode(TEXTS).toarray()
-        assert np.abs(ours - together).max() < 1e-5
-        for text in TEXTS + ONLY_ALONE:
-            alone = refer([text], convert_to_sparse_tensor=False, show_progress_bar=False).numpy()[0]
-            assert np.abs(encode([text]).toarray()[0] - alone).max() < 1e-5, text
+    assert_same(encoder.encode_documents, reference.encode_document, texts)
+    assert_same(encoder.encode_queries, reference.encode_query, texts)
 
 
-@pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta", "modernbert"])
+def assert_same(encode: Callable[..., Any], refer: Callable[..., Any], texts: list[str] = TEXTS) -> None:
+    """Compare texts alone and together, every weight within 1e-5."""
+    together = refer(texts, convert_to_sparse_tensor=False, show_progress_bar=False).numpy()
+    assert (together > 1e-4).sum() > 2 * len(texts)
+    assert np.abs(encode(texts).toarray() - together).max() < 1e-5
+    for text in texts + ONLY_ALONE:
+        alone = refer([text], convert_to_sparse_tensor=False, show_progress_bar=False).numpy()[0]
+        assert np.abs(encode([text]).toarray()[0] - alone).max() < 1e-5, text
+
+
+ARCHITECTURES = ["bert", "distilbert", "roberta", "modernbert"]
+
+
+def write_byte_level_tokenizer(folder: Path) -> int:
+    """Write RoBERTa's kind of tokenizer (byte-level BPE, a space belongs to the word after it); return its size."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, initial_alphabet=alphabet, special_tokens=special, show_progress=False
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=32, bos_token="<s>", cls_token="<s>", eos_token="</s>",
+        sep_token="</s>", pad_token="<pad>", unk_token="<unk>",
+        mask_token=AddedToken("<mask>", lstrip=True, special=True),
+    ).save_pretrained(folder)  # fmt: skip
+    return int(tokenizer.get_vocab_size())
+
+
+def test_a_byte_level_tokenizer_as_roberta_has_it(tmp_path: Path) -> None:
+    size = write_byte_level_tokenizer(tmp_path)
+    save_language_model(
+        tmp_path, "roberta", vocab_size=size, pad_token_id=1, bos_token_id=0, eos_token_id=2, max_position_embeddings=40
+    )
+    assert_equal_to_reference(tmp_path, [*TEXTS, "the <mask> heart", "</s> <pad>", "a<s>b"])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_plain_checkpoints_of_four_architectures(make_checkpoint: MakeCheckpoint, architecture: str) -> None:
     assert_equal_to_reference(make_checkpoint(architecture))
 
 
-@pytest.mark.parametrize("pooling", ["max", "sum"])
-@pytest.mark.parametrize("activation", ["relu", "log1p_relu"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("pooling", "activation"), [("max", "relu"), ("sum", "relu"), ("max", "log1p_relu"), ("sum", "log1p_relu")]
+)
 def test_one_pipeline_with_each_pooling_and_activation(
-    make_checkpoint: MakeCheckpoint, tmp_path: Path, pooling: Any, activation: Any
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, architecture: str, pooling: Any, activation: Any
 ) -> None:
-    transformer = Transformer(str(make_checkpoint()), transformer_task="fill-mask")
+    transformer = Transformer(str(make_checkpoint(architecture)), transformer_task="fill-mask")
     splade = SpladePooling(pooling_strategy=pooling, activation_function=activation)
     SparseEncoder(modules=[transformer, splade]).save(str(tmp_path))
     assert_equal_to_reference(tmp_path)
@@ -84,9 +125,11 @@ def test_prompts_and_max_active_dims_and_a_shorter_length(make_checkpoint: MakeC
     assert_equal_to_reference(tmp_path)
 
 
-def test_a_router_with_learned_query_weights(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-
-    transformer = Transformer(str(make_checkpoint("distilbert")), transformer_task="fill-mask")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_router_with_learned_query_weights(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, architecture: str
+) -> None:
+    transformer = Transformer(str(make_checkpoint(architecture)), transformer_task="fill-mask")
     weight = torch.rand(len(transformer.tokenizer.get_vocab()))
     router = Router.for_query_document(
         query_modules=[SparseStaticEmbedding(transformer.tokenizer, weight=weight)],
@@ -94,6 +137,39 @@ def test_a_router_with_learned_query_weights(make_checkpoint: MakeCheckpoint, tm
     )
     SparseEncoder(modules=[router]).save(str(tmp_path))
     assert_equal_to_reference(tmp_path)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_two_repositories_are_a_sparse_encoder_each(make_checkpoint: MakeCheckpoint, architecture: str) -> None:
+    documents, queries = make_checkpoint(seed=1), make_checkpoint(architecture, seed=2)
+    pair = load_encoder(str(documents), dtype="float32", device="cpu", query_model=str(queries))
+    assert_same(pair.encode_documents, SparseEncoder(str(documents)).encode_document)
+    assert_same(pair.encode_queries, SparseEncoder(str(queries)).encode_query)
+
+
+# peft asks transformers something that transformers renames.
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize(
+    ("architecture", "targets"), [("bert", ["query"]), ("distilbert", ["q_lin"]), ("modernbert", ["Wqkv"])]
+)
+def test_a_lora_adapter_is_the_merged_model(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, architecture: str, targets: list[str]
+) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    base = make_checkpoint(architecture)
+    torch.manual_seed(4)
+    model = get_peft_model(AutoModelForMaskedLM.from_pretrained(base), LoraConfig(r=4, target_modules=targets))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(std=0.3)
+    model.save_pretrained(tmp_path / "adapter")
+    model.merge_and_unload().save_pretrained(tmp_path / "merged")
+    AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "merged")
+    encoder = load_encoder(str(tmp_path / "adapter"), dtype="float32", device="cpu")
+    assert_same(encoder.encode_documents, SparseEncoder(str(tmp_path / "merged")).encode_document)
 
 
 def test_a_router_with_two_models(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:

@@ -24,14 +24,17 @@ weights = arrays(
 )
 
 
-@given(st.lists(st.integers(0, 300), max_size=300), st.integers(1, 1000))
-def test_batches_hold_each_text_once_and_few_tokens(lengths: list[int], max_tokens: int) -> None:
-    batches = list(token_batches(lengths, max_tokens))
+@given(st.lists(st.integers(0, 300), max_size=300), st.integers(1, 1000), st.none() | st.integers(0, 100))
+def test_batches_hold_each_text_once_and_few_tokens(
+    lengths: list[int], max_tokens: int, max_padding: int | None
+) -> None:
+    batches = list(token_batches(lengths, max_tokens, max_padding))
     assert sorted(position for batch in batches for position in batch) == list(range(len(lengths)))
     for batch in batches:
         width = max(lengths[position] for position in batch)
         assert len(batch) == 1 or len(batch) * width <= max_tokens
         assert len(batch) <= MAX_ROWS
+        assert max_padding is None or sum(width - lengths[position] for position in batch) <= max_padding
 
 
 @given(weights, st.data())

@@ -224,3 +224,14 @@ def test_serve_prints_its_url_answers_and_stops_on_ctrl_c(collection: Path) -> N
         assert process.wait(30) == 130
         assert process.stderr is not None
         assert b"Traceback" not in process.stderr.read()
+
+
+def test_explained_words_are_the_documents_and_add_up_to_the_score(
+    collection: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["search", str(collection), "lobsters rolling", "--explain", "-k", "1"]) == 0
+    first, *rows = capfd.readouterr().out.splitlines()
+    shown = {row.split()[1]: float(row.split()[0]) for row in rows}
+    assert {"lobster", "roll"} == {word.casefold() for word in shown}
+    assert sum(shown.values()) == pytest.approx(float(first.split()[1]), abs=2e-4)
+    assert all(" × " in row for row in rows)

@@ -55,6 +55,18 @@ def test_contributions_and_other_terms_add_up_to_the_score(client: httpx.Client)
             assert shown == pytest.approx(hit["score"], rel=1e-5)
 
 
+def test_words_fold_the_matched_terms_and_add_up_to_the_score(client: httpx.Client) -> None:
+    answer = search(client, {"text": "lobsters rolling"}, explain={"max_terms": 8, "words": True})
+    for hit in answer["hits"]:
+        text = f"{hit['title']} {hit['text']}"
+        assert all(one["word"] in text for one in hit["words"])
+        assert [token for one in hit["words"] for token in one["tokens"]] == [one["token"] for one in hit["matched"]]
+        shown = sum(one["contribution"] for one in hit["words"]) + hit["other_terms"]
+        assert shown == pytest.approx(hit["score"], rel=1e-5)
+    assert {one["word"] for hit in answer["hits"] for one in hit["words"]} > {"lobster"}
+    assert "words" not in search(client, {"text": "lobster"}, explain={})["hits"][0]
+
+
 def test_a_sparse_query_by_token_and_by_index_find_the_same(client: httpx.Client) -> None:
     by_text = search(client, {"text": "lobster roll"})
     by_token = search(client, {"sparse": {term["token"]: term["weight"] for term in by_text["query"]["terms"]}})

@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from encoders.float32_products import Float32Products
+import encoders.float32_products as module
+from encoders.float32_products import ThroughOneDNN
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_the_products_are_those_of_torch(counted: list[int], bias: bool) -> None
     inputs = torch.randn(4, 100, 48)
     with torch.inference_mode():
         expected = layer(inputs)
-        with Float32Products():
+        with ThroughOneDNN():
             found = layer(inputs)
             tile = F.linear(inputs.flatten(0, 1), layer.weight[10:40])
     assert (found - expected).abs().max() < 1e-5
@@ -41,10 +42,20 @@ def test_the_products_are_those_of_torch(counted: list[int], bias: bool) -> None
 def test_gradients_half_precision_and_few_rows_stay_with_torch(counted: list[int]) -> None:
     layer = torch.nn.Linear(8, 8)
     many = torch.randn(300, 8)
-    with Float32Products():
+    with ThroughOneDNN():
         layer(many).sum().backward()
         with torch.inference_mode():
             layer(many[:9])
             F.linear(many.bfloat16(), layer.weight.bfloat16())
     assert layer.weight.grad is not None
     assert counted == []
+
+
+@pytest.mark.parametrize(("helps", "rows", "products"), [(True, 300, 1), (True, 200, 0), (False, 300, 0)])
+def test_onednn_is_taken_where_it_helps_and_many_rows_come(
+    counted: list[int], monkeypatch: pytest.MonkeyPatch, helps: bool, rows: int, products: int
+) -> None:
+    monkeypatch.setattr(module, "_HELPS", helps)
+    with torch.inference_mode(), module.float32_products(rows):
+        torch.nn.Linear(8, 8)(torch.randn(rows, 8))
+    assert len(counted) == products

@@ -113,12 +113,52 @@ def test_words_among_some_terms_are_those_of_all_words_that_hold_one(model, part
 def test_whole_words_add_their_pieces_and_leave_expansion_apart() -> None:
     text = "Retriever of a retriever: heart"
     words = [Word(0, 9, (7, 8)), Word(10, 12, (1,)), Word(15, 24, (7, 8)), Word(24, 25, ()), Word(26, 31, (5,))]
-    folded, expansion = whole_words(text, words, {7: 1.0, 8: 0.5, 5: 2.0, 99: 0.25, 98: 0.25})
-    assert [(w.word, w.weight, w.spans, w.term_ids) for w in folded] == [
-        ("heart", 2.0, ((26, 31),), (5,)),
-        ("Retriever", 1.5, ((0, 9), (15, 24)), (7, 8)),
+    folded = whole_words(text, words, {7: 1.0, 8: 0.5, 5: 2.0, 99: 0.25, 98: 0.125})
+    assert [(one.word, one.weight, one.term_ids) for one in folded] == [
+        ("heart", 2.0, (5,)),
+        ("Retriever", 1.5, (7, 8)),
+        (None, 0.25, (99,)),
+        (None, 0.125, (98,)),
     ]
-    assert expansion == [98, 99]
+
+
+def test_a_piece_of_several_words_counts_in_the_one_that_weighs_most() -> None:
+    text = "cats dogs s"
+    words = [Word(0, 4, (1, 9)), Word(5, 9, (2, 9)), Word(10, 11, (9,))]
+    folded = whole_words(text, words, {1: 1.0, 2: 2.0, 9: 0.5})
+    assert [(one.word, one.weight, one.term_ids) for one in folded] == [("dogs", 2.5, (2, 9)), ("cats", 1.0, (1,))]
+
+
+TERMS = st.integers(0, 8)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abAB日"), st.lists(TERMS, max_size=4)), max_size=8),
+    st.dictionaries(TERMS, st.floats(0.01, 9)),
+)
+def test_words_hold_each_term_once_and_weigh_what_the_terms_weigh(
+    spelled: list[tuple[str, list[int]]], weights: dict[int, float]
+) -> None:
+    text = "".join(letter for letter, _ in spelled)
+    words = [Word(at, at + 1, tuple(ids)) for at, (_, ids) in enumerate(spelled)]
+    folded = whole_words(text, words, weights)
+    assert sorted(term for one in folded for term in one.term_ids) == sorted(weights)
+    for one in folded:
+        assert one.weight == pytest.approx(sum(weights[term] for term in one.term_ids))
+        assert (one.word is None) == (not any(set(one.term_ids) & set(word.term_ids) for word in words))
+
+
+def test_a_long_document_in_several_scripts_is_folded_whole(model) -> None:  # type: ignore[no-untyped-def]
+    text = "the heart " * 2000 + "日本 cafe\u0301 😀 RETRIEVAL"
+    ids = model.vocabulary.ids(["heart", "retriev", "##al", "##a", "##f", "日", "##zz", "attack"])
+    weights = {term: 1.0 + 0.125 * at for at, term in enumerate(ids.tolist()) if term >= 0}
+    folded = whole_words(text, model.words(text, weights), weights)
+    by_word = {one.word: model.vocabulary.tokens(one.term_ids) for one in folded if one.word}
+    assert by_word["RETRIEVAL"] == ["retriev", "##al"]
+    assert by_word["cafe\u0301"] == ["##a", "##f"]
+    assert {"heart", "日"} < set(by_word)
+    assert sum(one.weight for one in folded) == pytest.approx(sum(weights.values()))
+    assert [model.vocabulary.tokens(one.term_ids) for one in folded if one.word is None] == [["attack"]]
 
 
 def test_highlights_are_the_words_that_hold_a_term_of_the_query() -> None:
