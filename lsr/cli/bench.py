@@ -59,8 +59,7 @@ def bench(
     if plot is not None and plot.suffix.lower() != ".png":
         raise typer.BadParameter("a file name that ends in .png", param_hint="--plot")
     try:
-        parts = [one.split("/") for one in seismic or []]
-        chosen = [SeismicBuild(int(n), float(fraction), float(energy)) for n, fraction, energy in parts]
+        chosen = [SeismicBuild.parse(one) for one in seismic or []]
     except ValueError:
         raise typer.BadParameter("like 2000/0.1/0.4", param_hint="--seismic") from None
     curves = []
