@@ -16,6 +16,9 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from index.kernels.prefetching import prefetch
+
+_DOCUMENTS_AHEAD = 3
 _TWO_TO_112 = np.float32(2.0**112)
 
 
@@ -160,6 +163,16 @@ def scan_documents(
 
 
 @njit(cache=True, nogil=True)
+def prefetch_document(doc, line_terms, line_links, impacts):
+    """Ask for a document's impacts, and for up to four of its further lines; the first one is read for their number."""
+    prefetch(impacts, doc)
+    following = np.int64(line_links[doc, 15])
+    for line in range(following, min(following + 4, np.int64(len(line_links)))):
+        prefetch(line_terms, line)
+        prefetch(impacts, line)
+
+
+@njit(cache=True, nogil=True)
 def rank_candidates(
     query_start, query_terms, query_weights, candidates, n_candidates, line_terms, line_links, impacts, places, ids,
     scores, found,
@@ -185,7 +198,11 @@ def rank_candidates(
         for i in range(first, stop):
             places[query_terms[i]] = i - first + 1
         matching = 0
+        for c in range(min(_DOCUMENTS_AHEAD, n_candidates[q])):
+            prefetch_document(np.int64(candidates[q, c]), line_terms, line_links, impacts)
         for c in range(n_candidates[q]):
+            if c + _DOCUMENTS_AHEAD < n_candidates[q]:
+                prefetch_document(np.int64(candidates[q, c + _DOCUMENTS_AHEAD]), line_terms, line_links, impacts)
             doc = np.int64(candidates[q, c])
             total = score_document(doc, line_terms, line_links, impacts, places, query_weights[first:stop], products)
             if total > 0.0:
