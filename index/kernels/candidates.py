@@ -37,7 +37,7 @@ _DOCUMENTS_AHEAD = 3
 
 @njit(cache=True, nogil=True)
 def find_all_candidates(
-    query_start, query_terms, query_weights, query_cut, heap_factor, beta, allowed,
+    query_start, query_terms, query_weights, query_cut, heap_factor, beta, allowed, line_docs,
     scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
     line_terms, line_bytes, line_links, neighbours, n_knn,
     table, visited, epoch, estimates, order, batch, firsts, heap_scores, candidates, n_candidates, counters,
@@ -57,7 +57,7 @@ def find_all_candidates(
             epoch[0] = 1
         first, stop = query_start[q], query_start[q + 1]
         n_candidates[q] = find_candidates(
-            query_terms[first:stop], query_weights[first:stop], query_cut, heap_factor, beta, allowed,
+            query_terms[first:stop], query_weights[first:stop], query_cut, heap_factor, beta, allowed, line_docs,
             scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
             line_terms, line_bytes, line_links, neighbours, n_knn,
             table, visited, epoch[0], estimates, order, batch, firsts, heap_scores, candidates[q], counters,
@@ -66,7 +66,7 @@ def find_all_candidates(
 
 @njit(cache=True, nogil=True)
 def find_candidates(
-    terms, weights, query_cut, heap_factor, beta, allowed,
+    terms, weights, query_cut, heap_factor, beta, allowed, line_docs,
     scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
     line_terms, line_bytes, line_links, neighbours, n_knn,
     table, visited, epoch, estimates, order, batch, firsts, heap_scores, heap_docs, counters,
@@ -78,6 +78,7 @@ def find_candidates(
     heap_factor   a block whose estimate is below heap_factor times the threshold is not visited
     beta          a document whose first line scores below beta times the threshold is dropped
     allowed       bool[n_docs], or bool[0] for every document
+    line_docs     uint32[n_docs]; the document of each first line. Everything else here goes by first lines
     scale         float32[n_terms]; impact of one step of a sketch
     list_block    int64[n_terms + 1] into block_start, uint32[n_blocks + 1], into block_docs, uint32[]
     list_summary  int64[n_terms + 1] into summary_*: as many lines for each block of the list, or none at all, which
@@ -179,7 +180,7 @@ def find_candidates(
                 doc = min(np.int64(block_docs[j]), n_docs - 1)
                 # Without a branch, which could not be predicted: a document seen before is overwritten by the next.
                 batch[n_batch] = doc
-                n_batch += np.int64(visited[doc] != epoch) & np.int64(everything or allowed[doc])
+                n_batch += np.int64(visited[doc] != epoch) & np.int64(everything or is_allowed(doc, allowed, line_docs))
                 visited[doc] = epoch
                 if n_batch == _BATCH:
                     size = score_batch(
@@ -201,8 +202,8 @@ def find_candidates(
         )  # fmt: skip
     if n_knn > 0:
         size = look_at_neighbours(
-            neighbours, n_knn, allowed, visited, epoch, batch, firsts, beta, size, line_terms, line_bytes, line_links,
-            table, heap_scores, heap_docs, counters,
+            neighbours, n_knn, allowed, line_docs, visited, epoch, batch, firsts, beta, size, line_terms, line_bytes,
+            line_links, table, heap_scores, heap_docs, counters,
         )  # fmt: skip
     for i in range(m):
         table[terms[i]] = 0
@@ -211,8 +212,8 @@ def find_candidates(
 
 @njit(cache=True, nogil=True)
 def look_at_neighbours(
-    neighbours, n_knn, allowed, visited, epoch, batch, firsts, beta, size, line_terms, line_bytes, line_links, table,
-    heap_scores, heap_docs, counters,
+    neighbours, n_knn, allowed, line_docs, visited, epoch, batch, firsts, beta, size, line_terms, line_bytes,
+    line_links, table, heap_scores, heap_docs, counters,
 ):  # fmt: skip
     """Offer the n_knn nearest neighbours of the documents on the heap to it, and return its new size."""
     everything = len(allowed) == 0
@@ -227,7 +228,7 @@ def look_at_neighbours(
         for j in range(n_knn):
             doc = min(np.int64(neighbours[found[i], j]), last)
             batch[n_batch] = doc
-            n_batch += np.int64(visited[doc] != epoch) & np.int64(everything or allowed[doc])
+            n_batch += np.int64(visited[doc] != epoch) & np.int64(everything or is_allowed(doc, allowed, line_docs))
             visited[doc] = epoch
             if n_batch == _BATCH:
                 size = score_batch(
@@ -239,6 +240,12 @@ def look_at_neighbours(
         batch[:n_batch], firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores, heap_docs,
         counters,
     )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, inline="always")
+def is_allowed(line, allowed, line_docs):
+    """Return whether the document of a first line is; a damaged number of one stays inside of the array."""
+    return allowed[min(np.int64(line_docs[line]), np.int64(len(allowed)) - 1)]
 
 
 @njit(cache=True, nogil=True)

@@ -91,6 +91,8 @@ def test_wild_offsets_are_refused_at_open_even_with_a_checksum_that_fits(folder,
 @pytest.mark.parametrize(
     "name",
     [
+        "doc_lines",
+        "line_docs",
         "lines",
         "impacts",
         "entry_terms",
@@ -110,6 +112,8 @@ def test_damaged_values_never_lead_a_kernel_out_of_its_arrays(folder, built, nam
     top = index.search(built[1][:50], query_cut=20)
     assert top.ids.max() < 300
     index.search(built[1][:50], exact=True)
+    index.search(built[1][:50], allowed=np.arange(300) % 2 == 0)
+    index.rows(0, 300)
 
 
 def test_a_header_that_does_not_fit_its_manifest_is_refused(folder):
