@@ -193,7 +193,7 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
     except (KeyError, TypeError, ValueError) as error:
         raise IndexCorrupt(folder / MANIFEST, f"a count is missing or no number ({error})") from None
     lengths = counts | {"n_local + 1": counts["n_local"] + 1, "n_windows + 1": -(-counts["n_docs"] // WINDOW) + 1}
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name, (dtypes, length) in ARRAYS.items():
         if name in _SINCE_VERSION_2 and manifest["version"] == 1:
             arrays[name] = _in_order(counts["n_docs"])
