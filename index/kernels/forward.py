@@ -18,6 +18,7 @@ from numba.extending import overload
 
 from index.kernels.prefetching import prefetch
 
+_LINES_AHEAD = 10
 _DOCUMENTS_AHEAD = 3
 _TWO_TO_112 = np.float32(2.0**112)
 
@@ -102,6 +103,10 @@ def score_documents(lines, line_terms, line_links, impacts, terms, weights, plac
     for i in range(len(terms)):
         places[terms[i]] = i + 1
     for i in range(len(lines)):
+        if i + _LINES_AHEAD < len(lines):
+            prefetch(line_links, np.int64(lines[i + _LINES_AHEAD]))
+        if i + _DOCUMENTS_AHEAD < len(lines):
+            prefetch_document(np.int64(lines[i + _DOCUMENTS_AHEAD]), line_terms, line_links, impacts)
         total = score_document(lines[i], line_terms, line_links, impacts, places, weights, products)
         scores[i] = np.float32(total) if total > 0.0 else np.float32(-1.0)
     for i in range(len(terms)):
