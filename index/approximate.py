@@ -111,7 +111,7 @@ def approximate_search(
     n_candidates = np.empty(n, dtype=np.int64)
     beta = segment.beta if knobs.beta is None else knobs.beta
     find_all_candidates(
-        *queries, knobs.query_cut, np.float32(knobs.heap_factor), np.float32(beta), allowed,
+        *queries, knobs.query_cut, np.float32(knobs.heap_factor), np.float32(beta), allowed, segment.line_docs,
         segment.scale, segment.list_block, segment.list_summary, segment.block_start, segment.block_docs,
         *segment.summary_views[:2], *segment.line_views, segment.neighbours,
         knobs.n_knn,
@@ -122,7 +122,7 @@ def approximate_search(
     scores = np.empty((n, k), dtype=np.float32)
     found = np.empty(n, dtype=np.int64)
     rank_candidates(
-        *queries, candidates, n_candidates, segment.line_views[0], segment.line_views[2], segment.impacts,
-        scratch.places, ids, scores, found,
+        *queries, candidates, n_candidates, segment.line_docs, segment.line_views[0], segment.line_views[2],
+        segment.impacts, scratch.places, ids, scores, found,
     )  # fmt: skip
     return ids, scores, found

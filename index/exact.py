@@ -114,10 +114,10 @@ def scan(
         bar = float(scores[k - 1]) if len(scores) >= k and smallest > _TINY else 0.0
         scan_documents(
             start, np.float32(bar), line_terms, line_bytes, line_links, segment.impacts, segment.scale, terms, weights,
-            tables.places, tables.bounds, allowed, chunk,
+            tables.places, tables.bounds, allowed, segment.line_docs, chunk,
         )  # fmt: skip
         found = np.flatnonzero(chunk >= 0)
-        ids = np.concatenate([ids, found + start])
+        ids = np.concatenate([ids, np.minimum(segment.line_docs[start + found], segment.n_docs - 1)])
         scores = np.concatenate([scores, chunk[found]])
         ids, scores = best(ids, scores, k, ties=True)
         start, size = start + size, min(_CHUNK, 2 * size)
@@ -136,7 +136,9 @@ def score_few(
     """Return the best k of `doc_ids` (int64, each once), as `scan` does."""
     scores = np.empty(len(doc_ids), dtype=np.float32)
     line_terms, _, line_links = segment.line_views
-    score_documents(doc_ids, line_terms, line_links, segment.impacts, terms, weights, tables.places, scores)
+    score_documents(
+        segment.first_lines(doc_ids), line_terms, line_links, segment.impacts, terms, weights, tables.places, scores
+    )
     matching = scores >= 0
     return best(doc_ids[matching], scores[matching], k, ties=ties)
 

@@ -25,7 +25,7 @@ _CHUNK = 1024
 def build_neighbours(
     segment: Segment, n_knn: int, threads: int, progress: Callable[[str, int, int], None] | None = None
 ) -> NDArray[np.uint32]:
-    """Return each document's nearest others by inner product, uint32[n_docs, n_knn], nearest first.
+    """Return each document's nearest others by inner product, uint32[n_docs, n_knn], nearest first, all by first lines.
 
     A document that has fewer is its own neighbour in the places that are left. Does not depend on `threads`.
     """
@@ -40,10 +40,10 @@ def build_neighbours(
         scratch = pool.take()
         ids, _, found = approximate_search(segment, scratch, queries, n_knn + 1, _KNOBS, EVERYTHING)
         pool.give_back(scratch)
-        for i, doc in enumerate(range(first, stop)):
-            others = ids[i, : found[i]]
-            others = others[others != doc][:n_knn]
-            neighbours[doc, : len(others)] = others
+        for i, line in enumerate(range(first, stop)):
+            others = segment.first_lines(ids[i, : found[i]])
+            others = others[others != line][:n_knn]
+            neighbours[line, : len(others)] = others
         return stop
 
     with ThreadPoolExecutor(threads) as workers:
@@ -55,7 +55,7 @@ def build_neighbours(
 
 
 def _documents_as_queries(segment: Segment, first: int, stop: int) -> Queries:
-    """Return the documents' first lines, which hold their heaviest terms, as queries."""
+    """Return the first lines first .. stop, which hold their documents' heaviest terms, as queries."""
     numbers, as_bytes, _ = segment.line_views
     width = terms_per_line(segment.term_type)
     terms = numbers[first:stop, :width].astype(np.uint32)

@@ -29,10 +29,10 @@ _CHUNK = 1 << 16
 def largest_lists(
     packed: Lines, frequencies: NDArray[np.int64], n_keep: int, progress: Callable[[int], None]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Return each term's `n_keep` documents of largest impact: (starts int64[n_terms + 1], documents, rising)."""
+    """Return each term's `n_keep` documents of largest impact: (starts int64[n_terms + 1], first lines, rising)."""
     if n_keep == 0:
         return np.zeros(len(frequencies) + 1, dtype=np.int64), np.zeros(0, dtype=np.uint32)
-    n_docs = len(packed.rest) - 1
+    n_docs = len(packed.doc_lines)
     views = packed.views()
     room = _offsets(np.where(frequencies > n_keep, 2 * n_keep, frequencies))
     docs, keys = np.empty(int(room[-1]), dtype=np.uint32), np.empty(int(room[-1]), dtype=np.uint16)

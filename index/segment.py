@@ -33,11 +33,13 @@ class Segment:
     lookup_numbers    uint32[n_local]   the segment's number of each of `lookup_ids`
     frequencies       uint32[n_local]   documents that hold the term
     scale             float32[n_local]   impact of one sketch step of the term
+    doc_lines         uint32[n_docs]    the first line of each document
+    line_docs         uint32[n_docs]    the document of each first line
     lines             uint8[n_lines, 64] the documents, see kernels.lines
     impacts           uint16 (float16 bits)|float32[n_lines, width]  the canonical impacts, place by place
     list_block        int64[n_local + 1] into block_start
     block_start       uint32[n_blocks + 1]  into block_docs
-    block_docs        uint32[n_postings]    documents of the pruned lists, block by block
+    block_docs        uint32[n_postings]    documents of the pruned lists, by their first lines, block by block
     window_entry      int64[n_windows + 1] into entry_*, see kernels.exhaustive; all 0 without exact lists
     entry_terms       uint16|uint32[n_entries]  the terms of a window, rising
     entry_start       int64[n_entries + 1] into posting_docs
@@ -45,7 +47,7 @@ class Segment:
     posting_impacts   uint16|float32[nnz or 0]
     list_summary      int64[n_local + 1] into summaries; a short list has none
     summaries         uint8[n_summary_lines, 64]  of the blocks, the same number of lines for each
-    neighbours        uint32[n_docs, n_knn]  nearest documents of each, itself where there are fewer (index.graph)
+    neighbours        uint32[n_docs, n_knn]  by first lines: nearest documents of each, itself where there are fewer
     """
 
     n_docs: int
@@ -58,6 +60,8 @@ class Segment:
     lookup_numbers: NDArray[np.uint32]
     frequencies: NDArray[np.uint32]
     scale: NDArray[np.float32]
+    doc_lines: NDArray[np.uint32]
+    line_docs: NDArray[np.uint32]
     lines: NDArray[np.uint8]
     impacts: NDArray[Any]
     list_block: NDArray[np.int64]
@@ -78,10 +82,15 @@ class Segment:
         A mapped file has small pages, and finding the page of a random line costs about as much as the line.
         """
         copies: dict[str, Any] = {}
-        for name in ("lines", "impacts", "block_docs", "summaries", NEIGHBOURS):
+        for name in ("line_docs", "lines", "impacts", "block_docs", "summaries", NEIGHBOURS):
             copies[name] = np.array(getattr(self, name))
             copies[name].setflags(write=False)
         return replace(self, **copies)
+
+    def first_lines(self, docs: slice | NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Return the documents' first lines; a damaged number stays inside of the lines."""
+        lines: NDArray[np.uint32] = np.minimum(self.doc_lines[docs], np.uint32(max(0, self.n_docs - 1)))
+        return lines
 
     @property
     def is_flat(self) -> bool:
@@ -135,6 +144,8 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "lookup_numbers": (("uint32",), "n_local"),
     "frequencies": (("uint32",), "n_local"),
     "scale": (("float32",), "n_local"),
+    "doc_lines": (("uint32",), "n_docs"),
+    "line_docs": (("uint32",), "n_docs"),
     "lines": (("uint8",), None),
     "impacts": (("uint16", "float32"), None),
     "list_block": (("int64",), "n_local + 1"),
@@ -151,6 +162,7 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
 
 
 NEIGHBOURS = "neighbours"
+_SINCE_VERSION_2 = ("doc_lines", "line_docs")
 _NO_NEIGHBOURS = np.zeros((0, 0), dtype=np.uint32)
 _NO_NEIGHBOURS.setflags(write=False)
 
@@ -181,8 +193,11 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
     except (KeyError, TypeError, ValueError) as error:
         raise IndexCorrupt(folder / MANIFEST, f"a count is missing or no number ({error})") from None
     lengths = counts | {"n_local + 1": counts["n_local"] + 1, "n_windows + 1": -(-counts["n_docs"] // WINDOW) + 1}
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name, (dtypes, length) in ARRAYS.items():
+        if name in _SINCE_VERSION_2 and manifest["version"] == 1:
+            arrays[name] = _in_order(counts["n_docs"])
+            continue
         array = map_array(folder, manifest, name)
         path = folder / f"{name}.npy"
         dimensions = 2 if name in ("lines", "impacts", "summaries") else 1
@@ -206,6 +221,13 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
         neighbours=_map_neighbours(folder, manifest, counts["n_docs"]),
         **arrays,
     )
+
+
+def _in_order(n_docs: int) -> NDArray[np.uint32]:
+    """Return the order of version 1: line d is the first line of document d."""
+    order = np.arange(n_docs, dtype=np.uint32)
+    order.setflags(write=False)
+    return order
 
 
 def _map_neighbours(folder: Path, manifest: Mapping[str, Any], n_docs: int) -> NDArray[np.uint32]:

@@ -301,11 +301,12 @@ class SparseIndex:
         segment = self._segment
         line_terms, _, line_links = segment.line_views
         indptr = np.zeros(stop - start + 1, dtype=np.int64)
-        count_terms(start, line_links, segment.impacts, indptr[1:])
+        lines = segment.first_lines(slice(start, stop))
+        count_terms(lines, line_links, segment.impacts, indptr[1:])
         np.cumsum(indptr, out=indptr)
         numbers = np.empty(int(indptr[-1]), dtype=segment.term_type)
         impacts = np.empty(int(indptr[-1]), dtype=segment.impacts.dtype)
-        read_lines(start, stop, line_terms, line_links, segment.impacts, numbers, impacts)
+        read_lines(lines, line_terms, line_links, segment.impacts, numbers, impacts)
         values = impacts.view(np.float16) if impacts.dtype == np.uint16 else impacts
         # Cut off what a damaged file may hold, as a kernel does.
         terms = segment.terms[np.minimum(numbers, max(0, len(segment.terms) - 1))].astype(np.int64)

@@ -27,20 +27,20 @@ def build_windows(
     packed: Lines, n_terms: int, nnz: int, arrays: NewArrays, threads: int, progress: Callable[[int], None]
 ) -> None:
     """Create and fill `window_entry`, `entry_terms`, `entry_start`, `posting_docs` and `posting_impacts`."""
-    n_docs = len(packed.rest) - 1
+    n_docs = len(packed.doc_lines)
     views = packed.views()
     docs = arrays.create("posting_docs", (nnz,), np.uint16)
     impacts = arrays.create("posting_impacts", (nnz,), packed.impacts.dtype)
 
     def work(first: int) -> _Window:
-        last = min(first + WINDOW, n_docs)
+        lines = packed.doc_lines[first : first + WINDOW]
         counts = np.empty(n_terms, dtype=np.int64)
-        count_postings(first, last, views[0], views[2], packed.impacts, counts)
+        count_postings(lines, views[0], views[2], packed.impacts, counts)
         cursors = np.cumsum(counts) - counts
         size = int(counts.sum())
         window_docs = np.empty(size, dtype=np.uint16)
         window_impacts = np.empty(size, dtype=packed.impacts.dtype)
-        fill_postings(first, last, views[0], views[2], packed.impacts, cursors, window_docs, window_impacts)
+        fill_postings(lines, views[0], views[2], packed.impacts, cursors, window_docs, window_impacts)
         held = np.flatnonzero(counts)
         return _Window(held.astype(packed.term_type), counts[held], window_docs, window_impacts)
 
@@ -61,7 +61,7 @@ def build_windows(
 
 def leave_windows_empty(packed: Lines, arrays: NewArrays) -> None:
     """Create the same arrays without any postings."""
-    n_windows = -(-(len(packed.rest) - 1) // WINDOW)
+    n_windows = -(-len(packed.doc_lines) // WINDOW)
     arrays.create("window_entry", (n_windows + 1,), np.int64)
     arrays.create("entry_terms", (0,), packed.term_type)
     arrays.create("entry_start", (1,), np.int64)

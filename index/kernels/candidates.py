@@ -20,50 +20,24 @@ A sketch score only ranks candidates. What is returned is scored from the canoni
 from __future__ import annotations
 
 import numpy as np
-from numba import config, njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
+
+from index.kernels.prefetching import prefetch
 
 _BUCKETS = 512
 _BATCH = 256
 _ENOUGH = 32
+_STARTS_AHEAD = 12
 _BLOCKS_AHEAD = 6
 # How far ahead a line is asked for: processors drop requests beyond some 20 (measured: 22 ns a random line 12 ahead,
 # 60 ns 24 ahead, 103 ns without).
 _LINES_AHEAD = 10
 _DOCUMENTS_AHEAD = 3
 
-if config.DISABLE_JIT:  # type: ignore[attr-defined]
-
-    def prefetch(_array, _row):
-        """Do nothing: plain Python has no cache to fill."""
-
-else:
-
-    @intrinsic
-    def prefetch(typingctx, array, row):  # noqa: ARG001
-        """Ask for the cache line at array[row], row int64 inside of the array."""
-
-        def codegen(context, builder, signature, arguments):
-            array_type = signature.args[0]
-            view = context.make_array(array_type)(context, builder, arguments[0])
-            stride = cgutils.unpack_tuple(builder, view.strides)[0]
-            base = builder.ptrtoint(view.data, stride.type)
-            from llvmlite import ir
-
-            pointer = builder.inttoptr(builder.add(base, builder.mul(arguments[1], stride)), ir.IntType(8).as_pointer())
-            i32 = ir.IntType(32)
-            kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            builder.call(function, [pointer, i32(0), i32(3), i32(1)])
-            return context.get_dummy_value()
-
-        return types.none(array, types.int64), codegen
-
 
 @njit(cache=True, nogil=True)
 def find_all_candidates(
-    query_start, query_terms, query_weights, query_cut, heap_factor, beta, allowed,
+    query_start, query_terms, query_weights, query_cut, heap_factor, beta, allowed, line_docs,
     scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
     line_terms, line_bytes, line_links, neighbours, n_knn,
     table, visited, epoch, estimates, order, batch, firsts, heap_scores, candidates, n_candidates, counters,
@@ -83,7 +57,7 @@ def find_all_candidates(
             epoch[0] = 1
         first, stop = query_start[q], query_start[q + 1]
         n_candidates[q] = find_candidates(
-            query_terms[first:stop], query_weights[first:stop], query_cut, heap_factor, beta, allowed,
+            query_terms[first:stop], query_weights[first:stop], query_cut, heap_factor, beta, allowed, line_docs,
             scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
             line_terms, line_bytes, line_links, neighbours, n_knn,
             table, visited, epoch[0], estimates, order, batch, firsts, heap_scores, candidates[q], counters,
@@ -92,7 +66,7 @@ def find_all_candidates(
 
 @njit(cache=True, nogil=True)
 def find_candidates(
-    terms, weights, query_cut, heap_factor, beta, allowed,
+    terms, weights, query_cut, heap_factor, beta, allowed, line_docs,
     scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
     line_terms, line_bytes, line_links, neighbours, n_knn,
     table, visited, epoch, estimates, order, batch, firsts, heap_scores, heap_docs, counters,
@@ -104,13 +78,14 @@ def find_candidates(
     heap_factor   a block whose estimate is below heap_factor times the threshold is not visited
     beta          a document whose first line scores below beta times the threshold is dropped
     allowed       bool[n_docs], or bool[0] for every document
+    line_docs     uint32[n_docs]; the document of each first line. Everything else here goes by first lines
     scale         float32[n_terms]; impact of one step of a sketch
     list_block    int64[n_terms + 1] into block_start, uint32[n_blocks + 1], into block_docs, uint32[]
     list_summary  int64[n_terms + 1] into summary_*: as many lines for each block of the list, or none at all, which
                   means that the list is short and always visited
     summary_*, line_*   see kernels.lines
     neighbours    uint32[n_docs, n] of which n_knn are looked at, or none with n_knn 0, and then of any shape
-    table         uint16[power of two above every term], zeroed, and left so
+    table         uint16[65,536] for 16-bit terms, else uint16[power of two above every term]; zeroed, and left so
     visited       uint8[n_docs], no `epoch` in it            epoch  int64, 1 .. 255
     estimates     int64[], order int64[]; room for the blocks of all lists that query_cut allows
     batch         int64[257 or m, the larger], firsts int64[256]; for use here
@@ -156,13 +131,15 @@ def find_candidates(
         n_estimates += n_blocks
     counters[0] += n_estimates
 
-    # Sort them into buckets of falling estimate; blocks without one go first.
+    # Sort them into buckets of falling estimate, by the estimates' upper bits; blocks without one go first.
+    shift = 0
+    while largest >> shift >= _BUCKETS:
+        shift += 1
     ends = np.zeros(_BUCKETS, dtype=np.int64)
-    to_bucket = np.float64(_BUCKETS - 1) / np.float64(largest)
     for e in range(n_estimates):
         if estimates[e] < 0:
             estimates[e] = largest
-        ends[_BUCKETS - 1 - np.int64(estimates[e] * to_bucket)] += 1
+        ends[_BUCKETS - 1 - (estimates[e] >> shift)] += 1
     position = 0
     for b in range(_BUCKETS):
         count = int(ends[b])
@@ -172,11 +149,8 @@ def find_candidates(
     for c in range(n_lists):
         own = np.int64(terms[chosen[c]])
         for block in range(list_block[own], list_block[own + 1]):
-            bucket = _BUCKETS - 1 - np.int64(estimates[at] * to_bucket)
-            first = np.int64(block_start[block])
-            # Damaged starts stay inside of the documents.
-            length = min(np.int64(block_start[block + 1]), n_postings) - first
-            order[ends[bucket]] = (first << 31) | max(np.int64(0), length)
+            bucket = _BUCKETS - 1 - (estimates[at] >> shift)
+            order[ends[bucket]] = block
             ends[bucket] += 1
             at += 1
 
@@ -187,23 +161,26 @@ def find_candidates(
     level = 0
     while level < _BUCKETS:
         # What a block of this bucket can be estimated at, at most.
-        if size == n_keep and np.float64(_BUCKETS - level) / to_bucket < heap_factor * heap_scores[0]:
+        if size == n_keep and np.float64((_BUCKETS - level) << shift) < heap_factor * heap_scores[0]:
             break
         stop = ends[level]
         while upcoming < stop:
+            if upcoming + _STARTS_AHEAD < n_estimates:
+                prefetch(block_start, order[upcoming + _STARTS_AHEAD])
             if upcoming + _BLOCKS_AHEAD < n_estimates:
-                first = order[upcoming + _BLOCKS_AHEAD] >> 31
+                first = min(np.int64(block_start[order[upcoming + _BLOCKS_AHEAD]]), n_postings)
                 prefetch(block_docs, first)
                 prefetch(block_docs, first + 16)
-            first = order[upcoming] >> 31
-            stop_doc = first + (order[upcoming] & 0x7FFFFFFF)
+            # Damaged starts stay inside of the documents.
+            first = np.int64(block_start[order[upcoming]])
+            stop_doc = min(np.int64(block_start[order[upcoming] + 1]), n_postings)
             upcoming += 1
             counters[1] += 1
             for j in range(first, stop_doc):
                 doc = min(np.int64(block_docs[j]), n_docs - 1)
                 # Without a branch, which could not be predicted: a document seen before is overwritten by the next.
                 batch[n_batch] = doc
-                n_batch += np.int64(visited[doc] != epoch) & np.int64(everything or allowed[doc])
+                n_batch += np.int64(visited[doc] != epoch) & np.int64(everything or is_allowed(doc, allowed, line_docs))
                 visited[doc] = epoch
                 if n_batch == _BATCH:
                     size = score_batch(
@@ -225,8 +202,8 @@ def find_candidates(
         )  # fmt: skip
     if n_knn > 0:
         size = look_at_neighbours(
-            neighbours, n_knn, allowed, visited, epoch, batch, firsts, beta, size, line_terms, line_bytes, line_links,
-            table, heap_scores, heap_docs, counters,
+            neighbours, n_knn, allowed, line_docs, visited, epoch, batch, firsts, beta, size, line_terms, line_bytes,
+            line_links, table, heap_scores, heap_docs, counters,
         )  # fmt: skip
     for i in range(m):
         table[terms[i]] = 0
@@ -235,8 +212,8 @@ def find_candidates(
 
 @njit(cache=True, nogil=True)
 def look_at_neighbours(
-    neighbours, n_knn, allowed, visited, epoch, batch, firsts, beta, size, line_terms, line_bytes, line_links, table,
-    heap_scores, heap_docs, counters,
+    neighbours, n_knn, allowed, line_docs, visited, epoch, batch, firsts, beta, size, line_terms, line_bytes,
+    line_links, table, heap_scores, heap_docs, counters,
 ):  # fmt: skip
     """Offer the n_knn nearest neighbours of the documents on the heap to it, and return its new size."""
     everything = len(allowed) == 0
@@ -251,7 +228,7 @@ def look_at_neighbours(
         for j in range(n_knn):
             doc = min(np.int64(neighbours[found[i], j]), last)
             batch[n_batch] = doc
-            n_batch += np.int64(visited[doc] != epoch) & np.int64(everything or allowed[doc])
+            n_batch += np.int64(visited[doc] != epoch) & np.int64(everything or is_allowed(doc, allowed, line_docs))
             visited[doc] = epoch
             if n_batch == _BATCH:
                 size = score_batch(
@@ -263,6 +240,12 @@ def look_at_neighbours(
         batch[:n_batch], firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores, heap_docs,
         counters,
     )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, inline="always")
+def is_allowed(line, allowed, line_docs):
+    """Return whether the document of a first line is; a damaged number of one stays inside of the array."""
+    return allowed[min(np.int64(line_docs[line]), np.int64(len(allowed)) - 1)]
 
 
 @njit(cache=True, nogil=True)
@@ -283,13 +266,13 @@ def fill_table(terms, weights, scale, table):
 @njit(cache=True, nogil=True, inline="always")
 def score_line(line, line_terms, line_bytes, table):
     """Return the sum over the line's places of table[term] * steps."""
-    mask = np.int64(len(table) - 1)
     total = np.int64(0)
-    # The number of places is written out, so that the loops are unrolled.
+    # The number of places is written out, so that the loops are unrolled. No 16-bit term is outside of its table.
     if line_terms.shape[1] == 32:
         for p in range(20):
-            total += np.int64(table[np.int64(line_terms[line, p]) & mask]) * np.int64(line_bytes[line, 40 + p])
+            total += np.int64(table[line_terms[line, p]]) * np.int64(line_bytes[line, 40 + p])
     else:
+        mask = np.int64(len(table) - 1)
         for p in range(12):
             total += np.int64(table[np.int64(line_terms[line, p]) & mask]) * np.int64(line_bytes[line, 48 + p])
     return total

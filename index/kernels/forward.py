@@ -16,6 +16,10 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from index.kernels.prefetching import prefetch
+
+_LINES_AHEAD = 10
+_DOCUMENTS_AHEAD = 3
 _TWO_TO_112 = np.float32(2.0**112)
 
 
@@ -87,8 +91,8 @@ def score_document(doc, line_terms, line_links, impacts, places, weights, produc
 
 
 @njit(cache=True, nogil=True)
-def score_documents(doc_ids, line_terms, line_links, impacts, terms, weights, places, scores):
-    """Write the canonical score of each document of `doc_ids`, int64[n], to scores; -1 for one that shares no term.
+def score_documents(lines, line_terms, line_links, impacts, terms, weights, places, scores):
+    """Write the canonical score of each document, by its first line uint32[n], to scores; -1 if it shares no term.
 
     terms   uint32[m], the query's in the segment's numbers, by rising collection term id     weights  float32[m]
     places  as in `score_document`, zeroed, and left so                                       scores   float32[n]
@@ -98,8 +102,12 @@ def score_documents(doc_ids, line_terms, line_links, impacts, terms, weights, pl
     products = np.zeros(len(terms), dtype=np.float64)
     for i in range(len(terms)):
         places[terms[i]] = i + 1
-    for i in range(len(doc_ids)):
-        total = score_document(doc_ids[i], line_terms, line_links, impacts, places, weights, products)
+    for i in range(len(lines)):
+        if i + _LINES_AHEAD < len(lines):
+            prefetch(line_links, np.int64(lines[i + _LINES_AHEAD]))
+        if i + _DOCUMENTS_AHEAD < len(lines):
+            prefetch_document(np.int64(lines[i + _DOCUMENTS_AHEAD]), line_terms, line_links, impacts)
+        total = score_document(lines[i], line_terms, line_links, impacts, places, weights, products)
         scores[i] = np.float32(total) if total > 0.0 else np.float32(-1.0)
     for i in range(len(terms)):
         places[terms[i]] = 0
@@ -107,15 +115,29 @@ def score_documents(doc_ids, line_terms, line_links, impacts, terms, weights, pl
 
 @njit(cache=True, nogil=True)
 def scan_documents(
-    first, bar, line_terms, line_bytes, line_links, impacts, scale, terms, weights, places, bounds, allowed, scores
+    first,
+    bar,
+    line_terms,
+    line_bytes,
+    line_links,
+    impacts,
+    scale,
+    terms,
+    weights,
+    places,
+    bounds,
+    allowed,
+    line_docs,
+    scores,
 ):
-    """Write the canonical scores of the documents first .. first + n to `scores`, float32[n]; -1 for no match.
+    """Write the canonical scores of the documents with first lines first .. first + n to `scores`; -1 for no match.
 
     bar      float32; a document that cannot score as much may get -1 as well
     scale    float32[n_terms]; impact of one step of a sketch
     terms, weights, places   as in `score_documents`
     bounds   float32[as long as places], zeroed, and left so
-    allowed  bool[n_docs], or bool[0] for every document
+    allowed  bool[n_docs], or bool[0] for every document     line_docs  uint32[n_docs], the document of each first line
+    scores   float32[n]
 
     Nearly every document is dismissed by its first line. What the line holds is worth at most half a step more than the
     sketch says, and what it does not hold has no larger impact than its last term: a bound on the score, raised by a
@@ -138,7 +160,7 @@ def scan_documents(
     for i in range(len(scores)):
         doc = first + i
         scores[i] = -1.0
-        if not (everything or allowed[doc]):
+        if not (everything or allowed[min(np.int64(line_docs[doc]), np.int64(len(allowed)) - 1)]):
             continue
         if bar > 0.0:
             bound = np.float32(0.0)
@@ -160,14 +182,25 @@ def scan_documents(
 
 
 @njit(cache=True, nogil=True)
+def prefetch_document(doc, line_terms, line_links, impacts):
+    """Ask for a document's impacts, and for up to four of its further lines; the first one is read for their number."""
+    prefetch(impacts, doc)
+    following = np.int64(line_links[doc, 15])
+    for line in range(following, min(following + 4, np.int64(len(line_links)))):
+        prefetch(line_terms, line)
+        prefetch(impacts, line)
+
+
+@njit(cache=True, nogil=True)
 def rank_candidates(
-    query_start, query_terms, query_weights, candidates, n_candidates, line_terms, line_links, impacts, places, ids,
-    scores, found,
+    query_start, query_terms, query_weights, candidates, n_candidates, line_docs, line_terms, line_links, impacts,
+    places, ids, scores, found,
 ):  # fmt: skip
     """Score each query's candidates canonically and write the best, ranked, to its row of `ids` and `scores`.
 
     query_start   int64[n + 1] into query_terms, uint32[], the segment's numbers, and query_weights, float32[], above 0
-    candidates    uint32[n, m], of which n_candidates, int64[n], are used; each document once in a row
+    candidates    uint32[n, m], of which n_candidates, int64[n], are used: first lines, each once in a row
+    line_docs     uint32[n_docs], the document of each first line
     places        as in `score_document`, zeroed, and left so
     ids           int64[n, k], scores float32[n, k]: as many as match, the rest is left as it is
     found         int64[n], how many those are; by falling score, then rising id
@@ -185,12 +218,17 @@ def rank_candidates(
         for i in range(first, stop):
             places[query_terms[i]] = i - first + 1
         matching = 0
+        for c in range(min(_DOCUMENTS_AHEAD, n_candidates[q])):
+            prefetch_document(np.int64(candidates[q, c]), line_terms, line_links, impacts)
         for c in range(n_candidates[q]):
+            if c + _DOCUMENTS_AHEAD < n_candidates[q]:
+                prefetch_document(np.int64(candidates[q, c + _DOCUMENTS_AHEAD]), line_terms, line_links, impacts)
             doc = np.int64(candidates[q, c])
             total = score_document(doc, line_terms, line_links, impacts, places, query_weights[first:stop], products)
             if total > 0.0:
                 # Falling score, then rising id: a positive float32's bits compare as it does.
-                keys[matching] = ((np.int64(0x7FFFFFFF) - np.int64(np.float32(total).view(np.uint32))) << 32) | doc
+                named = min(np.int64(line_docs[doc]), np.int64(len(line_docs)) - 1)
+                keys[matching] = ((np.int64(0x7FFFFFFF) - np.int64(np.float32(total).view(np.uint32))) << 32) | named
                 matching += 1
         for i in range(first, stop):
             places[query_terms[i]] = 0

@@ -38,6 +38,13 @@ def packed_lines(document: Document, scale: NDArray[np.float32]) -> list[tuple[i
     return packed
 
 
+def heaviest_terms(document: Document) -> int:
+    """Return the document's three heaviest terms as one number of three times 20 bits, ties by rising place."""
+    order = sorted(range(len(document)), key=lambda place: (-document[place][1], place))
+    terms = [document[place][0] for place in order[:3]] + [0xFFFFF] * 3
+    return terms[0] << 40 | terms[1] << 20 | terms[2]
+
+
 def largest_postings(postings: list[tuple[int, int]], n_keep: int) -> list[int]:
     """Return the documents, rising, of the n_keep (document, key) with the largest keys; ties to smaller documents."""
     kept = sorted(postings, key=lambda posting: (-posting[1], posting[0]))[:n_keep]

@@ -26,15 +26,15 @@ def _sort_key(stored):
 
 @njit(cache=True, nogil=True)
 def collect_largest(first, last, line_terms, line_links, impacts, n_keep, start, filled, floors, docs, keys):
-    """Add the documents first .. last to the lists that keep each term's `n_keep` largest impacts.
+    """Add the documents with first lines first .. last to the lists that keep each term's `n_keep` largest impacts.
 
     line_terms, line_links   see kernels.lines     impacts  uint16|float32[n_lines, width]
     start    int64[n_terms + 1] into docs, uint32[], and keys, uint16[]: room for all of a list or for 2 * n_keep
     filled   int64[n_terms], how much of each list's room is used
     floors   int64[n_terms], -1 at first: a key that is no larger cannot be among the largest any more
 
-    Documents must come by rising number. At the end `keep_largest` cuts each list to size. Ties go to the smaller
-    document. Oracle: oracle.largest_postings.
+    `docs` are numbers of first lines, as everywhere in candidate search. They must come by rising number. At the end
+    `keep_largest` cuts each list to size. Ties go to the smaller number. Oracle: oracle.largest_postings.
     """
     for doc in range(first, last):
         line = np.int64(doc)
@@ -99,11 +99,11 @@ def keep_largest(docs, keys, n_keep):
 
 
 @njit(cache=True, nogil=True)
-def count_postings(first, last, line_terms, line_links, impacts, counts):
-    """Write to counts, int64[n_terms], how many of the documents first .. last hold each term."""
+def count_postings(lines, line_terms, line_links, impacts, counts):
+    """Write to counts, int64[n_terms], how many of the documents with the first lines `lines`, uint32[n], hold each."""
     counts[:] = 0
-    for doc in range(first, last):
-        line = np.int64(doc)
+    for first in lines:
+        line = np.int64(first)
         while True:
             for place in range(impacts.shape[1]):
                 if impacts[line, place] == 0:
@@ -116,19 +116,19 @@ def count_postings(first, last, line_terms, line_links, impacts, counts):
 
 
 @njit(cache=True, nogil=True)
-def fill_postings(first, last, line_terms, line_links, impacts, cursors, docs, stored):
-    """Write the documents first .. last, as numbers from `first` on, and their impacts where each term's cursor is.
+def fill_postings(lines, line_terms, line_links, impacts, cursors, docs, stored):
+    """Write the documents with these first lines, uint32[n], as 0 .. n, and their impacts where each term's cursor is.
 
     cursors  int64[n_terms], moved on      docs  uint16[]      stored  uint16|float32[]
     """
-    for doc in range(first, last):
-        line = np.int64(doc)
+    for doc in range(len(lines)):
+        line = np.int64(lines[doc])
         while True:
             for place in range(impacts.shape[1]):
                 if impacts[line, place] == 0:
                     break
                 at = cursors[line_terms[line, place]]
-                docs[at] = doc - first
+                docs[at] = doc
                 stored[at] = impacts[line, place]
                 cursors[line_terms[line, place]] = at + 1
             following = np.int64(line_links[line, 15])

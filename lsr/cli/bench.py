@@ -28,7 +28,7 @@ def bench(
     using: Annotated[str, typer.Option(help="Which of the collection's named vectors.", metavar="NAME")] = "default",
     peers: Annotated[
         list[str] | None,
-        typer.Option(help="Also measure: seismic, sindi, qdrant, scipy. VECTORS only.", metavar="NAME"),
+        typer.Option(help="Also measure: seismic, sindi, kannolo, qdrant, scipy. VECTORS only.", metavar="NAME"),
     ] = None,
     seismic: Annotated[
         list[str] | None,
@@ -37,6 +37,9 @@ def bench(
     builds: Annotated[
         Path | None, typer.Option(help="Keep the indexes here and take them from here.", metavar="DIR")
     ] = None,
+    build_limit: Annotated[
+        float, typer.Option(help="Give up kannolo's build after so many seconds.", min=1, metavar="S")
+    ] = 600,
     plot: Annotated[Path | None, typer.Option(help="Draw the curves into this PNG file.", metavar="FILE")] = None,
     json: JsonFlag = False,
 ) -> int:
@@ -59,8 +62,7 @@ def bench(
     if plot is not None and plot.suffix.lower() != ".png":
         raise typer.BadParameter("a file name that ends in .png", param_hint="--plot")
     try:
-        parts = [one.split("/") for one in seismic or []]
-        chosen = [SeismicBuild(int(n), float(fraction), float(energy)) for n, fraction, energy in parts]
+        chosen = [SeismicBuild.parse(one) for one in seismic or []]
     except ValueError:
         raise typer.BadParameter("like 2000/0.1/0.4", param_hint="--seismic") from None
     curves = []
@@ -73,6 +75,7 @@ def bench(
         peers=peers or [],
         builds=builds,
         seismic=chosen or SEISMIC_BUILDS,
+        build_limit=build_limit,
     )
     for one in targets:
         for depth in depths:

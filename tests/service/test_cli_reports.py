@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from lsr.cli.benching import kannolo
 from lsr.cli.running import run
 
 DOCUMENTS = {"d1": "lobster roll with butter", "d2": "egg roll with cabbage", "d3": "rye bread and dill", "d4": "dill"}
@@ -152,6 +153,20 @@ def test_bench_puts_peers_beside_each_other_for_every_k(tmp_path: Path, capfd: p
     assert (builds / "lsr" / "manifest.json").exists()
     assert run([*line, "--peers", "scipy", "--builds", str(builds)]) == 0
     assert "recall@20 or better" in capfd.readouterr().out
+
+
+def test_a_peer_that_is_not_built_in_time_is_left_out_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kannolo, "_BUILD", "import time; time.sleep(60)")
+    monkeypatch.setattr(kannolo, "find_spec", lambda _: True)
+    write_vectors(tmp_path / "documents.jsonl", 100, 53)
+    write_vectors(tmp_path / "queries.jsonl", 5, 53)
+    line = ["bench", str(tmp_path / "documents.jsonl"), "--queries", str(tmp_path / "queries.jsonl"), "--repeat", "1"]
+    assert run([*line, "--peers", "kannolo", "--peers", "scipy", "--build-limit", "1", "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert [json.loads(one)["target"] for one in out.splitlines()] == ["lsr", "lsr, mapped", "scipy"]
+    assert "kannolo was not built in 1 seconds" in err
 
 
 def test_bench_of_a_collection_takes_texts(dataset: Path, collection: Path, capfd: pytest.CaptureFixture[str]) -> None:

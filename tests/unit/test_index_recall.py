@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -57,6 +58,15 @@ def test_all_queries_at_once_find_what_each_finds_exactly(index):
 def test_a_target_is_reached_on_queries_that_were_not_measured(index, k, target):
     # Three standard errors of a mean over 300 queries that differ by about a tenth.
     assert recall_of(index, HELD_OUT, k, recall=target) >= target - 3 * 0.1 / np.sqrt(300)
+
+
+@pytest.mark.parametrize("n_parts", [4, 16])
+def test_parts_searched_and_merged_find_no_less_than_the_whole(index, n_parts):
+    cuts = np.linspace(0, N_DOCS, n_parts + 1).astype(int).tolist()
+    exact, how = index.search(HELD_OUT, 10, exact=True), {"query_cut": 3, "heap_factor": 0.9}
+    parts = [SparseIndex.build(DOCUMENTS[a:b], CONFIG).search(HELD_OUT, 10, **how) for a, b in pairwise(cuts)]
+    merged = -np.sort(-np.concatenate([part.scores for part in parts], axis=1), axis=1)[:, :10]
+    assert np.mean(merged >= exact.scores[:, -1:]) >= recall_of(index, HELD_OUT, 10, **how)
 
 
 def test_a_lower_target_costs_less(index):

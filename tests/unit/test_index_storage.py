@@ -91,6 +91,8 @@ def test_wild_offsets_are_refused_at_open_even_with_a_checksum_that_fits(folder,
 @pytest.mark.parametrize(
     "name",
     [
+        "doc_lines",
+        "line_docs",
         "lines",
         "impacts",
         "entry_terms",
@@ -110,6 +112,8 @@ def test_damaged_values_never_lead_a_kernel_out_of_its_arrays(folder, built, nam
     top = index.search(built[1][:50], query_cut=20)
     assert top.ids.max() < 300
     index.search(built[1][:50], exact=True)
+    index.search(built[1][:50], allowed=np.arange(300) % 2 == 0)
+    index.rows(0, 300)
 
 
 def test_a_header_that_does_not_fit_its_manifest_is_refused(folder):
@@ -119,6 +123,26 @@ def test_a_header_that_does_not_fit_its_manifest_is_refused(folder):
     (folder / "manifest.json").write_bytes(_dump(manifest))
     with pytest.raises(IndexCorrupt, match=r"lines|window_entry"):
         SparseIndex.open(folder)
+
+
+def test_a_folder_of_version_1_is_read_in_the_order_that_it_had(folder, built, tmp_path):
+    # Documents that come in the order of their heaviest terms have their first lines in that order already.
+    order = np.load(folder / "line_docs.npy")
+    sorted_already = SparseIndex.build(built[1][order], IndexConfig(n_postings=100), path=tmp_path / "sorted")
+    written = tmp_path / "sorted"
+    assert np.load(written / "line_docs.npy").tolist() == list(range(300))
+    manifest = json.loads((written / "manifest.json").read_text())
+    manifest["version"] = 1
+    for name in ("doc_lines.npy", "line_docs.npy"):
+        (written / name).unlink()
+        del manifest["files"][name]
+    manifest["checksum"] = _checksum(manifest)
+    (written / "manifest.json").write_bytes(_dump(manifest))
+    opened = SparseIndex.open(written, verify="full")
+    for exact in (True, False):
+        found, expected = (index.search(built[1][:40], exact=exact) for index in (opened, sorted_already))
+        assert (found.ids == expected.ids).all()
+        assert (found.scores == expected.scores).all()
 
 
 def test_a_newer_format_is_refused_as_such(folder):

@@ -38,7 +38,9 @@ def lines_of(documents, term_type=np.uint16):
     views = line_views(np.zeros((4 * len(rows), LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
     impacts = (steps * SCALE[terms]).astype(np.float32)
     kept = np.zeros((4 * len(rows), terms_per_line(np.dtype(term_type))), dtype=np.float32)
-    pack_lines(0, start, terms, impacts, impacts, 1 / SCALE[:N_TERMS], len(rows), *views, kept)
+    further = np.maximum(1, -(-np.diff(start) // kept.shape[1])) - 1
+    lines, rest = np.arange(len(rows), dtype=np.uint32), len(rows) + np.cumsum(further) - further
+    pack_lines(lines, start, terms, impacts, impacts, 1 / SCALE[:N_TERMS], rest, *views, kept)
     return views
 
 
@@ -107,14 +109,15 @@ def inverted(documents, term_type, centroid_fraction, short):
     return (*arrays, np.zeros((0, 0), dtype=np.uint32), 0), [set(docs) for docs in lists]
 
 
-def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING):
+def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING, line_docs=None):
     """Run find_candidates on a query {term: weight}; returns (documents, scores, counters)."""
+    line_docs = np.arange(n_docs, dtype=np.uint32) if line_docs is None else line_docs
     terms = np.array(sorted(query), dtype=np.uint32)
     weights = np.array([query[term] for term in sorted(query)], dtype=np.float32)
     table, scores, docs = np.zeros(ROOM, dtype=np.uint16), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.uint32)
     counters = np.zeros(4, dtype=np.int64)
     found = find_candidates(
-        terms, weights, 100, np.float32(heap_factor), np.float32(beta), allowed, SCALE, *arrays, table,
+        terms, weights, 100, np.float32(heap_factor), np.float32(beta), allowed, line_docs, SCALE, *arrays, table,
         np.zeros(n_docs, dtype=np.uint8), 1, np.zeros(1000, dtype=np.int64), np.zeros(1000, dtype=np.int64),
         np.zeros(257, dtype=np.int64), np.zeros(256, dtype=np.int64), scores, docs, counters,
     )  # fmt: skip
@@ -146,8 +149,12 @@ def test_candidates_are_allowed_documents_only(documents, data):
     arrays, _ = inverted(documents, np.uint16, 0.3, 3)
     allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(documents), max_size=len(documents))))
     query = dict.fromkeys(documents[0], 1.0)
-    docs, _, _ = candidates(query, 20, arrays, len(documents), heap_factor=0, beta=0, allowed=allowed)
-    assert set(docs) == {d for d, sketch in enumerate(documents) if allowed[d] and set(sketch) & set(documents[0])}
+    line_docs = np.array(data.draw(st.permutations(range(len(documents)))), dtype=np.uint32)
+    docs, _, _ = candidates(
+        query, 20, arrays, len(documents), heap_factor=0, beta=0, allowed=allowed, line_docs=line_docs
+    )
+    matching = [line for line, sketch in enumerate(documents) if set(sketch) & set(documents[0])]
+    assert set(docs) == {line for line in matching if allowed[line_docs[line]]}
 
 
 @settings(max_examples=20, deadline=None)

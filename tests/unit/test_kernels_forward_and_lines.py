@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from index.kernels import oracle
 from index.kernels.forward import impact_value, scan_documents, score_document, score_documents, score_rows
-from index.kernels.lines import LINE_BYTES, NO_LINE, count_terms, pack_lines, read_lines
+from index.kernels.lines import LINE_BYTES, NO_LINE, count_terms, heaviest_terms, pack_lines, read_lines
 from index.scoring import stored
 from index.segment import line_views, terms_per_line
 
@@ -43,9 +43,14 @@ def packed(rows, term_type=np.uint16, impact_type="float16"):
     n_lines = sum(max(1, -(-len(row) // width)) for row in rows)
     views = line_views(np.zeros((n_lines, LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
     impacts = np.zeros((n_lines, width), dtype=kept.dtype)
-    used = pack_lines(0, start, terms, values, kept, 1 / SCALE, len(rows), *views, impacts)
-    assert used == n_lines
+    further = np.maximum(1, -(-np.diff(start) // width)) - 1
+    rest = len(rows) + np.cumsum(further) - further
+    pack_lines(first_lines(rows), start, terms, values, kept, 1 / SCALE, rest, *views, impacts)
     return views, impacts
+
+
+def first_lines(rows):
+    return np.arange(len(rows), dtype=np.uint32)
 
 
 def query_arrays(query):
@@ -79,7 +84,7 @@ def test_a_row_scores_its_canonical_dot_product(rows, query, impact_type):
 def test_a_document_of_lines_scores_its_canonical_dot_product(rows, query, impact_type, term_type):
     views, impacts = packed(rows, term_type, impact_type)
     places, scores = np.zeros(64, dtype=np.int32), np.empty(len(rows), dtype=np.float32)
-    score_documents(np.arange(len(rows)), views[0], views[2], impacts, *query_arrays(query), places, scores)
+    score_documents(first_lines(rows), views[0], views[2], impacts, *query_arrays(query), places, scores)
     assert scores.tolist() == oracle.canonical_scores(rounded(rows, impact_type), query)
     assert not places.any()
 
@@ -110,10 +115,11 @@ def test_scanning_skips_only_what_is_not_allowed_or_scores_below_the_bar(rows, q
     bar = np.float32(data.draw(st.sampled_from([0.0, *expected[expected > 0].tolist()])))
     views, impacts = packed(rows, term_type, impact_type)
     scores = np.empty(len(rows) - start, dtype=np.float32)
+    line_docs = np.array(data.draw(st.permutations(range(len(rows)))), dtype=np.uint32)
     places, bounds = np.zeros(64, dtype=np.int32), np.zeros(64, dtype=np.float32)
-    scan_documents(start, bar, *views, impacts, SCALE, *query_arrays(query), places, bounds, allowed, scores)
+    scan_documents(start, bar, *views, impacts, SCALE, *query_arrays(query), places, bounds, allowed, line_docs, scores)
     if len(rows):
-        expected = np.where(allowed, expected, np.float32(-1))
+        expected = np.where(allowed[line_docs], expected, np.float32(-1))
     needed = expected[start:] >= bar if bar > 0 else np.ones(len(scores), dtype=np.bool_)
     assert scores[needed].tolist() == expected[start:][needed].tolist()
     assert (scores[~needed] < bar).all()
@@ -128,7 +134,7 @@ def test_scanning_dismisses_by_the_first_line():
     scores = np.empty(2, dtype=np.float32)
     places, bounds = np.zeros(64, dtype=np.int32), np.zeros(64, dtype=np.float32)
     query = query_arrays({0: 1.0, 30: 1.0})
-    scan_documents(0, np.float32(3), *views, impacts, SCALE, *query, places, bounds, NOTHING, scores)
+    scan_documents(0, np.float32(3), *views, impacts, SCALE, *query, places, bounds, NOTHING, first_lines("ab"), scores)
     assert scores.tolist() == [3.25, -1.0]
 
 
@@ -155,14 +161,23 @@ def test_lines_hold_each_document_by_falling_impact(rows, term_type):
 
 
 @settings(max_examples=30, deadline=None)
+@given(documents)
+def test_documents_are_ordered_by_their_three_heaviest_terms(rows):
+    start, terms, values, _ = csr(rows, "float16")
+    keys = np.empty(len(rows), dtype=np.int64)
+    heaviest_terms(start, terms, values, keys)
+    assert keys.tolist() == [oracle.heaviest_terms(row) for row in rounded(rows, "float16")]
+
+
+@settings(max_examples=30, deadline=None)
 @given(documents, st.sampled_from(["float16", "float32"]), st.sampled_from([np.uint16, np.uint32]))
 def test_lines_give_back_the_terms_and_the_canonical_impacts(rows, impact_type, term_type):
     views, impacts = packed(rows, term_type, impact_type)
     counts = np.empty(len(rows), dtype=np.int64)
-    count_terms(0, views[2], impacts, counts)
+    count_terms(first_lines(rows), views[2], impacts, counts)
     assert counts.tolist() == [len(row) for row in rows]
     terms, kept = np.empty(counts.sum(), dtype=term_type), np.empty(counts.sum(), dtype=impacts.dtype)
-    read_lines(0, len(rows), views[0], views[2], impacts, terms, kept)
+    read_lines(first_lines(rows), views[0], views[2], impacts, terms, kept)
     values = kept.view(np.float16) if impact_type == "float16" else kept
     found = iter(zip(terms.tolist(), values.tolist(), strict=True))
     assert [sorted(next(found) for _ in row) for row in rows] == rounded(rows, impact_type)

@@ -30,7 +30,8 @@ def packed(rows, impact_type):
     kept = stored(values, impact_type)
     views = line_views(np.zeros((len(rows), LINE_BYTES), dtype=np.uint8), np.dtype(np.uint16))
     impacts = np.zeros((len(rows), terms_per_line(np.dtype(np.uint16))), dtype=kept.dtype)
-    pack_lines(0, start, terms, values, kept, np.ones(N_TERMS, dtype=np.float32), len(rows), *views, impacts)
+    lines, rest = np.arange(len(rows), dtype=np.uint32), np.full(len(rows), len(rows))
+    pack_lines(lines, start, terms, values, kept, np.ones(N_TERMS, dtype=np.float32), rest, *views, impacts)
     return views[0], views[2], impacts
 
 
@@ -68,13 +69,16 @@ def test_sort_keys_compare_as_impacts_do(dtype):
 def test_postings_of_a_range_are_counted_and_rise(rows, data):
     first = data.draw(st.integers(0, len(rows)))
     last = data.draw(st.integers(first, len(rows)))
-    arrays = packed(rows, "float16")
+    order = data.draw(st.permutations(range(len(rows))))
+    # Line i is the first line of document order[i].
+    arrays = packed([rows[doc] for doc in order], "float16")
+    lines = np.argsort(np.array(order, dtype=np.int64)).astype(np.uint32)[first:last]
     counts = np.full(N_TERMS, 99, dtype=np.int64)
-    count_postings(first, last, *arrays, counts)
+    count_postings(lines, *arrays, counts)
     expected = [[(doc - first, rows[doc][t]) for doc in range(first, last) if t in rows[doc]] for t in range(N_TERMS)]
     assert counts.tolist() == [len(entries) for entries in expected]
     docs, impacts = np.zeros(counts.sum(), dtype=np.uint16), np.zeros(counts.sum(), dtype=np.uint16)
-    fill_postings(first, last, *arrays, np.cumsum(counts) - counts, docs, impacts)
+    fill_postings(lines, *arrays, np.cumsum(counts) - counts, docs, impacts)
     found = zip(docs.tolist(), impacts.view(np.float16).tolist(), strict=True)
     assert list(found) == [entry for entries in expected for entry in entries]
 

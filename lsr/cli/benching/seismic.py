@@ -34,6 +34,12 @@ class SeismicBuild(NamedTuple):
     centroid_fraction: float = 0.1
     summary_energy: float = 0.4
 
+    @classmethod
+    def parse(cls, text: str) -> SeismicBuild:
+        """Read n_postings/centroid_fraction/summary_energy; raises ValueError."""
+        n_postings, fraction, energy = text.split("/")
+        return cls(int(n_postings), float(fraction), float(energy))
+
     @property
     def file_name(self) -> str:
         """What the build is kept as."""
@@ -45,20 +51,9 @@ class SeismicTarget:
 
     def __init__(self, vectors: Vectors, truth: Truth, builds: Path, build: SeismicBuild) -> None:
         """Build it in `builds`, or load what an earlier run left there. Raises QueryError without the package."""
-        # It starts threads even for one search, unless told before it is loaded.
-        os.environ.setdefault("RAYON_NUM_THREADS", "1")
-        try:
-            from seismic import SeismicIndexRaw  # type: ignore[import-untyped, import-not-found, unused-ignore]
-        except ImportError:
-            raise QueryError(
-                "the peer seismic needs the package pyseismic-lsr: pip install it", field="peers"
-            ) from None
-        note = builds / f"{build.file_name}.json"
+        saved, note = build_seismic(vectors.documents, builds, build)
         with _stdout_to_stderr():
-            if not note.exists():
-                self._build(SeismicIndexRaw, vectors.documents, builds, build)
-            saved = [path for path in builds.glob(f"{build.file_name}*") if path != note]
-            self._index = SeismicIndexRaw.load(str(saved[0]))
+            self._index = _package().load(str(saved))
         self.name = f"seismic {build.n_postings}/{build.centroid_fraction:g}/{build.summary_energy:g}"
         self._queries = vectors.queries
         self._terms = int(vectors.documents.indices.max()) + 1 if vectors.documents.nnz else 0
@@ -68,21 +63,10 @@ class SeismicTarget:
             "documents": vectors.documents.shape[0],
             "queries": self.query_count,
             **build._asdict(),
-            **json.loads(note.read_text()),
-            "bytes": saved[0].stat().st_size,
+            **note,
+            "bytes": saved.stat().st_size,
             "recall_against": truth.against,
         }
-
-    @staticmethod
-    def _build(seismic: Any, documents: csr_array, builds: Path, build: SeismicBuild) -> None:
-        path = builds / "documents.bin"
-        if not path.exists():
-            write_seismic(documents, path)
-        started = perf_counter()
-        index = seismic.build(str(path), **build._asdict())
-        seconds = perf_counter() - started
-        index.save(str(builds / build.file_name))
-        (builds / f"{build.file_name}.json").write_text(json.dumps({"build_seconds": round(seconds, 2)}))
 
     def settings(self, k: int) -> Sequence[Settings]:  # noqa: ARG002
         """Return the published grid of query parameters."""
@@ -95,6 +79,36 @@ class SeismicTarget:
         terms, weights = terms[known], weights[known]
         search, cut, factor = self._index.search, settings["query_cut"], settings["heap_factor"]
         return lambda: [number for _, number in search(terms, weights, k, cut, factor, 0, True)]
+
+
+def build_seismic(documents: csr_array, builds: Path, build: SeismicBuild) -> tuple[Path, dict[str, Any]]:
+    """Return (the file of the build in `builds`, what is noted of it), made if it is not there.
+
+    Raises QueryError without the package.
+    """
+    package, note = _package(), builds / f"{build.file_name}.json"
+    if not note.exists():
+        with _stdout_to_stderr():
+            path = builds / "documents.bin"
+            if not path.exists():
+                write_seismic(documents, path)
+            started = perf_counter()
+            index = package.build(str(path), **build._asdict())
+            seconds = perf_counter() - started
+            index.save(str(builds / build.file_name))
+        note.write_text(json.dumps({"build_seconds": round(seconds, 2)}))
+    saved = next(path for path in builds.glob(f"{build.file_name}*") if path != note)
+    return saved, json.loads(note.read_text())
+
+
+def _package() -> Any:
+    # It starts threads even for one search, unless told before it is loaded.
+    os.environ.setdefault("RAYON_NUM_THREADS", "1")
+    try:
+        from seismic import SeismicIndexRaw  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    except ImportError:
+        raise QueryError("the peer seismic needs the package pyseismic-lsr: pip install it", field="peers") from None
+    return SeismicIndexRaw
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from scipy.sparse import csr_array
 from encoders.vocabulary import GrowingVocabulary
 from lsr.cli.benching.brute_force import BruteForceTarget
 from lsr.cli.benching.indexes import CollectionTarget, IndexTarget
+from lsr.cli.benching.kannolo import BuildTooSlow, KannoloTarget
 from lsr.cli.benching.qdrant import QdrantTarget
 from lsr.cli.benching.seismic import SeismicBuild, SeismicTarget
 from lsr.cli.benching.sindi import DOC_PRUNE_RATIOS, SindiTarget
@@ -26,7 +28,7 @@ from lsr.documents import Document
 from lsr.errors import QueryError
 from lsr.storage.layout import is_collection
 
-PEERS: Final = ("seismic", "sindi", "qdrant", "scipy")
+PEERS: Final = ("seismic", "sindi", "kannolo", "qdrant", "scipy")
 SEISMIC_BUILDS: Final = (SeismicBuild(2000), SeismicBuild(4000))
 
 _FEWEST_FOR_CALIBRATION: Final = 100
@@ -42,12 +44,14 @@ def open_targets(
     peers: Sequence[str] = (),
     builds: Path | None = None,
     seismic: Sequence[SeismicBuild] = SEISMIC_BUILDS,
+    build_limit: float = 600.0,
 ) -> Iterator[Target]:
     """Yield what is to be measured, one after the other, so that only one is in memory at a time.
 
     depth    the largest k
     limit    at most this many queries are measured; further ones, if there are many, measure our recall targets
     builds   a folder where indexes are kept for the next run; None: a temporary one
+    build_limit   seconds after which the build of a peer that may take hours is given up, and said so on stderr
 
     Raises CorpusUnreadable, QueryError, and what a collection raises.
     """
@@ -80,13 +84,18 @@ def open_targets(
             makers += [partial(SeismicTarget, vectors, truth, folder, build) for build in seismic]
         if "sindi" in peers:
             makers += [partial(SindiTarget, vectors, truth, ratio) for ratio in DOC_PRUNE_RATIOS]
+        if "kannolo" in peers:
+            makers.append(partial(KannoloTarget, vectors, truth, folder, build_limit))
         if "qdrant" in peers:
             shard = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lsr-bench-")))
             makers.append(partial(QdrantTarget, vectors, truth, shard / "shard"))
         if "scipy" in peers:
             makers.append(partial(BruteForceTarget, vectors, truth))
         for make in makers:
-            yield make()
+            try:
+                yield make()
+            except BuildTooSlow as error:
+                print(error, file=sys.stderr)
 
 
 def _split(queries: csr_array, limit: int) -> tuple[csr_array, csr_array | None]:
