@@ -162,7 +162,7 @@ function hitNode(hit, largest) {
 function barRow(name, tokens, value, largest, sum) {
   const bar = el("span", { class: "bar" });
   bar.style.width = `${largest ? Math.max(1, (100 * value) / largest) : 0}%`;
-  return el("tr", { class: tokens ? "" : "other", "data-token": tokens ? tokens.join(" ") : false },
+  return el("tr", { class: tokens ? "" : "other", "data-token": tokens ? tokens.join("\n") : false },
     el("td", { class: "token", title: tokens ? tokens.join(" ") : name }, name), el("td", {}, el("span", { class: "track" }, bar)), el("td", { class: "sum" }, ...sum));
 }
 
@@ -281,11 +281,11 @@ function choose(name) {
   else { history.replaceState(null, "", address()); showStart(); byId("q").focus(); }
 }
 
-// `data-token` holds one token, or those of a word with blanks between.
+// `data-token` holds one token, or those of a word, a line each.
 function light(tokens, on) {
-  const wanted = new Set(tokens.split(" "));
+  const wanted = new Set(tokens.split("\n"));
   for (const node of document.querySelectorAll("[data-token]")) {
-    if (node.dataset.token.split(" ").some((token) => wanted.has(token))) node.classList.toggle("lit", on);
+    if (node.dataset.token.split("\n").some((token) => wanted.has(token))) node.classList.toggle("lit", on);
   }
 }
 
