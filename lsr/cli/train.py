@@ -33,6 +33,12 @@ def train(
     dense: Annotated[
         str | None, typer.Option(help="With --corpus: a dense teacher, sentence-transformers layout.", metavar="PATH")
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where vectors, negatives and teachers' scores are kept; default: in the run.", metavar="DIR"
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps; overrides CONFIG.", min=1, metavar="N")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.", metavar="NAME")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.", min=1, metavar="N")] = None,
@@ -75,7 +81,14 @@ def train(
         report = run(
             settings,
             out,
-            Surroundings(device=device, threads=wanted, say=say, progress=progress, evaluate=evaluate_encoder),
+            Surroundings(
+                device=device,
+                threads=wanted,
+                say=say,
+                progress=progress,
+                evaluate=evaluate_encoder,
+                cache=cache,
+            ),
         )
     print_report(report, json=json)
     return 0

@@ -17,10 +17,11 @@ from encoders.sides.literal import LiteralSide
 from encoders.sides.settings import Family, SideSettings
 from encoders.sides.static import StaticSide
 from encoders.tokenization import Tokenization
-from encoders.training.literal_start import idf_of, piece_statistics, start_literal
+from encoders.training.literal_start import start_literal
 from encoders.training.masked_lm import warm_up_masked_lm
 from encoders.training.pooled_start import start_pooled
 from encoders.training.trainable import untrained
+from encoders.training.word_pieces import idf_of, piece_statistics, query_weights
 from lsr.errors import SettingsError
 from lsr.training.config import FROM_CORPUS, LITERAL, POOLED, TrainingConfig, find_folder
 from lsr.training.log import Log
@@ -63,12 +64,15 @@ def _write_start(
 ) -> None:
     model = config.model
     surroundings.say("counting word pieces and setting up the start: BM25 over word pieces")
-    tokenization = Tokenization(read_tokenizer(backbone), None)
+    tokenization = Tokenization(read_tokenizer(backbone), None, conflate=model.conflate)
     average_length, idf = _word_pieces(config, pairs, tokenization)
+    if model.conflate:
+        idf = query_weights(tokenization, idf, model.piece_weight)
     settings = SideSettings(
         family=Family.POOLED if model.method == POOLED else Family.LITERAL,
         max_length=model.max_length,
         zero_special_ids=True,
+        conflate=model.conflate,
         k1=model.k1,
         b=model.b,
         average_length=average_length,
