@@ -1,6 +1,6 @@
 """Runs of one backbone side by side on development sets: nDCG@10, terms a document, paired tests, and a plot.
 
-python benchmarks/training_sweep.py runs/lambda-* --cache runs/cache --dataset data/dev-medquad --against runs/lambda-1 \
+python benchmarks/training_sweep.py runs/lambda-* --cache runs/cache --dataset data/dev-medquad --against lambda-1 \
     --out docs/images/lsr-mini-sweep.png
 
 A run is a folder of `lsr train` with the pooled method, whose body is not trained, so the transformer reads the

@@ -20,6 +20,7 @@ from encoders.errors import SettingError
 from encoders.tokenization import Tokenization
 
 _WITHIN = "##"
+_RAREST = 1e-7  # share of texts
 
 
 def piece_statistics(tokenization: Tokenization, texts: Sequence[str]) -> tuple[float, NDArray[np.int64]]:
@@ -44,6 +45,13 @@ def idf_of(frequencies: NDArray[np.int64], n_texts: int) -> NDArray[np.float32]:
     """Return ln(1 + (N - df + 0.5) / (df + 0.5)), float32: BM25's idf, largest for a piece that was never seen."""
     idf: NDArray[np.float32] = np.log1p((n_texts - frequencies + 0.5) / (frequencies + 0.5)).astype(np.float32)
     return idf
+
+
+def idf_of_terms(tokenization: Tokenization, idf: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return each term's idf, float32 [n_terms], from that of each token: as if no text held two tokens of a term."""
+    of_tokens = np.exp(-idf.astype(np.float64))
+    shares = np.bincount(tokenization.terms(range(len(idf))), weights=of_tokens, minlength=len(idf))
+    return -np.log(np.clip(shares, _RAREST, 1.0)).astype(np.float32)
 
 
 def query_weights(tokenization: Tokenization, idf: NDArray[np.float32], piece_weight: float) -> NDArray[np.float32]:

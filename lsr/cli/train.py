@@ -25,10 +25,11 @@ def train(
         typer.Option(help="Instead of CONFIG: adapt to these documents, without labels.", metavar="FILE|DIR"),
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="With --corpus: the model that is adapted, and a teacher.", metavar="NAME|PATH")
+        str | None,
+        typer.Option(help="With --corpus: what is adapted, and a teacher; lsr-mini.", metavar="NAME|PATH"),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="With --corpus and no --encoder: what to start from.", metavar="PATH")
+        str | None, typer.Option(help="With --corpus, instead of --encoder: what to start from.", metavar="PATH")
     ] = None,
     dense: Annotated[
         str | None, typer.Option(help="With --corpus: a dense teacher, sentence-transformers layout.", metavar="PATH")

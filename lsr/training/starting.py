@@ -21,7 +21,7 @@ from encoders.training.literal_start import start_literal
 from encoders.training.masked_lm import warm_up_masked_lm
 from encoders.training.pooled_start import start_pooled
 from encoders.training.trainable import untrained
-from encoders.training.word_pieces import idf_of, piece_statistics, query_weights
+from encoders.training.word_pieces import idf_of, idf_of_terms, piece_statistics, query_weights
 from lsr.errors import SettingsError
 from lsr.training.config import FROM_CORPUS, LITERAL, POOLED, TrainingConfig, find_folder
 from lsr.training.log import Log
@@ -117,5 +117,13 @@ def _word_pieces(config: TrainingConfig, pairs: Pairs, tokenization: Tokenizatio
     """Return the mean number of word pieces in a document, and the idf of each piece."""
     average_length, frequencies = piece_statistics(tokenization, pairs.documents)
     if config.model.idf == FROM_CORPUS:
-        return average_length, idf_of(frequencies, len(pairs.documents))
-    return average_length, read_static_weights(Path(config.model.idf), tokenization.tokens, 0.0)
+        idf = idf_of(frequencies, len(pairs.documents))
+    else:
+        idf = _idf_file(config.model.idf, tokenization)
+    if config.model.general_idf is not None:
+        idf = (idf + _idf_file(config.model.general_idf, tokenization)) / 2
+    return average_length, idf
+
+
+def _idf_file(path: str, tokenization: Tokenization) -> NDArray[np.float32]:
+    return idf_of_terms(tokenization, read_static_weights(Path(path), tokenization.tokens, 0.0))

@@ -233,11 +233,32 @@ def test_a_head_that_does_not_fit_is_refused(run: Path, tmp_path: Path) -> None:
         load_encoder(str(tmp_path))
 
 
-def test_sentence_transformers_gives_the_same_weights(run: Path) -> None:
+@pytest.fixture(scope="module")
+def conflated(retriever: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run as lsr-mini's: forms of a word share a term, the queries' table is trained, the result is in int8."""
+    out = tmp_path_factory.mktemp("conflated")
+    model = {"conflate": True, "piece_weight": 0.5, "train_queries": True, "int8": True, "max_active_dims": 20}
+    train(config(retriever, pairs, model=model), out, Surroundings(device="cpu"))
+    return out
+
+
+def test_what_weighs_nothing_in_a_query_is_not_in_a_document(conflated: Path) -> None:
+    encoder: Any = load_encoder(str(conflated / "start"), device="cpu", dtype="float32")
+    silent = encoder.queries.table == 0.0
+    assert {"the", "of"} & set(encoder.vocabulary.tokens(np.flatnonzero(silent)))
+    weights = encoder.encode_documents(["the heart of a search, the attack"]).toarray()[0]
+    assert not weights[silent].any()
+    assert weights[~silent].any()
+
+
+@pytest.mark.parametrize("name", ["run", "conflated"])
+def test_sentence_transformers_gives_the_same_weights(name: str, request: pytest.FixtureRequest) -> None:
+    folder: Path = request.getfixturevalue(name) / "model"
+    assert (folder / "documents" / "int8.safetensors").is_file() == (name == "conflated")
     sparse_encoder = pytest.importorskip("sentence_transformers").SparseEncoder
-    model = sparse_encoder(str(run / "model"), trust_remote_code=True, device="cpu")
-    texts = ["sparse search of the heart", "the vitamin"]
-    ours: Any = load_encoder(str(run / "model"), device="cpu", dtype="float32")
+    model = sparse_encoder(str(folder), trust_remote_code=True, device="cpu")
+    texts = ["sparse search of the heart", "the vitamin", ""]
+    ours: Any = load_encoder(str(folder), device="cpu", dtype="float32")
     np.testing.assert_allclose(
         model.encode_document(texts).to_dense().numpy(), ours.encode_documents(texts).toarray(), atol=1e-5
     )
