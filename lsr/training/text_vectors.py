@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 2048  # texts
+_BLOCK = 512  # texts
 
 
 def text_vectors(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from encoders.training.frozen_documents import FrozenDocuments
 from encoders.training.losses.flops import flops
 from encoders.training.pooled_start import MARGIN
 from encoders.training.trainable import TrainableEncoder
+from lsr.cli.training import adaptation, evaluate_encoder
+from lsr.errors import SettingsError
 from lsr.training.config import TrainingConfig, parse_config
 from lsr.training.run import train
 from lsr.training.surroundings import Surroundings
@@ -265,3 +268,29 @@ def test_sentence_transformers_gives_the_same_weights(name: str, request: pytest
     np.testing.assert_allclose(
         model.encode_query(texts).to_dense().numpy(), ours.encode_queries(texts).toarray(), atol=1e-5
     )
+
+
+def test_a_model_adapts_to_a_corpus_without_labels(
+    run: Path, retriever: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    rows = [
+        {"id": str(i), "title": f"{WORDS[i % 6]} search {i}", "text": f"the attack of {i} " * 4} for i in range(150)
+    ]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr("lsr.cli.training.HELD_OUT", (10, 20))
+    wanted = adaptation(str(corpus), encoder=str(run / "model"), backbone=None, dense=str(retriever))
+    assert wanted.teachers.sparse == (str(run / "model"),)
+    short = dataclasses.replace(wanted, steps=dataclasses.replace(wanted.steps, steps=3, evaluate_every=2))
+    report = train(short, tmp_path / "out", Surroundings(device="cpu", evaluate=evaluate_encoder))
+    assert report.outcome.first.keys() == report.outcome.last.keys() == {"held_out nDCG@10"}
+    before, after = pooled_side(run / "model"), pooled_side(tmp_path / "out" / "best")
+    assert before.settings == after.settings
+    assert load_encoder(str(report.model), device="cpu").encode_documents(["heart"]).nnz > 0
+
+
+def test_what_is_adapted_is_the_shipped_model_unless_another_is_named() -> None:
+    wanted = adaptation("corpus.jsonl", encoder=None, backbone=None, dense=None)
+    assert wanted.model.encoder == wanted.teachers.sparse[0] == "lsr-mini"
+    with pytest.raises(SettingsError, match="give one of them"):
+        adaptation("corpus.jsonl", encoder="lsr-mini", backbone="somewhere", dense=None)
