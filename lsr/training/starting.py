@@ -121,7 +121,7 @@ def _word_pieces(config: TrainingConfig, pairs: Pairs, tokenization: Tokenizatio
     else:
         idf = _idf_file(config.model.idf, tokenization)
     if config.model.general_idf is not None:
-        idf = (idf + _idf_file(config.model.general_idf, tokenization)) / 2
+        idf = np.mean([idf, _idf_file(config.model.general_idf, tokenization)], axis=0, dtype=np.float32)
     return average_length, idf
 
 
