@@ -89,11 +89,11 @@ class LearnedEncoder:
             yield self._documents.encode(window)
 
     def input_term_ids(self, text: str) -> NDArray[np.int64]:
-        """Return the rising, distinct ids of the query's own tokens, special ones left out."""
+        """Return the rising, distinct terms of the query's own tokens, special ones left out."""
         tokenization = self._queries.tokenization
         checked = check_texts([text])
         ids = tokenization.ids(checked, special_tokens=False)[0] if self._terms_are_tokens else []
-        return np.array(sorted(set(ids) - tokenization.special_ids), dtype=np.int64)
+        return np.array(sorted(set(tokenization.terms(ids)) - tokenization.special_ids), dtype=np.int64)
 
     def words(self, text: str, term_ids: Collection[int] | None = None) -> list[Word]:
         """Return the words of `text` with their places and word pieces, beyond the model's length too.

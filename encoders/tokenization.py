@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tokenizers import Encoding, Tokenizer, normalizers
 
+from encoders.conflation import conflated_terms
 from encoders.errors import CheckpointError, SettingError
 from encoders.runs import Runs
 from encoders.words import Word
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 
 class Tokenization:
-    """Text to token ids, cut at `max_length` tokens (special ones counted, None: never), `prompt` before every text."""
+    """Text to token ids, cut at `max_length` tokens (special ones counted, None: never), `prompt` before every text.
+
+    A token's term is its own number, or with `conflate` what encoders.conflation says.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class Tokenization:
         *,
         prompt: str = "",
         lower_case: bool = False,
+        conflate: bool = False,
     ) -> None:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if not isinstance(backend, Tokenizer):
@@ -57,6 +62,7 @@ class Tokenization:
         self.n_special = special
         self.special_ids = frozenset(int(i) for i in tokenizer.all_special_ids)
         self.pad_id = int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else 0
+        self._term_of = conflated_terms(self.tokens).tolist() if conflate else None
         self.unknown_id = None if tokenizer.unk_token_id is None else int(tokenizer.unk_token_id)
 
     @property
@@ -68,6 +74,10 @@ class Tokenization:
     def ids(self, texts: Sequence[str], *, special_tokens: bool = True, truncate: bool = True) -> list[list[int]]:
         """Return each text's token ids, with the model's special tokens around them unless told otherwise."""
         return [encoding.ids for encoding in self._encode(texts, special_tokens, truncate)]
+
+    def terms(self, ids: Sequence[int]) -> list[int]:
+        """Return the term of each token."""
+        return list(ids) if self._term_of is None else [self._term_of[token] for token in ids]
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer as transformers does."""
@@ -97,7 +107,7 @@ class Tokenization:
     def _words_of(self, text: str, wanted: Set[int] | None = None) -> list[tuple[int, int, tuple[int, ...]]]:
         """Return (start, end, term ids) of each word, or of those that hold one of `wanted`."""
         encoding = self._whole.encode(text, add_special_tokens=False)
-        ids = encoding.ids
+        ids = self.terms(encoding.ids)
         hits = [position for position, token in enumerate(ids) if wanted is None or token in wanted]
         if not hits:
             return []

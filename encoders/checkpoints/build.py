@@ -87,7 +87,11 @@ class Builder:
         tokenizer = read_tokenizer(source.tokenizer_folder or source.folder)
         settings = dataclasses.replace(source.settings, max_length=_max_length(source, tokenizer))
         tokenization = Tokenization(
-            tokenizer, settings.max_length, prompt=settings.prompt, lower_case=settings.lower_case
+            tokenizer,
+            settings.max_length,
+            prompt=settings.prompt,
+            lower_case=settings.lower_case,
+            conflate=settings.conflate,
         )
         if settings.family is Family.STATIC:
             tokens = _named(source.folder, tokenization, len(other_tokens or tokenization.tokens))

@@ -30,7 +30,10 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
     digest = hashlib.sha256()
     known: dict[Path, bytes] = {}
     for source, settings in sides:
-        digest.update(json.dumps({"arithmetic": _ARITHMETIC, **settings.json()}, sort_keys=True).encode())
+        in_force = {"arithmetic": _ARITHMETIC, **settings.json()}
+        if not settings.conflate:
+            del in_force["conflate"]  # a setting that came later: what was indexed before it stays open
+        digest.update(json.dumps(in_force, sort_keys=True).encode())
         if source.unit_length:
             digest.update(b"unit length\0")  # said by modules.json, which says much else that decides nothing
         for path in _decisive_files(source):

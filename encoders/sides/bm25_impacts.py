@@ -2,8 +2,8 @@
 
     impact[v] = tf / (tf + k1 * (1 - b + b * length / average_length))
 
-tf and length are those of the whole text, special tokens left out. Terms are numbered row * n_terms + token, rising,
-so that a batch's impacts are two flat arrays.
+tf and length are those of the whole text, special tokens left out; with `conflate`, tf counts all tokens of a term.
+Terms are numbered row * n_terms + term, rising, so that a batch's impacts are two flat arrays.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ from torch import Tensor
 
 from encoders.errors import SettingError
 from encoders.sides.settings import SideSettings
+from encoders.tokenization import Tokenization
 
 
 class BM25Impacts:
     """Token ids to impacts."""
 
-    def __init__(self, settings: SideSettings, special_ids: frozenset[int], n_terms: int) -> None:
+    def __init__(self, settings: SideSettings, tokenization: Tokenization, n_terms: int) -> None:
         """Raises SettingError without average_length."""
         if settings.average_length is None:
             raise SettingError(
                 f"a {settings.family} side needs average_length: the mean number of word pieces in a document"
             )
         self._k1, self._b, self._average_length = settings.k1, settings.b, settings.average_length
-        self._special = torch.tensor(sorted(special_ids), dtype=torch.int64)
+        self._special = torch.tensor(sorted(tokenization.special_ids), dtype=torch.int64)
+        self._terms = tokenization.terms
         self._n_terms = n_terms
 
     def __call__(self, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
-        """Return the key of each distinct ordinary token, int64 rising, and its impact, float32; `ids` are whole
+        """Return the key of each distinct ordinary term, int64 rising, and its impact, float32; `ids` are whole
         texts."""
         flat, _ = self.keys(ids)
         keys, frequencies = torch.unique(flat, return_counts=True)
@@ -39,7 +41,7 @@ class BM25Impacts:
 
     def keys(self, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Return the key of each ordinary token in the order of the texts, int64, and which of all tokens are such."""
-        tokens = torch.tensor([token for one in ids for token in one], dtype=torch.int64)
+        tokens = torch.tensor([term for one in ids for term in self._terms(one)], dtype=torch.int64)
         rows = torch.repeat_interleave(torch.arange(len(ids)), torch.tensor([len(one) for one in ids]))
         ordinary = ~torch.isin(tokens, self._special)
         return (rows * self._n_terms + tokens)[ordinary], ordinary

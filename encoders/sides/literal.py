@@ -50,7 +50,7 @@ class LiteralSide(MaskedLMSide):
             raise SettingError("a literal side reads one window and pools by maximum")
         super().__init__(tokenization, settings, body, projection)
         self.linear = linear.float()
-        self._impacts = BM25Impacts(settings, tokenization.special_ids, self.n_terms)
+        self._impacts = BM25Impacts(settings, tokenization, self.n_terms)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return every token of each text; `weights` cuts off what the model does not read."""

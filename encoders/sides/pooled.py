@@ -65,7 +65,7 @@ class PooledSide(TransformerSide):
             raise SettingError("a pooled side reads one window")
         super().__init__(tokenization, settings, len(head.factor), body)
         self.head = head.float()
-        self.impacts = BM25Impacts(settings, tokenization.special_ids, self.n_terms)
+        self.impacts = BM25Impacts(settings, tokenization, self.n_terms)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return every token of each text; `pooled` cuts off what the model does not read."""
@@ -81,7 +81,10 @@ class PooledSide(TransformerSide):
 
     def weights(self, ids: list[list[int]]) -> Tensor:
         """Return float32 [len(ids), n_terms]; `ids` are whole texts."""
-        pooled = self.pooled(ids)
+        return self.weights_of(self.pooled(ids), ids)
+
+    def weights_of(self, pooled: Tensor, ids: list[list[int]]) -> Tensor:
+        """Return the weights of texts whose p is known, float32 [len(ids), n_terms]."""
         keys, values = self.impacts(ids)
         flat = torch.zeros(len(ids) * self.n_terms, device=pooled.device)
         flat[keys.to(pooled.device)] = values.to(pooled.device)

@@ -61,6 +61,7 @@ class SideSettings:
     max_length: int | None = None  # tokens, special ones counted; None: all that the model takes
     prompt: str = ""  # goes before every text
     lower_case: bool = False  # before the tokenizer's own normalisation
+    conflate: bool = False  # static, literal, pooled: whether forms of one word share a term
     pooling: Pooling = Pooling.MAX
     activation: Activation = Activation.LOG1P_RELU
     pool_special_positions: bool = True  # whether the positions of CLS, SEP, ... take part in the pooling
@@ -81,6 +82,8 @@ class SideSettings:
         allowed = _POOLINGS.get(self.family, (Pooling.MAX, Pooling.SUM, Pooling.FIRST))
         if self.pooling not in allowed:
             raise SettingError(f"family {self.family} has no pooling {self.pooling}, but {', '.join(allowed)}")
+        if self.conflate and self.family not in _CONFLATING:
+            raise SettingError(f"family {self.family} has a weight for each token, and cannot conflate them")
 
     def json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
@@ -94,6 +97,7 @@ _POOLINGS = {
     Family.AUTOENCODER: (Pooling.MEAN, Pooling.MAX, Pooling.FIRST),
     Family.STATIC: tuple(Pooling),  # has no positions to pool
 }
+_CONFLATING = (Family.STATIC, Family.LITERAL, Family.POOLED)
 SIDE_SETTINGS = tuple(field.name for field in dataclasses.fields(SideSettings))
 
 
@@ -110,7 +114,7 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "activation": Activation,
     "windows": Windows,
 }
-_BOOLEANS = ("lower_case", "pool_special_positions", "zero_special_ids", "lexical")
+_BOOLEANS = ("lower_case", "pool_special_positions", "zero_special_ids", "lexical", "conflate")
 
 
 def _checked(name: str, value: Any) -> Any:

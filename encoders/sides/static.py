@@ -1,6 +1,6 @@
 """A fixed weight a token, and no model: inference-free queries.
 
-    weight[v] = table[v] if the text holds v, else 0
+    weight[v] = table[v] if the text holds v, else 0        v: a token, or with `conflate` a term that several share
 
 The table is idf (OpenSearch's doc models), learned (SPLADE with static query embeddings), or 1 everywhere (binary:
 SPLADE-v3-doc, DeepImpact, SPARTA). Presence counts, not frequency, and the text gets no special tokens.
@@ -34,7 +34,7 @@ class StaticSide:
         """Return float32 csr_array [len(texts), len(table)]; weights of zero or less are left out."""
         truncate = self.settings.windows is Windows.TRUNCATE
         rows = [
-            np.array(sorted(set(ids)), dtype=np.int64)
+            np.array(sorted(set(self.tokenization.terms(ids))), dtype=np.int64)
             for ids in self.tokenization.ids(texts, special_tokens=False, truncate=truncate)
         ]
         rows = [row[self.table[row] > 0] for row in rows]

@@ -35,14 +35,16 @@ _MAX_TOKENS_ELSEWHERE = 65_536
 class DenseTeacher:
     """Text to normalised vectors."""
 
-    def __init__(self, folder: Path, *, device: str = "auto", dtype: str = "auto") -> None:
-        """Raises CheckpointError for a folder that is no such pipeline."""
+    def __init__(
+        self, folder: Path, *, max_length: int | None = None, device: str = "auto", dtype: str = "auto"
+    ) -> None:
+        """`max_length` may shorten what it reads. Raises CheckpointError for a folder that is no such pipeline."""
         transformer, self._mean = _read_pipeline(folder)
         on = resolve_device(device)
         tokenizer = read_tokenizer(transformer)
         config = transformer / "sentence_bert_config.json"
         own = read_object(config).get("max_seq_length") if config.is_file() else None
-        length = smallest(own, tokenizer_limit(tokenizer.model_max_length), position_limit(transformer))
+        length = smallest(max_length, own, tokenizer_limit(tokenizer.model_max_length), position_limit(transformer))
         self._tokenization = Tokenization(tokenizer, length)
         model = load_model(transformer, "AutoModel")
         ready(model, device=on, dtype=resolve_dtype(dtype, on))

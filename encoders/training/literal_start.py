@@ -74,7 +74,9 @@ def start_literal(
         raise SettingError("the expansion head needs sample texts to start from")
     on = resolve_device(device)
     tokenizer = read_tokenizer(backbone)
-    tokenization = Tokenization(tokenizer, settings.max_length, lower_case=settings.lower_case)
+    tokenization = Tokenization(
+        tokenizer, settings.max_length, lower_case=settings.lower_case, conflate=settings.conflate
+    )
     ids = tokenization.ids(sample)
     model = _with_head(backbone, ids, tokenization, tokenizer.mask_token_id, seed, on)
     body, projection = split_off_projection(model, device=on, dtype=torch.float32, pad_id=tokenization.pad_id)
@@ -89,37 +91,15 @@ def start_literal(
             raise SettingError(f"{backbone}: its tokenizer has no mask token to warm up with")
         warm_up(documents, int(tokenizer.mask_token_id))
     projection.bias.data -= _threshold(documents, ids, expansion_terms)
-    query_tokens = Tokenization(tokenizer, None, lower_case=settings.lower_case)
-    queries = StaticSide(query_tokens, SideSettings(family=Family.STATIC, zero_special_ids=True), idf)
+    query_tokens = Tokenization(tokenizer, None, lower_case=settings.lower_case, conflate=settings.conflate)
+    queries = StaticSide(
+        query_tokens, SideSettings(family=Family.STATIC, zero_special_ids=True, conflate=settings.conflate), idf
+    )
     vocabulary = FixedVocabulary(tokenization.tokens)
     encoder = LearnedEncoder(
         str(backbone), documents=documents, queries=queries, vocabulary=vocabulary, fingerprint="", settings={}
     )
     save_encoder(encoder, folder)
-
-
-def piece_statistics(tokenization: Tokenization, texts: Sequence[str]) -> tuple[float, NDArray[np.int64]]:
-    """Return the mean number of ordinary word pieces a text, and in how many texts each piece occurs.
-
-    The second is int64 [n_terms]. Raises SettingError without a text.
-    """
-    if not texts:
-        raise SettingError("there is no text to count word pieces in")
-    frequencies = np.zeros(len(tokenization.tokens), dtype=np.int64)
-    special = tokenization.special_ids
-    total = 0
-    for start in range(0, len(texts), 1024):
-        for one in tokenization.ids(texts[start : start + 1024], special_tokens=False, truncate=False):
-            ordinary = [token for token in one if token not in special]
-            total += len(ordinary)
-            frequencies[list(set(ordinary))] += 1
-    return max(total / len(texts), 1.0), frequencies
-
-
-def idf_of(frequencies: NDArray[np.int64], n_texts: int) -> NDArray[np.float32]:
-    """Return ln(1 + (N - df + 0.5) / (df + 0.5)), float32: BM25's idf, largest for a piece that was never seen."""
-    idf: NDArray[np.float32] = np.log1p((n_texts - frequencies + 0.5) / (frequencies + 0.5)).astype(np.float32)
-    return idf
 
 
 def _with_head(

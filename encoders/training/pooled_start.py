@@ -7,7 +7,8 @@ less the mean over all tokens and brought to length 1, and m the mean pooled vec
 
 A text that lies in a term's direction gets the term: what the retriever knows is used before the first step, and a
 term that no training query holds has a vector as well. On the development sets this start alone was above BM25 with
-stemming (docs/decisions/0704). Placeholders of the vocabulary never become an expansion.
+stemming (docs/decisions/0704). Placeholders of the vocabulary never become an expansion, and a term that weighs nothing
+in a query is not in a document either.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def start_pooled(
 ) -> None:
     """Write the encoder that training starts from to `folder`, in this project's own layout.
 
-    idf        float32 [n_terms], the query's weight of each token; those of special tokens are set to 0
+    idf        float32 [n_terms], the query's weight of each term; those of special tokens are set to 0
     settings   of the document side: family pooled, average_length and max_length set
     sample     texts of the kind that is trained on, a few hundred, for the mean of their vectors
     Raises CheckpointError and SettingError for a backbone that does not do.
@@ -60,7 +61,9 @@ def start_pooled(
         raise SettingError("the expansion needs sample texts to start from")
     on = resolve_device(device)
     tokenizer = read_tokenizer(backbone)
-    tokenization = Tokenization(tokenizer, settings.max_length, lower_case=settings.lower_case)
+    tokenization = Tokenization(
+        tokenizer, settings.max_length, lower_case=settings.lower_case, conflate=settings.conflate
+    )
     model = load_model(backbone, "AutoModel")
     ready(model, device=on, dtype=torch.float32)
     body = Body(model, "last_hidden_state", tokenization.pad_id)
@@ -76,13 +79,15 @@ def start_pooled(
     mean = torch.cat([documents.pooled(texts[start : start + 16]) for start in range(0, len(texts), 16)]).mean(dim=0)
     directions = functional.normalize(vectors - vectors.mean(dim=0), dim=1)
     bias = -MARGIN - directions @ mean
-    bias[
-        [i for i, token in enumerate(tokens) if token.startswith("[unused") or i in tokenization.special_ids]
-    ] = -_NEVER
+    silent = idf == 0.0
+    silent[[i for i, token in enumerate(tokens) if token.startswith("[unused") or i in tokenization.special_ids]] = True
+    bias[torch.from_numpy(silent).to(on)] = -_NEVER
+    documents.head.factor[torch.from_numpy(idf == 0.0).to(on)] = 0.0
     documents.head.expansion.weight.copy_(directions)
     documents.head.expansion.bias.copy_(bias)
-    query_tokens = Tokenization(tokenizer, None, lower_case=settings.lower_case)
-    queries = StaticSide(query_tokens, SideSettings(family=Family.STATIC, zero_special_ids=True), idf)
+    query_tokens = Tokenization(tokenizer, None, lower_case=settings.lower_case, conflate=settings.conflate)
+    query_settings = SideSettings(family=Family.STATIC, zero_special_ids=True, conflate=settings.conflate)
+    queries = StaticSide(query_tokens, query_settings, idf)
     encoder = LearnedEncoder(
         str(backbone),
         documents=documents,

@@ -22,6 +22,7 @@ from pathlib import Path
 from encoders.checkpoints.files import read_object
 from encoders.sides.settings import Family
 
+_QUERIES = "encoders.training.sentence_transformers_modules.QuerySide"
 _MODULE = "encoders.training.sentence_transformers_modules.DocumentSide"
 _STATIC = "sentence_transformers.sparse_encoder.modules.sparse_static_embedding.SparseStaticEmbedding"
 _ROUTER = "sentence_transformers.base.modules.router.Router"
@@ -34,10 +35,11 @@ def write_sentence_transformers(folder: Path) -> bool:
     if families not in ((Family.STATIC, Family.LITERAL), (Family.STATIC, Family.POOLED)):
         return False
     _write(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": _ROUTER}])
+    conflated = sides["queries"]["settings"].get("conflate", False)
     _write(
         folder / "router_config.json",
         {
-            "types": {"queries": _STATIC, "documents": _MODULE},
+            "types": {"queries": _QUERIES if conflated else _STATIC, "documents": _MODULE},
             "structure": {"query": ["queries"], "document": ["documents"]},
             "parameters": {"default_route": "document", "allow_empty_key": True},
         },
@@ -46,8 +48,9 @@ def write_sentence_transformers(folder: Path) -> bool:
         folder / "config_sentence_transformers.json",
         {"model_type": "SparseEncoder", "prompts": {"query": "", "document": ""}, "similarity_fn_name": "dot"},
     )
-    _write(folder / "queries" / "config.json", {"frozen": True})
-    shutil.copyfile(folder / "queries" / "static_weights.safetensors", folder / "queries" / "model.safetensors")
+    if not conflated:
+        _write(folder / "queries" / "config.json", {"frozen": True})
+        shutil.copyfile(folder / "queries" / "static_weights.safetensors", folder / "queries" / "model.safetensors")
     return True
 
 

@@ -1,4 +1,5 @@
-"""Literal and pooled document sides as a module of a sentence-transformers pipeline; imported by that package alone."""
+"""Literal and pooled document sides, and queries whose words are conflated, as modules of a sentence-transformers
+pipeline; imported by that package alone."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from encoders.learned import LearnedEncoder
 from encoders.loading import load_encoder
 from encoders.sides.literal import LiteralSide
 from encoders.sides.pooled import PooledSide
+from encoders.sides.static import StaticSide
 
 
 class DocumentSide(InputModule):
@@ -40,20 +42,14 @@ class DocumentSide(InputModule):
     @classmethod
     def load(cls, model_name_or_path: str, subfolder: str = "", **_: Any) -> DocumentSide:  # type: ignore[override]
         """Load from a local folder; `subfolder` is the one with the document side."""
-        encoder = load_encoder(str(Path(model_name_or_path, subfolder).parent), device="cpu", dtype="float32")
-        if not isinstance(encoder, LearnedEncoder):
-            raise TypeError(f"{model_name_or_path} gave a {type(encoder).__name__}")
+        encoder = _load(model_name_or_path, subfolder)
         return cls(encoder, read_tokenizer(Path(model_name_or_path, subfolder)))
 
     def preprocess(  # type: ignore[override]
         self, inputs: list[str], prompt: str | None = None, **_: Any
     ) -> dict[str, Tensor]:
         """Return input_ids and attention_mask of whole texts, int64 [texts, longest]."""
-        ids = self._side.ids([(prompt or "") + text for text in inputs])
-        lengths = torch.tensor([len(one) for one in ids])
-        padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(one) for one in ids], batch_first=True)
-        mask = torch.arange(padded.shape[1])[None, :] < lengths[:, None]
-        return {"input_ids": padded, "attention_mask": mask.long()}
+        return _padded(self._side.ids([(prompt or "") + text for text in inputs]))
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Add sentence_embedding, float32 [texts, terms]."""
@@ -69,6 +65,63 @@ class DocumentSide(InputModule):
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
         """Write the whole encoder beside; the router's folder is its parent."""
         save_encoder(self._encoder, Path(output_path).parent)
+
+
+class QuerySide(InputModule):
+    """Texts to query vectors by a table over conflated terms, which SparseStaticEmbedding does not know."""
+
+    save_in_root = False
+
+    def __init__(self, encoder: LearnedEncoder, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        if not isinstance(encoder.queries, StaticSide):
+            raise TypeError(f"the query side is a {type(encoder.queries).__name__}, not static")
+        self._encoder, self._side, self.tokenizer = encoder, encoder.queries, tokenizer
+        self.table = torch.nn.Parameter(torch.from_numpy(self._side.table).clamp_min(0.0), requires_grad=False)
+
+    @classmethod
+    def load(cls, model_name_or_path: str, subfolder: str = "", **_: Any) -> QuerySide:  # type: ignore[override]
+        """Load from a local folder; `subfolder` is the one with the query side."""
+        encoder = _load(model_name_or_path, subfolder)
+        return cls(encoder, read_tokenizer(Path(model_name_or_path, subfolder)))
+
+    def preprocess(  # type: ignore[override]
+        self, inputs: list[str], prompt: str | None = None, **_: Any
+    ) -> dict[str, Tensor]:
+        """Return the terms as input_ids, and attention_mask, int64 [texts, longest]."""
+        tokenization = self._side.tokenization
+        ids = tokenization.ids([(prompt or "") + text for text in inputs], special_tokens=False)
+        return _padded([tokenization.terms(one) for one in ids])
+
+    def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Add sentence_embedding, float32 [texts, terms]."""
+        terms = features["input_ids"]
+        presence = torch.zeros((len(terms), len(self.table)), device=self.table.device)
+        presence.scatter_reduce_(1, terms, features["attention_mask"].float(), "amax")
+        features["sentence_embedding"] = presence * self.table
+        return features
+
+    def get_embedding_dimension(self) -> int:
+        """Return the size of the vocabulary."""
+        return len(self.table)
+
+    def save(self, output_path: str, *_: Any, **__: Any) -> None:
+        """Write the whole encoder beside; the router's folder is its parent."""
+        save_encoder(self._encoder, Path(output_path).parent)
+
+
+def _load(folder: str, subfolder: str) -> LearnedEncoder:
+    encoder = load_encoder(str(Path(folder, subfolder).parent), device="cpu", dtype="float32")
+    if not isinstance(encoder, LearnedEncoder):
+        raise TypeError(f"{folder} gave a {type(encoder).__name__}")
+    return encoder
+
+
+def _padded(ids: list[list[int]]) -> dict[str, Tensor]:
+    lengths = torch.tensor([len(one) for one in ids])
+    padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(one, dtype=torch.int64) for one in ids], batch_first=True)
+    mask = torch.arange(padded.shape[1])[None, :] < lengths[:, None]
+    return {"input_ids": padded, "attention_mask": mask.long()}
 
 
 def _largest(weights: Tensor, limit: int | None) -> Tensor:

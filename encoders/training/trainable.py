@@ -170,7 +170,7 @@ class TrainableEncoder(nn.Module):
         ids = side.tokenization.ids(texts, special_tokens=False)
         presence = torch.zeros((len(texts), len(table)), device=table.device)
         for row, one in zip(presence, ids, strict=True):
-            row[one] = 1.0
+            row[side.tokenization.terms(one)] = 1.0
         weights: Tensor = presence * table.clamp_min(0.0)
         return weights
 

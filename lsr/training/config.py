@@ -48,6 +48,9 @@ class ModelConfig:
     warm_up_learning_rate: float = field(default=1e-4, metadata={"above": 0.0})
     sample: int = field(default=256, metadata={"minimum": 1})  # texts that the new head is solved on
     idf: str = FROM_CORPUS  # the query side: counted on the training documents, or an idf.json
+    general_idf: str | None = None  # an idf.json of other texts, whose mean with `idf` is taken
+    conflate: bool = False  # literal, pooled: forms of a word share a term, stop words and punctuation have none
+    piece_weight: float = field(default=1.0, metadata={"minimum": 0.0})  # with conflate: of a piece within a word
     train_queries: bool = False  # whether the query side's table is trained as well
     max_active_dims: int | None = field(default=None, metadata={"minimum": 1})  # a document's largest weights are kept
     int8: bool = False  # of a pooled side: whether the result is stored at a byte a weight
@@ -256,6 +259,7 @@ def _located(config: TrainingConfig, base: Path) -> TrainingConfig:
             backbone=model.backbone and place(model.backbone),
             encoder=model.encoder and place(model.encoder),
             idf=model.idf if model.idf == FROM_CORPUS else place(model.idf),
+            general_idf=model.general_idf and place(model.general_idf),
         ),
         data=tuple(dataclasses.replace(one, path=place(one.path)) for one in config.data),
         teachers=TeachersConfig(dense=all_of(config.teachers.dense), sparse=all_of(config.teachers.sparse)),

@@ -19,19 +19,14 @@ from encoders.training.frozen_documents import FrozenDocuments
 from lsr.training.config import TrainingConfig
 from lsr.training.pairs import Pairs
 from lsr.training.surroundings import Surroundings
-from lsr.training.teachers import DenseScores, cached
+from lsr.training.teachers import VECTORS, DenseScores
+from lsr.training.text_vectors import text_vectors
 
 _TOKENS = 4096  # of a batch
-_CHUNK = 8192  # texts sorted by length together
 
 
 def freeze_documents(
-    encoder: LearnedEncoder,
-    config: TrainingConfig,
-    pairs: Pairs,
-    data_hash: str,
-    cache: Path,
-    surroundings: Surroundings,
+    encoder: LearnedEncoder, config: TrainingConfig, pairs: Pairs, cache: Path, surroundings: Surroundings
 ) -> FrozenDocuments | None:
     """Return the documents' vectors and impacts for a pooled side; None for any other, whose body is trained."""
     side = encoder.documents
@@ -39,15 +34,16 @@ def freeze_documents(
         return None
     backbone = config.model.backbone
     if backbone is not None and backbone in config.teachers.dense:
-        teacher = DenseScores(backbone, pairs, data_hash, cache, device=surroundings.device, say=surroundings.say)
+        teacher = DenseScores(backbone, config.model.max_length, pairs, cache, surroundings)
         if teacher.max_length == side.settings.max_length:
             return FrozenDocuments(side, pairs.documents, teacher.documents)
 
-    def read() -> NDArray[np.float16]:
-        surroundings.say(f"reading {len(pairs.documents):,} documents once; the body is not trained")
-        return _pooled(side, pairs.documents)
-
-    return FrozenDocuments(side, pairs.documents, cached(cache, f"pooled {encoder.fingerprint} {data_hash}", read))
+    surroundings.say(f"reading {len(pairs.documents):,} documents once; the body is not trained")
+    key = f"pooled {encoder.fingerprint}"
+    vectors = text_vectors(
+        cache / VECTORS, key, pairs.documents, lambda texts: _pooled(side, texts), surroundings.phase("documents")
+    )
+    return FrozenDocuments(side, pairs.documents, vectors)
 
 
 @torch.inference_mode()
@@ -56,9 +52,8 @@ def _pooled(side: PooledSide, texts: list[str]) -> NDArray[np.float16]:
     size = int(side.body.model.config.hidden_size)
     found = np.zeros((len(texts), size), dtype=np.float16)
     limit = side.settings.max_length
-    for start in range(0, len(texts), _CHUNK):
-        ids = side.ids(texts[start : start + _CHUNK])
-        lengths = [len(one) if limit is None else min(len(one), limit) for one in ids]
-        for batch in token_batches(lengths, _TOKENS):
-            found[[start + i for i in batch]] = side.pooled([ids[i] for i in batch]).half().cpu().numpy()
+    ids = side.ids(texts)
+    lengths = [len(one) if limit is None else min(len(one), limit) for one in ids]
+    for batch in token_batches(lengths, _TOKENS):
+        found[batch] = side.pooled([ids[i] for i in batch]).half().cpu().numpy()
     return found

@@ -70,9 +70,9 @@ def train(config: TrainingConfig, out: Path, surroundings: Surroundings) -> Repo
     every = read_pairs(config.data, _phase(surroundings, "pairs"))
     out.mkdir(parents=True, exist_ok=True)
     sets, pairs = _development_sets(config, every, out)
-    data_hash = pairs.hash()
+    data_hash, cache = pairs.hash(), surroundings.cache or out / "cache"
     say(f"{len(pairs.queries):,} queries, {len(pairs.documents):,} documents")
-    examples = find_examples(config, pairs, data_hash, out / "cache", surroundings)
+    examples = find_examples(config, pairs, data_hash, cache, surroundings)
     source = PairSource(
         pairs,
         examples,
@@ -105,7 +105,7 @@ def train(config: TrainingConfig, out: Path, surroundings: Surroundings) -> Repo
     model = TrainableEncoder(
         start,
         train_static=config.model.train_queries,
-        frozen=freeze_documents(start, config, pairs, data_hash, out / "cache", surroundings),
+        frozen=freeze_documents(start, config, pairs, cache, surroundings),
     )
     trainer = Trainer(
         model,
@@ -118,7 +118,7 @@ def train(config: TrainingConfig, out: Path, surroundings: Surroundings) -> Repo
             record=log.add,
             resumed=resumed,
             evaluate=_evaluator(config, sets, surroundings, out) if sets else None,
-            progress=_steps(surroundings),
+            progress=surroundings.phase("steps"),
         ),
     )
     outcome = trainer.run()
@@ -212,8 +212,3 @@ def _baseline(
 def _phase(surroundings: Surroundings, phase: str) -> Callable[[int], None] | None:
     report = surroundings.progress
     return report and (lambda done: report(phase, done, None))
-
-
-def _steps(surroundings: Surroundings) -> Callable[[int, int], None] | None:
-    report = surroundings.progress
-    return report and (lambda done, total: report("steps", done, total))

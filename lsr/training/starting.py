@@ -17,10 +17,11 @@ from encoders.sides.literal import LiteralSide
 from encoders.sides.settings import Family, SideSettings
 from encoders.sides.static import StaticSide
 from encoders.tokenization import Tokenization
-from encoders.training.literal_start import idf_of, piece_statistics, start_literal
+from encoders.training.literal_start import start_literal
 from encoders.training.masked_lm import warm_up_masked_lm
 from encoders.training.pooled_start import start_pooled
 from encoders.training.trainable import untrained
+from encoders.training.word_pieces import idf_of, idf_of_terms, piece_statistics, query_weights
 from lsr.errors import SettingsError
 from lsr.training.config import FROM_CORPUS, LITERAL, POOLED, TrainingConfig, find_folder
 from lsr.training.log import Log
@@ -63,12 +64,15 @@ def _write_start(
 ) -> None:
     model = config.model
     surroundings.say("counting word pieces and setting up the start: BM25 over word pieces")
-    tokenization = Tokenization(read_tokenizer(backbone), None)
+    tokenization = Tokenization(read_tokenizer(backbone), None, conflate=model.conflate)
     average_length, idf = _word_pieces(config, pairs, tokenization)
+    if model.conflate:
+        idf = query_weights(tokenization, idf, model.piece_weight)
     settings = SideSettings(
         family=Family.POOLED if model.method == POOLED else Family.LITERAL,
         max_length=model.max_length,
         zero_special_ids=True,
+        conflate=model.conflate,
         k1=model.k1,
         b=model.b,
         average_length=average_length,
@@ -113,5 +117,13 @@ def _word_pieces(config: TrainingConfig, pairs: Pairs, tokenization: Tokenizatio
     """Return the mean number of word pieces in a document, and the idf of each piece."""
     average_length, frequencies = piece_statistics(tokenization, pairs.documents)
     if config.model.idf == FROM_CORPUS:
-        return average_length, idf_of(frequencies, len(pairs.documents))
-    return average_length, read_static_weights(Path(config.model.idf), tokenization.tokens, 0.0)
+        idf = idf_of(frequencies, len(pairs.documents))
+    else:
+        idf = _idf_file(config.model.idf, tokenization)
+    if config.model.general_idf is not None:
+        idf = np.mean([idf, _idf_file(config.model.general_idf, tokenization)], axis=0, dtype=np.float32)
+    return average_length, idf
+
+
+def _idf_file(path: str, tokenization: Tokenization) -> NDArray[np.float32]:
+    return idf_of_terms(tokenization, read_static_weights(Path(path), tokenization.tokens, 0.0))

@@ -22,6 +22,12 @@ class Surroundings:
     say: Callable[[str], None] = lambda _: None
     progress: Callable[[str, int, int | None], None] | None = None
     evaluate: EvaluateEncoder | None = None
+    cache: Path | None = None  # of vectors, mined negatives and scores, where several runs share them; else the run's
+
+    def phase(self, name: str) -> Callable[[int, int], None] | None:
+        """Return what reports the progress of one phase, as (done, in all)."""
+        report = self.progress
+        return report and (lambda done, total: report(name, done, total))
 
 
 def content_hash(**parts: Any) -> str:

@@ -1,7 +1,8 @@
 """Teachers' scores of each query's candidates, computed once and kept on disk.
 
 A cache file's name is a hash over the teacher's fingerprint, the texts and the candidates, so that a changed input
-makes a new file and a resumed run reads the old one. Written beside and renamed: a kill leaves no half of one.
+makes a new file and a resumed run reads the old one. Written beside and renamed: a kill leaves no half of one. A dense
+teacher's vectors are kept by text (lsr.training.text_vectors).
 """
 
 from __future__ import annotations
@@ -21,25 +22,27 @@ from index import SparseIndex
 from lsr.training.config import find_folder
 from lsr.training.negatives import IndexStatistics
 from lsr.training.pairs import Pairs
+from lsr.training.surroundings import Surroundings
+from lsr.training.text_vectors import text_vectors
 
 Say = Callable[[str], None]
 _CHUNK = 4096  # queries
+VECTORS = "vectors"  # the folder of the cache with what dense models read
 Array = TypeVar("Array", bound=NDArray[np.generic])
 
 
 class DenseScores:
     """A dense teacher with its vectors of all queries and documents."""
 
-    def __init__(self, spec: str, pairs: Pairs, data_hash: str, cache: Path, *, device: str, say: Say) -> None:
-        teacher = DenseTeacher(find_folder(spec), device=device)
+    def __init__(
+        self, spec: str, max_length: int | None, pairs: Pairs, cache: Path, surroundings: Surroundings
+    ) -> None:
+        teacher = DenseTeacher(find_folder(spec), max_length=max_length, device=surroundings.device)
         self.fingerprint, self.max_length = teacher.fingerprint, teacher.max_length
 
         def vectors(kind: str, texts: list[str]) -> NDArray[np.float16]:
-            def compute() -> NDArray[np.float16]:
-                say(f"{spec} reads {len(texts):,} {kind}")
-                return teacher.encode(texts)
-
-            return cached(cache, f"{self.fingerprint} {data_hash} {kind}", compute)
+            surroundings.say(f"{spec} reads {len(texts):,} {kind}")
+            return text_vectors(cache / VECTORS, self.fingerprint, texts, teacher.encode, surroundings.phase(kind))
 
         self.queries = vectors("queries", pairs.queries)
         self.documents = vectors("documents", pairs.documents)

@@ -51,7 +51,7 @@ def test_a_document_has_its_own_terms_and_others_that_belong_to_them(encoder: En
     own = set(encoder.input_term_ids(TEXT).tolist())
     tokens = encoder.vocabulary.tokens(row.indices)
     expansion = {token for token, term in zip(tokens, row.indices.tolist(), strict=True) if term not in own}
-    assert {"statins", "cholesterol"} & set(tokens) or "stat" in tokens
+    assert "stats" in tokens  # the term of "stat", a piece of "statins"
     assert expansion & {"cardiovascular", "cardiac", "heart", "diabetic", "disease", "therapy", "drug", "drugs"}
 
 

@@ -19,10 +19,11 @@ from encoders.sides.literal import surrogate_log1p_relu
 from encoders.sides.settings import SideSettings
 from encoders.tokenization import Tokenization
 from encoders.training.dense_teacher import DenseTeacher
-from encoders.training.literal_start import idf_of, piece_statistics, start_literal
+from encoders.training.literal_start import start_literal
 from encoders.training.masked_lm import warm_up_masked_lm
 from encoders.training.sentence_transformers_layout import write_sentence_transformers
 from encoders.training.trainable import TrainableEncoder
+from encoders.training.word_pieces import idf_of, piece_statistics
 
 MakeCheckpoint = Callable[..., Path]
 

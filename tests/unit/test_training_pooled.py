@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from encoders.training.frozen_documents import FrozenDocuments
 from encoders.training.losses.flops import flops
 from encoders.training.pooled_start import MARGIN
 from encoders.training.trainable import TrainableEncoder
+from lsr.cli.training import adaptation, evaluate_encoder
+from lsr.errors import SettingsError
 from lsr.training.config import TrainingConfig, parse_config
 from lsr.training.run import train
 from lsr.training.surroundings import Surroundings
@@ -233,14 +236,61 @@ def test_a_head_that_does_not_fit_is_refused(run: Path, tmp_path: Path) -> None:
         load_encoder(str(tmp_path))
 
 
-def test_sentence_transformers_gives_the_same_weights(run: Path) -> None:
+@pytest.fixture(scope="module")
+def conflated(retriever: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run as lsr-mini's: forms of a word share a term, the queries' table is trained, the result is in int8."""
+    out = tmp_path_factory.mktemp("conflated")
+    model = {"conflate": True, "piece_weight": 0.5, "train_queries": True, "int8": True, "max_active_dims": 20}
+    train(config(retriever, pairs, model=model), out, Surroundings(device="cpu"))
+    return out
+
+
+def test_what_weighs_nothing_in_a_query_is_not_in_a_document(conflated: Path) -> None:
+    encoder: Any = load_encoder(str(conflated / "start"), device="cpu", dtype="float32")
+    silent = encoder.queries.table == 0.0
+    assert {"the", "of"} & set(encoder.vocabulary.tokens(np.flatnonzero(silent)))
+    weights = encoder.encode_documents(["the heart of a search, the attack"]).toarray()[0]
+    assert not weights[silent].any()
+    assert weights[~silent].any()
+
+
+@pytest.mark.parametrize("name", ["run", "conflated"])
+def test_sentence_transformers_gives_the_same_weights(name: str, request: pytest.FixtureRequest) -> None:
+    folder: Path = request.getfixturevalue(name) / "model"
+    assert (folder / "documents" / "int8.safetensors").is_file() == (name == "conflated")
     sparse_encoder = pytest.importorskip("sentence_transformers").SparseEncoder
-    model = sparse_encoder(str(run / "model"), trust_remote_code=True, device="cpu")
-    texts = ["sparse search of the heart", "the vitamin"]
-    ours: Any = load_encoder(str(run / "model"), device="cpu", dtype="float32")
+    model = sparse_encoder(str(folder), trust_remote_code=True, device="cpu")
+    texts = ["sparse search of the heart", "the vitamin", ""]
+    ours: Any = load_encoder(str(folder), device="cpu", dtype="float32")
     np.testing.assert_allclose(
         model.encode_document(texts).to_dense().numpy(), ours.encode_documents(texts).toarray(), atol=1e-5
     )
     np.testing.assert_allclose(
         model.encode_query(texts).to_dense().numpy(), ours.encode_queries(texts).toarray(), atol=1e-5
     )
+
+
+def test_a_model_adapts_to_a_corpus_without_labels(
+    run: Path, retriever: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    rows = [
+        {"id": str(i), "title": f"{WORDS[i % 6]} search {i}", "text": f"the attack of {i} " * 4} for i in range(150)
+    ]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr("lsr.cli.training.HELD_OUT", (10, 20))
+    wanted = adaptation(str(corpus), encoder=str(run / "model"), backbone=None, dense=str(retriever))
+    assert wanted.teachers.sparse == (str(run / "model"),)
+    short = dataclasses.replace(wanted, steps=dataclasses.replace(wanted.steps, steps=3, evaluate_every=2))
+    report = train(short, tmp_path / "out", Surroundings(device="cpu", evaluate=evaluate_encoder))
+    assert report.outcome.first.keys() == report.outcome.last.keys() == {"held_out nDCG@10"}
+    before, after = pooled_side(run / "model"), pooled_side(tmp_path / "out" / "best")
+    assert before.settings == after.settings
+    assert load_encoder(str(report.model), device="cpu").encode_documents(["heart"]).nnz > 0
+
+
+def test_what_is_adapted_is_the_shipped_model_unless_another_is_named() -> None:
+    wanted = adaptation("corpus.jsonl", encoder=None, backbone=None, dense=None)
+    assert wanted.model.encoder == wanted.teachers.sparse[0] == "lsr-mini"
+    with pytest.raises(SettingsError, match="give one of them"):
+        adaptation("corpus.jsonl", encoder="lsr-mini", backbone="somewhere", dense=None)

@@ -1,0 +1,31 @@
+"""Forms of one word share a term: a text that says "cells" is found by "cell", in a vocabulary that has both.
+
+A word-piece vocabulary holds the frequent forms of a word as pieces of their own, and a query that is only its own
+tokens finds none but its own form. With the setting `conflate`, whole-word pieces of one stem, by the analysis that
+BM25 uses here, are one term: the first of them, which in BERT's vocabulary is the most frequent. Every other piece is
+its own term. The model still reads the tokens; terms are what its weights, a query and a highlight are about. The rule
+follows from the vocabulary, so nothing is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.analysis import EnglishAnalysis
+
+_SHORTEST = 3  # letters
+
+
+def conflated_terms(tokens: Sequence[str]) -> NDArray[np.int64]:
+    """Return the term of each token of a vocabulary, int64 [len(tokens)]; a term is the number of its first token."""
+    analysis = EnglishAnalysis()
+    terms = np.arange(len(tokens), dtype=np.int64)
+    first: dict[str, int] = {}
+    for number, token in enumerate(tokens):
+        if len(token) >= _SHORTEST and token.isascii() and token.isalpha():
+            for stem in analysis.terms(token):  # one, or none for a stop word
+                terms[number] = first.setdefault(stem, number)
+    return terms
