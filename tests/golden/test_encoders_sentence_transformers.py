@@ -54,13 +54,16 @@ def assert_equal_to_reference(folder: Path, texts: list[str] = TEXTS) -> None:
 
 
 def assert_same(encode: Callable[..., Any], refer: Callable[..., Any], texts: list[str] = TEXTS) -> None:
-    """Compare texts alone and together, every weight within 1e-5."""
+    """Compare texts alone and together, every weight within 1e-5, and one above 1 within 1e-5 of its size.
+
+    Sums over positions reach 52, where the reference is 1.2e-5 from itself: a text alone against the text in a batch.
+    """
     together = refer(texts, convert_to_sparse_tensor=False, show_progress_bar=False).numpy()
     assert (together > 1e-4).sum() > 2 * len(texts)
-    assert np.abs(encode(texts).toarray() - together).max() < 1e-5
+    assert (np.abs(encode(texts).toarray() - together) < 1e-5 * np.maximum(1.0, together)).all()
     for text in texts + ONLY_ALONE:
         alone = refer([text], convert_to_sparse_tensor=False, show_progress_bar=False).numpy()[0]
-        assert np.abs(encode([text]).toarray()[0] - alone).max() < 1e-5, text
+        assert (np.abs(encode([text]).toarray()[0] - alone) < 1e-5 * np.maximum(1.0, alone)).all(), text
 
 
 ARCHITECTURES = ["bert", "distilbert", "roberta", "modernbert"]
