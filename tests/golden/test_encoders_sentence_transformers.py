@@ -45,25 +45,24 @@ TEXTS = [
 ONLY_ALONE = ["the [PAD] heart"]
 
 
-def assert_equal_to_reference(folder: Path, texts: list[str] = TEXTS) -> None:
+def assert_equal_to_reference(folder: Path, texts: list[str] = TEXTS, within: float = 1e-5) -> None:
     """Compare both sides of a checkpoint that sentence-transformers reads too."""
     encoder = load_encoder(str(folder), dtype="float32", device="cpu")
     reference = SparseEncoder(str(folder))
-    assert_same(encoder.encode_documents, reference.encode_document, texts)
-    assert_same(encoder.encode_queries, reference.encode_query, texts)
+    assert_same(encoder.encode_documents, reference.encode_document, texts, within)
+    assert_same(encoder.encode_queries, reference.encode_query, texts, within)
 
 
-def assert_same(encode: Callable[..., Any], refer: Callable[..., Any], texts: list[str] = TEXTS) -> None:
-    """Compare texts alone and together, every weight within 1e-5, and one above 1 within 1e-5 of its size.
-
-    Sums over positions reach 52, where the reference is 1.2e-5 from itself: a text alone against the text in a batch.
-    """
+def assert_same(
+    encode: Callable[..., Any], refer: Callable[..., Any], texts: list[str] = TEXTS, within: float = 1e-5
+) -> None:
+    """Compare texts alone and together, every weight."""
     together = refer(texts, convert_to_sparse_tensor=False, show_progress_bar=False).numpy()
     assert (together > 1e-4).sum() > 2 * len(texts)
-    assert (np.abs(encode(texts).toarray() - together) < 1e-5 * np.maximum(1.0, together)).all()
+    assert np.abs(encode(texts).toarray() - together).max() < within
     for text in texts + ONLY_ALONE:
         alone = refer([text], convert_to_sparse_tensor=False, show_progress_bar=False).numpy()[0]
-        assert (np.abs(encode([text]).toarray()[0] - alone) < 1e-5 * np.maximum(1.0, alone)).all(), text
+        assert np.abs(encode([text]).toarray()[0] - alone).max() < within, text
 
 
 ARCHITECTURES = ["bert", "distilbert", "roberta", "modernbert"]
@@ -115,7 +114,9 @@ def test_one_pipeline_with_each_pooling_and_activation(
     transformer = Transformer(str(make_checkpoint(architecture)), transformer_task="fill-mask")
     splade = SpladePooling(pooling_strategy=pooling, activation_function=activation)
     SparseEncoder(modules=[transformer, splade]).save(str(tmp_path))
-    assert_equal_to_reference(tmp_path)
+    # A sum adds up the rounding of its 32 positions: the reference itself, a text alone against the same text in a batch,
+    # differs by 1.24e-5 here, and is as far from its own result in float64.
+    assert_equal_to_reference(tmp_path, within=2e-5 if pooling == "sum" else 1e-5)
 
 
 def test_prompts_and_max_active_dims_and_a_shorter_length(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
