@@ -58,7 +58,7 @@ class HeadSystem:
     def rank(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
         """Search exactly."""
         vectors = self._encoder.encode_queries([query.text for query in queries])
-        found = self._index.search(vectors, min(k, self._index.n_docs))
+        found = self._index.search(vectors, min(k, self._index.n_docs), exact=True)
         for query, ids, scores in zip(queries, found.ids, found.scores, strict=True):
             n = int(np.count_nonzero(ids >= 0))
             yield Ranking(query.id, [self._doc_ids[i] for i in ids[:n].tolist()], scores[:n])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,14 @@ def names(tokenization: Tokenization, text: str) -> list[str]:
 def test_whole_words_of_one_stem_are_one_term_named_by_the_first() -> None:
     tokens = ["[PAD]", "cell", "the", "cells", "##cells", "measured", "measure", "an", "ans", "42"]
     assert conflated_terms(tokens).tolist() == [0, 1, 2, 1, 4, 5, 5, 7, 8, 9]
+
+
+def test_the_shipped_vocabulary_has_the_terms_that_lsr_mini_was_trained_on(conflating: Tokenization) -> None:
+    # They are not stored and not in its fingerprint: an analysis or a stemmer that changes them needs another setting.
+    terms = conflated_terms(conflating.tokens)
+    assert len(set(terms.tolist())) == 23_097
+    digest = hashlib.sha256(terms.astype("<i8").tobytes()).hexdigest()
+    assert digest == "c988059fd19a2796a85b2670716b79f3795e69f800edc6c9ee80a3480d47d0ee"
 
 
 def test_pieces_within_words_and_stop_words_keep_their_own_terms(conflating: Tokenization) -> None:
