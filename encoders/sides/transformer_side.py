@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from scipy.sparse import csr_array
 
+from encoders.batch_threads import compute_each
 from encoders.batching import token_batches
 from encoders.compaction import in_order, to_csr
 from encoders.float32_products import float32_products
@@ -16,9 +17,10 @@ from encoders.sides.settings import SideSettings, Windows
 from encoders.tokenization import Tokenization
 from encoders.transformer import Body
 
-# Padded tokens a batch, by the bytes of a number. More helps little on a CPU, where the caches are what counts, and
-# where memory of more than 32 MiB is given back and faulted in again at every layer; a GPU must be filled.
-_MAX_TOKENS = {2: 4096, 4: 2048}
+# Padded tokens a batch, by the bytes of a number. On a CPU each core computes a batch of its own, of which the caches
+# must hold something, and memory of more than 32 MiB is given back and faulted in again at every layer; a GPU must be
+# filled.
+_MAX_TOKENS = {2: 2048, 4: 1024}
 _MAX_TOKENS_ELSEWHERE = 32_768
 # On a CPU padding costs what text costs, and a further batch no more than some tokens.
 _MAX_PADDING = 32
@@ -68,14 +70,17 @@ class BatchedSide(ABC):
         return prune(matrix, self.settings)
 
     def _encode(self, ids: list[list[int]]) -> csr_array:
-        blocks: list[csr_array] = []
-        positions: list[int] = []
-        for batch in token_batches([len(one) for one in ids], self._max_tokens, self._max_padding):
-            texts = [ids[position] for position in batch]
-            with torch.inference_mode(), float32_products(rows=sum(map(len, texts))):
-                blocks.append(to_csr(self.weights(texts)))
-            positions += batch
-        return in_order(blocks, positions, self.n_terms)
+        batches = list(token_batches([len(one) for one in ids], self._max_tokens, self._max_padding))
+        blocks = self._compute([[ids[position] for position in batch] for batch in batches])
+        return in_order(blocks, [position for batch in batches for position in batch], self.n_terms)
+
+    def _compute(self, batches: list[list[list[int]]]) -> list[csr_array]:
+        """Return the weights of each batch of token ids."""
+        return [self._weights_without_gradient(batch) for batch in batches]
+
+    def _weights_without_gradient(self, ids: list[list[int]]) -> csr_array:
+        with torch.inference_mode(), float32_products(rows=sum(map(len, ids))):
+            return to_csr(self.weights(ids))
 
 
 class TransformerSide(BatchedSide):
@@ -84,3 +89,8 @@ class TransformerSide(BatchedSide):
     def __init__(self, tokenization: Tokenization, settings: SideSettings, n_terms: int, body: Body) -> None:
         super().__init__(tokenization, settings, n_terms, body.device, body.dtype)
         self.body = body
+
+    def _compute(self, batches: list[list[list[int]]]) -> list[csr_array]:
+        if self.body.device.type == "cpu":
+            return compute_each(self._weights_without_gradient, batches)
+        return super()._compute(batches)

@@ -1,0 +1,55 @@
+"""Batches side by side on a CPU: one thread computes a whole batch, in the place of all threads sharing every product.
+
+Threads that share a product wait for each other after each, some hundred times a batch, and each of a product's parts
+is small. With a batch of its own, a thread waits for nobody, and its numbers stay nearer to its core
+(docs/decisions/0208).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_starting = threading.Lock()
+
+
+def compute_each(work: Callable[[T], R], batches: Sequence[T]) -> list[R]:
+    """Return `work` of each batch, in order; the first error is raised, and what has not begun by then is left out.
+
+    As many batches are computed at a time as torch has threads; where there are fewer, all threads share each.
+    """
+    count = torch.get_num_threads()
+    if count == 1 or len(batches) < count:
+        return [work(batch) for batch in batches]
+    with _starting:
+        threads = _single_threads(count)
+    futures = [threads.submit(work, batch) for batch in batches]
+    try:
+        return [future.result() for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+@cache
+def _single_threads(count: int) -> ThreadPoolExecutor:
+    """Return `count` threads in which torch computes without help from others."""
+    threads = ThreadPoolExecutor(count, thread_name_prefix="encode-batch")
+    all_are_there = threading.Barrier(count)
+
+    def alone(_: int) -> None:
+        all_are_there.wait()
+        torch.get_num_threads()  # a thread's first question sets its number; it must not come after ours
+        torch.set_num_threads(1)
+
+    list(threads.map(alone, range(count)))
+    torch.set_num_threads(count)  # what a thread sets for itself is also what threads that come later begin with
+    return threads
