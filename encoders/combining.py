@@ -21,34 +21,50 @@ class CombinedCalls:
     def __init__(self, compute: Callable[[list[str]], csr_array]) -> None:
         self._compute = compute
         self._waiting: list[_Call] = []
-        self._list_lock = threading.Lock()
-        self._turn = threading.Lock()
+        self._computing = False
+        self._changed = threading.Condition()
 
     def __call__(self, texts: list[str]) -> csr_array:
         """Return `compute(texts)`."""
         call = _Call(texts)
-        with self._list_lock:
+        with self._changed:
             self._waiting.append(call)
-        with self._turn:
-            while call.rows is None and call.error is None:
-                self._answer(self._next_batch())
+        while batch := self._turn_of(call):
+            try:
+                self._answer(batch)
+            except BaseException:  # Ctrl-C here is no answer for the others
+                with self._changed:
+                    self._waiting[:0] = [other for other in batch if other is not call]
+                raise
+            finally:
+                with self._changed:
+                    self._computing = False
+                    self._changed.notify_all()
         if call.error is not None:
             raise call.error
         if call.rows is None:
             raise RuntimeError("a call was answered with neither rows nor an error")
         return call.rows
 
+    def _turn_of(self, call: _Call) -> list[_Call]:
+        """Wait until nobody computes and return what to compute, or until `call` is answered: then nothing."""
+        with self._changed:
+            self._changed.wait_for(lambda: call.is_answered or not self._computing)
+            if call.is_answered:
+                return []
+            self._computing = True
+            return self._next_batch()
+
     def _next_batch(self) -> list[_Call]:
-        with self._list_lock:
-            batch: list[_Call] = []
-            texts = 0
-            for call in self._waiting:
-                if batch and texts + len(call.texts) > _MOST_TEXTS:
-                    break
-                batch.append(call)
-                texts += len(call.texts)
-            del self._waiting[: len(batch)]
-            return batch
+        batch: list[_Call] = []
+        texts = 0
+        for call in self._waiting:
+            if batch and texts + len(call.texts) > _MOST_TEXTS:
+                break
+            batch.append(call)
+            texts += len(call.texts)
+        del self._waiting[: len(batch)]
+        return batch
 
     def _answer(self, batch: list[_Call]) -> None:
         try:
@@ -70,3 +86,8 @@ class _Call:
         self.texts = texts
         self.rows: csr_array | None = None
         self.error: Exception | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it has rows or an error."""
+        return self.rows is not None or self.error is not None

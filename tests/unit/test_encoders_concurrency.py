@@ -84,6 +84,57 @@ def test_an_error_reaches_every_caller_of_the_batch_and_none_after() -> None:
     assert combined(["3"]).toarray().tolist() == [[3.0]]
 
 
+def test_an_answered_caller_does_not_wait_for_the_batch_behind_its_own() -> None:
+    batches: list[list[str]] = []
+    turns = [threading.Event() for _ in range(3)]
+
+    def compute(texts: list[str]) -> csr_array:
+        batches.append(texts)
+        assert turns[len(batches) - 1].wait(10)
+        return numbers(texts)
+
+    combined = CombinedCalls(compute)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(combined, ["1"])
+        wait_until(lambda: len(batches) == 1)
+        second = [pool.submit(combined, [text]) for text in ("2", "3")]
+        wait_until(lambda: len(combined._waiting) == 2)
+        turns[0].set()
+        wait_until(lambda: len(batches) == 2)
+        third = pool.submit(combined, ["4"])
+        wait_until(lambda: len(combined._waiting) == 1)
+        turns[1].set()
+        wait_until(lambda: len(batches) == 3)  # still computing
+        assert [future.result(timeout=10).toarray().item() for future in (first, *second)] == [1.0, 2.0, 3.0]
+        turns[2].set()
+        assert third.result().toarray().item() == 4.0
+
+
+def test_an_interrupted_computation_leaves_the_other_callers_to_be_answered() -> None:
+    batches: list[list[str]] = []
+    go_on = threading.Event()
+
+    def compute(texts: list[str]) -> csr_array:
+        batches.append(texts)
+        if len(batches) == 1:
+            assert go_on.wait(10)
+        if len(batches) == 2:
+            raise KeyboardInterrupt
+        return numbers(texts)
+
+    combined = CombinedCalls(compute)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(combined, ["1"])
+        wait_until(lambda: len(batches) == 1)
+        rest = [pool.submit(combined, [text]) for text in ("2", "3")]
+        wait_until(lambda: len(combined._waiting) == 2)
+        go_on.set()
+        assert first.result(timeout=10).toarray().item() == 1.0
+        outcomes = [future.exception(timeout=10) for future in rest]
+    assert sum(isinstance(outcome, KeyboardInterrupt) for outcome in outcomes) == 1
+    assert outcomes.count(None) == 1
+
+
 @pytest.mark.parametrize("settings", [{}, {"query_family": "static"}, {"windows": "max"}])
 def test_many_threads_get_what_one_gets(make_checkpoint: Callable[..., Path], settings: dict[str, str]) -> None:
     encoder = load_encoder(str(make_checkpoint()), dtype="float32", **settings)
