@@ -84,7 +84,8 @@ def build_blocks(
         try:
             tables = scratch.pop()
         except IndexError:
-            tables = (np.full(room, -1, dtype=np.int32), np.zeros(room, dtype=np.uint8), np.empty(room, dtype=np.int64))
+            heads, maxima = np.full(room, -1, dtype=np.int32), np.zeros(room, dtype=np.uint8)
+            tables = (heads, maxima, np.empty(room + 1, dtype=np.int64))
         local = np.ascontiguousarray(start[first : stop + 1] - start[first])
         summaries = np.zeros((most_lines(first, stop), LINE_BYTES), dtype=np.uint8)
         block_docs = np.empty(int(local[-1]), dtype=np.uint32)

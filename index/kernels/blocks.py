@@ -17,8 +17,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from index.kernels.prefetching import prefetch
+
 NO_LINE = 2**32 - 1
 _STEPS = 256
+_LAST_KEY = 2**63 - 1
+# First lines are asked for this many documents ahead.
+_LINES_AHEAD = 8
+# A term that more than one of so many centroids hold is added up for all of them: eight additions are one instruction.
+_ROW_OF = 8
 # A score that no sum of products lifts above 0.
 _CLOSED = np.float32(-1e30)
 
@@ -68,10 +75,16 @@ def cluster_list(docs, seed, n_centroids, min_size, doc_cut, line_terms, line_by
                     n_slots += 1
                 slot_start[heads[term] + 2] += 1
         values[c * cut : (c + 1) * cut] /= np.sqrt(squares)
+    n_rows = 0
+    row_of = np.full(n_slots, -1, dtype=np.int64)
     for slot in range(n_slots):
+        if slot_start[slot + 2] * _ROW_OF > n_centroids:
+            row_of[slot] = n_rows
+            n_rows += 1
         slot_start[slot + 2] += slot_start[slot + 1]
     held_by = np.empty(slot_start[n_slots + 1], dtype=np.int32)
     held_value = np.empty(slot_start[n_slots + 1], dtype=np.float32)
+    rows = np.zeros((n_rows, n_centroids), dtype=np.float32)
     for c in range(n_centroids):
         line = docs[order[c]]
         for p in range(cut):
@@ -80,6 +93,8 @@ def cluster_list(docs, seed, n_centroids, min_size, doc_cut, line_terms, line_by
                 held_by[slot_start[slot + 1]] = c
                 held_value[slot_start[slot + 1]] = values[c * cut + p]
                 slot_start[slot + 1] += 1
+                if row_of[slot] >= 0:
+                    rows[row_of[slot], c] = values[c * cut + p]
     full = 2 * n // n_centroids + 2
     nearest = np.full(n, -1, dtype=np.int64)
     sizes = np.zeros(n_centroids, dtype=np.int64)
@@ -95,6 +110,8 @@ def cluster_list(docs, seed, n_centroids, min_size, doc_cut, line_terms, line_by
             if n_open == 0:
                 bases[:] = np.where(alive, np.float32(0.0), _CLOSED)
             scores[:] = bases
+            if i + _LINES_AHEAD < n:
+                prefetch(line_bytes, np.int64(docs[i + _LINES_AHEAD]))
             line = docs[i]
             for p in range(cut):
                 steps = line_bytes[line, width * term_bytes + p]
@@ -103,12 +120,14 @@ def cluster_list(docs, seed, n_centroids, min_size, doc_cut, line_terms, line_by
                     slot = heads[term]
                     if slot >= 0:
                         value = np.float32(steps) * scale[term]
-                        for entry in range(slot_start[slot], slot_start[slot + 1]):
-                            scores[held_by[entry]] += value * held_value[entry]
-            found = 0
-            for c in range(1, n_centroids):
-                if scores[c] > scores[found]:
-                    found = c
+                        if row_of[slot] >= 0:
+                            row = rows[row_of[slot]]
+                            for c in range(n_centroids):
+                                scores[c] += value * row[c]
+                        else:
+                            for entry in range(slot_start[slot], slot_start[slot + 1]):
+                                scores[held_by[entry]] += value * held_value[entry]
+            found = _first_largest(scores.view(np.int32))
             nearest[i] = found
             sizes[found] += 1
             if sizes[found] == full:
@@ -154,6 +173,21 @@ def cluster_list(docs, seed, n_centroids, min_size, doc_cut, line_terms, line_by
 
 
 @njit(cache=True, nogil=True)
+def _first_largest(bits):
+    """Return the place of the largest score, the first among equals.
+
+    bits  int32[n]; scores, float32, as whole numbers: those of 0 and more compare as they do, those below are smaller
+    """
+    largest = bits[0]
+    for c in range(len(bits)):
+        largest = max(largest, bits[c])
+    place = 0
+    while bits[place] != largest:
+        place += 1
+    return place
+
+
+@njit(cache=True, nogil=True)
 def summarise_block(
     docs, n_lines, line_terms, line_bytes, line_links, scale, maxima, touched, out_terms, out_bytes, first
 ):
@@ -161,7 +195,7 @@ def summarise_block(
 
     docs       uint32[n]          n_lines  lines a summary has
     line_*     see kernels.lines  scale    float32[power of two above every term]
-    maxima     uint8[the same length], zeroed, and left so        touched  int64[the same length], for use here
+    maxima     uint8[the same length], zeroed, and left so        touched  int64[one more], for use here
     out_terms, out_bytes   the output as terms and as bytes, zeroed
 
     Of the coordinate-wise maximum the largest values are kept, as many as the lines hold, by falling value, then
@@ -172,6 +206,12 @@ def summarise_block(
     width = np.int64(60 // (term_bytes + 1))
     mask = len(maxima) - 1
     last_line = len(line_links)
+    # Further lines are nowhere near the first ones.
+    if n_lines > 1:
+        for i in range(len(docs)):
+            following = np.int64(line_links[docs[i], 15])
+            if following < last_line:
+                prefetch(line_bytes, following)
     n_touched = 0
     for i in range(len(docs)):
         line = np.int64(docs[i])
@@ -181,37 +221,37 @@ def summarise_block(
                 if steps == 0:
                     break
                 term = np.int64(line_terms[line, p]) & mask
-                if maxima[term] == 0:
-                    touched[n_touched] = term
-                    n_touched += 1
-                if steps > maxima[term]:
-                    maxima[term] = steps
+                # Without a branch, which no processor would foresee.
+                touched[n_touched] = term
+                n_touched += np.int64(maxima[term] == 0)
+                maxima[term] = max(maxima[term], steps)
             following = np.int64(line_links[line, 15])
             if following <= line or following >= last_line:
                 break
             line = following
     room = min(np.int64(n_touched), n_lines * width)
-    # The smallest value kept, roughly, by a histogram; only what is above it is sorted.
-    largest = np.float32(0.0)
-    for j in range(n_touched):
-        largest = max(largest, np.float32(maxima[touched[j]]) * scale[touched[j]])
-    to_step = np.float32(_STEPS - 1) / largest if largest > 0 else np.float32(0.0)
-    histogram = np.zeros(_STEPS, dtype=np.int64)
-    for j in range(n_touched):
-        histogram[np.int64(np.float32(maxima[touched[j]]) * scale[touched[j]] * to_step)] += 1
-    step = _STEPS
-    above = 0
-    while above < room:
-        step -= 1
-        above += histogram[step]
-    keys = np.empty(above, dtype=np.int64)
-    found = 0
+    # Falling value, then rising term: the value's bits compare as the value does.
+    keys = np.empty(n_touched + 1, dtype=np.int64)
+    least = np.int64(_LAST_KEY)
     for j in range(n_touched):
         value = np.float32(maxima[touched[j]]) * scale[touched[j]]
-        if np.int64(value * to_step) >= step:
-            # Falling value, then rising term: the value's bits compare as the value does.
-            keys[found] = ((np.int64(0x7FFFFFFF) - np.int64(np.float32(value).view(np.uint32))) << 32) | touched[j]
-            found += 1
+        keys[j] = ((np.int64(0x7FFFFFFF) - np.int64(np.float32(value).view(np.uint32))) << 32) | touched[j]
+        least = min(least, keys[j])
+    # How far the keys that are kept go, roughly, by a histogram; only those are sorted.
+    histogram = np.zeros(_STEPS, dtype=np.int32)
+    for j in range(n_touched):
+        histogram[_step(keys[j], least)] += 1
+    step = -1
+    above = 0
+    while above < room:
+        step += 1
+        above += histogram[step]
+    found = 0
+    for j in range(n_touched):
+        key = keys[j]
+        keys[found] = key
+        found += np.int64(_step(key, least) <= step)
+    keys = keys[:found]
     keys.sort()
     for place in range(room):
         term = keys[place] & 0xFFFFFFFF
@@ -220,6 +260,12 @@ def summarise_block(
         out_bytes[line, width * term_bytes + place % width] = maxima[term]
     for j in range(n_touched):
         maxima[touched[j]] = 0
+
+
+@njit(cache=True, nogil=True)
+def _step(key, least):
+    """Return by how many sixty-fourths of an octave a key's value is below that of the least key; _STEPS - 1 if more."""
+    return min(np.int64(_STEPS - 1), ((key >> 32) - (least >> 32)) >> 17)
 
 
 @njit(cache=True, nogil=True)

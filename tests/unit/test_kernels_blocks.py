@@ -71,7 +71,7 @@ def test_clusters_are_those_of_the_nearest_centroids(documents, data):
 def test_a_summary_holds_the_largest_of_the_maximum(documents, n_lines, term_type):
     width = terms_per_line(np.dtype(term_type))
     out = line_views(np.zeros((5, LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
-    maxima, touched = np.zeros(ROOM, dtype=np.uint8), np.zeros(ROOM, dtype=np.int64)
+    maxima, touched = np.zeros(ROOM, dtype=np.uint8), np.zeros(ROOM + 1, dtype=np.int64)
     docs = np.arange(len(documents), dtype=np.uint32)
     summarise_block(docs, n_lines, *lines_of(documents, term_type), SCALE, maxima, touched, *out[:2], 2)
     found = []
