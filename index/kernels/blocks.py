@@ -264,7 +264,7 @@ def summarise_block(
 
 @njit(cache=True, nogil=True)
 def _step(key, least):
-    """Return by how many sixty-fourths of an octave a key's value is below that of the least key; _STEPS - 1 if more."""
+    """Return by how many 64ths of an octave a key's value is below that of the least key; _STEPS - 1 if more."""
     return min(np.int64(_STEPS - 1), ((key >> 32) - (least >> 32)) >> 17)
 
 

@@ -20,6 +20,7 @@ WINDOW = 1 << 16
 # Shares of a window's documents above which it is swept as a whole, instead of by the postings once more.
 _SWEEP = 4
 _SPAN = 64
+_SURELY_LESS = 1.0 - 2.0**-23
 _TWO_TO_112 = np.float32(2.0**112)
 
 
@@ -81,22 +82,23 @@ def search_windows(
             postings += stops[i] - starts[i]
         for i in range(len(terms)):
             weight = np.float64(weights[i])
-            for j in range(starts[i], stops[i]):
-                sums[docs[j]] += weight * np.float64(impact_value(impacts[j]))
+            own_docs, own_impacts = docs[starts[i] : stops[i]], impacts[starts[i] : stops[i]]
+            for j in range(len(own_docs)):
+                sums[own_docs[j]] += weight * np.float64(impact_value(own_impacts[j]))
         # What does not reach the k-th score so far, and that is nearly everything, costs one comparison.
         bar = bar_of(heap, size)
         if postings > width // _SWEEP:
-            for span in range(0, width, _SPAN):
-                end = min(span + _SPAN, width)
-                largest = 0.0
-                for place in range(span, end):
-                    largest = max(largest, sums[place])
-                if largest > 0.0 and np.float32(largest) >= bar:
-                    for place in range(span, end):
-                        score = np.float32(sums[place])
+            # Of float32's numbers those that reach the bar are rounded from more than this.
+            least = np.float64(bar) * _SURELY_LESS
+            for first_place in range(0, width, _SPAN):
+                span = sums[first_place : min(first_place + _SPAN, width)]
+                if count_above(span, least) > 0:
+                    for place in range(len(span)):
+                        score = np.float32(span[place])
                         if score > 0.0 and score >= bar:
-                            size = offer_document(base + place, score, allowed, heap, size)
+                            size = offer_document(base + first_place + place, score, allowed, heap, size)
                             bar = bar_of(heap, size)
+                    least = np.float64(bar) * _SURELY_LESS
             sums[:] = 0.0
         else:
             for i in range(len(terms)):
@@ -109,6 +111,15 @@ def search_windows(
                         size = offer_document(base + place, score, allowed, heap, size)
                         bar = bar_of(heap, size)
     return size
+
+
+@njit(cache=True, nogil=True)
+def count_above(sums, least):
+    """Return how many are above `least`: without a branch and without a place below 0, so four are compared at a time."""
+    above = 0
+    for place in range(len(sums)):
+        above += np.int64(sums[place] > least)
+    return above
 
 
 @njit(cache=True, nogil=True)

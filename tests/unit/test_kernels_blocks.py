@@ -96,7 +96,7 @@ def inverted(documents, term_type, centroid_fraction, short):
     list_blocks = np.zeros(N_TERMS, dtype=np.int64)
     build_lists(
         start, docs, np.arange(N_TERMS), centroid_fraction, 2, short, 8, 2, *views, SCALE,
-        np.full(ROOM, -1, dtype=np.int32), np.zeros(ROOM, dtype=np.uint8), np.zeros(ROOM, dtype=np.int64),
+        np.full(ROOM, -1, dtype=np.int32), np.zeros(ROOM, dtype=np.uint8), np.zeros(ROOM + 1, dtype=np.int64),
         block_docs, block_sizes, *summaries[:2], list_blocks,
     )  # fmt: skip
 
