@@ -115,7 +115,7 @@ def search_windows(
 
 @njit(cache=True, nogil=True)
 def count_above(sums, least):
-    """Return how many are above `least`: without a branch and without a place below 0, so four are compared at a time."""
+    """Return how many are above `least`; with neither branches nor places below 0, four are compared at a time."""
     above = 0
     for place in range(len(sums)):
         above += np.int64(sums[place] > least)
