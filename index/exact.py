@@ -1,8 +1,7 @@
 """Exact search: the ranking is by definition, over full postings lists where the index has them, else by a scan.
 
-The scan, of all documents or of those that a narrow filter allows, reads each one's first line, which bounds what the
-document can score, and the rest of a few. Work is done in chunks of documents, so that a deadline is honoured while a
-kernel runs without the GIL.
+The scan reads each document's first line, which bounds what the document can score, and the rest of a few. Work is done
+in chunks of documents, so that a deadline is honoured while a kernel runs without the GIL.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from numpy.typing import NDArray
 
 from index.errors import SearchStopped
 from index.kernels.exhaustive import WINDOW, best_of, search_windows
-from index.kernels.forward import scan_documents
+from index.kernels.forward import scan_documents, score_documents
 from index.segment import Segment
 
 ShouldStop = Callable[[], bool]
 
 # Documents scanned at once: few at first, which give the others a score to reach.
-_FIRST_CHUNK = 1 << 8
+_FIRST_CHUNK = 1 << 11
 _CHUNK = 1 << 16
 _WINDOWS = 16
 # Below this, float32 has too few bits for a bound to be one.
@@ -101,33 +100,47 @@ def scan(
     allowed: NDArray[np.bool_],
     ties: bool,
     should_stop: ShouldStop | None,
-    only: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return what `search_exact` does, without full lists; of the documents `only`, each once, if they are given."""
-    only_lines = None if only is None else segment.first_lines(only)
-    n = segment.n_docs if only_lines is None else len(only_lines)
+    """Return what `search_exact` does, without full lists."""
     ids = np.empty(0, dtype=np.int64)
     scores = np.empty(0, dtype=np.float32)
     line_terms, line_bytes, line_links = segment.line_views
     smallest = min(float(segment.scale[terms].min()), float((weights * segment.scale[terms]).min()))
     start, size = 0, _FIRST_CHUNK
-    while start < n:
+    while start < segment.n_docs:
         if should_stop is not None and should_stop():
             raise SearchStopped("the search was stopped before it was done")
-        stop = min(start + size, n)
-        lines = np.arange(start, stop, dtype=np.uint32) if only_lines is None else only_lines[start:stop]
-        found = np.empty(stop - start, dtype=np.float32)
+        chunk = np.empty(min(size, segment.n_docs - start), dtype=np.float32)
         bar = float(scores[k - 1]) if len(scores) >= k and smallest > _TINY else 0.0
         scan_documents(
-            lines, np.float32(bar), line_terms, line_bytes, line_links, segment.impacts, segment.scale, terms, weights,
-            tables.places, tables.bounds, allowed, segment.line_docs, found,
+            start, np.float32(bar), line_terms, line_bytes, line_links, segment.impacts, segment.scale, terms, weights,
+            tables.places, tables.bounds, allowed, segment.line_docs, chunk,
         )  # fmt: skip
-        matching = np.flatnonzero(found >= 0)
-        ids = np.concatenate([ids, np.minimum(segment.line_docs[lines[matching]], segment.n_docs - 1)])
-        scores = np.concatenate([scores, found[matching]])
+        found = np.flatnonzero(chunk >= 0)
+        ids = np.concatenate([ids, np.minimum(segment.line_docs[start + found], segment.n_docs - 1)])
+        scores = np.concatenate([scores, chunk[found]])
         ids, scores = best(ids, scores, k, ties=True)
-        start, size = stop, min(_CHUNK, 2 * size)
+        start, size = start + size, min(_CHUNK, 2 * size)
     return best(ids, scores, k, ties=ties)
+
+
+def score_few(
+    segment: Segment,
+    terms: NDArray[np.uint32],
+    weights: NDArray[np.float32],
+    tables: Tables,
+    k: int,
+    doc_ids: NDArray[np.int64],
+    ties: bool,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the best k of `doc_ids` (int64, each once), as `scan` does."""
+    scores = np.empty(len(doc_ids), dtype=np.float32)
+    line_terms, _, line_links = segment.line_views
+    score_documents(
+        segment.first_lines(doc_ids), line_terms, line_links, segment.impacts, terms, weights, tables.places, scores
+    )
+    matching = scores >= 0
+    return best(doc_ids[matching], scores[matching], k, ties=ties)
 
 
 def best(

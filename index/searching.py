@@ -146,10 +146,7 @@ class Searcher:
                 results.append((found[0][i], found[1][i]))
             elif few is not None:
                 terms, weights = queries.terms[at], queries.weights[at]
-                found_few = exact_search.scan(
-                    segment, terms, weights, scratch, k, _EVERYTHING, how.ties, should_stop, only=few
-                )
-                results.append(found_few)
+                results.append(exact_search.score_few(segment, terms, weights, scratch, k, few, how.ties))
             else:
                 results.append(
                     exact_search.search_exact(
@@ -162,7 +159,6 @@ class Searcher:
 
 _NOT_ONE = np.zeros(1, dtype=np.bool_)
 _NOT_ONE.setflags(write=False)
-_EVERYTHING = np.zeros(0, dtype=np.bool_)
 
 
 def _look_at_deadline(should_stop: ShouldStop | None) -> None:

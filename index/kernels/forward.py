@@ -91,8 +91,31 @@ def score_document(doc, line_terms, line_links, impacts, places, weights, produc
 
 
 @njit(cache=True, nogil=True)
+def score_documents(lines, line_terms, line_links, impacts, terms, weights, places, scores):
+    """Write the canonical score of each document, by its first line uint32[n], to scores; -1 if it shares no term.
+
+    terms   uint32[m], the query's in the segment's numbers, by rising collection term id     weights  float32[m]
+    places  as in `score_document`, zeroed, and left so                                       scores   float32[n]
+
+    Oracle: oracle.canonical_scores.
+    """
+    products = np.zeros(len(terms), dtype=np.float64)
+    for i in range(len(terms)):
+        places[terms[i]] = i + 1
+    for i in range(len(lines)):
+        if i + _LINES_AHEAD < len(lines):
+            prefetch(line_links, np.int64(lines[i + _LINES_AHEAD]))
+        if i + _DOCUMENTS_AHEAD < len(lines):
+            prefetch_document(np.int64(lines[i + _DOCUMENTS_AHEAD]), line_terms, line_links, impacts)
+        total = score_document(lines[i], line_terms, line_links, impacts, places, weights, products)
+        scores[i] = np.float32(total) if total > 0.0 else np.float32(-1.0)
+    for i in range(len(terms)):
+        places[terms[i]] = 0
+
+
+@njit(cache=True, nogil=True)
 def scan_documents(
-    lines,
+    first,
     bar,
     line_terms,
     line_bytes,
@@ -107,12 +130,11 @@ def scan_documents(
     line_docs,
     scores,
 ):
-    """Write the canonical score of each document, by its first line uint32[n], to `scores`; -1 if it shares no term.
+    """Write the canonical scores of the documents with first lines first .. first + n to `scores`; -1 for no match.
 
     bar      float32; a document that cannot score as much may get -1 as well
     scale    float32[n_terms]; impact of one step of a sketch
-    terms    uint32[m], the query's in the segment's numbers, by rising collection term id     weights  float32[m]
-    places   as in `score_document`, zeroed, and left so
+    terms, weights, places   as in `score_documents`
     bounds   float32[as long as places], zeroed, and left so
     allowed  bool[n_docs], or bool[0] for every document     line_docs  uint32[n_docs], the document of each first line
     scores   float32[n]
@@ -135,10 +157,8 @@ def scan_documents(
         total_weight += weights[i]
     enough = bar * np.float32(1.0 - 1e-5) - half
     last = len(scale) - 1
-    for i in range(len(lines)):
-        if i + _LINES_AHEAD < len(lines):
-            prefetch(line_links, np.int64(lines[i + _LINES_AHEAD]))
-        doc = np.int64(lines[i])
+    for i in range(len(scores)):
+        doc = first + i
         scores[i] = -1.0
         if not (everything or allowed[min(np.int64(line_docs[doc]), np.int64(len(allowed)) - 1)]):
             continue

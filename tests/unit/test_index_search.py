@@ -14,9 +14,9 @@ from index.errors import SearchParameterError, SearchStopped, VectorError
 from index.kernels import oracle
 from index.kernels.candidates import find_all_candidates
 from index.kernels.exhaustive import best_of, search_windows
-from index.kernels.forward import rank_candidates, scan_documents
+from index.kernels.forward import rank_candidates, scan_documents, score_documents
 
-SEARCH_KERNELS = (search_windows, best_of, find_all_candidates, rank_candidates, scan_documents)
+SEARCH_KERNELS = (search_windows, best_of, find_all_candidates, rank_candidates, score_documents, scan_documents)
 
 
 def random_rows(n, terms, density, seed):
@@ -283,20 +283,6 @@ def test_pending_rows_score_as_they_will_when_indexed(index):
 
 def test_a_recall_target_without_a_curve_is_met_exactly(index):
     assert (index.search(QUERIES, recall=0.9).ids == index.search(QUERIES, exact=True).ids).all()
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_a_narrow_filter_is_answered_as_a_wide_one_is(index, monkeypatch, ties):
-    monkeypatch.setattr("index.exact._FIRST_CHUNK", 16)
-    for i in range(QUERIES.shape[0]):
-        at = slice(QUERIES.indptr[i], QUERIES.indptr[i + 1])
-        query = QUERIES.indices[at], QUERIES.data[at]
-        expected = index.search_one(*query, 10, exact=True, allowed=EVEN, ties=ties)
-        with monkeypatch.context() as every_filter_is_narrow:
-            every_filter_is_narrow.setattr("index.searching._FEW", 1.0)
-            found = index.search_one(*query, 10, allowed=EVEN, ties=ties)
-        assert found[0].tolist() == expected[0].tolist()
-        assert found[1].tolist() == expected[1].tolist()
 
 
 def test_nothing_is_compiled_after_the_kernels_are_warm():
