@@ -28,8 +28,8 @@ _BUILD: Final = (
 )
 
 
-class BuildTooSlow(Exception):
-    """A peer was not built within the time that there was."""
+class NotBuilt(Exception):
+    """A peer could not be built, or not within the time that there was."""
 
 
 class KannoloTarget:
@@ -40,7 +40,7 @@ class KannoloTarget:
     def __init__(self, vectors: Vectors, truth: Truth, builds: Path, seconds: float) -> None:
         """Build it in `builds`, or load what an earlier run left there.
 
-        Raises BuildTooSlow after so many seconds, QueryError without the package.
+        Raises NotBuilt after so many seconds or when the build fails, QueryError without the package.
         """
         if find_spec("kannolo") is None:
             raise QueryError("the peer kannolo needs the package kannolo: pip install it", field="peers")
@@ -58,7 +58,10 @@ class KannoloTarget:
                 )  # fmt: skip
             except subprocess.TimeoutExpired:
                 graph.unlink(missing_ok=True)
-                raise BuildTooSlow(f"kannolo was not built in {seconds:g} seconds") from None
+                raise NotBuilt(f"kannolo was not built in {seconds:g} seconds") from None
+            except subprocess.CalledProcessError as error:
+                graph.unlink(missing_ok=True)
+                raise NotBuilt(f"kannolo was not built: its process ended with status {error.returncode}") from None
             note.write_text(json.dumps({"build_seconds": round(perf_counter() - started, 2)}))
         import kannolo  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
