@@ -156,21 +156,26 @@ def test_bench_puts_peers_beside_each_other_for_every_k(tmp_path: Path, capfd: p
 
 
 @pytest.mark.parametrize(
-    ("build", "reason"),
+    ("build", "seconds", "reason"),
     [
-        ("import time; time.sleep(60)", "kannolo was not built in 1 seconds"),
-        ("raise SystemExit(7)", "kannolo was not built: its process ended with status 7"),
+        ("import time; time.sleep(60)", "1", "kannolo was not built in 1 seconds"),
+        ("raise SystemExit(7)", "60", "kannolo was not built: its process ended with status 7"),
     ],
 )
 def test_a_peer_that_is_not_built_is_left_out_and_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], build: str, reason: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    build: str,
+    seconds: str,
+    reason: str,
 ) -> None:
     monkeypatch.setattr(kannolo, "_BUILD", build)
     monkeypatch.setattr(kannolo, "find_spec", lambda _: True)
     write_vectors(tmp_path / "documents.jsonl", 100, 53)
     write_vectors(tmp_path / "queries.jsonl", 5, 53)
     line = ["bench", str(tmp_path / "documents.jsonl"), "--queries", str(tmp_path / "queries.jsonl"), "--repeat", "1"]
-    assert run([*line, "--peers", "kannolo", "--peers", "scipy", "--build-limit", "1", "--json"]) == 0
+    assert run([*line, "--peers", "kannolo", "--peers", "scipy", "--build-limit", seconds, "--json"]) == 0
     out, err = capfd.readouterr()
     assert [json.loads(one)["target"] for one in out.splitlines()] == ["lsr", "lsr, mapped", "scipy"]
     assert reason in err

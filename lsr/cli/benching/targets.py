@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from encoders.vocabulary import GrowingVocabulary
 from lsr.cli.benching.brute_force import BruteForceTarget
 from lsr.cli.benching.indexes import CollectionTarget, IndexTarget
-from lsr.cli.benching.kannolo import NotBuilt, KannoloTarget
+from lsr.cli.benching.kannolo import KannoloTarget, NotBuilt
 from lsr.cli.benching.qdrant import QdrantTarget
 from lsr.cli.benching.seismic import SeismicBuild, SeismicTarget
 from lsr.cli.benching.sindi import DOC_PRUNE_RATIOS, SindiTarget
