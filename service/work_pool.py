@@ -4,8 +4,9 @@ The event loop only reads requests and writes answers. Everything that takes tim
 collection) runs here. A queue without a limit would turn overload into ever longer waits for everybody; this one
 refuses at once when it is full (429), so what was accepted is still answered in time.
 
-Jobs that are known to be short may take turns on the event loop instead (search_turns.py says which), one between two
-looks at the sockets: that saves handing the interpreter's lock to a thread and back.
+Jobs that are known to be short may take turns on the event loop instead (search_turns.py says which): that saves
+handing the interpreter's lock to a thread and back. Between two looks at the sockets one of them runs, or as many as
+take twice the time of the last look: while most requests are refused, the accepted ones still get most of the time.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from service.problems import Overloaded, TimedOut
 
 T = TypeVar("T")
+
+_TURNS_TO_LOOKS: Final = 2.0
+_LONGEST_TURNS: Final = 0.02  # seconds until the sockets are looked at again, and the last job
 
 
 class WorkPool:
@@ -40,6 +44,7 @@ class WorkPool:
         self._on_wait = on_wait
         self._in_flight = 0
         self._turns: deque[Callable[[], None]] = deque()
+        self._turns_ended = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -78,7 +83,8 @@ class WorkPool:
 
         self._turns.append(turn)
         if len(self._turns) == 1:
-            loop.call_soon(self._next_turn)
+            self._turns_ended = perf_counter()
+            loop.call_soon(self._take_turns)
         return self._counted(future)
 
     async def run(self, job: Callable[[], T], *, timeout_ms: float | None = None) -> T:
@@ -113,10 +119,15 @@ class WorkPool:
         future.add_done_callback(self._finished)
         return future
 
-    def _next_turn(self) -> None:
+    def _take_turns(self) -> None:
+        began = perf_counter()
+        until = began + min(_TURNS_TO_LOOKS * (began - self._turns_ended), _LONGEST_TURNS)
         self._turns.popleft()()
+        while self._turns and perf_counter() < until:
+            self._turns.popleft()()
         if self._turns:
-            asyncio.get_running_loop().call_soon(self._next_turn)
+            self._turns_ended = perf_counter()
+            asyncio.get_running_loop().call_soon(self._take_turns)
 
     def _finished(self, future: asyncio.Future[T]) -> None:
         self._in_flight -= 1
