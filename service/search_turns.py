@@ -1,9 +1,9 @@
 """Where a search runs: in a thread, or, when it is known to be short, in a turn of the event loop.
 
 Handing a search to a thread and its answer back costs more than a short search (decision 0305). What is short is
-known from the last searches of the same kind in the same collection: as many as `_SAMPLE`, one after the other, took
-less than the limit of processor time, and did not wait for a disk. One that does not sends its kind back to the
-threads until as many have been short again. Never short is what a model must encode, and what is large by its request.
+known from the last searches of the same kind in the same collection: on average, the latest counting most, they took
+less than the limit of processor time, and hardly waited for a disk. Never short is what a model must encode, and what
+is large by its request.
 
 A turn is bounded whatever was expected: a search that is not done by then is stopped, and begins again in a thread.
 """
@@ -11,6 +11,7 @@ A turn is bounded whatever was expected: a search that is not done by then is st
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from time import perf_counter, thread_time
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
@@ -20,8 +21,10 @@ from lsr.collection import Collection
 from service.requests import SearchRequest
 from service.work_pool import WorkPool
 
-_SAMPLE: Final = 16
-_WAITING: Final = 10  # times the limit, in wall time: more is a disk that is read, or a lock that is held
+_LATEST: Final = 1 / 16  # what one search counts in the average
+_UNKNOWN: Final = 2.0  # times the limit: what the average begins with, so that it takes some 20 searches to be short
+_LONGEST: Final = 10.0  # times the limit: what the longest search counts as, so that a kind can come back
+_WAITING: Final = 0.1  # what a millisecond counts in which the processor was not used: for a disk, or for a lock
 _TURN_MS: Final = 20.0
 _FEW_HITS: Final = 10
 _MOST_HITS: Final = 100
@@ -40,7 +43,7 @@ class _Kind(NamedTuple):
     shows_many: bool
 
 
-_Short = dict[_Kind, int]  # how many of a kind have been short, one after the other; at most _SAMPLE
+_Costs = dict[_Kind, float]  # average milliseconds
 
 
 class SearchTurns:
@@ -50,7 +53,7 @@ class SearchTurns:
         """`quick_ms` of processor time is what a search may take to be short; 0: every search runs in a thread."""
         self._pool = pool
         self._quick_ms = quick_ms
-        self._short: WeakKeyDictionary[Collection, _Short] = WeakKeyDictionary()
+        self._costs: WeakKeyDictionary[Collection, _Costs] = WeakKeyDictionary()
 
     async def run(
         self,
@@ -66,28 +69,32 @@ class SearchTurns:
         kind = _kind(request)
         if kind is None or not self._quick_ms:
             return await self._pool.run(lambda: search(None), timeout_ms=timeout_ms)
-        short = self._short.setdefault(collection, {})
+        costs = self._costs.setdefault(collection, {})
 
         def measured(limit_ms: float | None) -> bytes:
             began, used = perf_counter(), thread_time()
             answer = search(limit_ms)
             used_ms, took_ms = (thread_time() - used) * 1000.0, (perf_counter() - began) * 1000.0
-            is_short = used_ms <= self._quick_ms and took_ms <= _WAITING * self._quick_ms
-            if is_short and kind.is_text:
-                is_short = collection.encoder(kind.using).looks_queries_up
-            short[kind] = min(short.get(kind, 0) + 1, _SAMPLE) if is_short else 0
+            if kind.is_text and not collection.encoder(kind.using).looks_queries_up:
+                self._note(costs, kind, inf)
+            else:
+                self._note(costs, kind, max(used_ms, took_ms * _WAITING))
             return answer
 
-        if short.get(kind, 0) >= _SAMPLE:
+        if costs.get(kind, inf) <= self._quick_ms:
             try:
                 return await self._pool.take_turn(lambda: measured(_TURN_MS), timeout_ms=timeout_ms)
             except SearchStopped:
-                short[kind] = 0
+                self._note(costs, kind, inf)
         return await self._pool.run(lambda: measured(None), timeout_ms=timeout_ms)
 
     def forget(self, collection: Collection) -> None:
         """Measure anew: the collection's content is another one."""
-        self._short.pop(collection, None)
+        self._costs.pop(collection, None)
+
+    def _note(self, costs: _Costs, kind: _Kind, cost: float) -> None:
+        average = costs.get(kind, _UNKNOWN * self._quick_ms)
+        costs[kind] = average + (min(cost, _LONGEST * self._quick_ms) - average) * _LATEST
 
 
 def _kind(request: SearchRequest) -> _Kind | None:

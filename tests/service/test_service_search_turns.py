@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 
@@ -17,7 +18,7 @@ from service.problems import Overloaded, TimedOut
 from service.settings import ServiceSettings
 from service.work_pool import WorkPool
 
-ENOUGH = search_turns._SAMPLE
+ENOUGH = 11  # searches of no time, until their average is below the limit that it began at twice of
 LOOP = "lsr-server"
 SEARCH = "/v1/collections/c/search"
 HERON = {"query": {"text": "heron"}}
@@ -123,10 +124,25 @@ def test_a_search_that_takes_longer_than_its_turn_is_answered_by_a_thread_and_so
 def test_a_search_that_took_long_sends_its_kind_back_to_the_threads(client, places, monkeypatch) -> None:
     ask(client, times=ENOUGH + 1)
     assert places[-1] == LOOP
-    monkeypatch.setattr(search_turns, "thread_time", iter([0.0, 2.0, 2.0, 2.0]).__next__)
-    ask(client, times=2)
-    assert places[-2] == LOOP
+    monkeypatch.setattr(search_turns, "thread_time", itertools.cycle([0.0, 100.0]).__next__)
+    ask(client, times=3)
+    assert places[-3] == LOOP
     assert places[-1] != LOOP
+
+
+def test_a_kind_comes_back_to_the_loop_however_long_a_search_took(client, places, monkeypatch) -> None:
+    monkeypatch.setattr(search_turns, "thread_time", itertools.cycle([0.0, 1e9]).__next__)
+    ask(client)
+    monkeypatch.setattr(search_turns, "thread_time", lambda: 0.0)
+    ask(client, times=60)
+    assert places[-1] == LOOP
+
+
+def test_one_search_in_many_that_takes_twice_the_limit_does_not_move_the_others(client, places, monkeypatch) -> None:
+    times = itertools.cycle([0.0, 2.0] + 20 * [0.0, 0.1])  # seconds; the limit is one
+    monkeypatch.setattr(search_turns, "thread_time", times.__next__)
+    ask(client, times=63)
+    assert set(places[42:]) == {LOOP}
 
 
 def test_a_turn_does_not_outlast_the_time_that_the_caller_gives(client, places, monkeypatch) -> None:
