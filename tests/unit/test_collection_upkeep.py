@@ -252,3 +252,15 @@ def test_a_creation_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(StorageFull):
         Collection.create(tmp_path / "c")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_pending_documents_that_tie_those_of_lowest_id_come_back(tmp_path: Path) -> None:
+    with Collection.create(tmp_path / "c", vectors=SPARSE) as collection:
+        names = [f"{letter}{number}" for number in range(20) for letter in "éda"]
+        collection.write([sparse(name, {"x": 1.0}) for name in reversed(names)])
+        collection.write([sparse("z", {"x": 2.0})])
+        collection.delete(["a0"])
+        expected = ["z", *sorted(set(names) - {"a0"})]
+        for k in (1, 2, 7, 60, 100):
+            hits = collection.search(SparseByToken({"x": 1.0}), k=k).hits
+            assert [hit.id for hit in hits] == expected[:k]
