@@ -296,6 +296,6 @@ def _among_best(
     if isinstance(home, SegmentView) or len(reaching) <= k:
         return reaching
     tied = reaching[scores[reaching] == bar]
-    ids = home.content.columns.select(["id"]).take(pa.array(positions[tied]))
-    lowest = pc.select_k_unstable(ids, k=k, sort_keys=[("id", "ascending")])
+    ids = home.content.columns.column("id").take(pa.array(positions[tied]))
+    lowest = pc.bottom_k_unstable(ids, k=k)
     return np.concatenate([reaching[scores[reaching] > bar], tied[lowest.to_numpy()]])
