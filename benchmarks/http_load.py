@@ -147,6 +147,8 @@ class LoadClient:
             if status == "lost":
                 self._selector.unregister(connection.socket)
                 connection.socket.close()
+                if connection in self._idle:  # the server ends a connection that nobody has used for long
+                    self._idle.remove(connection)
             else:
                 self._idle.append(connection)
             if connection in self._busy:

@@ -2,7 +2,7 @@
 
 One client, one connection, one request at a time, on SciFact's 300 test queries:
 
-    python benchmarks/service_latency.py COLLECTION [--queries queries.jsonl] [--rounds 3]
+    python benchmarks/service_latency.py COLLECTION [--queries queries.jsonl] [--rounds 3] [--quick-search-ms MS]
 
 Prints JSON lines: first `Collection.search` alone in this process (one thread), then the same over HTTP with the
 server as a process of its own, with nothing shown but ids, with everything, and with explanations and highlights (as
@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from lsr.collection import Collection
+from service.settings import ServiceSettings
 
 SCIFACT = Path(__file__).parent.parent / "tests" / "data" / "scifact" / "queries.jsonl"
 WAYS: dict[str, dict[str, Any]] = {
@@ -43,13 +44,14 @@ def main() -> None:
     parser.add_argument("--queries", type=Path, default=SCIFACT)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--k", type=int, default=10)
+    add_settings(parser)
     arguments = parser.parse_args()
     queries = [json.loads(line)["text"] for line in arguments.queries.read_text(encoding="utf-8").splitlines()]
     with Collection.open(arguments.collection) as collection:
         collection.warm()
         times = measure(lambda text: collection.search(text, k=arguments.k), queries, arguments.rounds)
     report("Collection.search", times)
-    with server(arguments.collection) as (url, _):
+    with server(arguments.collection, arguments.quick_search_ms) as (url, _):
         name = json.loads(get(url, "/v1/collections"))["collections"][0]["name"]
         connection = http.client.HTTPConnection(url.hostname or "", url.port)
         for way, fields in WAYS.items():
@@ -94,15 +96,22 @@ def get(url: Any, path: str) -> bytes:
     return body
 
 
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the service's setting that can be compared with another value of it."""
+    default = ServiceSettings.quick_search_ms
+    parser.add_argument("--quick-search-ms", type=float, default=default, help="0: all searches in threads")
+
+
 @contextmanager
-def server(collection: Path) -> Iterator[tuple[Any, int]]:
+def server(collection: Path, quick_search_ms: float) -> Iterator[tuple[Any, int]]:
     """Serve `collection` from another process while the block runs; yields its address and the process's number."""
     code = (
         "import sys; from pathlib import Path; from service.server import serve; "
-        "serve(Path(sys.argv[1]), port=0, on_ready=lambda url: print(url, flush=True))"
+        "from service.settings import ServiceSettings; settings = ServiceSettings(quick_search_ms=float(sys.argv[2])); "
+        "serve(Path(sys.argv[1]), port=0, settings=settings, on_ready=lambda url: print(url, flush=True))"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(collection)],
+        [sys.executable, "-c", code, str(collection), str(quick_search_ms)],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},

@@ -1,6 +1,6 @@
 """The service under load: what it carries, and what it does with four times that.
 
-    python benchmarks/service_load.py COLLECTION [--queries queries.jsonl] [--seconds 5]
+    python benchmarks/service_load.py COLLECTION [--queries queries.jsonl] [--seconds 5] [--quick-search-ms MS]
 
 Works on a copy of the collection, with the server as a process of its own. Prints JSON lines:
 
@@ -30,7 +30,7 @@ from time import perf_counter
 from typing import Any
 
 from http_load import LoadClient, http_request
-from service_latency import SCIFACT, server
+from service_latency import SCIFACT, add_settings, server
 
 
 class HealthWatch:
@@ -108,11 +108,12 @@ def main() -> None:
     parser.add_argument("collection", type=Path)
     parser.add_argument("--queries", type=Path, default=SCIFACT)
     parser.add_argument("--seconds", type=float, default=5.0)
+    add_settings(parser)
     arguments = parser.parse_args()
     queries = [json.loads(line)["text"] for line in arguments.queries.read_text(encoding="utf-8").splitlines()]
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(arguments.collection, Path(folder) / "copy")
-        with server(Path(folder)) as (url, pid):
+        with server(Path(folder), arguments.quick_search_ms) as (url, pid):
             measure(url, pid, queries, arguments.seconds)
 
 

@@ -67,6 +67,11 @@ class BM25Encoder:
         return {"k1": self._k1, "b": self._b, "average_length": self._average_length}
 
     @property
+    def looks_queries_up(self) -> bool:
+        """True: a query's weights are its terms' idf."""
+        return True
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the analysis and the settings; it changes when the average length is measured."""
         parts = json.dumps({"analysis": ANALYSIS, **self.settings}, sort_keys=True)

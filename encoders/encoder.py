@@ -76,6 +76,11 @@ class Encoder(Protocol):
         """JSON values that, given to `load_encoder` with the name, make this encoder again."""
         ...
 
+    @property
+    def looks_queries_up(self) -> bool:
+        """Whether a query's weights are looked up, not computed by a model: encoding one takes well below 1 ms."""
+        ...
+
     def encode_documents(self, texts: Sequence[str]) -> csr_array:
         """Return float32 csr_array [len(texts), len(vocabulary)].
 

@@ -37,8 +37,7 @@ class LearnedEncoder:
         self._documents = documents
         self._queries = queries
         # A lookup is over before a batch could form; a model gains from one.
-        static = queries.settings.family is Family.STATIC
-        self._encode_queries = queries.encode if static else CombinedCalls(queries.encode)
+        self._encode_queries = queries.encode if self.looks_queries_up else CombinedCalls(queries.encode)
         # The latents of an autoencoder are numbered like tokens, but none is a token.
         self._terms_are_tokens = documents.settings.family is not Family.AUTOENCODER
         self._vocabulary = vocabulary
@@ -64,6 +63,11 @@ class LearnedEncoder:
     def settings(self) -> dict[str, Any]:
         """What was set beyond the checkpoint's own values, as JSON values."""
         return dict(self._settings)
+
+    @property
+    def looks_queries_up(self) -> bool:
+        """Whether the query side is a table of weights."""
+        return self._queries.settings.family is Family.STATIC
 
     @property
     def documents(self) -> Side:

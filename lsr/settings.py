@@ -53,6 +53,9 @@ class Settings:
     # None leaves these to the service, which knows the right number for its machine and version.
     search_threads: int | None = field(default=None, metadata=_about("searches at a time in the service", 1, 1024))
     search_queue: int | None = field(default=None, metadata=_about("searches that may wait in the service", 0, 100_000))
+    quick_search_ms: float | None = field(
+        default=None, metadata=_about("the service runs quicker searches on its event loop; 0: all in threads", 0)
+    )
     slow_query_ms: float | None = field(default=None, metadata=_about("the service logs slower searches", 0))
     scrub_hours: float | None = field(
         default=None, metadata=_about("the service reads all files again, to find damage, after so many hours", 0)

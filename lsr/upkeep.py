@@ -5,7 +5,8 @@ transaction puts it in place of what it was made from (swapping.py). Old files a
 that map them keep them.
 
 After a write, `wake` looks whether there is enough to do; then a thread seals and merges, each segment in a child
-process, until the policy is satisfied, and ends.
+process, until the policy is satisfied, and ends. Where both are due they take turns: with writes that come as fast as
+they can be sealed, the segments would become more and more.
 """
 
 from __future__ import annotations
@@ -95,18 +96,21 @@ class Upkeep:
 
     def _has_work(self) -> bool:
         generation = self._state.generation
-        pending = generation.pending
-        return len(pending) >= SEAL_DOCUMENTS or pending.bytes >= SEAL_BYTES or bool(_next_merge(generation))
+        return _is_seal_due(generation) or bool(_next_merge(generation))
 
     def _work(self) -> None:
+        has_sealed = False
         try:
             while not self._stopped:
                 with self._working:
-                    pending = self._state.generation.pending
-                    if len(pending) >= SEAL_DOCUMENTS or pending.bytes >= SEAL_BYTES:
+                    generation = self._state.generation
+                    views = _next_merge(generation)
+                    if _is_seal_due(generation) and not (has_sealed and views):
                         self._seal(self._run_in_child)
-                    elif views := _next_merge(self._state.generation):
+                        has_sealed = True
+                    elif views:
                         self._merge(views, self._run_in_child)
+                        has_sealed = False
                     else:
                         return
             # What comes in while the last step ends is found by the next write's `wake`.
@@ -188,6 +192,11 @@ class Upkeep:
         finally:
             with self._starting:
                 self._child = None
+
+
+def _is_seal_due(generation: Generation) -> bool:
+    pending = generation.pending
+    return len(pending) >= SEAL_DOCUMENTS or pending.bytes >= SEAL_BYTES
 
 
 def _next_merge(generation: Generation) -> list[SegmentView]:

@@ -1,4 +1,4 @@
-"""One search, from the checked request to the JSON of the answer. Runs in a worker thread, never on the event loop."""
+"""One search, from the checked request to the JSON of the answer. Where it runs is search_turns.py's business."""
 
 from __future__ import annotations
 
@@ -24,10 +24,18 @@ _TERMS_TO_HIGHLIGHT: Final = 64
 _slow_log = logging.getLogger("lsr.service.slow")
 
 
-def search(service: Service, name: str, request: SearchRequest, arrived: float, request_id: str) -> dict[str, Any]:
+def search(
+    service: Service,
+    name: str,
+    request: SearchRequest,
+    arrived: float,
+    request_id: str,
+    *,
+    turn_ms: float | None = None,
+) -> dict[str, Any]:
     """Answer `request` from the collection `name`; `arrived` is the perf_counter() of its arrival.
 
-    Raises what the collection raises, and TimedOut.
+    Raises what the collection raises, TimedOut, and SearchStopped when `turn_ms` are over before the request's time is.
     """
     collection = service.store.get(name)
     timeout_ms = request.timeout_ms or service.settings.default_timeout_ms
@@ -35,11 +43,17 @@ def search(service: Service, name: str, request: SearchRequest, arrived: float, 
     if left <= 0:
         raise TimedOut(timeout_ms)
     shown_terms = request.explain.max_terms if request.explain else None
+    limit_ms = left if turn_ms is None else min(left, turn_ms)
     try:
         result = _search(
-            collection, request, left, max(shown_terms or 0, _TERMS_TO_HIGHLIGHT if request.highlight else 0)
+            collection,
+            request,
+            limit_ms,
+            max(shown_terms or 0, _TERMS_TO_HIGHLIGHT if request.highlight else 0),
         )
     except SearchStopped:
+        if limit_ms < left:
+            raise
         raise TimedOut(timeout_ms) from None
     highlights = _highlight(collection, request.using, result) if request.highlight else None
     words = _words(collection, request, result)

@@ -35,6 +35,7 @@ DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8080
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _BACKLOG: Final = 2048
+_ACCEPTED_AT_ONCE: Final = 16
 # New objects until the young are looked through, such turns until the older are, and such turns until all are. Looking
 # through all stops every search for 20 to 90 ms where documents wait to be sealed, and hardly any of them is garbage;
 # with Python's own thresholds (700, 10, 10) that came every few seconds of writing.
@@ -81,7 +82,7 @@ def serve(
         if on_listening is not None:
             on_listening(_url(listener))
         _take_long_turns(False)
-        server.run(sockets=[listener])
+        server.run(sockets=_accepting(listener))
     if server.interrupted:
         raise KeyboardInterrupt
     if server.service.readiness.failure is not None:
@@ -95,7 +96,7 @@ def running(
     """Serve `store` on a free loopback port from a thread while the block runs; yields the base URL when ready."""
     with _listen(DEFAULT_HOST, 0) as listener:
         server = _server(store, settings or ServiceSettings(), listener)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="lsr-server")
+        thread = threading.Thread(target=server.run, kwargs={"sockets": _accepting(listener)}, name="lsr-server")
         thread.start()
         try:
             if not server.service.readiness.wait(warm_seconds):
@@ -216,6 +217,15 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
     finally:
         listener.close()
+
+
+def _accepting(listener: socket.socket) -> list[socket.socket]:
+    """Return the socket several times over: uvloop accepts one connection a socket between two turns of searches.
+
+    At several times the load that can be carried there are a hundred such looks a second. Clients open new connections
+    then, and whoever asks for the service's health on a new one must not wait behind hundreds.
+    """
+    return [listener, *(listener.dup() for _ in range(_ACCEPTED_AT_ONCE - 1))]
 
 
 def _take_long_turns(long: bool) -> None:

@@ -29,6 +29,9 @@ class ServiceSettings:
     search_queue: int = 32
     """Searches that may wait for a thread; one more is answered 429."""
 
+    quick_search_ms: float = 2.0
+    """Searches that take less processor time run on the event loop, see search_turns.py; 0: none does."""
+
     write_queue: int = 256
     """Write requests that may wait or run; one more is answered 429."""
 

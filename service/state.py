@@ -12,6 +12,7 @@ from service.jobs import Jobs
 from service.metrics import CollectionSize, ServiceMetrics
 from service.readiness import Readiness
 from service.scrubbing import Scrubber
+from service.search_turns import SearchTurns
 from service.settings import ServiceSettings
 from service.work_pool import WorkPool
 from service.write_queue import WriteQueue
@@ -26,6 +27,7 @@ class Service:
     metrics: ServiceMetrics
     readiness: Readiness
     searches: WorkPool
+    search_turns: SearchTurns
     encodings: WorkPool
     writes: WriteQueue
     jobs: Jobs
@@ -43,7 +45,19 @@ class Service:
         chores = WorkPool("chores", 1, settings.write_queue)
         encodings = WorkPool("encodings", 1, settings.search_queue)
         scrubber = Scrubber(store, settings.scrub_hours * 3600.0, settings.scrub_bytes_per_second, metrics)
-        service = cls(store, settings, metrics, Readiness(), searches, encodings, writes, Jobs(), chores, scrubber)
+        service = cls(
+            store=store,
+            settings=settings,
+            metrics=metrics,
+            readiness=Readiness(),
+            searches=searches,
+            search_turns=SearchTurns(searches, settings.quick_search_ms),
+            encodings=encodings,
+            writes=writes,
+            jobs=Jobs(),
+            chores=chores,
+            scrubber=scrubber,
+        )
         metrics.watch_queue("searches", lambda: service.searches.waiting)
         metrics.watch_queue("encodings", lambda: service.encodings.waiting)
         metrics.watch_queue("writes", lambda: service.writes.waiting)

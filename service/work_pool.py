@@ -3,19 +3,27 @@
 The event loop only reads requests and writes answers. Everything that takes time (a search, a write, opening a
 collection) runs here. A queue without a limit would turn overload into ever longer waits for everybody; this one
 refuses at once when it is full (429), so what was accepted is still answered in time.
+
+Jobs that are known to be short may take turns on the event loop instead (search_turns.py says which): that saves
+handing the interpreter's lock to a thread and back. Between two looks at the sockets one of them runs, or as many as
+take twice the time of the last look: while most requests are refused, the accepted ones still get most of the time.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from service.problems import Overloaded, TimedOut
 
 T = TypeVar("T")
+
+_TURNS_TO_LOOKS: Final = 2.0
+_LONGEST_TURNS: Final = 0.02  # seconds until the sockets are looked at again, and the last job
 
 
 class WorkPool:
@@ -35,6 +43,8 @@ class WorkPool:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"lsr-{name}")
         self._on_wait = on_wait
         self._in_flight = 0
+        self._turns: deque[Callable[[], None]] = deque()
+        self._turns_ended = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -52,6 +62,44 @@ class WorkPool:
         Raises Overloaded when the queue is full. The future ends in TimedOut when the job did not get a thread within
         `timeout_ms`; a job that has started is not interrupted.
         """
+        work = self._admitted(job, timeout_ms)
+        return self._counted(asyncio.get_running_loop().run_in_executor(self._executor, work))
+
+    def take_turn(self, job: Callable[[], T], *, timeout_ms: float | None = None) -> asyncio.Future[T]:
+        """Do as `submit` does, but run the job on the event loop, when its turn comes."""
+        work = self._admitted(job, timeout_ms)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def turn() -> None:
+            if future.done():  # the caller has gone
+                return
+            try:
+                result = work()
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._turns.append(turn)
+        if len(self._turns) == 1:
+            self._turns_ended = perf_counter()
+            loop.call_soon(self._take_turns)
+        return self._counted(future)
+
+    async def run(self, job: Callable[[], T], *, timeout_ms: float | None = None) -> T:
+        """Queue `job`, wait for it and return its result; see `submit`.
+
+        The job goes on, and keeps its place in the count, when the caller is cancelled.
+        """
+        return await asyncio.shield(self.submit(job, timeout_ms=timeout_ms))
+
+    def close(self) -> None:
+        """Drop what waits, and wait for what runs."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _admitted(self, job: Callable[[], T], timeout_ms: float | None) -> Callable[[], T]:
+        """Return what runs the job unless it has waited for too long; raises Overloaded."""
         if self._in_flight >= self._capacity:
             raise Overloaded(self._name)
         queued = perf_counter()
@@ -64,25 +112,22 @@ class WorkPool:
                 raise TimedOut(timeout_ms)
             return job()
 
+        return work
+
+    def _counted(self, future: asyncio.Future[T]) -> asyncio.Future[T]:
         self._in_flight += 1
-        try:
-            future = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        except BaseException:
-            self._in_flight -= 1
-            raise
         future.add_done_callback(self._finished)
         return future
 
-    async def run(self, job: Callable[[], T], *, timeout_ms: float | None = None) -> T:
-        """Queue `job`, wait for it and return its result; see `submit`.
-
-        The job goes on, and keeps its place in the count, when the caller is cancelled.
-        """
-        return await asyncio.shield(self.submit(job, timeout_ms=timeout_ms))
-
-    def close(self) -> None:
-        """Drop what waits, and wait for what runs."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    def _take_turns(self) -> None:
+        began = perf_counter()
+        until = began + min(_TURNS_TO_LOOKS * (began - self._turns_ended), _LONGEST_TURNS)
+        self._turns.popleft()()
+        while self._turns and perf_counter() < until:
+            self._turns.popleft()()
+        if self._turns:
+            self._turns_ended = perf_counter()
+            asyncio.get_running_loop().call_soon(self._take_turns)
 
     def _finished(self, future: asyncio.Future[T]) -> None:
         self._in_flight -= 1

@@ -16,9 +16,8 @@ def service_settings(settings: Settings) -> ServiceSettings:
     """Return the service's settings, with those that the user has set."""
     from service.settings import ServiceSettings
 
-    chosen = {
-        name: getattr(settings, name) for name in ("search_threads", "search_queue", "slow_query_ms", "scrub_hours")
-    }
+    names = ("search_threads", "search_queue", "quick_search_ms", "slow_query_ms", "scrub_hours")
+    chosen = {name: getattr(settings, name) for name in names}
     return ServiceSettings(**{name: value for name, value in chosen.items() if value is not None})
 
 

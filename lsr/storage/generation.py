@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lsr.documents import Document
@@ -279,8 +280,22 @@ def _best(
     bar = np.partition(every, len(every) - k)[len(every) - k] if len(every) > k else -np.inf
     found = []
     for home, positions, scores in scored:
-        for at in np.flatnonzero(scores >= bar):
+        for at in _among_best(home, positions, scores, bar, k):
             place = Place(home, int(positions[at]))
             found.append(Ranked(float(scores[at]), place.id, place))
     found.sort(key=lambda ranked: (-ranked.score, ranked.id))
     return found[:k]
+
+
+def _among_best(
+    home: SegmentView | PendingChunk, positions: NDArray[np.int64], scores: NDArray[np.float32], bar: float, k: int
+) -> NDArray[np.int64]:
+    """Return the places of scores that reach the bar; of those that tie with it, the k of lowest id are enough."""
+    reaching = np.flatnonzero(scores >= bar)
+    # A segment has returned k at most. All pending documents may tie, and reading their ids one by one takes seconds.
+    if isinstance(home, SegmentView) or len(reaching) <= k:
+        return reaching
+    tied = reaching[scores[reaching] == bar]
+    ids = home.content.columns.column("id").take(pa.array(positions[tied]))
+    lowest = pc.bottom_k_unstable(ids, k=k)
+    return np.concatenate([reaching[scores[reaching] > bar], tied[lowest.to_numpy()]])

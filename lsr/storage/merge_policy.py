@@ -37,13 +37,14 @@ def level(live: int) -> int:
 
 def choose_merge(sizes: Sequence[SegmentSize]) -> list[int]:
     """Return the positions of the segments to merge into one now; empty when all is well."""
-    for at, size in enumerate(sizes):
-        if size.documents - size.live > max(DEAD_AT_LEAST, DEAD_SHARE * size.documents):
-            return [at]
     by_level: dict[int, list[int]] = {}
     for at, size in enumerate(sizes):
         by_level.setdefault(level(size.live), []).append(at)
+    # Many segments come before dead documents: joining them drops theirs, too, while a rewritten one is still one.
     for _, positions in sorted(by_level.items()):
         if len(positions) >= FACTOR:
             return positions
+    for at, size in enumerate(sizes):
+        if size.documents - size.live > max(DEAD_AT_LEAST, DEAD_SHARE * size.documents):
+            return [at]
     return []

@@ -4,6 +4,8 @@
 segment, at low priority and on one thread, and prints what the catalog needs to know of it as JSON. PIPE is the
 reading end of a pipe whose other end the parent holds: it is closed when the parent is gone, however it went, and
 then the child ends too.
+
+A seal's priority is not as low as a merge's: every search scores the pending documents one by one until it is done.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from lsr.storage import layout
 from lsr.storage.sealing import Job, run_job
 from lsr.storage.segment import FinishedSegment
 
-_NICENESS = 15
+_MERGE_NICENESS = 15
+_SEAL_NICENESS = 5
 _EXPECTED = 3  # exit status: the answer is an error that the caller foresees
 
 
@@ -59,7 +62,7 @@ def main() -> int:
     """Write the segment that the arguments describe; return the exit status."""
     collection, job, pipe = Path(sys.argv[1]), Job.from_json(json.loads(sys.argv[2])), int(sys.argv[3])
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
-    os.nice(_NICENESS)
+    os.nice(_MERGE_NICENESS if job.inputs else _SEAL_NICENESS)
     try:
         catalog = layout.open_catalog(collection, "r")
         try:

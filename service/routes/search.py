@@ -35,8 +35,11 @@ async def search_collection(
     arrived = perf_counter()
     timeout_ms = body.timeout_ms or service.settings.default_timeout_ms
     request_id: str = request.scope["lsr.request_id"]
-    answer = await service.searches.run(
-        lambda: to_json(search(service, collection, body, arrived, request_id)), timeout_ms=timeout_ms
+    answer = await service.search_turns.run(
+        service.store.get(collection),
+        body,
+        lambda turn_ms: to_json(search(service, collection, body, arrived, request_id, turn_ms=turn_ms)),
+        timeout_ms,
     )
     return Response(answer, media_type="application/json")
 

@@ -54,6 +54,7 @@ async def restore_snapshot(
 
     def restore(target: Collection) -> dict[str, Any]:
         target.restore(snapshot)
+        service.search_turns.forget(target)
         return render_collection(target.info())
 
     future = service.writes.submit(service.store.get(collection), restore)

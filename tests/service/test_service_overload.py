@@ -32,7 +32,7 @@ CAPACITY = 6  # of the fixture: 2 threads and 4 that wait
 
 @pytest.fixture(scope="module")
 def small(serve) -> httpx.Client:
-    client = serve(ServiceSettings(search_threads=2, search_queue=4))
+    client = serve(ServiceSettings(search_threads=2, search_queue=4, quick_search_ms=0))  # `gate` would hold the loop
     client.put("/v1/collections/c", json={}).raise_for_status()
     client.post("/v1/collections/c/documents", json={"documents": [{"id": "1", "text": "heron"}]}).raise_for_status()
     return client

@@ -12,7 +12,7 @@ from lsr.collection import Collection, verify_collection
 from lsr.documents import Document, SparseByToken
 from lsr.errors import StorageFull, TooManyPending
 from lsr.storage import layout
-from lsr.storage.merge_policy import SMALLEST_LEVEL, SegmentSize, choose_merge, level
+from lsr.storage.merge_policy import FACTOR, SMALLEST_LEVEL, SegmentSize, choose_merge, level
 from lsr.storage.sealing import Job
 from lsr.storage.segment import SEGMENTS_FOLDER, FinishedSegment
 from lsr.vectors import VectorConfig
@@ -85,6 +85,28 @@ def test_changes_during_a_merge_are_kept(tmp_path: Path, monkeypatch: pytest.Mon
         assert len(list((tmp_path / "c" / SEGMENTS_FOLDER).iterdir())) == 2
     with Collection.open(tmp_path / "c") as collection:
         assert ids(collection) == ["a", "c", "d", "f", "g"]
+
+
+def test_segments_stay_few_while_writes_come_as_fast_as_they_are_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "SEAL_DOCUMENTS", 10)
+    with Collection.create(tmp_path / "c", vectors=SPARSE) as collection:
+        segments: list[int] = []
+
+        def run_while_more_is_written(path: Path, job: Job, *_: object) -> FinishedSegment:
+            segments.append(collection.info().segments)
+            if len(segments) < 20:
+                collection.write([sparse(f"d{len(segments)}-{number}", {"x": 1.0}) for number in range(10)])
+            return collection._upkeep._run_here(job)
+
+        monkeypatch.setattr(upkeep, "run_in_child", run_while_more_is_written)
+        collection.write([sparse(f"d-{number}", {"x": 1.0}) for number in range(10)])
+        collection.wait_for_upkeep()
+        info = collection.info()
+        assert collection._upkeep.last_error is None
+        assert (info.documents, info.pending) == (200, 0)
+        assert max(segments) <= FACTOR
 
 
 def test_merging_what_is_all_deleted_leaves_no_segment(tmp_path: Path) -> None:
@@ -197,6 +219,11 @@ def test_the_policy_rewrites_a_segment_of_which_much_is_dead() -> None:
     assert choose_merge([SegmentSize(10, 1)]) == []
 
 
+def test_the_policy_joins_many_segments_before_it_rewrites_one() -> None:
+    assert choose_merge([SegmentSize(50_000, 39_000)] + FACTOR * [SegmentSize(10_000, 9_500)]) == [0, 1, 2, 3, 4]
+    assert choose_merge([SegmentSize(90_000, 60_000)] + FACTOR * [SegmentSize(10_000, 9_500)]) == [1, 2, 3, 4]
+
+
 def test_a_segment_that_could_not_be_listed_is_removed_after_the_next_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,3 +252,15 @@ def test_a_creation_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(StorageFull):
         Collection.create(tmp_path / "c")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_pending_documents_that_tie_those_of_lowest_id_come_back(tmp_path: Path) -> None:
+    with Collection.create(tmp_path / "c", vectors=SPARSE) as collection:
+        names = [f"{letter}{number}" for number in range(20) for letter in "éda"]
+        collection.write([sparse(name, {"x": 1.0}) for name in reversed(names)])
+        collection.write([sparse("z", {"x": 2.0})])
+        collection.delete(["a0"])
+        expected = ["z", *sorted(set(names) - {"a0"})]
+        for k in (1, 2, 7, 60, 100):
+            hits = collection.search(SparseByToken({"x": 1.0}), k=k).hits
+            assert [hit.id for hit in hits] == expected[:k]
