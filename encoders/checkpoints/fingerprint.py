@@ -32,7 +32,7 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
     for source, settings in sides:
         in_force = {"arithmetic": _ARITHMETIC, **settings.json()}
         if not settings.conflate:
-            del in_force["conflate"]  # a setting that came later: what was indexed before it stays open
+            del in_force["conflate"], in_force["conflation_rule"]  # came later: what was indexed before stays open
         digest.update(json.dumps(in_force, sort_keys=True).encode())
         if source.unit_length:
             digest.update(b"unit length\0")  # said by modules.json, which says much else that decides nothing

@@ -90,7 +90,7 @@ def _pooled_adaptation(corpus: str, encoder: str, dense: str | None) -> Training
         data=(unlabelled(corpus),),
         negatives=NegativesConfig(bm25=12, dense=12 if dense else 0, per_query=8),
         teachers=TeachersConfig(dense=(dense,) if dense else (), sparse=(encoder,)),
-        loss=LossSettings(infonce=0.2, kl=1.0, regulariser=Regulariser.L1, document_lambda=1.5e-3),
+        loss=LossSettings(kl=1.0, temperature=10.0, regulariser=Regulariser.L1, document_lambda=2e-4),
         steps=StepSettings(
             steps=200,
             batch_size=64,

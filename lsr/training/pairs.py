@@ -105,7 +105,7 @@ def _rows(source: DataConfig) -> Iterator[tuple[str | None, str]]:
     return _from_objects(source, _json_lines(path))
 
 
-def _from_objects(source: DataConfig, rows: Iterator[tuple[int, Any]]) -> Iterator[tuple[str | None, str]]:
+def _from_objects(source: DataConfig, rows: Iterator[tuple[int, Any]]) -> Iterator[tuple[str, str]]:
     """Yield the pairs of numbered JSON values; raise TrainingDataError after the first bad ones."""
     bad: list[str] = []
     for number, value in rows:
@@ -116,11 +116,12 @@ def _from_objects(source: DataConfig, rows: Iterator[tuple[int, Any]]) -> Iterat
                 break
         elif not bad and _taken(source, value):
             text = " ".join(str(value[name]).strip() for name in source.document if value.get(name))
-            if source.sentence is not None:
-                yield sentence_and_rest(text, last=source.sentence is Sentence.LAST) or (None, text)
-                continue
             queries = dict.fromkeys(str(value[name]).strip() for name in source.query if value.get(name))
             yield " ".join(queries), text
+            if source.sentence is not None:
+                found = sentence_and_rest(text, last=source.sentence is Sentence.LAST)
+                if found is not None:
+                    yield found[0], text
     if bad:
         more = f"\nand perhaps more: reading stopped after {_SHOWN}" if len(bad) == _SHOWN else ""
         raise TrainingDataError("\n".join(bad) + more)
@@ -135,10 +136,7 @@ def _problem(source: DataConfig, value: Any) -> str | None:
             return f"the field {name!r}, which [[data]] where asks for, is missing"
     if not _taken(source, value):
         return None
-    needed = [("document", source.document)]
-    if source.sentence is None:
-        needed.insert(0, ("query", source.query))
-    for what, names in needed:
+    for what, names in (("query", source.query), ("document", source.document)):
         for name in names:
             if name not in value or not isinstance(value[name], str | None):
                 return (
@@ -222,7 +220,7 @@ def _from_corpus(source: DataConfig) -> Iterator[tuple[str | None, str]]:
             yield None, line.content.full_text
 
 
-def _from_hub(source: DataConfig) -> Iterator[tuple[str | None, str]]:
+def _from_hub(source: DataConfig) -> Iterator[tuple[str, str]]:
     name = source.path.removeprefix(HUB)
     try:
         datasets: Any = importlib.import_module("datasets")
