@@ -2,8 +2,8 @@
 
 python benchmarks/training_development_set.py pubmedqa/pairs.jsonl dev/pubmedqa
 python benchmarks/training_development_set.py medquad/pairs.jsonl.zst dev/medquad --where source=medquad/5_NIDDK_QA
-python benchmarks/training_development_set.py applied-02.jsonl.zst dev/claims --sentence last --limit 1500 \
-    --others applied-00.jsonl.zst --others-limit 9000 --words 50
+python benchmarks/training_development_set.py applied-02.jsonl.zst dev/claims --sentence last --limit 1031 \
+    --others applied-00.jsonl.zst --others-limit 2200 --words 50
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("pairs")
     parser.add_argument("out", type=Path)
     parser.add_argument("--query", default="query")
-    parser.add_argument("--sentence", type=Sentence, choices=list(Sentence), help="is the query, and is taken out of the text")
+    parser.add_argument("--sentence", type=Sentence, choices=list(Sentence), help="the query, taken out of the text")
     parser.add_argument("--document", default="text")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="take these rows alone")
@@ -41,7 +41,8 @@ def main() -> None:
     if given.sentence:
         pairs = _sentences(pairs, given.sentence)
     if given.others:
-        for text in read_pairs((DataConfig(given.others, (query,), (given.document,), {}, given.others_limit),)).documents:
+        others = DataConfig(given.others, (query,), (given.document,), {}, given.others_limit)
+        for text in read_pairs((others,)).documents:
             pairs.add_document(text)
     if given.words is not None:
         pairs = _cut(pairs, given.words)

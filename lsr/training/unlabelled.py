@@ -1,6 +1,6 @@
-"""Pairs of texts that nobody labelled: a document's title is a query for its text, or else one of its sentences for the
-rest (the inverse cloze task, Lee et al. 2019, arXiv:1906.00300). What became the query is taken out of the text, so that
-the model cannot answer by looking for a copy.
+"""Pairs of texts that nobody labelled: a document's title is a query for its text, or else one of its sentences for
+the rest (the inverse cloze task, Lee et al. 2019, arXiv:1906.00300). What became the query is taken out of the text,
+so that the model cannot answer by looking for a copy.
 
 Where teachers are distilled, a sentence may stay in its text (`sentence` of [[data]]): what is learned is how the
 teachers order the other candidates, and the document is read once for all of its queries. A last sentence is often

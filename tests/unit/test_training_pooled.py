@@ -292,5 +292,6 @@ def test_a_model_adapts_to_a_corpus_without_labels(
 def test_what_is_adapted_is_the_shipped_model_unless_another_is_named() -> None:
     wanted = adaptation("corpus.jsonl", encoder=None, backbone=None, dense=None)
     assert wanted.model.encoder == wanted.teachers.sparse[0] == "lsr-mini"
+    assert wanted.model.max_length == 128  # as far as it reads, so far its dense teacher does
     with pytest.raises(SettingsError, match="give one of them"):
         adaptation("corpus.jsonl", encoder="lsr-mini", backbone="somewhere", dense=None)
