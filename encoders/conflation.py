@@ -4,7 +4,7 @@ A word-piece vocabulary holds the frequent forms of a word as pieces of their ow
 tokens finds none but its own form. With the setting `conflate`, whole-word pieces of one stem, by the analysis that
 BM25 uses here, are one term: the first of them, which in BERT's vocabulary is the most frequent. Every other piece is
 its own term. The model still reads the tokens; terms are what its weights, a query and a highlight are about. The rule
-follows from the vocabulary, so nothing is stored.
+follows from the vocabulary, so its version alone is stored, with the settings of a side.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from encoders.analysis import EnglishAnalysis
 
+RULE = 1  # change it when a token gets another term
 _SHORTEST = 3  # letters
 
 

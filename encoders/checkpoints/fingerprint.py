@@ -31,8 +31,11 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
     known: dict[Path, bytes] = {}
     for source, settings in sides:
         in_force = {"arithmetic": _ARITHMETIC, **settings.json()}
+        # Settings that came later, at what they were before: what was indexed then stays open.
         if not settings.conflate:
-            del in_force["conflate"]  # a setting that came later: what was indexed before it stays open
+            del in_force["conflate"]
+        if settings.conflation_rule == 1:
+            del in_force["conflation_rule"]
         digest.update(json.dumps(in_force, sort_keys=True).encode())
         if source.unit_length:
             digest.update(b"unit length\0")  # said by modules.json, which says much else that decides nothing

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from encoders.conflation import RULE
 from encoders.errors import SettingError
 
 
@@ -62,6 +63,7 @@ class SideSettings:
     prompt: str = ""  # goes before every text
     lower_case: bool = False  # before the tokenizer's own normalisation
     conflate: bool = False  # static, literal, pooled: whether forms of one word share a term
+    conflation_rule: int = RULE  # with conflate: the version of the rule that the weights were made with
     pooling: Pooling = Pooling.MAX
     activation: Activation = Activation.LOG1P_RELU
     pool_special_positions: bool = True  # whether the positions of CLS, SEP, ... take part in the pooling
@@ -84,6 +86,11 @@ class SideSettings:
             raise SettingError(f"family {self.family} has no pooling {self.pooling}, but {', '.join(allowed)}")
         if self.conflate and self.family not in _CONFLATING:
             raise SettingError(f"family {self.family} has a weight for each token, and cannot conflate them")
+        if self.conflate and self.conflation_rule != RULE:
+            raise SettingError(
+                f"its words are conflated by rule {self.conflation_rule}, and this version has rule {RULE}: its terms "
+                "would not be those that it was trained on"
+            )
 
     def json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
@@ -130,6 +137,8 @@ def _checked(name: str, value: Any) -> Any:
         expected = isinstance(value, str)
     elif name in ("max_length", "max_active_dims"):
         expected = value is None or _is_count(value)
+    elif name == "conflation_rule":
+        expected = _is_count(value)
     elif name == "missing_weight":
         expected = value is None or (_is_number(value) and 0.0 <= value < float("inf"))
     elif name in ("k1", "b"):

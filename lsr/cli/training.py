@@ -48,8 +48,9 @@ def adaptation(corpus: str, *, encoder: str | None, backbone: str | None, dense:
         find_folder(backbone)
     else:
         encoder = encoder or DEFAULT_ENCODER
-        if _is_pooled(encoder):
-            return _pooled_adaptation(corpus, encoder, dense or _default_teacher())
+        side = _pooled_side(encoder)
+        if side is not None:
+            return _pooled_adaptation(corpus, encoder, side.settings.max_length, dense or _default_teacher())
     teachers = TeachersConfig(dense=(dense,) if dense else (), sparse=(encoder,) if encoder else ())
     distilled = bool(teachers.dense or teachers.sparse)
     return TrainingConfig(
@@ -69,9 +70,10 @@ def adaptation(corpus: str, *, encoder: str | None, backbone: str | None, dense:
     )
 
 
-def _is_pooled(encoder: str) -> bool:
+def _pooled_side(encoder: str) -> PooledSide | None:
     loaded = load_encoder(encoder)
-    return isinstance(loaded, LearnedEncoder) and isinstance(loaded.documents, PooledSide)
+    side = loaded.documents if isinstance(loaded, LearnedEncoder) else None
+    return side if isinstance(side, PooledSide) else None
 
 
 def _default_teacher() -> str | None:
@@ -83,14 +85,14 @@ def _default_teacher() -> str | None:
     return DEFAULT_BACKBONE
 
 
-def _pooled_adaptation(corpus: str, encoder: str, dense: str | None) -> TrainingConfig:
+def _pooled_adaptation(corpus: str, encoder: str, max_length: int | None, dense: str | None) -> TrainingConfig:
     """Return the configuration for a pooled side: the transformer reads the corpus once, and steps cost little."""
     return TrainingConfig(
-        model=ModelConfig(encoder=encoder, train_queries=True, int8=True),
+        model=ModelConfig(encoder=encoder, max_length=max_length or MAX_LENGTH, train_queries=True, int8=True),
         data=(unlabelled(corpus),),
         negatives=NegativesConfig(bm25=12, dense=12 if dense else 0, per_query=8),
         teachers=TeachersConfig(dense=(dense,) if dense else (), sparse=(encoder,)),
-        loss=LossSettings(infonce=0.2, kl=1.0, regulariser=Regulariser.L1, document_lambda=1.5e-3),
+        loss=LossSettings(kl=1.0, temperature=10.0, regulariser=Regulariser.L1, document_lambda=2e-4),
         steps=StepSettings(
             steps=200,
             batch_size=64,

@@ -32,6 +32,13 @@ POOLED = "pooled"
 FROM_CORPUS = "corpus"
 
 
+class Sentence(StrEnum):
+    """Which sentence of a document becomes a query."""
+
+    FIRST = "first"
+    LAST = "last"
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """What is trained. Either `backbone`, from which `method` starts, or `encoder`, which is trained further."""
@@ -67,6 +74,7 @@ class DataConfig:
     limit: int | None = field(default=None, metadata={"minimum": 1})  # pairs, from the start of the file
     split: str = "train"  # of a BEIR folder's judgements or a hub data set
     unlabelled: bool = False  # a corpus: its titles, or else first sentences, become the queries
+    sentence: Sentence | None = None  # that sentence of the document is a query for it as well
 
 
 @dataclass(frozen=True)

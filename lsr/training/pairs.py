@@ -20,9 +20,9 @@ from lsr.corpora.line_source import LineSource
 from lsr.documents import Document
 from lsr.errors import InvalidDocument, InvalidJson
 from lsr.strict_json import loads
-from lsr.training.config import DataConfig
+from lsr.training.config import DataConfig, Sentence
 from lsr.training.errors import DatasetUnavailable, TrainingDataError
-from lsr.training.unlabelled import query_and_text
+from lsr.training.unlabelled import query_and_text, sentence_and_rest
 
 HUB = "hub:"
 _SHOWN = 5  # bad lines in a message
@@ -115,9 +115,13 @@ def _from_objects(source: DataConfig, rows: Iterator[tuple[int, Any]]) -> Iterat
             if len(bad) == _SHOWN:
                 break
         elif not bad and _taken(source, value):
-            texts = [str(value[name]).strip() for name in source.document if value.get(name)]
+            text = " ".join(str(value[name]).strip() for name in source.document if value.get(name))
             queries = dict.fromkeys(str(value[name]).strip() for name in source.query if value.get(name))
-            yield " ".join(queries), " ".join(texts)
+            yield " ".join(queries), text
+            if source.sentence is not None:
+                found = sentence_and_rest(text, last=source.sentence is Sentence.LAST)
+                if found is not None:
+                    yield found[0], text
     if bad:
         more = f"\nand perhaps more: reading stopped after {_SHOWN}" if len(bad) == _SHOWN else ""
         raise TrainingDataError("\n".join(bad) + more)

@@ -1,7 +1,10 @@
-"""Pairs from a corpus that nobody labelled: a document's title is a query for its text, or else its first sentence
-for the rest (the inverse cloze task, Lee et al. 2019, arXiv:1906.00300).
+"""Pairs of texts that nobody labelled: a document's title is a query for its text, or else one of its sentences for
+the rest (the inverse cloze task, Lee et al. 2019, arXiv:1906.00300). What became the query is taken out of the text,
+so that the model cannot answer by looking for a copy.
 
-What became the query is taken out of the text, so that the model cannot answer by looking for a copy.
+Where teachers are distilled, a sentence may stay in its text (`sentence` of [[data]]): what is learned is how the
+teachers order the other candidates, and the document is read once for all of its queries. A last sentence is often
+what an abstract claims.
 """
 
 from __future__ import annotations
@@ -17,11 +20,22 @@ _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n\s*\n")
 
 
 def query_and_text(document: Document) -> tuple[str, str] | None:
-    """Return the pair that the document gives; None if it is too short for one."""
+    """Return the pair that the document gives, by title or first sentence; None if it is too short for one."""
     title, text = document.title.strip(), document.text.strip()
-    if not title:
-        parts = _SENTENCE.split(text, maxsplit=1)
-        title, text = parts[0].strip(), parts[1].strip() if len(parts) == 2 else ""
-    if not _FEWEST_WORDS <= len(title.split()) <= _MOST_WORDS or len(text.split()) < _FEWEST_TEXT_WORDS:
+    return _long_enough(title, text) if title else sentence_and_rest(text)
+
+
+def sentence_and_rest(text: str, *, last: bool = False) -> tuple[str, str] | None:
+    """Return the first or last sentence and the text without it; None if one of them is too short."""
+    *parts, end = (part.strip() for part in _SENTENCE.split(text.strip()))
+    if not parts:
         return None
-    return title, text
+    if last:
+        return _long_enough(end, " ".join(parts))
+    return _long_enough(parts[0], " ".join([*parts[1:], end]))
+
+
+def _long_enough(query: str, text: str) -> tuple[str, str] | None:
+    if not _FEWEST_WORDS <= len(query.split()) <= _MOST_WORDS or len(text.split()) < _FEWEST_TEXT_WORDS:
+        return None
+    return query, text

@@ -41,7 +41,7 @@ def test_whole_words_of_one_stem_are_one_term_named_by_the_first() -> None:
 
 
 def test_the_shipped_vocabulary_has_the_terms_that_lsr_mini_was_trained_on(conflating: Tokenization) -> None:
-    # They are not stored and not in its fingerprint: an analysis or a stemmer that changes them needs another setting.
+    # They are not stored: an analysis or a stemmer that changes them needs another RULE.
     terms = conflated_terms(conflating.tokens)
     assert len(set(terms.tolist())) == 23_097
     digest = hashlib.sha256(terms.astype("<i8").tobytes()).hexdigest()
@@ -92,6 +92,19 @@ def test_only_weights_that_are_looked_up_can_be_conflated() -> None:
         SideSettings(conflate=True)
     with pytest.raises(SettingError, match="conflate"):
         SideSettings(family=Family.STATIC, conflate="yes")  # type: ignore[arg-type]
+
+
+def test_weights_made_by_another_rule_are_refused() -> None:
+    with pytest.raises(SettingError, match="conflated by rule 2, and this version has rule 1"):
+        SideSettings(family=Family.STATIC, conflate=True, conflation_rule=2)
+
+
+def test_the_fingerprint_covers_the_rule(make_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    source = SideSource(make_checkpoint(), SideSettings(family=Family.STATIC))
+    first = fingerprint((source, SideSettings(family=Family.STATIC, conflate=True)))
+    monkeypatch.setattr("encoders.sides.settings.RULE", 2)
+    second = SideSettings(family=Family.STATIC, conflate=True, conflation_rule=2)
+    assert fingerprint((source, second)) != first
 
 
 def test_the_fingerprint_of_an_encoder_without_it_is_what_it_was(make_checkpoint: Callable[..., Path]) -> None:

@@ -14,7 +14,7 @@ import zstandard
 from encoders.training.settings import Regulariser
 from lsr.documents import Document
 from lsr.errors import SettingsError
-from lsr.training.config import DataConfig, find_folder, parse_config, read_config
+from lsr.training.config import DataConfig, Sentence, find_folder, parse_config, read_config
 from lsr.training.errors import DatasetUnavailable, TrainingDataError
 from lsr.training.held_out import hold_out
 from lsr.training.log import Log
@@ -130,6 +130,18 @@ def test_a_bare_corpus_gives_titles_or_first_sentences_that_are_not_in_the_text(
     assert pairs.queries == ["A title of words", "The first sentence asks."]
     assert pairs.documents == [rest, "Too short."]
     assert query_and_text(Document(id="x", title="two words", text=rest)) is None
+
+
+def test_a_sentence_of_the_document_is_a_query_for_it_beside_its_title(tmp_path: Path) -> None:
+    text = "It begins like this. What stands between them is long enough for a document. So ends the claim."
+    path = write_lines(
+        tmp_path / "texts.jsonl",
+        [{"title": "A title", "text": text}, {"title": "Another", "text": "Only one sentence here."}],
+    )
+    first, last = (read_pairs((DataConfig(str(path), ("title",), sentence=which),)) for which in Sentence)
+    assert first.queries == ["A title", "It begins like this.", "Another"]
+    assert last.queries == ["A title", "So ends the claim.", "Another"]
+    assert first.documents == last.documents == [text, "Only one sentence here."]
 
 
 def test_mined_negatives_are_near_the_query_and_never_its_answers() -> None:

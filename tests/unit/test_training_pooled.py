@@ -20,7 +20,7 @@ from encoders.checkpoints.own import save_compactly, save_encoder
 from encoders.sides.pooled import PooledHead, PooledSide
 from encoders.training.frozen_documents import FrozenDocuments
 from encoders.training.losses.flops import flops
-from encoders.training.pooled_start import MARGIN
+from encoders.training.pooled_start import MARGIN, SCALE
 from encoders.training.trainable import TrainableEncoder
 from lsr.cli.training import adaptation, evaluate_encoder
 from lsr.errors import SettingsError
@@ -116,8 +116,8 @@ def test_the_start_is_bm25_and_each_terms_own_embedding(run: Path, retriever: Pa
         tokens = torch.cat([side.pooled([[ids[0], v, ids[-1]]]) for v in range(side.n_terms)])
         directions = torch.nn.functional.normalize(tokens - tokens.mean(dim=0), dim=1)
         # The mean of the sample texts is in the bias; it is the same for all texts.
-        mean_part = -MARGIN - side.head.expansion.bias
-        logits = directions @ side.pooled([ids])[0] - mean_part - MARGIN
+        mean_part = -MARGIN - side.head.expansion.bias / SCALE
+        logits = SCALE * (directions @ side.pooled([ids])[0] - mean_part - MARGIN)
     wanted = (literal + torch.relu(logits)) * side.ordinary
     usable = side.head.expansion.bias > -50
     torch.testing.assert_close(found[usable], wanted[usable], atol=1e-5, rtol=1e-5)
@@ -292,5 +292,6 @@ def test_a_model_adapts_to_a_corpus_without_labels(
 def test_what_is_adapted_is_the_shipped_model_unless_another_is_named() -> None:
     wanted = adaptation("corpus.jsonl", encoder=None, backbone=None, dense=None)
     assert wanted.model.encoder == wanted.teachers.sparse[0] == "lsr-mini"
+    assert wanted.model.max_length == 128  # as far as it reads, so far its dense teacher does
     with pytest.raises(SettingsError, match="give one of them"):
         adaptation("corpus.jsonl", encoder="lsr-mini", backbone="somewhere", dense=None)
