@@ -47,7 +47,7 @@ _Costs = dict[_Kind, float]  # average milliseconds
 
 
 class SearchTurns:
-    """Runs searches, asked to on the event loop. Threads note what theirs took; an average that misses one is as good."""
+    """Runs searches, asked to on the event loop. Threads note what theirs took; an average may well miss one."""
 
     def __init__(self, pool: WorkPool, quick_ms: float) -> None:
         """`quick_ms` of processor time is what a search may take to be short; 0: every search runs in a thread."""
