@@ -26,6 +26,7 @@ from scipy.sparse import csr_array
 from encoders.errors import EncoderError
 from lsr import swapping
 from lsr.errors import EncoderMismatch
+from lsr.free_memory import return_free_memory
 from lsr.live_state import LiveState
 from lsr.sample_queries import sample_segments
 from lsr.scrubbing import damage_taken_out
@@ -113,6 +114,7 @@ class Upkeep:
                         has_sealed = False
                     else:
                         return
+                return_free_memory()
             # What comes in while the last step ends is found by the next write's `wake`.
         except Exception as error:
             if not self._stopped:
