@@ -18,14 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 
 from encoders import load_encoder
-from encoders.compaction import to_csr
 from encoders.learned import LearnedEncoder
-from encoders.rows import prune
 from encoders.sides.pooled import PooledSide
 from encoders.training.dense_teacher import DenseTeacher
 from eval import Dataset, Evaluation, evaluate, open_dataset
@@ -39,11 +35,10 @@ from index import SparseIndex
 from lsr.corpora import open_corpus
 from lsr.documents import Document
 from lsr.training.config import find_folder
-from lsr.training.teachers import VECTORS
-from lsr.training.text_vectors import text_vectors
+from lsr.training.pooled_documents import encode_pooled
+from lsr.training.text_vectors import VECTORS, text_vectors
 
 _MEASURE = "nDCG@10"
-_BATCH = 64  # documents x 30,522 terms at a time
 
 
 class HeadSystem:
@@ -71,17 +66,6 @@ def load_run(run: Path) -> LearnedEncoder:
     if not isinstance(encoder, LearnedEncoder) or not isinstance(encoder.documents, PooledSide):
         raise SystemExit(f"{run}: its documents are not encoded by a pooled side")
     return encoder
-
-
-@torch.inference_mode()
-def encode(side: PooledSide, texts: list[str], pooled: NDArray[np.float16]) -> csr_array:
-    """Return the document vectors of texts whose pooled vectors are known."""
-    blocks = []
-    for start in range(0, len(texts), _BATCH):
-        part = slice(start, start + _BATCH)
-        read = torch.from_numpy(pooled[part].astype(np.float32))
-        blocks.append(to_csr(side.weights_of(read, side.ids(texts[part]))))
-    return prune(vstack(blocks, format="csr"), side.settings)
 
 
 def read_documents(folder: Path) -> tuple[list[str], list[str]]:
@@ -135,7 +119,7 @@ def main() -> None:
                 raise TypeError(f"{name} changed under the hand")
             teacher = DenseTeacher(find_folder(given.backbone), max_length=side.settings.max_length, device="cpu")
             pooled = text_vectors(given.cache / VECTORS, teacher.fingerprint, texts, teacher.encode)
-            documents = encode(side, texts, pooled)
+            documents = encode_pooled(side, texts, pooled)
             terms[name].append(documents.nnz / len(texts))
             system = HeadSystem(name, encoder, ids, documents)
             results[name][folder.name] = measure_system(system, dataset, parse_measures([_MEASURE]), depth=10)

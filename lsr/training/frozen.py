@@ -8,21 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from encoders.batching import token_batches
 from encoders.learned import LearnedEncoder
 from encoders.sides.pooled import PooledSide
 from encoders.training.frozen_documents import FrozenDocuments
 from lsr.training.config import TrainingConfig
 from lsr.training.pairs import Pairs
+from lsr.training.pooled_documents import pooled_vectors
 from lsr.training.surroundings import Surroundings
-from lsr.training.teachers import VECTORS, DenseScores
-from lsr.training.text_vectors import text_vectors
-
-_TOKENS = 4096  # of a batch
+from lsr.training.teachers import DenseScores
 
 
 def freeze_documents(
@@ -39,21 +32,5 @@ def freeze_documents(
             return FrozenDocuments(side, pairs.documents, teacher.documents)
 
     surroundings.say(f"reading {len(pairs.documents):,} documents once; the body is not trained")
-    key = f"pooled {encoder.fingerprint}"
-    vectors = text_vectors(
-        cache / VECTORS, key, pairs.documents, lambda texts: _pooled(side, texts), surroundings.phase("documents")
-    )
+    vectors = pooled_vectors(side, encoder.fingerprint, pairs.documents, cache, surroundings.phase("documents"))
     return FrozenDocuments(side, pairs.documents, vectors)
-
-
-@torch.inference_mode()
-def _pooled(side: PooledSide, texts: list[str]) -> NDArray[np.float16]:
-    """Return float16 [len(texts), size]."""
-    size = int(side.body.model.config.hidden_size)
-    found = np.zeros((len(texts), size), dtype=np.float16)
-    limit = side.settings.max_length
-    ids = side.ids(texts)
-    lengths = [len(one) if limit is None else min(len(one), limit) for one in ids]
-    for batch in token_batches(lengths, _TOKENS):
-        found[batch] = side.pooled([ids[i] for i in batch]).half().cpu().numpy()
-    return found

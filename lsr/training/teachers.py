@@ -8,7 +8,7 @@ teacher's vectors are kept by text (lsr.training.text_vectors).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,17 +17,20 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from encoders import load_encoder
+from encoders.encoder import Encoder
+from encoders.learned import LearnedEncoder
+from encoders.sides.pooled import PooledSide
 from encoders.training.dense_teacher import DenseTeacher
 from index import SparseIndex
 from lsr.training.config import find_folder
 from lsr.training.negatives import IndexStatistics
 from lsr.training.pairs import Pairs
+from lsr.training.pooled_documents import encode_pooled, pooled_vectors
 from lsr.training.surroundings import Surroundings
-from lsr.training.text_vectors import text_vectors
+from lsr.training.text_vectors import VECTORS, text_vectors
 
 Say = Callable[[str], None]
 _CHUNK = 4096  # queries
-VECTORS = "vectors"  # the folder of the cache with what dense models read
 Array = TypeVar("Array", bound=NDArray[np.generic])
 
 
@@ -77,10 +80,7 @@ def sparse_scores(
         statistics = None
         if spec == "bm25":
             encoder.measure(pairs.documents)  # type: ignore[attr-defined]
-        batches = list(encoder.encode_document_batches(pairs.documents))
-        n_terms = len(encoder.vocabulary)  # a vocabulary that grows makes later batches wider
-        wide = [csr_array((one.data, one.indices, one.indptr), shape=(one.shape[0], n_terms)) for one in batches]
-        documents: csr_array = vstack(wide, format="csr")
+        documents = _document_vectors(encoder, pairs.documents, cache)
         if spec == "bm25":
             statistics = IndexStatistics(SparseIndex.build(documents))
         queries = encoder.encode_queries(pairs.queries, statistics)
@@ -91,6 +91,16 @@ def sparse_scores(
 
     digest = hashlib.sha256(np.ascontiguousarray(candidates).tobytes() + examples.tobytes()).hexdigest()
     return cached(cache, f"sparse {encoder.fingerprint} {data_hash} {digest}", compute)
+
+
+def _document_vectors(encoder: Encoder, texts: Sequence[str], cache: Path) -> csr_array:
+    if isinstance(encoder, LearnedEncoder) and isinstance(encoder.documents, PooledSide):
+        side = encoder.documents
+        return encode_pooled(side, texts, pooled_vectors(side, encoder.fingerprint, texts, cache))
+    batches = list(encoder.encode_document_batches(texts))
+    n_terms = len(encoder.vocabulary)  # a vocabulary that grows makes later batches wider
+    wide = [csr_array((one.data, one.indices, one.indptr), shape=(one.shape[0], n_terms)) for one in batches]
+    return vstack(wide, format="csr")
 
 
 def cached(folder: Path, key: str, compute: Callable[[], Array]) -> Array:

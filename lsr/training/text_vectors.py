@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+VECTORS = "vectors"  # the folder of a cache that they are in
 _BLOCK = 512  # texts
 
 

@@ -24,6 +24,7 @@ from encoders.training.pooled_start import MARGIN, SCALE
 from encoders.training.trainable import TrainableEncoder
 from lsr.cli.training import adaptation, evaluate_encoder
 from lsr.errors import SettingsError
+from lsr.training import pooled_documents
 from lsr.training.config import TrainingConfig, parse_config
 from lsr.training.run import train
 from lsr.training.surroundings import Surroundings
@@ -282,7 +283,11 @@ def test_a_model_adapts_to_a_corpus_without_labels(
     wanted = adaptation(str(corpus), encoder=str(run / "model"), backbone=None, dense=str(retriever))
     assert wanted.teachers.sparse == (str(run / "model"),)
     short = dataclasses.replace(wanted, steps=dataclasses.replace(wanted.steps, steps=3, evaluate_every=2))
+    read: list[str] = []
+    original = pooled_documents._read
+    monkeypatch.setattr(pooled_documents, "_read", lambda side, texts: (read.extend(texts), original(side, texts))[1])
     report = train(short, tmp_path / "out", Surroundings(device="cpu", evaluate=evaluate_encoder))
+    assert 0 < len(read) == len(set(read))  # the model that is adapted and the same one as a teacher: once for both
     assert report.outcome.first.keys() == report.outcome.last.keys() == {"held_out nDCG@10"}
     before, after = pooled_side(run / "model"), pooled_side(tmp_path / "out" / "best")
     assert before.settings == after.settings
