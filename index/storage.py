@@ -121,6 +121,8 @@ def map_array(folder: Path, manifest: Mapping[str, Any], name: str) -> NDArray[A
         raise IndexCorrupt(path, f"not a readable .npy file ({error})") from None
     if not isinstance(mapped, np.memmap) or not mapped.flags.c_contiguous or not mapped.flags.aligned:
         raise IndexCorrupt(path, "not one plain, aligned array")
+    if not mapped.dtype.isnative:  # one flipped bit of a header makes `<` a `>`
+        raise IndexCorrupt(path, f"holds {mapped.dtype.str}, whose bytes are the other way round")
     return np.asarray(mapped)
 
 

@@ -125,6 +125,21 @@ def test_a_header_that_does_not_fit_its_manifest_is_refused(folder):
         SparseIndex.open(folder)
 
 
+def test_a_flipped_bit_that_turns_the_bytes_of_an_array_round_is_refused_at_opening(folder):
+    turned = []
+    for path in sorted(folder.glob("*.npy")):
+        content = path.read_bytes()
+        if b"'<" not in content[:128]:  # bytes have no order
+            continue
+        path.write_bytes(content.replace(b"'<", b"'>", 1))
+        with pytest.raises(IndexCorrupt, match="the other way round") as caught:
+            SparseIndex.open(folder)
+        assert caught.value.path == path
+        path.write_bytes(content)
+        turned.append(path.name)
+    assert {"impacts.npy", "block_docs.npy", "scale.npy"} <= set(turned)
+
+
 def test_a_folder_of_version_1_is_read_in_the_order_that_it_had(folder, built, tmp_path):
     # Documents that come in the order of their heaviest terms have their first lines in that order already.
     order = np.load(folder / "line_docs.npy")
