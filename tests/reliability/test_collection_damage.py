@@ -1,6 +1,7 @@
 """A damaged byte is detected by `verify`, by the file's name; what `open` lets through never crashes the process.
 
-The suite flips a few bits of each file; LSR_FLIPS_PER_FILE=1000 takes about as many as a small collection has bytes.
+The suite flips a few bits of each file. LSR_FLIPS_PER_FILE=450 takes every byte of most files and as many of the larger
+ones, which is a quarter of an hour or more (with --timeout 0).
 """
 
 from __future__ import annotations
