@@ -100,7 +100,8 @@ def _document_vectors(encoder: Encoder, texts: Sequence[str], cache: Path) -> cs
     batches = list(encoder.encode_document_batches(texts))
     n_terms = len(encoder.vocabulary)  # a vocabulary that grows makes later batches wider
     wide = [csr_array((one.data, one.indices, one.indptr), shape=(one.shape[0], n_terms)) for one in batches]
-    return vstack(wide, format="csr")
+    documents: csr_array = vstack(wide, format="csr")
+    return documents
 
 
 def cached(folder: Path, key: str, compute: Callable[[], Array]) -> Array:
