@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from index.kernels import oracle
@@ -133,10 +133,12 @@ def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING, 
     st.sampled_from([np.uint16, np.uint32]),
     st.sampled_from([(0.1, 1), (0.5, 4)]),
 )
+@example([{0: 1}, {0: 2, **dict.fromkeys(range(1, 28), 200)}], {0: 1}, 1, np.uint32, (0.1, 1))
 def test_uncut_candidate_search_finds_the_best_sketch_scores(documents, query, n, term_type, shape):
     arrays, lists = inverted(documents, term_type, *shape)
-    # A block is never skipped with heap_factor 0, a document never dropped with beta 0.
-    docs, scores, _ = candidates(query, n, arrays, len(documents), heap_factor=0, beta=0)
+    # A block is never skipped with heap_factor 0. A document's second line has to make up half of what beta leaves, and
+    # so on: only far below 0 is one never dropped whose match is on its third line.
+    docs, scores, _ = candidates(query, n, arrays, len(documents), heap_factor=0, beta=-1e6)
     expected = oracle.candidates_trivial_but_slow(documents, query, SCALE, lists, n)
     # Scores tie, so documents are compared by their scores.
     assert sorted(scores, reverse=True)[: len(expected)] == expected
