@@ -36,7 +36,7 @@ _EXACT_LISTS = 1 << 25
 # Impacts up to which adding up full lists takes no longer than looking for candidates (some 40,000 SPLADE-like
 # documents, 0.1 ms), so that there need be no lists for candidates. These are most of what a build costs.
 _EXACT_ONLY = 1 << 22
-# n_postings at a hundred million impacts. It grows with the fifth root of their number: 2000 at MS MARCO's size
+# n_postings at a hundred million impacts. It grows with the fifth root of their number: about 2000 at MS MARCO's size
 # (decisions 0106 and 0113).
 _POSTINGS = 1300
 _FEWEST_POSTINGS = 1000

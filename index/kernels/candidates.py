@@ -76,7 +76,7 @@ def find_candidates(
     terms         uint32[m], the query's terms in the segment's numbers       weights  float32[m], above 0
     query_cut     how many of the terms lead to blocks: those with the largest possible contribution
     heap_factor   a block whose estimate is below heap_factor times the threshold is not visited
-    beta          a document whose first line scores below beta times the threshold is dropped
+    beta          a document whose first line scores below beta times the threshold is dropped; 0: none is
     allowed       bool[n_docs], or bool[0] for every document
     line_docs     uint32[n_docs]; the document of each first line. Everything else here goes by first lines
     scale         float32[n_terms]; impact of one step of a sketch
@@ -350,10 +350,11 @@ def score_rest(doc, total, beta, threshold, line_terms, line_bytes, line_links, 
     """Return the document's sketch score, of which `total` is its first line's; or -1 as soon as it falls behind."""
     line = np.int64(doc)
     share = np.float64(beta)
+    towards = 0.5 if share > 0.0 else 0.0  # with 0 nothing is dropped, wherever the match may be
     while True:
         if total < share * threshold:
             return np.int64(-1)
-        share = (1.0 + share) / 2.0
+        share = towards + share / 2.0
         following = np.int64(line_links[line, 15])
         if following <= line or following >= len(line_links):
             return total
