@@ -47,16 +47,7 @@ def find_examples(
         return examples
     scores = [one.score(examples.queries, examples.candidates) for one in dense]
     scores += [
-        sparse_scores(
-            spec,
-            pairs,
-            examples.queries,
-            examples.candidates,
-            data_hash,
-            cache,
-            device=surroundings.device,
-            say=surroundings.say,
-        )
+        sparse_scores(spec, pairs, examples.queries, examples.candidates, data_hash, cache, surroundings)
         for spec in config.teachers.sparse
     ]
     return dataclasses.replace(examples, teacher=ensemble(scores))

@@ -29,7 +29,6 @@ from lsr.training.pooled_documents import encode_pooled, pooled_vectors
 from lsr.training.surroundings import Surroundings
 from lsr.training.text_vectors import VECTORS, text_vectors
 
-Say = Callable[[str], None]
 _CHUNK = 4096  # queries
 Array = TypeVar("Array", bound=NDArray[np.generic])
 
@@ -68,19 +67,17 @@ def sparse_scores(
     candidates: NDArray[np.int32],
     data_hash: str,
     cache: Path,
-    *,
-    device: str,
-    say: Say,
+    surroundings: Surroundings,
 ) -> NDArray[np.float32]:
     """Return a sparse teacher's dot products, float32 of the shape of `candidates`; `spec` is for load_encoder."""
-    encoder = load_encoder(spec) if spec == "bm25" else load_encoder(spec, device=device)
+    encoder = load_encoder(spec) if spec == "bm25" else load_encoder(spec, device=surroundings.device)
 
     def compute() -> NDArray[np.float32]:
-        say(f"{spec} reads {len(pairs.documents):,} documents and {len(pairs.queries):,} queries")
+        surroundings.say(f"{spec} reads {len(pairs.documents):,} documents and {len(pairs.queries):,} queries")
         statistics = None
         if spec == "bm25":
             encoder.measure(pairs.documents)  # type: ignore[attr-defined]
-        documents = _document_vectors(encoder, pairs.documents, cache)
+        documents = _document_vectors(encoder, pairs.documents, cache, surroundings.phase("documents"))
         if spec == "bm25":
             statistics = IndexStatistics(SparseIndex.build(documents))
         queries = encoder.encode_queries(pairs.queries, statistics)
@@ -93,10 +90,12 @@ def sparse_scores(
     return cached(cache, f"sparse {encoder.fingerprint} {data_hash} {digest}", compute)
 
 
-def _document_vectors(encoder: Encoder, texts: Sequence[str], cache: Path) -> csr_array:
+def _document_vectors(
+    encoder: Encoder, texts: Sequence[str], cache: Path, progress: Callable[[int, int], None] | None
+) -> csr_array:
     if isinstance(encoder, LearnedEncoder) and isinstance(encoder.documents, PooledSide):
         side = encoder.documents
-        return encode_pooled(side, texts, pooled_vectors(side, encoder.fingerprint, texts, cache))
+        return encode_pooled(side, texts, pooled_vectors(side, encoder.fingerprint, texts, cache, progress))
     batches = list(encoder.encode_document_batches(texts))
     n_terms = len(encoder.vocabulary)  # a vocabulary that grows makes later batches wider
     wide = [csr_array((one.data, one.indices, one.indptr), shape=(one.shape[0], n_terms)) for one in batches]
