@@ -18,7 +18,7 @@ class Knobs(NamedTuple):
 
     query_cut     terms that lead to blocks
     heap_factor   share of the threshold that a block must promise
-    beta          share of it that a document's first line must reach; None: the share of the mass that first lines hold
+    beta          share of it that a document's line must reach; None: the share of the mass that lines hold
     n_knn         neighbours of each document found that are looked at
     """
 
@@ -46,6 +46,7 @@ class Scratch:
         self.places = np.zeros(1 << bits, dtype=np.int32)  # 1 + where the query has each term
         self.bounds = np.zeros(1 << bits, dtype=np.float32)  # a query's weights times the terms' scales
         self.steps = np.zeros(1 << bits, dtype=np.uint16)  # the same as whole numbers
+        self.per_unit = np.zeros(1 << bits, dtype=np.float32)  # its weights in the same measure
         self.visited = np.zeros(segment.n_docs, dtype=np.uint8)
         self.epoch = np.zeros(1, dtype=np.int64)
         self.estimates = np.empty(0, dtype=np.int64)
@@ -113,16 +114,14 @@ def approximate_search(
     find_all_candidates(
         *queries, knobs.query_cut, np.float32(knobs.heap_factor), np.float32(beta), allowed, segment.line_docs,
         segment.scale, segment.list_block, segment.list_summary, segment.block_start, segment.block_docs,
-        *segment.summary_views[:2], *segment.line_views, segment.neighbours,
-        knobs.n_knn,
-        scratch.steps, scratch.visited, scratch.epoch, scratch.estimates, scratch.order, scratch.batch,
-        scratch.firsts, scratch.heap[:n_keep], candidates, n_candidates, scratch.counters,
+        *segment.summary_views, segment.documents, segment.neighbours, knobs.n_knn,
+        scratch.steps, scratch.per_unit, scratch.visited, scratch.epoch, scratch.estimates, scratch.order,
+        scratch.batch, scratch.firsts, scratch.heap[:n_keep], candidates, n_candidates, scratch.counters,
     )  # fmt: skip
     ids = np.empty((n, k), dtype=np.int64)
     scores = np.empty((n, k), dtype=np.float32)
     found = np.empty(n, dtype=np.int64)
     rank_candidates(
-        *queries, candidates, n_candidates, segment.line_docs, segment.line_views[0], segment.line_views[2],
-        segment.impacts, scratch.places, ids, scores, found,
-    )  # fmt: skip
+        *queries, candidates, n_candidates, segment.line_docs, segment.documents, scratch.places, ids, scores, found
+    )
     return ids, scores, found

@@ -3,7 +3,7 @@
 1. The batches are checked, rounded and kept in a temporary file, while terms are numbered and counted (`incoming`).
 2. The segment numbers its terms by falling document frequency (ties by rising collection id), so that the numbers are
    small, the query's hot weights lie together, and a vocabulary may grow without end.
-3. Documents are packed into lines (`packing`): from here on these are the documents, and the temporary file is gone.
+3. Documents are packed (`packing`): from here on these are the documents, and the temporary file is gone.
 4. Full lists for exact search, window by window, if they are wanted (`windows`).
 5. The largest impacts of each term, collected in one pass, then clustered and summarised list by list (`inverted`).
 
@@ -25,7 +25,7 @@ from index.config import IndexConfig
 from index.incoming import IncomingRows
 from index.inverted import build_blocks, largest_lists
 from index.new_arrays import NewArrays
-from index.packing import first_line_share, pack_all_lines
+from index.packing import line_share, pack_all
 from index.segment import FLAT
 from index.windows import build_windows, leave_windows_empty
 
@@ -68,9 +68,9 @@ def build_arrays(
         scale = (rows.largest[order] / np.float32(255.0)).astype(np.float32)
         frequencies = rows.frequencies[order]
         _create_tables(rows.ids[order], frequencies, scale, arrays)
-        packed = pack_all_lines(rows, _inverse(order), scale, arrays, threads, report("sketch", rows.n_docs))
+        packed = pack_all(rows, _inverse(order), scale, arrays, threads, report("sketch", rows.n_docs))
     n_docs, n_local = rows.n_docs, len(order)
-    beta = first_line_share(packed)
+    beta = line_share(packed.documents)
     config = decided(config, rows.nnz, flat=beta < FLAT)
     if config.exact_lists:
         build_windows(packed, n_local, rows.nnz, arrays, threads, report("exact lists", n_docs))

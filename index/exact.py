@@ -1,6 +1,6 @@
 """Exact search: the ranking is by definition, over full postings lists where the index has them, else by a scan.
 
-The scan reads each document's first line, which bounds what the document can score, and the rest of a few. Work is done
+The scan reads each document's line, which bounds what the document can score, and the rest of a few. Work is done
 in chunks of documents, so that a deadline is honoured while a kernel runs without the GIL.
 """
 
@@ -104,7 +104,6 @@ def scan(
     """Return what `search_exact` does, without full lists."""
     ids = np.empty(0, dtype=np.int64)
     scores = np.empty(0, dtype=np.float32)
-    line_terms, line_bytes, line_links = segment.line_views
     smallest = min(float(segment.scale[terms].min()), float((weights * segment.scale[terms]).min()))
     start, size = 0, _FIRST_CHUNK
     while start < segment.n_docs:
@@ -113,8 +112,8 @@ def scan(
         chunk = np.empty(min(size, segment.n_docs - start), dtype=np.float32)
         bar = float(scores[k - 1]) if len(scores) >= k and smallest > _TINY else 0.0
         scan_documents(
-            start, np.float32(bar), line_terms, line_bytes, line_links, segment.impacts, segment.scale, terms, weights,
-            tables.places, tables.bounds, allowed, segment.line_docs, chunk,
+            start, np.float32(bar), segment.documents, segment.scale, terms, weights, tables.places, tables.bounds,
+            allowed, segment.line_docs, chunk,
         )  # fmt: skip
         found = np.flatnonzero(chunk >= 0)
         ids = np.concatenate([ids, np.minimum(segment.line_docs[start + found], segment.n_docs - 1)])
@@ -135,10 +134,7 @@ def score_few(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the best k of `doc_ids` (int64, each once), as `scan` does."""
     scores = np.empty(len(doc_ids), dtype=np.float32)
-    line_terms, _, line_links = segment.line_views
-    score_documents(
-        segment.first_lines(doc_ids), line_terms, line_links, segment.impacts, terms, weights, tables.places, scores
-    )
+    score_documents(segment.lines_of(doc_ids), segment.documents, terms, weights, tables.places, scores)
     matching = scores >= 0
     return best(doc_ids[matching], scores[matching], k, ties=ties)
 

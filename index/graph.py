@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.approximate import Knobs, Queries, ScratchPool, approximate_search
+from index.kernels.lines import terms_per_line
 from index.parameters import EVERYTHING
-from index.segment import Segment, terms_per_line
+from index.segment import Segment
 
 # How thoroughly neighbours are looked for: a wrong one costs nothing but the place of a better one.
 _KNOBS = Knobs(query_cut=5, heap_factor=0.9, beta=0.7)
@@ -25,7 +26,7 @@ _CHUNK = 1024
 def build_neighbours(
     segment: Segment, n_knn: int, threads: int, progress: Callable[[str, int, int], None] | None = None
 ) -> NDArray[np.uint32]:
-    """Return each document's nearest others by inner product, uint32[n_docs, n_knn], nearest first, all by first lines.
+    """Return each document's nearest others by inner product, uint32[n_docs, n_knn], nearest first, all by lines.
 
     A document that has fewer is its own neighbour in the places that are left. Does not depend on `threads`.
     """
@@ -41,7 +42,7 @@ def build_neighbours(
         ids, _, found = approximate_search(segment, scratch, queries, n_knn + 1, _KNOBS, EVERYTHING)
         pool.give_back(scratch)
         for i, line in enumerate(range(first, stop)):
-            others = segment.first_lines(ids[i, : found[i]])
+            others = segment.lines_of(ids[i, : found[i]])
             others = others[others != line][:n_knn]
             neighbours[line, : len(others)] = others
         return stop
@@ -55,8 +56,8 @@ def build_neighbours(
 
 
 def _documents_as_queries(segment: Segment, first: int, stop: int) -> Queries:
-    """Return the first lines first .. stop, which hold their documents' heaviest terms, as queries."""
-    numbers, as_bytes, _ = segment.line_views
+    """Return the lines first .. stop, which hold their documents' heaviest terms, as queries."""
+    numbers, as_bytes = segment.documents.line_terms, segment.documents.line_bytes
     width = terms_per_line(segment.term_type)
     terms = numbers[first:stop, :width].astype(np.uint32)
     steps = as_bytes[first:stop, width * segment.term_type.itemsize :][:, :width]

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from index.config import IndexConfig
 from index.kernels.blocks import build_lists
-from index.kernels.lines import LINE_BYTES
+from index.kernels.lines import LINE_BYTES, line_views
 from index.kernels.postings import collect_largest, keep_largest
 from index.new_arrays import NewArrays
-from index.packing import Lines, in_order
-from index.segment import line_views
+from index.packing import Packed, in_order
 
 # Postings in one group of lists: enough work for a thread, little enough that groups are many.
 _GROUP = 200_000
@@ -27,19 +26,18 @@ _CHUNK = 1 << 16
 
 
 def largest_lists(
-    packed: Lines, frequencies: NDArray[np.int64], n_keep: int, progress: Callable[[int], None]
+    packed: Packed, frequencies: NDArray[np.int64], n_keep: int, progress: Callable[[int], None]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Return each term's `n_keep` documents of largest impact: (starts int64[n_terms + 1], first lines, rising)."""
+    """Return each term's `n_keep` documents of largest impact: (starts int64[n_terms + 1], lines, rising)."""
     if n_keep == 0:
         return np.zeros(len(frequencies) + 1, dtype=np.int64), np.zeros(0, dtype=np.uint32)
     n_docs = len(packed.doc_lines)
-    views = packed.views()
     room = _offsets(np.where(frequencies > n_keep, 2 * n_keep, frequencies))
     docs, keys = np.empty(int(room[-1]), dtype=np.uint32), np.empty(int(room[-1]), dtype=np.uint16)
     filled, floors = np.zeros(len(frequencies), dtype=np.int64), np.full(len(frequencies), -1, dtype=np.int64)
     for first in range(0, n_docs, _CHUNK):
         last = min(n_docs, first + _CHUNK)
-        collect_largest(first, last, views[0], views[2], packed.impacts, n_keep, room, filled, floors, docs, keys)
+        collect_largest(first, last, packed.documents, n_keep, room, filled, floors, docs, keys)
         progress(last)
     start = _offsets(np.minimum(frequencies, n_keep))
     kept = np.empty(int(start[-1]), dtype=np.uint32)
@@ -56,7 +54,7 @@ def build_blocks(
     docs: NDArray[np.uint32],
     collection_terms: NDArray[np.uint32],
     scale: NDArray[np.float32],
-    packed: Lines,
+    packed: Packed,
     config: IndexConfig,
     arrays: NewArrays,
     threads: int,
@@ -68,7 +66,6 @@ def build_blocks(
     collection_terms   uint32[n_terms], what seeds a list's chance     scale  float32[n_terms]
     """
     n_terms = len(start) - 1
-    views = packed.views()
     room = 1 << (16 if packed.term_type == np.uint16 else n_terms.bit_length())
     scales = np.zeros(room, dtype=np.float32)
     scales[:n_terms] = scale
@@ -94,7 +91,8 @@ def build_blocks(
         n_lines = build_lists(
             local, docs[start[first] : start[stop]], collection_terms[first:stop].astype(np.int64),
             config.centroid_fraction, config.min_cluster_size, config.short_list, config.doc_cut, config.summary_lines,
-            *views, scales, *tables, block_docs, block_sizes, *line_views(summaries, packed.term_type)[:2], list_blocks,
+            packed.documents, scales, *tables, block_docs, block_sizes, *line_views(summaries, packed.term_type)[:2],
+            list_blocks,
         )  # fmt: skip
         scratch.append(tables)
         return _Blocks(stop, list_blocks, block_sizes[: int(list_blocks.sum())], block_docs, summaries[:n_lines])

@@ -38,7 +38,7 @@ class ArraysInMemory:
 
     def create(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """As `NewArrays` says."""
-        self.arrays[name] = _zeros(shape, np.dtype(dtype))
+        self.arrays[name] = aligned_zeros(shape, np.dtype(dtype))
         return self.arrays[name]
 
     def shorten(self, name: str, length: int) -> None:
@@ -88,7 +88,7 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     return file.tell()
 
 
-def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return zeros that start on a cache line, as a mapped array does."""
     size = dtype.itemsize * int(np.prod(shape))
     held = np.zeros(size + 64, dtype=np.uint8)

@@ -1,7 +1,7 @@
-"""Building the lines: every document's terms by falling impact, in sketch steps and canonically (see kernels.lines).
+"""Packing documents: every one's heaviest terms in its line, the further ones behind (see kernels.lines).
 
-Two passes over the rows: the first finds each document's heaviest terms, which decide where its lines are, the second
-fills them.
+Two passes over the rows: the first finds each document's heaviest terms, which decide where its line is, the second
+fills it.
 """
 
 from __future__ import annotations
@@ -14,79 +14,109 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from index.errors import VectorError
 from index.incoming import Chunk, IncomingRows
-from index.kernels.lines import LINE_BYTES, heaviest_terms, pack_lines
+from index.kernels.lines import (
+    LINE_BYTES,
+    NO_LINE,
+    Documents,
+    count_terms,
+    documents_over,
+    heaviest_terms,
+    impact_values,
+    pack_documents,
+    read_documents,
+    terms_per_further_line,
+    terms_per_line,
+)
 from index.new_arrays import NewArrays
-from index.segment import line_views, terms_per_line
 
 _CHUNK = 1 << 15
 _SAMPLE = 10_000
 
 
-class Lines(NamedTuple):
-    """Lines, the canonical impacts beside them, and which document is where, as in `Segment`.
+class Packed(NamedTuple):
+    """Packed documents, and the line of each, uint32[n_docs]."""
 
-    `rest` is int64[n_docs + 1]: the further lines of the document with first line i are rest[i] .. rest[i + 1].
-    """
-
-    lines: NDArray[np.uint8]
-    impacts: NDArray[Any]
+    documents: Documents
     doc_lines: NDArray[np.uint32]
-    rest: NDArray[np.int64]
-    term_type: np.dtype[Any]
 
-    def views(self) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
-        """The lines as the kernels take them."""
-        return line_views(self.lines, self.term_type)
+    @property
+    def term_type(self) -> np.dtype[Any]:
+        """What a term's number is kept as: uint16 or uint32."""
+        return self.documents.line_terms.dtype
+
+    @property
+    def impact_type(self) -> np.dtype[Any]:
+        """What an impact is kept as: uint16 (float16 bits) or float32."""
+        return self.documents.impacts.dtype
 
 
-def pack_all_lines(
+def pack_all(
     rows: IncomingRows,
     numbers: NDArray[np.uint32],
     scale: NDArray[np.float32],
     arrays: NewArrays,
     threads: int,
     progress: Callable[[int], None],
-) -> Lines:
-    """Create and fill the arrays `lines`, `impacts`, `doc_lines` and `line_docs`.
+) -> Packed:
+    """Create and fill `lines`, `impacts`, `further`, `doc_lines` and `line_docs`.
 
     numbers   the segment's number of each incoming one     scale  float32[n_local], by the segment's number
     """
     term_type = np.dtype(np.uint16 if len(numbers) <= 2**16 else np.uint32)
-    width = terms_per_line(term_type)
     line_docs = arrays.create("line_docs", (rows.n_docs,), np.uint32)
     doc_lines = arrays.create("doc_lines", (rows.n_docs,), np.uint32)
     line_docs[:] = _by_heaviest_terms(rows, numbers, threads)
     doc_lines[line_docs] = np.arange(rows.n_docs, dtype=np.uint32)
-    rest = np.zeros(rows.n_docs + 1, dtype=np.int64)
-    np.cumsum(np.maximum(1, -(-rows.lengths[line_docs] // width)) - 1, out=rest[1:])
-    rest += rows.n_docs
-    lines = arrays.create("lines", (int(rest[-1]), LINE_BYTES), np.uint8)
-    impacts = arrays.create("impacts", (int(rest[-1]), width), rows.impact_type)
-    packed = Lines(lines, impacts, doc_lines, rest, term_type)
-    views = packed.views()
-    with np.errstate(divide="ignore"):
-        inverse = np.where(scale > 0, np.float32(1.0) / scale, np.float32(0.0)).astype(np.float32)
+    documents, links = new_documents(rows.lengths[line_docs], term_type, rows.impact_type, scale, arrays)
 
     def work(chunk: Chunk) -> int:
         stored = chunk.impacts
-        values = _values(stored)
         terms = numbers[chunk.terms]
         at = doc_lines[chunk.first : chunk.first + len(chunk.indptr) - 1]
-        pack_lines(at, chunk.indptr, terms, values, stored, inverse, rest[at], *views, impacts)
+        pack_documents(at, chunk.indptr, terms, impact_values(stored), stored, links[at], documents)
         return chunk.first + len(chunk.indptr) - 1
 
     for done in in_order(work, rows.chunks(_CHUNK), threads):
         progress(done)
-    return packed
+    return Packed(documents, doc_lines)
+
+
+def new_documents(
+    lengths: NDArray[np.int64],
+    term_type: np.dtype[Any],
+    impact_type: np.dtype[Any],
+    scale: NDArray[np.float32],
+    arrays: NewArrays,
+) -> tuple[Documents, NDArray[np.uint32]]:
+    """Create `lines`, `impacts` and `further` for documents of these lengths, line by line.
+
+    Returned are they, empty, and the links that `pack_documents` is to write, uint32[n_docs]. Raises VectorError where
+    a link does not reach far enough.
+    """
+    width, per_further = terms_per_line(term_type), terms_per_further_line(term_type, impact_type)
+    further = np.maximum(lengths - width, 0)
+    needed = np.where(further > 0, -(-(further + 1) // per_further), 0)
+    n_further = int(needed.sum())
+    if n_further >= NO_LINE:
+        raise VectorError(f"{int(lengths.sum())} impacts are too many for one index: build several of fewer documents")
+    documents = documents_over(
+        arrays.create("lines", (len(lengths), LINE_BYTES), np.uint8),
+        arrays.create("impacts", (len(lengths), width), impact_type),
+        arrays.create("further", (n_further, LINE_BYTES), np.uint8),
+        scale,
+        term_type,
+    )
+    return documents, np.where(further > 0, np.cumsum(needed) - needed, NO_LINE).astype(np.uint32)
 
 
 def _by_heaviest_terms(rows: IncomingRows, numbers: NDArray[np.uint32], threads: int) -> NDArray[np.int64]:
-    """Return the documents by their three heaviest terms, ties by rising document: the order of the first lines."""
+    """Return the documents by their three heaviest terms, ties by rising document: the order of the lines."""
     keys = np.empty(rows.n_docs, dtype=np.int64)
 
     def work(chunk: Chunk) -> None:
-        values = _values(chunk.impacts)
+        values = impact_values(chunk.impacts)
         at = slice(chunk.first, chunk.first + len(chunk.indptr) - 1)
         heaviest_terms(chunk.indptr, numbers[chunk.terms], values, keys[at])
 
@@ -95,18 +125,19 @@ def _by_heaviest_terms(rows: IncomingRows, numbers: NDArray[np.uint32], threads:
     return np.argsort(keys, kind="stable")
 
 
-def first_line_share(packed: Lines) -> float:
-    """Return which share of its documents' mass the first lines hold, at most .7: what `beta` is set to.
+def line_share(documents: Documents) -> float:
+    """Return which share of its documents' mass the lines hold, at most .7: what `beta` is set to.
 
-    A text whose encoder concentrates its mass less tells less by its first line.
+    A text whose encoder concentrates its mass less tells less by its line.
     """
-    n_docs = len(packed.rest) - 1
+    n_docs = len(documents.impacts)
     sample = np.linspace(0, n_docs - 1, min(n_docs, _SAMPLE)).astype(np.int64)
-    shown = _mass(packed.impacts[sample])
-    whole = shown
-    for line in sample.tolist():
-        if packed.rest[line] < packed.rest[line + 1]:
-            whole += _mass(packed.impacts[packed.rest[line] : packed.rest[line + 1]])
+    shown = _mass(documents.impacts[sample])
+    lengths = np.empty(len(sample), dtype=np.int64)
+    count_terms(sample, documents, lengths)
+    terms, stored = np.empty(lengths.sum(), dtype=np.uint32), np.empty(lengths.sum(), dtype=documents.impacts.dtype)
+    read_documents(sample, documents, terms, stored)
+    whole = _mass(stored)
     return min(0.7, shown / whole) if whole > 0 else 0.7
 
 
@@ -126,9 +157,5 @@ def in_order(work: Callable[..., Any], jobs: Iterator[Any], threads: int) -> Ite
             raise
 
 
-def _values(stored: NDArray[Any]) -> NDArray[np.float32]:
-    return stored.view(np.float16).astype(np.float32) if stored.dtype == np.uint16 else stored
-
-
 def _mass(impacts: NDArray[Any]) -> float:
-    return float((impacts.view(np.float16) if impacts.dtype == np.uint16 else impacts).sum(dtype=np.float64))
+    return float(impact_values(impacts).sum(dtype=np.float64))

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from index.errors import IndexCorrupt
 from index.kernels.exhaustive import WINDOW
-from index.kernels.lines import LINE_BYTES
+from index.kernels.lines import LINE_BYTES, Documents, documents_over, line_views, terms_per_line
+from index.new_arrays import aligned_zeros
+from index.older_formats import ADDED_BY, bring_up_to_date
 from index.storage import MANIFEST, map_array
 
 
@@ -26,20 +28,21 @@ from index.storage import MANIFEST, map_array
 class Segment:
     """Everything a search reads. Term numbers are the segment's own, by falling document frequency.
 
-    beta is the share of the threshold that a document's first line must reach.
+    beta is the share of the threshold that a document's line must reach.
 
     terms             uint32[n_local]   collection term id of each of the segment's terms
     lookup_ids        uint32[n_local]   the same ids, rising
     lookup_numbers    uint32[n_local]   the segment's number of each of `lookup_ids`
     frequencies       uint32[n_local]   documents that hold the term
     scale             float32[n_local]   impact of one sketch step of the term
-    doc_lines         uint32[n_docs]    the first line of each document
-    line_docs         uint32[n_docs]    the document of each first line
-    lines             uint8[n_lines, 64] the documents, see kernels.lines
-    impacts           uint16 (float16 bits)|float32[n_lines, width]  the canonical impacts, place by place
+    doc_lines         uint32[n_docs]    the line of each document
+    line_docs         uint32[n_docs]    the document of each line
+    lines             uint8[n_docs, 64] the documents' heaviest terms, see kernels.lines
+    impacts           uint16 (float16 bits)|float32[n_docs, width]  their canonical impacts, place by place
+    further           uint8[n_further, 64]  their other terms, with canonical impacts
     list_block        int64[n_local + 1] into block_start
     block_start       uint32[n_blocks + 1]  into block_docs
-    block_docs        uint32[n_postings]    documents of the pruned lists, by their first lines, block by block
+    block_docs        uint32[n_postings]    documents of the pruned lists, by their lines, block by block
     window_entry      int64[n_windows + 1] into entry_*, see kernels.exhaustive; all 0 without exact lists
     entry_terms       uint16|uint32[n_entries]  the terms of a window, rising
     entry_start       int64[n_entries + 1] into posting_docs
@@ -47,7 +50,7 @@ class Segment:
     posting_impacts   uint16|float32[nnz or 0]
     list_summary      int64[n_local + 1] into summaries; a short list has none
     summaries         uint8[n_summary_lines, 64]  of the blocks, the same number of lines for each
-    neighbours        uint32[n_docs, n_knn]  by first lines: nearest documents of each, itself where there are fewer
+    neighbours        uint32[n_docs, n_knn]  by lines: nearest documents of each, itself where there are fewer
     """
 
     n_docs: int
@@ -64,6 +67,7 @@ class Segment:
     line_docs: NDArray[np.uint32]
     lines: NDArray[np.uint8]
     impacts: NDArray[Any]
+    further: NDArray[np.uint8]
     list_block: NDArray[np.int64]
     block_start: NDArray[np.uint32]
     block_docs: NDArray[np.uint32]
@@ -82,13 +86,16 @@ class Segment:
         A mapped file has small pages, and finding the page of a random line costs about as much as the line.
         """
         copies: dict[str, Any] = {}
-        for name in ("line_docs", "lines", "impacts", "block_docs", "summaries", NEIGHBOURS):
-            copies[name] = np.array(getattr(self, name))
+        for name in (*_READ_AT_RANDOM, NEIGHBOURS):
+            mapped = getattr(self, name)
+            # Where NumPy puts an array of its own, a line would lie across two cache lines.
+            copies[name] = aligned_zeros(mapped.shape, mapped.dtype)
+            copies[name][:] = mapped
             copies[name].setflags(write=False)
         return replace(self, **copies)
 
-    def first_lines(self, docs: slice | NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Return the documents' first lines; a damaged number stays inside of the lines."""
+    def lines_of(self, docs: slice | NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Return the numbers of the documents' lines; a damaged one stays inside of the lines."""
         lines: NDArray[np.uint32] = np.minimum(self.doc_lines[docs], np.uint32(max(0, self.n_docs - 1)))
         return lines
 
@@ -113,14 +120,14 @@ class Segment:
         return self.entry_terms.dtype
 
     @cached_property
-    def line_views(self) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
-        """The documents' sketch lines as terms, as bytes and as uint32."""
-        return line_views(self.lines, self.term_type)
+    def documents(self) -> Documents:
+        """The documents as kernels take them."""
+        return documents_over(self.lines, self.impacts, self.further, self.scale, self.term_type)
 
     @cached_property
-    def summary_views(self) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
-        """The blocks' summaries as terms, as bytes and as uint32."""
-        return line_views(self.summaries, self.term_type)
+    def summary_views(self) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """The blocks' summaries as terms and as bytes."""
+        return line_views(self.summaries, self.term_type)[:2]
 
     @cached_property
     def most_blocks(self) -> int:
@@ -133,7 +140,7 @@ class Segment:
         return sum(int(getattr(self, name).nbytes) for name in (*ARRAYS, NEIGHBOURS))
 
 
-# Share of the mass in the first lines below which a collection counts as flat. Measured: SPLADE-like vectors .53;
+# Share of the mass in the lines below which a collection counts as flat. Measured: SPLADE-like vectors .53;
 # BM25 on 150,000 arXiv abstracts .21, where candidate search at its defaults found but .62 of the true top 10.
 FLAT = 0.35
 
@@ -148,6 +155,7 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "line_docs": (("uint32",), "n_docs"),
     "lines": (("uint8",), None),
     "impacts": (("uint16", "float32"), None),
+    "further": (("uint8",), None),
     "list_block": (("int64",), "n_local + 1"),
     "block_start": (("uint32",), None),
     "block_docs": (("uint32",), None),
@@ -162,7 +170,7 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
 
 
 NEIGHBOURS = "neighbours"
-_SINCE_VERSION_2 = ("doc_lines", "line_docs")
+_READ_AT_RANDOM = ("line_docs", "lines", "impacts", "further", "block_docs", "summaries")
 _NO_NEIGHBOURS = np.zeros((0, 0), dtype=np.uint32)
 _NO_NEIGHBOURS.setflags(write=False)
 
@@ -195,19 +203,19 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
     lengths = counts | {"n_local + 1": counts["n_local"] + 1, "n_windows + 1": -(-counts["n_docs"] // WINDOW) + 1}
     arrays: dict[str, NDArray[Any]] = {}
     for name, (dtypes, length) in ARRAYS.items():
-        if name in _SINCE_VERSION_2 and manifest["version"] == 1:
-            arrays[name] = _in_order(counts["n_docs"])
+        if name in ADDED_BY[manifest["version"]]:
             continue
         array = map_array(folder, manifest, name)
         path = folder / f"{name}.npy"
-        dimensions = 2 if name in ("lines", "impacts", "summaries") else 1
+        dimensions = 2 if name in ("lines", "impacts", "further", "summaries") else 1
         if array.dtype.name not in dtypes or array.ndim != dimensions:
             wanted = f"{' or '.join(dtypes)} in {dimensions}"
             raise IndexCorrupt(path, f"holds {array.dtype} in {array.ndim} dimensions, not {wanted}")
         if length is not None and len(array) != lengths[length]:
             raise IndexCorrupt(path, f"holds {len(array)} values, not {lengths[length]}")
         arrays[name] = array
-    _check_lines(folder, arrays, counts["n_docs"])
+    bring_up_to_date(folder, manifest["version"], arrays, counts["n_docs"])
+    _check_documents(folder, arrays, counts["n_docs"])
     _check_offsets(folder / "list_block.npy", arrays["list_block"], len(arrays["block_start"]) - 1)
     _check_offsets(folder / "list_summary.npy", arrays["list_summary"], len(arrays["summaries"]))
     _check_below(folder / "lookup_numbers.npy", arrays["lookup_numbers"], counts["n_local"])
@@ -223,13 +231,6 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
     )
 
 
-def _in_order(n_docs: int) -> NDArray[np.uint32]:
-    """Return the order of version 1: line d is the first line of document d."""
-    order = np.arange(n_docs, dtype=np.uint32)
-    order.setflags(write=False)
-    return order
-
-
 def _map_neighbours(folder: Path, manifest: Mapping[str, Any], n_docs: int) -> NDArray[np.uint32]:
     """Map the graph, if there is one. What it holds needs no check: kernels cut it off."""
     if f"{NEIGHBOURS}.npy" not in manifest["files"]:
@@ -242,27 +243,14 @@ def _map_neighbours(folder: Path, manifest: Mapping[str, Any], n_docs: int) -> N
     return neighbours
 
 
-def terms_per_line(dtype: np.dtype[Any]) -> int:
-    """Return how many terms a line holds: 20 of uint16, 12 of uint32."""
-    return 60 // (dtype.itemsize + 1)
-
-
-def line_views(
-    lines: NDArray[np.uint8], dtype: np.dtype[Any]
-) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
-    """Return the lines as terms of `dtype`, as bytes, and as uint32: what the kernels take."""
-    return lines.view(dtype), lines, lines.view(np.uint32)
-
-
-def _check_lines(folder: Path, arrays: Mapping[str, NDArray[Any]], n_docs: int) -> None:
-    for name in ("lines", "summaries"):
+def _check_documents(folder: Path, arrays: Mapping[str, NDArray[Any]], n_docs: int) -> None:
+    for name in ("further", "summaries"):
         if arrays[name].shape[1] != LINE_BYTES:
             raise IndexCorrupt(folder / f"{name}.npy", f"holds {arrays[name].shape}, not lines of 64 bytes")
-    if len(arrays["lines"]) < n_docs:
-        raise IndexCorrupt(folder / "lines.npy", f"holds {len(arrays['lines'])} lines for {n_docs} documents")
-    wanted = len(arrays["lines"]), terms_per_line(arrays["entry_terms"].dtype)
-    if arrays["impacts"].shape != wanted:
-        raise IndexCorrupt(folder / "impacts.npy", f"holds {arrays['impacts'].shape}, not {wanted}")
+    width = terms_per_line(arrays["entry_terms"].dtype)
+    for name, wanted in (("lines", (n_docs, LINE_BYTES)), ("impacts", (n_docs, width))):
+        if arrays[name].shape != wanted:
+            raise IndexCorrupt(folder / f"{name}.npy", f"holds {arrays[name].shape}, not {wanted}")
 
 
 def _check_windows(folder: Path, arrays: Mapping[str, NDArray[Any]], nnz: int) -> None:

@@ -23,7 +23,7 @@ from index.calibration import SAMPLE, Calibration, calibrate, pseudo_queries
 from index.config import IndexConfig
 from index.errors import IndexCorrupt, SearchParameterError
 from index.graph import build_neighbours
-from index.kernels.lines import count_terms, read_lines
+from index.kernels.lines import count_terms, read_documents
 from index.new_arrays import ArraysInFolder, ArraysInMemory
 from index.parameters import check_parameters, whole
 from index.searching import Searcher
@@ -299,14 +299,13 @@ class SparseIndex:
         if not 0 <= start <= stop <= self.n_docs:
             raise IndexError(f"documents {start} to {stop} are not in an index of {self.n_docs}")
         segment = self._segment
-        line_terms, _, line_links = segment.line_views
         indptr = np.zeros(stop - start + 1, dtype=np.int64)
-        lines = segment.first_lines(slice(start, stop))
-        count_terms(lines, line_links, segment.impacts, indptr[1:])
+        lines = segment.lines_of(slice(start, stop))
+        count_terms(lines, segment.documents, indptr[1:])
         np.cumsum(indptr, out=indptr)
         numbers = np.empty(int(indptr[-1]), dtype=segment.term_type)
         impacts = np.empty(int(indptr[-1]), dtype=segment.impacts.dtype)
-        read_lines(lines, line_terms, line_links, segment.impacts, numbers, impacts)
+        read_documents(lines, segment.documents, numbers, impacts)
         values = impacts.view(np.float16) if impacts.dtype == np.uint16 else impacts
         # Cut off what a damaged file may hold, as a kernel does.
         terms = segment.terms[np.minimum(numbers, max(0, len(segment.terms) - 1))].astype(np.int64)

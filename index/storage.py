@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from index.errors import IndexCorrupt, IndexFormatUnsupported
 
 FORMAT = "lsr-sparse-index"
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 
 _CHUNK = 1 << 20

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from index.kernels.exhaustive import WINDOW
 from index.kernels.postings import count_postings, fill_postings
 from index.new_arrays import NewArrays
-from index.packing import Lines, in_order
+from index.packing import Packed, in_order
 
 
 class _Window(NamedTuple):
@@ -24,23 +24,22 @@ class _Window(NamedTuple):
 
 
 def build_windows(
-    packed: Lines, n_terms: int, nnz: int, arrays: NewArrays, threads: int, progress: Callable[[int], None]
+    packed: Packed, n_terms: int, nnz: int, arrays: NewArrays, threads: int, progress: Callable[[int], None]
 ) -> None:
     """Create and fill `window_entry`, `entry_terms`, `entry_start`, `posting_docs` and `posting_impacts`."""
     n_docs = len(packed.doc_lines)
-    views = packed.views()
     docs = arrays.create("posting_docs", (nnz,), np.uint16)
-    impacts = arrays.create("posting_impacts", (nnz,), packed.impacts.dtype)
+    impacts = arrays.create("posting_impacts", (nnz,), packed.impact_type)
 
     def work(first: int) -> _Window:
         lines = packed.doc_lines[first : first + WINDOW]
         counts = np.empty(n_terms, dtype=np.int64)
-        count_postings(lines, views[0], views[2], packed.impacts, counts)
+        count_postings(lines, packed.documents, counts)
         cursors = np.cumsum(counts) - counts
         size = int(counts.sum())
         window_docs = np.empty(size, dtype=np.uint16)
-        window_impacts = np.empty(size, dtype=packed.impacts.dtype)
-        fill_postings(lines, views[0], views[2], packed.impacts, cursors, window_docs, window_impacts)
+        window_impacts = np.empty(size, dtype=packed.impact_type)
+        fill_postings(lines, packed.documents, cursors, window_docs, window_impacts)
         held = np.flatnonzero(counts)
         return _Window(held.astype(packed.term_type), counts[held], window_docs, window_impacts)
 
@@ -59,11 +58,11 @@ def build_windows(
     np.cumsum(np.concatenate(counts) if counts else [], out=start[1:])
 
 
-def leave_windows_empty(packed: Lines, arrays: NewArrays) -> None:
+def leave_windows_empty(packed: Packed, arrays: NewArrays) -> None:
     """Create the same arrays without any postings."""
     n_windows = -(-len(packed.doc_lines) // WINDOW)
     arrays.create("window_entry", (n_windows + 1,), np.int64)
     arrays.create("entry_terms", (0,), packed.term_type)
     arrays.create("entry_start", (1,), np.int64)
     arrays.create("posting_docs", (0,), np.uint16)
-    arrays.create("posting_impacts", (0,), packed.impacts.dtype)
+    arrays.create("posting_impacts", (0,), packed.impact_type)

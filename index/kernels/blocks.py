@@ -17,9 +17,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from index.kernels.forward import prefetch_further
+from index.kernels.lines import further_lines, further_width, impact_value, steps_of
 from index.kernels.prefetching import prefetch
 
-NO_LINE = 2**32 - 1
 _STEPS = 256
 _LAST_KEY = 2**63 - 1
 # First lines are asked for this many documents ahead.
@@ -188,47 +189,59 @@ def _first_largest(bits):
 
 
 @njit(cache=True, nogil=True)
-def summarise_block(
-    docs, n_lines, line_terms, line_bytes, line_links, scale, maxima, touched, out_terms, out_bytes, first
-):
+def summarise_block(docs, n_lines, documents, scale, maxima, touched, out_terms, out_bytes, first):
     """Write the summary of the block with these documents to lines first .. first + n_lines of the output.
 
     docs       uint32[n]          n_lines  lines a summary has
-    line_*     see kernels.lines  scale    float32[power of two above every term]
+    documents  kernels.lines.Documents     scale  float32[power of two above every term]
     maxima     uint8[the same length], zeroed, and left so        touched  int64[one more], for use here
     out_terms, out_bytes   the output as terms and as bytes, zeroed
 
     Of the coordinate-wise maximum the largest values are kept, as many as the lines hold, by falling value, then
-    rising term. Of each document as many lines are read as a summary has: what lies behind them is no larger than any
+    rising term. Of each document as many terms are read as a summary has: what lies behind them is no larger than any
     of as many values, so it could only tie with the last that is kept. Oracle: oracle.block_summary.
     """
-    term_bytes = 64 // line_terms.shape[1]
+    term_bytes = 64 // documents.line_terms.shape[1]
     width = np.int64(60 // (term_bytes + 1))
     mask = len(maxima) - 1
-    last_line = len(line_links)
-    # Further lines are nowhere near the first ones.
+    # Taken out once: an array taken out of a tuple is counted as a reference, atomically.
+    line_terms, line_bytes, line_links = documents.line_terms, documents.line_bytes, documents.line_links
+    further_terms, further_impacts = documents.further_terms, documents.further_impacts
+    steps_per_unit = documents.steps_per_unit
+    last_term = np.int64(len(steps_per_unit) - 1)
+    per_further = further_width(further_terms, further_impacts)
+    from_end = further_impacts.shape[1] - per_further
+    # Further lines are nowhere near the documents' lines.
     if n_lines > 1:
         for i in range(len(docs)):
-            following = np.int64(line_links[docs[i], 15])
-            if following < last_line:
-                prefetch(line_bytes, following)
+            prefetch_further(np.int64(docs[i]), line_links, further_terms)
     n_touched = 0
     for i in range(len(docs)):
-        line = np.int64(docs[i])
-        for _ in range(n_lines):
-            for p in range(width):
-                steps = line_bytes[line, width * term_bytes + p]
-                if steps == 0:
-                    break
-                term = np.int64(line_terms[line, p]) & mask
-                # Without a branch, which no processor would foresee.
-                touched[n_touched] = term
-                n_touched += np.int64(maxima[term] == 0)
-                maxima[term] = max(maxima[term], steps)
-            following = np.int64(line_links[line, 15])
-            if following <= line or following >= last_line:
+        doc = np.int64(docs[i])
+        for p in range(width):
+            steps = line_bytes[doc, width * term_bytes + p]
+            if steps == 0:
                 break
-            line = following
+            term = np.int64(line_terms[doc, p]) & mask
+            # Without a branch, which no processor would foresee.
+            touched[n_touched] = term
+            n_touched += np.int64(maxima[term] == 0)
+            maxima[term] = max(maxima[term], steps)
+        line, left = further_lines(doc, line_links, further_terms, per_further)
+        left = min(left, (n_lines - 1) * width)
+        place = 1
+        while left > 0:
+            if place == per_further:
+                line += 1
+                place = 0
+            term = min(np.int64(further_terms[line, place]) & mask, last_term)
+            impact = impact_value(further_impacts[line, from_end + place])
+            steps = steps_of(impact, steps_per_unit[term])
+            touched[n_touched] = term
+            n_touched += np.int64(maxima[term] == 0)
+            maxima[term] = max(np.int64(maxima[term]), steps)
+            place += 1
+            left -= 1
     room = min(np.int64(n_touched), n_lines * width)
     # Falling value, then rising term: the value's bits compare as the value does.
     keys = np.empty(n_touched + 1, dtype=np.int64)
@@ -270,9 +283,8 @@ def _step(key, least):
 
 @njit(cache=True, nogil=True)
 def build_lists(
-    list_start, list_docs, seeds, centroid_fraction, min_size, short, doc_cut, n_lines,
-    line_terms, line_bytes, line_links, scale, heads, maxima, touched, block_docs, block_sizes, out_terms, out_bytes,
-    list_blocks,
+    list_start, list_docs, seeds, centroid_fraction, min_size, short, doc_cut, n_lines, documents, scale,
+    heads, maxima, touched, block_docs, block_sizes, out_terms, out_bytes, list_blocks,
 ):  # fmt: skip
     """Cluster and summarise some lists, one behind the other, and return the number of summary lines written.
 
@@ -304,17 +316,15 @@ def build_lists(
         starts = np.empty(n_centroids + 1, dtype=np.int64)
         blocks = block_docs[first:stop]
         found = cluster_list(
-            list_docs[first:stop], seeds[i], n_centroids, min_size, doc_cut, line_terms, line_bytes, scale, heads,
-            blocks, starts,
+            list_docs[first:stop], seeds[i], n_centroids, min_size, doc_cut, documents.line_terms, documents.line_bytes,
+            scale, heads, blocks, starts,
         )  # fmt: skip
         list_blocks[i] = found
         for b in range(found):
             block_sizes[n_blocks] = starts[b + 1] - starts[b]
             n_blocks += 1
-            summarise_block(
-                blocks[starts[b] : starts[b + 1]], n_lines, line_terms, line_bytes, line_links, scale, maxima, touched,
-                out_terms, out_bytes, lines,
-            )  # fmt: skip
+            block = blocks[starts[b] : starts[b + 1]]
+            summarise_block(block, n_lines, documents, scale, maxima, touched, out_terms, out_bytes, lines)
             lines += n_lines
     return lines
 

@@ -5,11 +5,11 @@ of each only the blocks whose summaries promise enough. What is added here:
 
 * Documents and summaries are 64-byte lines (kernels.lines). The query is a table of whole numbers, each a weight
   times its term's scale, so a line's score is 20 table look-ups, multiplications and additions of integers: the same
-  on every machine, whatever the order.
+  on every machine, whatever the order. Further lines hold impacts, and each product becomes a whole number. No branch.
 * All blocks of the lists are estimated first, and then visited best-first, in buckets of falling estimate: the
   threshold is tight almost from the start.
-* Of a document the first line is scored, which holds its heaviest terms. Only if that reaches `beta` times the
-  threshold is the second looked at, which must bring it half of the remaining way, and so on.
+* Of a document the line is scored, which holds its heaviest terms. Only if that reaches `beta` times the threshold is
+  its first further line looked at, which must bring it half of the remaining way, and so on.
 * What will be read is asked for ahead with a prefetch, so that the memory's latency is hidden.
 * If there is a graph, the neighbours of what was found so far are looked at last (Bruch et al., CIKM 2024).
 * Visited documents are marked with the number of the query (an epoch), so nothing is cleared between queries.
@@ -22,6 +22,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from index.kernels.forward import prefetch_further
+from index.kernels.lines import further_lines, further_width, impact_value
 from index.kernels.prefetching import prefetch
 
 _BUCKETS = 512
@@ -39,8 +41,8 @@ _DOCUMENTS_AHEAD = 3
 def find_all_candidates(
     query_start, query_terms, query_weights, query_cut, heap_factor, beta, allowed, line_docs,
     scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
-    line_terms, line_bytes, line_links, neighbours, n_knn,
-    table, visited, epoch, estimates, order, batch, firsts, heap_scores, candidates, n_candidates, counters,
+    documents, neighbours, n_knn,
+    table, per_unit, visited, epoch, estimates, order, batch, firsts, heap_scores, candidates, n_candidates, counters,
 ):  # fmt: skip
     """Run `find_candidates` for several queries.
 
@@ -59,8 +61,8 @@ def find_all_candidates(
         n_candidates[q] = find_candidates(
             query_terms[first:stop], query_weights[first:stop], query_cut, heap_factor, beta, allowed, line_docs,
             scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
-            line_terms, line_bytes, line_links, neighbours, n_knn,
-            table, visited, epoch[0], estimates, order, batch, firsts, heap_scores, candidates[q], counters,
+            documents, neighbours, n_knn,
+            table, per_unit, visited, epoch[0], estimates, order, batch, firsts, heap_scores, candidates[q], counters,
         )  # fmt: skip
 
 
@@ -68,24 +70,25 @@ def find_all_candidates(
 def find_candidates(
     terms, weights, query_cut, heap_factor, beta, allowed, line_docs,
     scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
-    line_terms, line_bytes, line_links, neighbours, n_knn,
-    table, visited, epoch, estimates, order, batch, firsts, heap_scores, heap_docs, counters,
+    documents, neighbours, n_knn,
+    table, per_unit, visited, epoch, estimates, order, batch, firsts, heap_scores, heap_docs, counters,
 ):  # fmt: skip
     """Fill heap_docs, heap_scores with the best documents found (in no order) and return how many there are.
 
     terms         uint32[m], the query's terms in the segment's numbers       weights  float32[m], above 0
     query_cut     how many of the terms lead to blocks: those with the largest possible contribution
     heap_factor   a block whose estimate is below heap_factor times the threshold is not visited
-    beta          a document whose first line scores below beta times the threshold is dropped; 0: none is
+    beta          a document whose line scores below beta times the threshold is dropped; 0: none is
     allowed       bool[n_docs], or bool[0] for every document
-    line_docs     uint32[n_docs]; the document of each first line. Everything else here goes by first lines
+    line_docs     uint32[n_docs]; the document of each line. Everything else here goes by lines
     scale         float32[n_terms]; impact of one step of a sketch
     list_block    int64[n_terms + 1] into block_start, uint32[n_blocks + 1], into block_docs, uint32[]
     list_summary  int64[n_terms + 1] into summary_*: as many lines for each block of the list, or none at all, which
                   means that the list is short and always visited
-    summary_*, line_*   see kernels.lines
+    summary_*     lines, see kernels.lines      documents  kernels.lines.Documents
     neighbours    uint32[n_docs, n] of which n_knn are looked at, or none with n_knn 0, and then of any shape
     table         uint16[65,536] for 16-bit terms, else uint16[power of two above every term]; zeroed, and left so
+    per_unit      float32[as long], zeroed, and left so
     visited       uint8[n_docs], no `epoch` in it            epoch  int64, 1 .. 255
     estimates     int64[], order int64[]; room for the blocks of all lists that query_cut allows
     batch         int64[257 or m, the larger], firsts int64[256]; for use here
@@ -99,7 +102,7 @@ def find_candidates(
     m = len(terms)
     n_keep = len(heap_docs)
     everything = len(allowed) == 0
-    fill_table(terms, weights, scale, table)
+    fill_tables(terms, weights, scale, table, per_unit)
     # The lists, by falling largest possible contribution: insertion sort, queries are short.
     chosen = batch[:m]
     for i in range(m):
@@ -184,36 +187,37 @@ def find_candidates(
                 visited[doc] = epoch
                 if n_batch == _BATCH:
                     size = score_batch(
-                        batch[:n_batch], firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores,
-                        heap_docs, counters,
+                        batch[:n_batch], firsts, beta, size, documents, table, per_unit, heap_scores, heap_docs,
+                        counters,
                     )  # fmt: skip
                     n_batch = 0
         level += 1
         if n_batch >= _ENOUGH or (n_batch > 0 and level == _BUCKETS):
             size = score_batch(
-                batch[:n_batch], firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores, heap_docs,
+                batch[:n_batch], firsts, beta, size, documents, table, per_unit, heap_scores, heap_docs,
                 counters,
             )  # fmt: skip
             n_batch = 0
     if n_batch > 0:
         size = score_batch(
-            batch[:n_batch], firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores, heap_docs,
+            batch[:n_batch], firsts, beta, size, documents, table, per_unit, heap_scores, heap_docs,
             counters,
         )  # fmt: skip
     if n_knn > 0:
         size = look_at_neighbours(
-            neighbours, n_knn, allowed, line_docs, visited, epoch, batch, firsts, beta, size, line_terms, line_bytes,
-            line_links, table, heap_scores, heap_docs, counters,
+            neighbours, n_knn, allowed, line_docs, visited, epoch, batch, firsts, beta, size, documents, table,
+            per_unit, heap_scores, heap_docs, counters,
         )  # fmt: skip
     for i in range(m):
         table[terms[i]] = 0
+        per_unit[terms[i]] = 0
     return size
 
 
 @njit(cache=True, nogil=True)
 def look_at_neighbours(
-    neighbours, n_knn, allowed, line_docs, visited, epoch, batch, firsts, beta, size, line_terms, line_bytes,
-    line_links, table, heap_scores, heap_docs, counters,
+    neighbours, n_knn, allowed, line_docs, visited, epoch, batch, firsts, beta, size, documents, table, per_unit,
+    heap_scores, heap_docs, counters,
 ):  # fmt: skip
     """Offer the n_knn nearest neighbours of the documents on the heap to it, and return its new size."""
     everything = len(allowed) == 0
@@ -232,25 +236,29 @@ def look_at_neighbours(
             visited[doc] = epoch
             if n_batch == _BATCH:
                 size = score_batch(
-                    batch[:n_batch], firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores,
-                    heap_docs, counters,
+                    batch[:n_batch], firsts, beta, size, documents, table, per_unit, heap_scores, heap_docs,
+                    counters,
                 )  # fmt: skip
                 n_batch = 0
     return score_batch(
-        batch[:n_batch], firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores, heap_docs,
+        batch[:n_batch], firsts, beta, size, documents, table, per_unit, heap_scores, heap_docs,
         counters,
     )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, inline="always")
 def is_allowed(line, allowed, line_docs):
-    """Return whether the document of a first line is; a damaged number of one stays inside of the array."""
+    """Return whether the document of a line is; a damaged number of one stays inside of the array."""
     return allowed[min(np.int64(line_docs[line]), np.int64(len(allowed)) - 1)]
 
 
 @njit(cache=True, nogil=True)
-def fill_table(terms, weights, scale, table):
-    """Set table[t] to weight * scale as a whole number, 1 .. 65535, so that no sum of 255 steps exceeds 2**31."""
+def fill_tables(terms, weights, scale, table, per_unit):
+    """Set what a step of each term is worth, and what a unit of impact is.
+
+    table[t]     weight * scale as a whole number, 1 .. 65535, so that no sum of 255 steps exceeds 2**31
+    per_unit[t]  the weight, in the same measure
+    """
     largest = 0.0
     total = 0.0
     for i in range(len(terms)):
@@ -261,6 +269,7 @@ def fill_table(terms, weights, scale, table):
         factor = min(65534.0 / largest, 2.0**31 / (255.0 * total))
         for i in range(len(terms)):
             table[terms[i]] = 1 + np.int64(np.float64(weights[i]) * np.float64(scale[terms[i]]) * factor)
+            per_unit[terms[i]] = np.float64(weights[i]) * factor
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -278,11 +287,31 @@ def score_line(line, line_terms, line_bytes, table):
     return total
 
 
+@njit(cache=True, nogil=True, inline="always")
+def score_further_line(line, terms, impacts, width, per_unit):
+    """Return the sum over a further line's places of per_unit[term] * impact, each as a whole number.
+
+    Neither the number of terms, which stands in the place of one, nor an unused place has an impact.
+    """
+    total = np.int64(0)
+    if width == 16:
+        for p in range(16):
+            total += np.int64(per_unit[terms[line, p]] * impact_value(impacts[line, 16 + p]))
+    else:
+        mask = np.int64(len(per_unit) - 1)
+        from_end = impacts.shape[1] - width
+        for p in range(width):
+            weight = per_unit[np.int64(terms[line, p]) & mask]
+            total += np.int64(weight * impact_value(impacts[line, from_end + p]))
+    return total
+
+
 @njit(cache=True, nogil=True)
-def score_batch(batch, firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores, heap_docs, counters):
+def score_batch(batch, firsts, beta, size, documents, table, per_unit, heap_scores, heap_docs, counters):
     """Offer the documents of `batch`, at most 256, to the heap, which holds `size`, and return its new size."""
     n = len(batch)
     n_keep = len(heap_docs)
+    line_terms, line_bytes = documents.line_terms, documents.line_bytes
     counters[2] += n
     for i in range(min(n, _LINES_AHEAD)):
         prefetch(line_bytes, batch[i])
@@ -291,7 +320,7 @@ def score_batch(batch, firsts, beta, size, line_terms, line_bytes, line_links, t
             prefetch(line_bytes, batch[i + _LINES_AHEAD])
         firsts[i] = score_line(batch[i], line_terms, line_bytes, table)
     if size == 0 and n > n_keep:
-        # The n_keep best first lines go first: they make a good threshold for the others.
+        # The n_keep best lines go first: they make a good threshold for the others.
         for i in range(n):
             size = offer(firsts[i], batch[i], size, heap_scores, heap_docs)
         bar = heap_scores[0]
@@ -302,9 +331,7 @@ def score_batch(batch, firsts, beta, size, line_terms, line_bytes, line_links, t
                 batch[kept], batch[i] = batch[i], batch[kept]
                 firsts[kept], firsts[i] = firsts[i], firsts[kept]
                 kept += 1
-        size = score_further(
-            batch[:kept], firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores, heap_docs
-        )
+        size = score_further(batch[:kept], firsts, beta, size, documents, per_unit, heap_scores, heap_docs)
         counters[3] += kept
         firsts[:kept] = -1
     threshold = heap_scores[0] if size == n_keep else np.int64(0)
@@ -316,50 +343,47 @@ def score_batch(batch, firsts, beta, size, line_terms, line_bytes, line_links, t
             firsts[kept] = firsts[i]
             kept += 1
     counters[3] += kept
-    return score_further(
-        batch[:kept], firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores, heap_docs
-    )
+    return score_further(batch[:kept], firsts, beta, size, documents, per_unit, heap_scores, heap_docs)
 
 
 @njit(cache=True, nogil=True)
-def score_further(batch, firsts, beta, size, line_terms, line_bytes, line_links, table, heap_scores, heap_docs):
-    """Offer the documents of `batch`, whose first lines score `firsts`, to the heap, and return its new size."""
+def score_further(batch, firsts, beta, size, documents, per_unit, heap_scores, heap_docs):
+    """Offer the documents of `batch`, whose lines score `firsts`, to the heap, and return its new size."""
     n = len(batch)
     n_keep = len(heap_docs)
+    # Taken out once: an array taken out of a tuple is counted as a reference, atomically.
+    line_links, terms, impacts = documents.line_links, documents.further_terms, documents.further_impacts
+    width = further_width(terms, impacts)
     for i in range(min(n, _DOCUMENTS_AHEAD)):
-        prefetch_rest(batch[i], line_bytes, line_links)
+        prefetch_further(batch[i], line_links, terms)
     for i in range(n):
         if i + _DOCUMENTS_AHEAD < n:
-            prefetch_rest(batch[i + _DOCUMENTS_AHEAD], line_bytes, line_links)
+            prefetch_further(batch[i + _DOCUMENTS_AHEAD], line_links, terms)
         threshold = heap_scores[0] if size == n_keep else np.int64(0)
-        total = score_rest(batch[i], firsts[i], beta, threshold, line_terms, line_bytes, line_links, table)
+        total = score_rest(batch[i], firsts[i], beta, threshold, line_links, terms, impacts, width, per_unit)
         size = offer(total, batch[i], size, heap_scores, heap_docs)
     return size
 
 
 @njit(cache=True, nogil=True)
-def prefetch_rest(doc, line_bytes, line_links):
-    """Ask for the lines behind a document's first one, up to four."""
-    following = np.int64(line_links[doc, 15])
-    for line in range(following, min(following + 4, np.int64(len(line_links)))):
-        prefetch(line_bytes, line)
+def score_rest(doc, total, beta, threshold, line_links, terms, impacts, width, per_unit):
+    """Return a document's sketch score, of which `total` is its line's; or -1 as soon as it falls behind.
 
-
-@njit(cache=True, nogil=True)
-def score_rest(doc, total, beta, threshold, line_terms, line_bytes, line_links, table):
-    """Return the document's sketch score, of which `total` is its first line's; or -1 as soon as it falls behind."""
-    line = np.int64(doc)
+    terms, impacts   Documents' further_terms and further_impacts
+    """
+    line, left = further_lines(doc, line_links, terms, width)
+    left += np.int64(left > 0)  # the number of them takes a place
     share = np.float64(beta)
     towards = 0.5 if share > 0.0 else 0.0  # with 0 nothing is dropped, wherever the match may be
     while True:
         if total < share * threshold:
             return np.int64(-1)
         share = towards + share / 2.0
-        following = np.int64(line_links[line, 15])
-        if following <= line or following >= len(line_links):
+        if left <= 0:
             return total
-        line = following
-        total += score_line(line, line_terms, line_bytes, table)
+        total += score_further_line(line, terms, impacts, width, per_unit)
+        left -= width
+        line += 1
 
 
 @njit(cache=True, nogil=True)

@@ -7,37 +7,19 @@ A document's lines hold its terms by falling impact (kernels.lines). So that its
 right order, their products are put where the query has the term, and the query's terms rise: `places` holds, for each
 of the segment's terms, 1 + its position in the query, or 0. Adding the zeros of the others changes no sum.
 
-Impacts are float32, or float16 as its bits in uint16: Numba's CPU target knows no float16.
+Impacts are float32, or float16 as its bits in uint16.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 
+from index.kernels.lines import further_lines, further_width, impact_value
 from index.kernels.prefetching import prefetch
 
 _LINES_AHEAD = 10
 _DOCUMENTS_AHEAD = 3
-_TWO_TO_112 = np.float32(2.0**112)
-
-
-def impact_value(stored):
-    """Return a stored impact as a float32. Oracle: numpy's view as float16.
-
-    A float16's bits, moved to where float32 has its exponent, read as the value times 2**-112, subnormals included.
-    """
-    if isinstance(stored, np.uint16):
-        return np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * _TWO_TO_112
-    return np.float32(stored)
-
-
-@overload(impact_value, inline="always")
-def _impact_value(stored):
-    if stored == types.uint16:
-        return lambda stored: np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * _TWO_TO_112
-    return lambda stored: np.float32(stored)
 
 
 @njit(cache=True, nogil=True)
@@ -57,31 +39,41 @@ def score_rows(indptr, terms, impacts, table, scores):
 
 
 @njit(cache=True, nogil=True)
-def score_document(doc, line_terms, line_links, impacts, places, weights, products):
+def score_document(doc, documents, places, weights, products):
     """Return the canonical score of a document as a float64, before rounding; 0 if it shares no term.
 
-    line_terms, line_links   see kernels.lines     impacts  uint16 (float16 bits)|float32[n_lines, width]
+    doc       the number of its line      documents  kernels.lines.Documents
     places    int32[power of two above every term], see above      weights  float32[m], the query's
     products  float64[at least m], zeroed, and left so
 
-    A damaged term reads a wrong weight, a damaged link another document's line, never what is past the arrays.
+    A damaged term reads a wrong weight, a damaged link another document's terms, never what is past the arrays.
     Oracle: oracle.canonical_scores.
     """
+    line_terms, impacts = documents.line_terms, documents.impacts
+    further_terms, further_impacts = documents.further_terms, documents.further_impacts
     mask = np.int64(len(places) - 1)
-    n_lines = len(line_links)
-    line = np.int64(doc)
     matched = False
-    while True:
-        for p in range(impacts.shape[1]):
-            place = places[np.int64(line_terms[line, p]) & mask]
-            # Unused places name term 0, with an impact of 0.
-            if place > 0 and impacts[line, p] != 0:
-                products[place - 1] = np.float64(weights[place - 1]) * np.float64(impact_value(impacts[line, p]))
+    for p in range(impacts.shape[1]):
+        place = places[np.int64(line_terms[doc, p]) & mask]
+        # Unused places name term 0, with an impact of 0.
+        if place > 0 and impacts[doc, p] != 0:
+            products[place - 1] = np.float64(weights[place - 1]) * np.float64(impact_value(impacts[doc, p]))
+            matched = True
+    width = further_width(further_terms, further_impacts)
+    from_end = further_impacts.shape[1] - width
+    line, left = further_lines(doc, documents.line_links, further_terms, width)
+    first = np.int64(1)
+    while left > 0:
+        stop = min(width, first + left)
+        for p in range(first, stop):
+            place = places[np.int64(further_terms[line, p]) & mask]
+            if place > 0:
+                impact = impact_value(further_impacts[line, from_end + p])
+                products[place - 1] = np.float64(weights[place - 1]) * np.float64(impact)
                 matched = True
-        following = np.int64(line_links[line, 15])
-        if following <= line or following >= n_lines:
-            break
-        line = following
+        left -= stop - first
+        first = np.int64(0)
+        line += 1
     total = 0.0
     if matched:
         for i in range(len(weights)):
@@ -91,8 +83,8 @@ def score_document(doc, line_terms, line_links, impacts, places, weights, produc
 
 
 @njit(cache=True, nogil=True)
-def score_documents(lines, line_terms, line_links, impacts, terms, weights, places, scores):
-    """Write the canonical score of each document, by its first line uint32[n], to scores; -1 if it shares no term.
+def score_documents(lines, documents, terms, weights, places, scores):
+    """Write the canonical score of each document, by its line uint32[n], to scores; -1 if it shares no term.
 
     terms   uint32[m], the query's in the segment's numbers, by rising collection term id     weights  float32[m]
     places  as in `score_document`, zeroed, and left so                                       scores   float32[n]
@@ -104,47 +96,33 @@ def score_documents(lines, line_terms, line_links, impacts, terms, weights, plac
         places[terms[i]] = i + 1
     for i in range(len(lines)):
         if i + _LINES_AHEAD < len(lines):
-            prefetch(line_links, np.int64(lines[i + _LINES_AHEAD]))
+            prefetch(documents.line_links, np.int64(lines[i + _LINES_AHEAD]))
         if i + _DOCUMENTS_AHEAD < len(lines):
-            prefetch_document(np.int64(lines[i + _DOCUMENTS_AHEAD]), line_terms, line_links, impacts)
-        total = score_document(lines[i], line_terms, line_links, impacts, places, weights, products)
+            prefetch_document(np.int64(lines[i + _DOCUMENTS_AHEAD]), documents)
+        total = score_document(lines[i], documents, places, weights, products)
         scores[i] = np.float32(total) if total > 0.0 else np.float32(-1.0)
     for i in range(len(terms)):
         places[terms[i]] = 0
 
 
 @njit(cache=True, nogil=True)
-def scan_documents(
-    first,
-    bar,
-    line_terms,
-    line_bytes,
-    line_links,
-    impacts,
-    scale,
-    terms,
-    weights,
-    places,
-    bounds,
-    allowed,
-    line_docs,
-    scores,
-):
-    """Write the canonical scores of the documents with first lines first .. first + n to `scores`; -1 for no match.
+def scan_documents(first, bar, documents, scale, terms, weights, places, bounds, allowed, line_docs, scores):
+    """Write the canonical scores of the documents with lines first .. first + n to `scores`; -1 for no match.
 
     bar      float32; a document that cannot score as much may get -1 as well
     scale    float32[n_terms]; impact of one step of a sketch
     terms, weights, places   as in `score_documents`
     bounds   float32[as long as places], zeroed, and left so
-    allowed  bool[n_docs], or bool[0] for every document     line_docs  uint32[n_docs], the document of each first line
+    allowed  bool[n_docs], or bool[0] for every document     line_docs  uint32[n_docs], the document of each line
     scores   float32[n]
 
-    Nearly every document is dismissed by its first line. What the line holds is worth at most half a step more than the
+    Nearly every document is dismissed by its line. What the line holds is worth at most half a step more than the
     sketch says, and what it does not hold has no larger impact than its last term: a bound on the score, raised by a
     hundred thousandth against rounding. Oracle: oracle.canonical_scores.
     """
     mask = np.int64(len(places) - 1)
-    width = impacts.shape[1]
+    line_terms, line_bytes = documents.line_terms, documents.line_bytes
+    width = documents.impacts.shape[1]
     steps_at = 60 - width
     everything = len(allowed) == 0
     products = np.zeros(len(terms), dtype=np.float64)
@@ -173,7 +151,7 @@ def scan_documents(
                 )
             if bound < enough:
                 continue
-        total = score_document(doc, line_terms, line_links, impacts, places, weights, products)
+        total = score_document(doc, documents, places, weights, products)
         if total > 0.0:
             scores[i] = np.float32(total)
     for i in range(len(terms)):
@@ -181,26 +159,30 @@ def scan_documents(
         bounds[terms[i]] = 0
 
 
-@njit(cache=True, nogil=True)
-def prefetch_document(doc, line_terms, line_links, impacts):
-    """Ask for a document's impacts, and for up to four of its further lines; the first one is read for their number."""
-    prefetch(impacts, doc)
-    following = np.int64(line_links[doc, 15])
-    for line in range(following, min(following + 4, np.int64(len(line_links)))):
-        prefetch(line_terms, line)
-        prefetch(impacts, line)
+@njit(cache=True, nogil=True, inline="always")
+def prefetch_document(doc, documents):
+    """Ask for a document's impacts, and for its further lines; its line is read for where those are."""
+    prefetch(documents.impacts, doc)
+    prefetch_further(doc, documents.line_links, documents.further_terms)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def prefetch_further(doc, line_links, further_terms):
+    """Ask for up to four of a document's further lines."""
+    first = np.int64(line_links[doc, 15])
+    for line in range(first, min(first + 4, np.int64(len(further_terms)))):
+        prefetch(further_terms, line)
 
 
 @njit(cache=True, nogil=True)
 def rank_candidates(
-    query_start, query_terms, query_weights, candidates, n_candidates, line_docs, line_terms, line_links, impacts,
-    places, ids, scores, found,
+    query_start, query_terms, query_weights, candidates, n_candidates, line_docs, documents, places, ids, scores, found
 ):  # fmt: skip
     """Score each query's candidates canonically and write the best, ranked, to its row of `ids` and `scores`.
 
     query_start   int64[n + 1] into query_terms, uint32[], the segment's numbers, and query_weights, float32[], above 0
-    candidates    uint32[n, m], of which n_candidates, int64[n], are used: first lines, each once in a row
-    line_docs     uint32[n_docs], the document of each first line
+    candidates    uint32[n, m], of which n_candidates, int64[n], are used: lines, each once in a row
+    line_docs     uint32[n_docs], the document of each line
     places        as in `score_document`, zeroed, and left so
     ids           int64[n, k], scores float32[n, k]: as many as match, the rest is left as it is
     found         int64[n], how many those are; by falling score, then rising id
@@ -219,12 +201,12 @@ def rank_candidates(
             places[query_terms[i]] = i - first + 1
         matching = 0
         for c in range(min(_DOCUMENTS_AHEAD, n_candidates[q])):
-            prefetch_document(np.int64(candidates[q, c]), line_terms, line_links, impacts)
+            prefetch_document(np.int64(candidates[q, c]), documents)
         for c in range(n_candidates[q]):
             if c + _DOCUMENTS_AHEAD < n_candidates[q]:
-                prefetch_document(np.int64(candidates[q, c + _DOCUMENTS_AHEAD]), line_terms, line_links, impacts)
+                prefetch_document(np.int64(candidates[q, c + _DOCUMENTS_AHEAD]), documents)
             doc = np.int64(candidates[q, c])
-            total = score_document(doc, line_terms, line_links, impacts, places, query_weights[first:stop], products)
+            total = score_document(doc, documents, places, query_weights[first:stop], products)
             if total > 0.0:
                 # Falling score, then rising id: a positive float32's bits compare as it does.
                 named = min(np.int64(line_docs[doc]), np.int64(len(line_docs)) - 1)

@@ -1,25 +1,141 @@
-"""Lines: each document in 64-byte cache lines, heaviest terms first, so that one line tells most of it.
+"""Documents as kernels take them: 64-byte cache lines, one of the heaviest terms, then as many as it needs.
 
-A line holds `width` terms (20 of uint16 or 12 of uint32), as many one-byte impacts, and in its last four bytes the
-number of the document's next line (uint32; NO_LINE after the last). The first lines of all documents come first, in the
-order of the documents' heaviest terms (`heaviest_terms`), so that those that a search looks at together lie close
-together; further lines stand behind, those of one document together. Unused places hold term 0 with impact 0.
+A document's line holds `width` terms (20 of uint16 or 12 of uint32) by falling impact, as many one-byte impacts, and in
+its last four bytes the number of the first of its further lines (uint32; NO_LINE if it has no more terms). Lines come
+in the order of the documents' heaviest terms (`heaviest_terms`), so that those that a search looks at together lie
+close together. Unused places hold term 0 with impact 0. Summaries of blocks are lines as well, without anything behind.
 
-An impact is kept twice. In the line itself in steps of its term's scale, at least one step: a sketch. At query time the
-scale is folded into the query's weight, so a sketch score costs one table look-up, one multiplication and one addition
-a term. And, line by line and place by place in an array beside, the canonical impact, from which what is returned is
-scored.
+Most documents are dismissed by their lines. Further lines stand one behind the other and hold terms, by falling impact,
+and behind them their canonical impacts, as many as there is room for (`further_width`: 16 of uint16 with float16). The
+first place of a document's first one says how many terms they hold. Beside a document's line lie the canonical impacts
+of its terms. What is returned is scored from the canonical impacts.
 
-The same bytes are handed to kernels as three arrays: as terms, as bytes and as uint32.
+In the line an impact is in steps of its term's scale, at least one step: a sketch. At query time the scale is folded
+into the query's weight, so a sketch score costs one table look-up, one multiplication and one addition a term. The
+steps of a further term that matches are made of its canonical impact (`steps_of`).
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
+from numpy.typing import NDArray
 
 LINE_BYTES = 64
 NO_LINE = 2**32 - 1
+_TWO_TO_112 = np.float32(2.0**112)
+
+
+class Documents(NamedTuple):
+    """What a kernel reads of documents. Lines are there as each of the types that they hold, over the same memory.
+
+    line_terms       uint16[n_docs, 32]|uint32[n_docs, 16]     line_bytes  uint8[n_docs, 64]
+    line_links       uint32[n_docs, 16], the last of each: the document's first further line
+    impacts          uint16 (float16 bits)|float32[n_docs, width], the canonical ones of a line's terms
+    further_terms    uint16[n_further, 32]|uint32[n_further, 16], terms first
+    further_impacts  uint16[n_further, 32]|float32[n_further, 16], the canonical ones last: those of the first term are
+                     `further_width` from the end
+    steps_per_unit   float32[n_terms], one over the impact of one step
+    """
+
+    line_terms: NDArray[Any]
+    line_bytes: NDArray[np.uint8]
+    line_links: NDArray[np.uint32]
+    impacts: NDArray[Any]
+    further_terms: NDArray[Any]
+    further_impacts: NDArray[Any]
+    steps_per_unit: NDArray[np.float32]
+
+
+def documents_over(
+    lines: NDArray[np.uint8],
+    impacts: NDArray[Any],
+    further: NDArray[np.uint8],
+    scale: NDArray[np.float32],
+    term_type: np.dtype[Any],
+) -> Documents:
+    """Return Documents over uint8[n_docs, 64], the impacts beside, uint8[n_further, 64] and float32[n_terms], a step's
+    impact."""
+    return Documents(
+        *line_views(lines, term_type), impacts, further.view(term_type), further.view(impacts.dtype),
+        steps_per_unit(scale),
+    )  # fmt: skip
+
+
+def terms_per_line(dtype: np.dtype[Any]) -> int:
+    """Return how many terms a line holds: 20 of uint16, 12 of uint32."""
+    return 60 // (dtype.itemsize + 1)
+
+
+def terms_per_further_line(term_type: np.dtype[Any], impact_type: np.dtype[Any]) -> int:
+    """Return how many terms a further line holds with their impacts: 16 of uint16 with float16, else 10 or 8."""
+    return LINE_BYTES // (term_type.itemsize + impact_type.itemsize)
+
+
+def line_views(
+    lines: NDArray[np.uint8], dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
+    """Return the lines as terms of `dtype`, as bytes, and as uint32: what the kernels take."""
+    return lines.view(dtype), lines, lines.view(np.uint32)
+
+
+def steps_per_unit(scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return one over each term's impact of one step, float32[n_terms]; 0 for a scale of 0."""
+    with np.errstate(divide="ignore"):
+        inverse: NDArray[np.float32] = np.where(scale > 0, np.float32(1.0) / scale, np.float32(0.0)).astype(np.float32)
+    return inverse
+
+
+def impact_values(stored: NDArray[Any]) -> NDArray[np.float32]:
+    """Return stored impacts as float32."""
+    return stored.view(np.float16).astype(np.float32) if stored.dtype == np.uint16 else stored
+
+
+def impact_value(stored):
+    """Return a stored impact as a float32. Oracle: numpy's view as float16.
+
+    A float16's bits, moved to where float32 has its exponent, read as the value times 2**-112, subnormals included:
+    Numba's CPU target knows no float16.
+    """
+    if isinstance(stored, np.uint16):
+        return np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * _TWO_TO_112
+    return np.float32(stored)
+
+
+@overload(impact_value, inline="always")
+def _impact_value(stored):
+    if stored == types.uint16:
+        return lambda stored: np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * _TWO_TO_112
+    return lambda stored: np.float32(stored)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def steps_of(value, steps_per_unit):
+    """Return an impact in whole steps, 1 .. 255."""
+    steps = np.int64(np.float64(value) * np.float64(steps_per_unit) + 0.5)
+    return max(np.int64(1), min(np.int64(255), steps))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def further_width(further_terms, further_impacts):
+    """Return how many terms a further line holds."""
+    return np.int64(64 // (64 // further_terms.shape[1] + 64 // further_impacts.shape[1]))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def further_lines(doc, line_links, further_terms, width):
+    """Return (the document's first further line, how many terms there are from there on).
+
+    A damaged link gives another document's terms or none, a damaged number of terms not more than there are lines for.
+    """
+    line = np.int64(line_links[doc, 15])
+    n_lines = np.int64(len(further_terms))
+    if line >= n_lines:
+        return np.int64(0), np.int64(0)
+    return line, min(np.int64(further_terms[line, 0]), (n_lines - line) * width - 1)
 
 
 @njit(cache=True, nogil=True)
@@ -47,22 +163,21 @@ def heaviest_terms(indptr, terms, values, keys):
 
 
 @njit(cache=True, nogil=True)
-def pack_lines(lines, indptr, terms, values, stored, inverse_scale, rest, line_terms, line_bytes, line_links, impacts):
-    """Fill the lines of some documents.
+def pack_documents(lines, indptr, terms, values, stored, links, documents):
+    """Fill the lines of some documents, and their further ones.
 
-    lines          uint32[n]; the first line of each
-    indptr         int64[n + 1]                terms    uint32[nnz]
-    values         float32[nnz], above 0       stored   uint16|float32[nnz], the same as they are kept
-    inverse_scale  float32[n_terms], steps a unit of impact
-    rest           int64[n]; where each document's further lines begin
-    line_terms     uint16[n_lines, 32]|uint32[n_lines, 16]    line_bytes  uint8[n_lines, 64], zeroed
-    line_links     uint32[n_lines, 16]         -- all three over the same memory
-    impacts        uint16|float32[n_lines, width], zeroed
+    lines    uint32[n]; the line of each
+    indptr   int64[n + 1]                terms    uint32[nnz]
+    values   float32[nnz], above 0       stored   uint16|float32[nnz], the same as they are kept
+    links    uint32[n]; the first further line of each, or NO_LINE
+    documents   zeroed
 
-    Ties of impact go by rising place in the row. Oracle: oracle.packed_lines.
+    Ties of impact go by rising place in the row. Oracle: oracle.packed_document.
     """
-    term_bytes = LINE_BYTES // line_terms.shape[1]
-    width = np.int64(60 // (term_bytes + 1))
+    term_bytes = LINE_BYTES // documents.line_terms.shape[1]
+    width = np.int64(documents.impacts.shape[1])
+    per_further = further_width(documents.further_terms, documents.further_impacts)
+    from_end = documents.further_impacts.shape[1] - per_further
     for i in range(len(lines)):
         start, stop = indptr[i], indptr[i + 1]
         # Falling impact, then rising place: the impact's bits compare as the impact does.
@@ -71,58 +186,58 @@ def pack_lines(lines, indptr, terms, values, stored, inverse_scale, rest, line_t
             keys[j] = ((np.int64(0x7FFFFFFF) - np.int64(np.float32(values[start + j]).view(np.uint32))) << 32) | j
         keys.sort()
         line = np.int64(lines[i])
-        following = np.int64(rest[i])
-        line_links[line, 15] = NO_LINE
-        place = 0
-        for key in keys:
-            if place == width:
-                line_links[line, 15] = following
-                line = following
-                following += 1
-                line_links[line, 15] = NO_LINE
-                place = 0
-            j = start + (key & 0xFFFFFFFF)
+        documents.line_links[line, 15] = links[i]
+        n_here = min(width, np.int64(len(keys)))
+        for place in range(n_here):
+            j = start + (keys[place] & 0xFFFFFFFF)
             term = terms[j]
-            line_terms[line, place] = term
-            steps = np.int64(np.float64(values[j]) * np.float64(inverse_scale[term]) + 0.5)
-            line_bytes[line, width * term_bytes + place] = max(np.int64(1), min(np.int64(255), steps))
-            impacts[line, place] = stored[j]
-            place += 1
+            documents.line_terms[line, place] = term
+            documents.line_bytes[line, width * term_bytes + place] = steps_of(values[j], documents.steps_per_unit[term])
+            documents.impacts[line, place] = stored[j]
+        if len(keys) > width:
+            line = np.int64(links[i])
+            documents.further_terms[line, 0] = len(keys) - width
+            place = 1
+            for key in keys[width:]:
+                if place == per_further:
+                    line += 1
+                    place = 0
+                j = start + (key & 0xFFFFFFFF)
+                documents.further_terms[line, place] = terms[j]
+                documents.further_impacts[line, from_end + place] = stored[j]
+                place += 1
 
 
 @njit(cache=True, nogil=True)
-def count_terms(lines, line_links, impacts, counts):
-    """Write to counts, int64[n], how many terms each of the documents with the first lines `lines`, uint32[n], has."""
-    n_lines = len(line_links)
+def count_terms(lines, documents, counts):
+    """Write to counts, int64[n], how many terms each of the documents with these lines, uint32[n], has."""
+    line_links, impacts, further_terms = documents.line_links, documents.impacts, documents.further_terms
+    width = further_width(further_terms, documents.further_impacts)
     for i in range(len(counts)):
-        line = np.int64(lines[i])
-        counts[i] = 0
-        while True:
-            for place in range(impacts.shape[1]):
-                counts[i] += np.int64(impacts[line, place] != 0)
-            following = np.int64(line_links[line, 15])
-            if following <= line or following >= n_lines:
-                break
-            line = following
+        _, counts[i] = further_lines(lines[i], line_links, further_terms, width)
+        for place in range(impacts.shape[1]):
+            counts[i] += np.int64(impacts[lines[i], place] != 0)
 
 
 @njit(cache=True, nogil=True)
-def read_lines(lines, line_terms, line_links, impacts, terms, stored):
-    """Write the terms and the canonical impacts of the documents with these first lines, uint32[n], by falling impact.
+def read_documents(lines, documents, terms, stored):
+    """Write the terms and the canonical impacts of the documents with these lines, uint32[n], by falling impact.
 
     terms  uint16|uint32[as many as `count_terms` counted]     stored  uint16|float32[as many]
     """
-    n_lines = len(line_links)
+    line_terms, line_links, impacts = documents.line_terms, documents.line_links, documents.impacts
+    further_terms, further_impacts = documents.further_terms, documents.further_impacts
+    width = further_width(further_terms, further_impacts)
+    from_end = further_impacts.shape[1] - width
     written = 0
-    for first in lines:
-        line = np.int64(first)
-        while True:
-            for place in range(impacts.shape[1]):
-                if impacts[line, place] != 0:
-                    terms[written] = line_terms[line, place]
-                    stored[written] = impacts[line, place]
-                    written += 1
-            following = np.int64(line_links[line, 15])
-            if following <= line or following >= n_lines:
-                break
-            line = following
+    for line in lines:
+        for place in range(impacts.shape[1]):
+            if impacts[line, place] != 0:
+                terms[written] = line_terms[line, place]
+                stored[written] = impacts[line, place]
+                written += 1
+        further, n_further = further_lines(line, line_links, further_terms, width)
+        for j in range(1, 1 + n_further):
+            terms[written] = further_terms[further + j // width, j % width]
+            stored[written] = further_impacts[further + j // width, from_end + j % width]
+            written += 1

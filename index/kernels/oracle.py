@@ -26,8 +26,8 @@ def canonical_scores(documents: list[Document], query: dict[int, float]) -> list
     return scores
 
 
-def packed_lines(document: Document, scale: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Return a document's (term, steps) in the order of its lines: falling impact, then rising place."""
+def packed_document(document: Document, scale: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Return a document's (term, steps) as they are packed: by falling impact, then rising place."""
     order = sorted(range(len(document)), key=lambda place: (-document[place][1], place))
     inverse = np.float32(1.0) / scale
     packed = []
@@ -120,25 +120,40 @@ def block_summary(sketches: list[dict[int, int]], scale: NDArray[np.float32], n:
     return largest(maxima)
 
 
-def query_steps(query: dict[int, float], scale: NDArray[np.float32]) -> dict[int, int]:
-    """Return the query's weights times the terms' scales as whole numbers of 1 .. 65535."""
+def query_steps(query: dict[int, float], scale: NDArray[np.float32]) -> dict[int, tuple[int, np.float32]]:
+    """Return what a step of each query term is worth, 1 .. 65535, and a unit of impact in the same measure."""
     values = {term: float(np.float32(weight)) * float(scale[term]) for term, weight in query.items()}
     factor = min(65534 / max(values.values()), 2**31 / (255 * sum(values.values())))
-    return {term: 1 + int(value * factor) for term, value in values.items()}
+    return {
+        term: (1 + int(value * factor), np.float32(float(np.float32(query[term])) * factor))
+        for term, value in values.items()
+    }
 
 
 def candidates_trivial_but_slow(
-    sketches: list[dict[int, int]], query: dict[int, float], scale: NDArray[np.float32], lists: list[set[int]], n: int
+    sketches: list[dict[int, int]],
+    query: dict[int, float],
+    scale: NDArray[np.float32],
+    lists: list[set[int]],
+    n: int,
+    width: int,
 ) -> list[int]:
-    """Return the n largest sketch scores, falling, of the documents in the lists of the query's terms."""
+    """Return the n largest sketch scores, falling, of the documents in the lists of the query's terms.
+
+    The `width` largest impacts of a document count in whole steps, the others as they are; every product is cut off.
+    """
     if not query:
         return []
-    table = query_steps(query, scale)
-    documents = set().union(*(lists[term] for term in query))
-    scores = [
-        sum(table[term] * steps for term, steps in sketches[document].items() if term in query)
-        for document in documents
-    ]
+    worth = query_steps(query, scale)
+    scores = []
+    for document in set().union(*(lists[term] for term in query)):
+        impacts = {term: np.float32(steps * scale[term]) for term, steps in sketches[document].items()}
+        in_line = [term for _, term in sorted((-impact, term) for term, impact in impacts.items())[:width]]
+        score = 0
+        for term in worth.keys() & impacts.keys():
+            step, unit = worth[term]
+            score += step * sketches[document][term] if term in in_line else int(unit * impacts[term])
+        scores.append(score)
     return sorted(scores, reverse=True)[:n]
 
 

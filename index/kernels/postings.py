@@ -1,4 +1,4 @@
-"""Turning documents around: from lines to postings, a range of documents at a time.
+"""Turning documents around: from documents to postings, a range of documents at a time.
 
 Two kinds of lists come of it. Lists cut to the largest impacts, for candidate search: while documents stream by, a list
 collects up to twice what it may keep, then drops the smaller half, so memory is bounded by the lists and not by the
@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, types
 from numba.extending import overload
+
+from index.kernels.lines import further_lines, further_width
 
 
 def sort_key(stored):
@@ -25,39 +27,47 @@ def _sort_key(stored):
 
 
 @njit(cache=True, nogil=True)
-def collect_largest(first, last, line_terms, line_links, impacts, n_keep, start, filled, floors, docs, keys):
-    """Add the documents with first lines first .. last to the lists that keep each term's `n_keep` largest impacts.
+def collect_largest(first, last, documents, n_keep, start, filled, floors, docs, keys):
+    """Add the documents with lines first .. last to the lists that keep each term's `n_keep` largest impacts.
 
-    line_terms, line_links   see kernels.lines     impacts  uint16|float32[n_lines, width]
+    documents   kernels.lines.Documents
     start    int64[n_terms + 1] into docs, uint32[], and keys, uint16[]: room for all of a list or for 2 * n_keep
     filled   int64[n_terms], how much of each list's room is used
     floors   int64[n_terms], -1 at first: a key that is no larger cannot be among the largest any more
 
-    `docs` are numbers of first lines, as everywhere in candidate search. They must come by rising number. At the end
+    `docs` are numbers of lines, as everywhere in candidate search. They must come by rising number. At the end
     `keep_largest` cuts each list to size. Ties go to the smaller number. Oracle: oracle.largest_postings.
     """
+    line_terms, line_links, impacts = documents.line_terms, documents.line_links, documents.impacts
+    further_terms, further_impacts = documents.further_terms, documents.further_impacts
+    width = further_width(further_terms, further_impacts)
+    from_end = further_impacts.shape[1] - width
     for doc in range(first, last):
-        line = np.int64(doc)
-        while True:
-            for place in range(impacts.shape[1]):
-                if impacts[line, place] == 0:
-                    break
-                term = np.int64(line_terms[line, place])
-                key = sort_key(impacts[line, place])
-                if key <= floors[term]:
-                    continue
-                at = start[term] + filled[term]
-                docs[at] = doc
-                keys[at] = key
-                filled[term] += 1
-                if filled[term] == 2 * n_keep:
-                    stop = start[term + 1]
-                    floors[term] = keep_largest(docs[start[term] : stop], keys[start[term] : stop], n_keep)
-                    filled[term] = n_keep
-            following = np.int64(line_links[line, 15])
-            if following <= line or following >= len(line_links):
+        for place in range(impacts.shape[1]):
+            if impacts[doc, place] == 0:
                 break
-            line = following
+            term = np.int64(line_terms[doc, place])
+            collect(doc, term, sort_key(impacts[doc, place]), n_keep, start, filled, floors, docs, keys)
+        line, n_further = further_lines(doc, line_links, further_terms, width)
+        for j in range(1, 1 + n_further):
+            term = np.int64(further_terms[line + j // width, j % width])
+            key = sort_key(further_impacts[line + j // width, from_end + j % width])
+            collect(doc, term, key, n_keep, start, filled, floors, docs, keys)
+
+
+@njit(cache=True, nogil=True)
+def collect(doc, term, key, n_keep, start, filled, floors, docs, keys):
+    """Add one posting, as `collect_largest` says."""
+    if key <= floors[term]:
+        return
+    at = start[term] + filled[term]
+    docs[at] = doc
+    keys[at] = key
+    filled[term] += 1
+    if filled[term] == 2 * n_keep:
+        stop = start[term + 1]
+        floors[term] = keep_largest(docs[start[term] : stop], keys[start[term] : stop], n_keep)
+        filled[term] = n_keep
 
 
 @njit(cache=True, nogil=True)
@@ -99,39 +109,43 @@ def keep_largest(docs, keys, n_keep):
 
 
 @njit(cache=True, nogil=True)
-def count_postings(lines, line_terms, line_links, impacts, counts):
-    """Write to counts, int64[n_terms], how many of the documents with the first lines `lines`, uint32[n], hold each."""
+def count_postings(lines, documents, counts):
+    """Write to counts, int64[n_terms], how many of the documents with these lines, uint32[n], hold each term."""
+    line_terms, line_links, impacts = documents.line_terms, documents.line_links, documents.impacts
+    further_terms = documents.further_terms
+    width = further_width(further_terms, documents.further_impacts)
     counts[:] = 0
-    for first in lines:
-        line = np.int64(first)
-        while True:
-            for place in range(impacts.shape[1]):
-                if impacts[line, place] == 0:
-                    break
-                counts[line_terms[line, place]] += 1
-            following = np.int64(line_links[line, 15])
-            if following <= line or following >= len(line_links):
+    for line in lines:
+        for place in range(impacts.shape[1]):
+            if impacts[line, place] == 0:
                 break
-            line = following
+            counts[line_terms[line, place]] += 1
+        further, n_further = further_lines(line, line_links, further_terms, width)
+        for j in range(1, 1 + n_further):
+            counts[further_terms[further + j // width, j % width]] += 1
 
 
 @njit(cache=True, nogil=True)
-def fill_postings(lines, line_terms, line_links, impacts, cursors, docs, stored):
-    """Write the documents with these first lines, uint32[n], as 0 .. n, and their impacts where each term's cursor is.
+def fill_postings(lines, documents, cursors, docs, stored):
+    """Write the documents with these lines, uint32[n], as 0 .. n, and their impacts where each term's cursor is.
 
     cursors  int64[n_terms], moved on      docs  uint16[]      stored  uint16|float32[]
     """
+    line_terms, line_links, impacts = documents.line_terms, documents.line_links, documents.impacts
+    further_terms, further_impacts = documents.further_terms, documents.further_impacts
+    width = further_width(further_terms, further_impacts)
+    from_end = further_impacts.shape[1] - width
     for doc in range(len(lines)):
-        line = np.int64(lines[doc])
-        while True:
-            for place in range(impacts.shape[1]):
-                if impacts[line, place] == 0:
-                    break
-                at = cursors[line_terms[line, place]]
-                docs[at] = doc
-                stored[at] = impacts[line, place]
-                cursors[line_terms[line, place]] = at + 1
-            following = np.int64(line_links[line, 15])
-            if following <= line or following >= len(line_links):
+        for place in range(impacts.shape[1]):
+            if impacts[lines[doc], place] == 0:
                 break
-            line = following
+            term = line_terms[lines[doc], place]
+            docs[cursors[term]] = doc
+            stored[cursors[term]] = impacts[lines[doc], place]
+            cursors[term] += 1
+        line, n_further = further_lines(lines[doc], line_links, further_terms, width)
+        for j in range(1, 1 + n_further):
+            term = further_terms[line + j // width, j % width]
+            docs[cursors[term]] = doc
+            stored[cursors[term]] = further_impacts[line + j // width, from_end + j % width]
+            cursors[term] += 1

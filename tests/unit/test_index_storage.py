@@ -95,6 +95,7 @@ def test_wild_offsets_are_refused_at_open_even_with_a_checksum_that_fits(folder,
         "line_docs",
         "lines",
         "impacts",
+        "further",
         "entry_terms",
         "block_start",
         "block_docs",
@@ -138,26 +139,6 @@ def test_a_flipped_bit_that_turns_the_bytes_of_an_array_round_is_refused_at_open
         path.write_bytes(content)
         turned.append(path.name)
     assert {"impacts.npy", "block_docs.npy", "scale.npy"} <= set(turned)
-
-
-def test_a_folder_of_version_1_is_read_in_the_order_that_it_had(folder, built, tmp_path):
-    # Documents that come in the order of their heaviest terms have their first lines in that order already.
-    order = np.load(folder / "line_docs.npy")
-    sorted_already = SparseIndex.build(built[1][order], IndexConfig(n_postings=100), path=tmp_path / "sorted")
-    written = tmp_path / "sorted"
-    assert np.load(written / "line_docs.npy").tolist() == list(range(300))
-    manifest = json.loads((written / "manifest.json").read_text())
-    manifest["version"] = 1
-    for name in ("doc_lines.npy", "line_docs.npy"):
-        (written / name).unlink()
-        del manifest["files"][name]
-    manifest["checksum"] = _checksum(manifest)
-    (written / "manifest.json").write_bytes(_dump(manifest))
-    opened = SparseIndex.open(written, verify="full")
-    for exact in (True, False):
-        found, expected = (index.search(built[1][:40], exact=exact) for index in (opened, sorted_already))
-        assert (found.ids == expected.ids).all()
-        assert (found.scores == expected.scores).all()
 
 
 def test_a_newer_format_is_refused_as_such(folder):

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from index.kernels import oracle
 from index.kernels.blocks import build_lists, cluster_list, summarise_block
 from index.kernels.candidates import find_candidates
-from index.kernels.lines import LINE_BYTES, pack_lines
-from index.segment import line_views, terms_per_line
+from index.kernels.lines import LINE_BYTES, line_views, pack_documents, terms_per_line
+from index.new_arrays import ArraysInMemory
+from index.packing import new_documents
 
 pytestmark = pytest.mark.kernels
 
@@ -28,20 +29,17 @@ sketches = st.lists(
 )
 
 
-def lines_of(documents, term_type=np.uint16):
+def packed(documents, term_type=np.uint16):
     """Pack documents given as {term: steps}."""
     rows = [sorted(document.items()) for document in documents]
     start = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=start[1:])
     terms = np.array([term for row in rows for term, _ in row], dtype=np.uint32)
     steps = np.array([steps for row in rows for _, steps in row], dtype=np.float32)
-    views = line_views(np.zeros((4 * len(rows), LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
-    impacts = (steps * SCALE[terms]).astype(np.float32)
-    kept = np.zeros((4 * len(rows), terms_per_line(np.dtype(term_type))), dtype=np.float32)
-    further = np.maximum(1, -(-np.diff(start) // kept.shape[1])) - 1
-    lines, rest = np.arange(len(rows), dtype=np.uint32), len(rows) + np.cumsum(further) - further
-    pack_lines(lines, start, terms, impacts, impacts, 1 / SCALE[:N_TERMS], rest, *views, kept)
-    return views
+    impacts, lines = (steps * SCALE[terms]).astype(np.float32), np.arange(len(rows), dtype=np.uint32)
+    made, links = new_documents(np.diff(start), np.dtype(term_type), impacts.dtype, SCALE[:N_TERMS], ArraysInMemory())
+    pack_documents(lines, start, terms, impacts, impacts, links, made)
+    return made
 
 
 def heaviest(document, n):
@@ -56,7 +54,7 @@ def test_clusters_are_those_of_the_nearest_centroids(documents, data):
     n_centroids = data.draw(st.integers(1, len(documents)))
     min_size, cut, seed = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 20)), data.draw(st.integers(0, 2**32))
     docs = np.arange(len(documents), dtype=np.uint32)
-    terms, steps, _ = lines_of(documents)
+    terms, steps = packed(documents)[:2]
     heads = np.full(ROOM, -1, dtype=np.int32)
     blocks, starts = np.empty(len(documents), dtype=np.uint32), np.empty(n_centroids + 1, dtype=np.int64)
     n = cluster_list(docs, seed, n_centroids, min_size, cut, terms, steps, SCALE, heads, blocks, starts)
@@ -73,7 +71,7 @@ def test_a_summary_holds_the_largest_of_the_maximum(documents, n_lines, term_typ
     out = line_views(np.zeros((5, LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
     maxima, touched = np.zeros(ROOM, dtype=np.uint8), np.zeros(ROOM + 1, dtype=np.int64)
     docs = np.arange(len(documents), dtype=np.uint32)
-    summarise_block(docs, n_lines, *lines_of(documents, term_type), SCALE, maxima, touched, *out[:2], 2)
+    summarise_block(docs, n_lines, packed(documents, term_type), SCALE, maxima, touched, *out[:2], 2)
     found = []
     for place in range(n_lines * width):
         steps = out[1][2 + place // width, width * np.dtype(term_type).itemsize + place % width]
@@ -90,12 +88,12 @@ def inverted(documents, term_type, centroid_fraction, short):
     start = np.zeros(N_TERMS + 1, dtype=np.int64)
     np.cumsum([len(docs) for docs in lists], out=start[1:])
     docs = np.array([doc for docs in lists for doc in docs], dtype=np.uint32)
-    views = lines_of(documents, term_type)
+    made = packed(documents, term_type)
     summaries = line_views(np.zeros((2 * len(docs), LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
     block_docs, block_sizes = np.zeros(len(docs), dtype=np.uint32), np.zeros(len(docs), dtype=np.uint32)
     list_blocks = np.zeros(N_TERMS, dtype=np.int64)
     build_lists(
-        start, docs, np.arange(N_TERMS), centroid_fraction, 2, short, 8, 2, *views, SCALE,
+        start, docs, np.arange(N_TERMS), centroid_fraction, 2, short, 8, 2, made, SCALE,
         np.full(ROOM, -1, dtype=np.int32), np.zeros(ROOM, dtype=np.uint8), np.zeros(ROOM + 1, dtype=np.int64),
         block_docs, block_sizes, *summaries[:2], list_blocks,
     )  # fmt: skip
@@ -105,7 +103,7 @@ def inverted(documents, term_type, centroid_fraction, short):
 
     list_summary = offsets(np.where(np.diff(start) > short, 2 * list_blocks, 0))
     block_start = offsets(block_sizes[: list_blocks.sum()]).astype(np.uint32)
-    arrays = (offsets(list_blocks), list_summary, block_start, block_docs, *summaries[:2], *views)
+    arrays = (offsets(list_blocks), list_summary, block_start, block_docs, *summaries[:2], made)
     return (*arrays, np.zeros((0, 0), dtype=np.uint32), 0), [set(docs) for docs in lists]
 
 
@@ -115,13 +113,14 @@ def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING, 
     terms = np.array(sorted(query), dtype=np.uint32)
     weights = np.array([query[term] for term in sorted(query)], dtype=np.float32)
     table, scores, docs = np.zeros(ROOM, dtype=np.uint16), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.uint32)
-    counters = np.zeros(4, dtype=np.int64)
+    counters, per_unit = np.zeros(4, dtype=np.int64), np.zeros(ROOM, dtype=np.float32)
     found = find_candidates(
         terms, weights, 100, np.float32(heap_factor), np.float32(beta), allowed, line_docs, SCALE, *arrays, table,
-        np.zeros(n_docs, dtype=np.uint8), 1, np.zeros(1000, dtype=np.int64), np.zeros(1000, dtype=np.int64),
+        per_unit, np.zeros(n_docs, dtype=np.uint8), 1, np.zeros(1000, dtype=np.int64), np.zeros(1000, dtype=np.int64),
         np.zeros(257, dtype=np.int64), np.zeros(256, dtype=np.int64), scores, docs, counters,
     )  # fmt: skip
     assert not table.any()
+    assert not per_unit.any()
     return docs[:found].tolist(), scores[:found].tolist(), counters
 
 
@@ -133,12 +132,13 @@ def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING, 
     st.sampled_from([np.uint16, np.uint32]),
     st.sampled_from([(0.1, 1), (0.5, 4)]),
 )
-@example([{0: 1}, {0: 2, **dict.fromkeys(range(1, 28), 200)}], {0: 1}, 1, np.uint32, (0.1, 1))  # on its third line
+@example([{0: 1}, {0: 2, **dict.fromkeys(range(1, 28), 200)}], {0: 1}, 1, np.uint32, (0.1, 1))  # far behind
 def test_uncut_candidate_search_finds_the_best_sketch_scores(documents, query, n, term_type, shape):
     arrays, lists = inverted(documents, term_type, *shape)
     # A block is never skipped with heap_factor 0, a document never dropped with beta 0.
     docs, scores, _ = candidates(query, n, arrays, len(documents), heap_factor=0, beta=0)
-    expected = oracle.candidates_trivial_but_slow(documents, query, SCALE, lists, n)
+    width = terms_per_line(np.dtype(term_type))
+    expected = oracle.candidates_trivial_but_slow(documents, query, SCALE, lists, n, width)
     # Scores tie, so documents are compared by their scores.
     assert sorted(scores, reverse=True)[: len(expected)] == expected
     assert len(docs) == len(set(docs)) == len(expected)
@@ -170,7 +170,7 @@ def test_cutting_looks_at_no_more_and_finds_documents_that_score(documents, n):
     assert len(docs) == len(set(docs))
 
 
-def test_documents_of_many_lines_are_scored_whole():
+def test_documents_of_many_terms_are_scored_whole():
     documents = [{term: 255 - term for term in range(N_TERMS)}, {0: 200, 29: 255}]
     arrays, _ = inverted(documents, np.uint32, 0.5, 1)
     docs, _, _ = candidates({29: 1.0}, 1, arrays, 2, heap_factor=0, beta=0)

@@ -8,10 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.kernels import oracle
-from index.kernels.forward import impact_value, scan_documents, score_document, score_documents, score_rows
-from index.kernels.lines import LINE_BYTES, NO_LINE, count_terms, heaviest_terms, pack_lines, read_lines
+from index.kernels.forward import scan_documents, score_document, score_documents, score_rows
+from index.kernels.lines import (
+    NO_LINE,
+    count_terms,
+    heaviest_terms,
+    impact_value,
+    pack_documents,
+    read_documents,
+    steps_of,
+    terms_per_line,
+)
+from index.new_arrays import ArraysInMemory
+from index.packing import new_documents
 from index.scoring import stored
-from index.segment import line_views, terms_per_line
 
 pytestmark = pytest.mark.kernels
 
@@ -37,19 +47,14 @@ def csr(rows, impact_type="float16"):
 
 
 def packed(rows, term_type=np.uint16, impact_type="float16"):
-    """Pack rows; returns (the lines' views, the impacts beside them)."""
+    """Pack rows, in their order."""
     start, terms, values, kept = csr(rows, impact_type)
-    width = terms_per_line(np.dtype(term_type))
-    n_lines = sum(max(1, -(-len(row) // width)) for row in rows)
-    views = line_views(np.zeros((n_lines, LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
-    impacts = np.zeros((n_lines, width), dtype=kept.dtype)
-    further = np.maximum(1, -(-np.diff(start) // width)) - 1
-    rest = len(rows) + np.cumsum(further) - further
-    pack_lines(first_lines(rows), start, terms, values, kept, 1 / SCALE, rest, *views, impacts)
-    return views, impacts
+    made, links = new_documents(np.diff(start), np.dtype(term_type), kept.dtype, SCALE, ArraysInMemory())
+    pack_documents(lines_of(rows), start, terms, values, kept, links, made)
+    return made
 
 
-def first_lines(rows):
+def lines_of(rows):
     return np.arange(len(rows), dtype=np.uint32)
 
 
@@ -81,25 +86,25 @@ def test_a_row_scores_its_canonical_dot_product(rows, query, impact_type):
 
 @settings(max_examples=30, deadline=None)
 @given(documents, queries, st.sampled_from(["float16", "float32"]), st.sampled_from([np.uint16, np.uint32]))
-def test_a_document_of_lines_scores_its_canonical_dot_product(rows, query, impact_type, term_type):
-    views, impacts = packed(rows, term_type, impact_type)
+def test_a_packed_document_scores_its_canonical_dot_product(rows, query, impact_type, term_type):
+    made = packed(rows, term_type, impact_type)
     places, scores = np.zeros(64, dtype=np.int32), np.empty(len(rows), dtype=np.float32)
-    score_documents(first_lines(rows), views[0], views[2], impacts, *query_arrays(query), places, scores)
+    score_documents(lines_of(rows), made, *query_arrays(query), places, scores)
     assert scores.tolist() == oracle.canonical_scores(rounded(rows, impact_type), query)
     assert not places.any()
 
 
-def test_products_are_added_by_the_querys_order_and_not_the_lines():
+def test_products_are_added_by_the_querys_order_and_not_the_documents():
     # In float64: (2**53 + 1) + 1 is 2**53, 2**53 + (1 + 1) is not.
     row = [(0, 1.0), (1, 2.0**8), (2, 1.0)]
     weights = np.float32([2.0**-45, 1.0, 2.0**-45])
-    views, impacts = packed([row])
+    made = packed([row])
     scores = {}
     for order in ((0, 1, 2), (0, 2, 1)):
         products, places = np.zeros(3), np.zeros(64, dtype=np.int32)
         places[list(order)] = 1, 2, 3
         chosen = weights[list(order)]
-        scores[order] = score_document(0, views[0], views[2], impacts, places, chosen, products)
+        scores[order] = score_document(0, made, places, chosen, products)
     assert scores[0, 1, 2] == (2.0**-45 + 2.0**8) + 2.0**-45
     assert scores[0, 2, 1] == (2.0**-45 + 2.0**-45) + 2.0**8
     assert scores[0, 1, 2] != scores[0, 2, 1]
@@ -113,11 +118,11 @@ def test_scanning_skips_only_what_is_not_allowed_or_scores_below_the_bar(rows, q
     term_type, impact_type = data.draw(st.sampled_from([np.uint16, np.uint32])), "float16"
     expected = np.float32(oracle.canonical_scores(rounded(rows, impact_type), query))
     bar = np.float32(data.draw(st.sampled_from([0.0, *expected[expected > 0].tolist()])))
-    views, impacts = packed(rows, term_type, impact_type)
+    made = packed(rows, term_type, impact_type)
     scores = np.empty(len(rows) - start, dtype=np.float32)
     line_docs = np.array(data.draw(st.permutations(range(len(rows)))), dtype=np.uint32)
     places, bounds = np.zeros(64, dtype=np.int32), np.zeros(64, dtype=np.float32)
-    scan_documents(start, bar, *views, impacts, SCALE, *query_arrays(query), places, bounds, allowed, line_docs, scores)
+    scan_documents(start, bar, made, SCALE, *query_arrays(query), places, bounds, allowed, line_docs, scores)
     if len(rows):
         expected = np.where(allowed[line_docs], expected, np.float32(-1))
     needed = expected[start:] >= bar if bar > 0 else np.ones(len(scores), dtype=np.bool_)
@@ -127,37 +132,40 @@ def test_scanning_skips_only_what_is_not_allowed_or_scores_below_the_bar(rows, q
     assert not bounds.any()
 
 
-def test_scanning_dismisses_by_the_first_line():
-    # Terms 20.. are in the second line of each document; the query holds one of each line.
+def test_scanning_dismisses_by_the_line():
+    # Terms 20.. are not in the line of each document; the query holds one that is and one that is not.
     strong, weak = [(t, 3.0) for t in range(20)], [(t, 0.5) for t in range(20)]
-    views, impacts = packed([[*row, (30, 0.25)] for row in (strong, weak)])
+    made = packed([[*row, (30, 0.25)] for row in (strong, weak)])
     scores = np.empty(2, dtype=np.float32)
     places, bounds = np.zeros(64, dtype=np.int32), np.zeros(64, dtype=np.float32)
     query = query_arrays({0: 1.0, 30: 1.0})
-    scan_documents(0, np.float32(3), *views, impacts, SCALE, *query, places, bounds, NOTHING, first_lines("ab"), scores)
+    scan_documents(0, np.float32(3), made, SCALE, *query, places, bounds, NOTHING, lines_of("ab"), scores)
     assert scores.tolist() == [3.25, -1.0]
 
 
-def unpacked(line_number, views, width):
-    """Follow one document's chain of lines and return its (term, steps)."""
-    terms, steps, links = views
-    term_bytes = terms.dtype.itemsize
-    found = []
-    while line_number != NO_LINE:
-        for place in range(width):
-            if steps[line_number, width * term_bytes + place]:
-                found.append((int(terms[line_number, place]), int(steps[line_number, width * term_bytes + place])))
-        line_number = int(links[line_number, 15])
-    return found
-
-
 @settings(max_examples=30, deadline=None)
-@given(documents, st.sampled_from([np.uint16, np.uint32]))
-def test_lines_hold_each_document_by_falling_impact(rows, term_type):
-    views, _ = packed(rows, term_type)
-    width = terms_per_line(np.dtype(term_type))
-    for document, row in enumerate(rows):
-        assert unpacked(document, views, width) == oracle.packed_lines(row, SCALE)
+@given(documents, st.sampled_from([np.uint16, np.uint32]), st.sampled_from(["float16", "float32"]))
+def test_documents_are_packed_by_falling_impact(rows, term_type, impact_type):
+    made = packed(rows, term_type, impact_type)
+    width, term_bytes = terms_per_line(np.dtype(term_type)), np.dtype(term_type).itemsize
+    for document, row in enumerate(rounded(rows, impact_type)):
+        expected = oracle.packed_document(row, SCALE)
+        steps = made.line_bytes[document, width * term_bytes :].tolist()
+        in_line = list(zip(made.line_terms[document].tolist(), steps, strict=False))[: min(width, len(row))]
+        assert in_line == expected[:width]
+        if len(row) <= width:
+            assert made.line_links[document, 15] == NO_LINE
+        else:
+            per_line = 64 // (term_bytes + made.impacts.dtype.itemsize)
+            first = int(made.line_links[document, 15])
+            behind = slice(first, first + -(-(1 + len(row) - width) // per_line))
+            terms = made.further_terms[behind, :per_line].flatten().tolist()
+            stored = made.further_impacts[behind, -per_line:].flatten()
+            values = stored.view(np.float16) if impact_type == "float16" else stored
+            further = list(zip(terms, values.tolist(), strict=True))
+            assert further[0] == (len(row) - width, 0)
+            held = [(term, steps_of(value, 1 / SCALE[term])) for term, value in further[1 : 1 + len(row) - width]]
+            assert held == expected[width:]
 
 
 @settings(max_examples=30, deadline=None)
@@ -171,13 +179,13 @@ def test_documents_are_ordered_by_their_three_heaviest_terms(rows):
 
 @settings(max_examples=30, deadline=None)
 @given(documents, st.sampled_from(["float16", "float32"]), st.sampled_from([np.uint16, np.uint32]))
-def test_lines_give_back_the_terms_and_the_canonical_impacts(rows, impact_type, term_type):
-    views, impacts = packed(rows, term_type, impact_type)
+def test_packed_documents_give_back_the_terms_and_the_canonical_impacts(rows, impact_type, term_type):
+    made = packed(rows, term_type, impact_type)
     counts = np.empty(len(rows), dtype=np.int64)
-    count_terms(first_lines(rows), views[2], impacts, counts)
+    count_terms(lines_of(rows), made, counts)
     assert counts.tolist() == [len(row) for row in rows]
-    terms, kept = np.empty(counts.sum(), dtype=term_type), np.empty(counts.sum(), dtype=impacts.dtype)
-    read_lines(first_lines(rows), views[0], views[2], impacts, terms, kept)
+    terms, kept = np.empty(counts.sum(), dtype=term_type), np.empty(counts.sum(), dtype=made.impacts.dtype)
+    read_documents(lines_of(rows), made, terms, kept)
     values = kept.view(np.float16) if impact_type == "float16" else kept
     found = iter(zip(terms.tolist(), values.tolist(), strict=True))
     assert [sorted(next(found) for _ in row) for row in rows] == rounded(rows, impact_type)

@@ -8,37 +8,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.kernels import oracle
-from index.kernels.lines import LINE_BYTES, pack_lines
+from index.kernels.lines import pack_documents
 from index.kernels.numbering import fill_slots, number_terms
 from index.kernels.postings import collect_largest, count_postings, fill_postings, keep_largest, sort_key
+from index.new_arrays import ArraysInMemory
+from index.packing import new_documents
 from index.scoring import stored
-from index.segment import line_views, terms_per_line
 
 pytestmark = pytest.mark.kernels
 
-N_TERMS = 8
+N_TERMS = 16  # more than a line of 32-bit terms holds
 
 documents = st.lists(
     st.dictionaries(st.integers(0, N_TERMS - 1), st.integers(1, 60).map(lambda n: n / 8), max_size=N_TERMS), max_size=30
 )
 
 
-def packed(rows, impact_type):
+def packed(rows, impact_type, term_type=np.uint32):
     start = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     terms = np.array([term for row in rows for term in sorted(row)], dtype=np.uint32)
     values = np.array([row[term] for row in rows for term in sorted(row)], dtype=np.float32)
     kept = stored(values, impact_type)
-    views = line_views(np.zeros((len(rows), LINE_BYTES), dtype=np.uint8), np.dtype(np.uint16))
-    impacts = np.zeros((len(rows), terms_per_line(np.dtype(np.uint16))), dtype=kept.dtype)
-    lines, rest = np.arange(len(rows), dtype=np.uint32), np.full(len(rows), len(rows))
-    pack_lines(lines, start, terms, values, kept, np.ones(N_TERMS, dtype=np.float32), rest, *views, impacts)
-    return views[0], views[2], impacts
+    lines, scale = np.arange(len(rows), dtype=np.uint32), np.ones(N_TERMS, dtype=np.float32)
+    made, links = new_documents(np.diff(start), np.dtype(term_type), kept.dtype, scale, ArraysInMemory())
+    pack_documents(lines, start, terms, values, kept, links, made)
+    return made
 
 
 @settings(max_examples=40, deadline=None)
 @given(documents, st.integers(1, 6), st.integers(1, 7), st.sampled_from(["float16", "float32"]))
 def test_a_list_collected_in_pieces_keeps_the_largest_impacts(rows, n_keep, piece, impact_type):
-    arrays = packed(rows, impact_type)
+    made = packed(rows, impact_type)
     lists = [[(doc, row[term]) for doc, row in enumerate(rows) if term in row] for term in range(N_TERMS)]
     room = [2 * n_keep if len(entries) > n_keep else len(entries) for entries in lists]
     start = np.concatenate([[0], np.cumsum(room)]).astype(np.int64)
@@ -46,7 +46,7 @@ def test_a_list_collected_in_pieces_keeps_the_largest_impacts(rows, n_keep, piec
     docs, keys = np.zeros(start[-1], dtype=np.uint32), np.zeros(start[-1], dtype=np.uint16)
     for first in range(0, len(rows), piece):
         last = min(len(rows), first + piece)
-        collect_largest(first, last, *arrays, n_keep, start, filled, floors, docs, keys)
+        collect_largest(first, last, made, n_keep, start, filled, floors, docs, keys)
     for term, entries in enumerate(lists):
         at = slice(start[term], start[term] + filled[term])
         if filled[term] > n_keep:
@@ -70,15 +70,15 @@ def test_postings_of_a_range_are_counted_and_rise(rows, data):
     first = data.draw(st.integers(0, len(rows)))
     last = data.draw(st.integers(first, len(rows)))
     order = data.draw(st.permutations(range(len(rows))))
-    # Line i is the first line of document order[i].
-    arrays = packed([rows[doc] for doc in order], "float16")
+    # Line i is that of document order[i].
+    made = packed([rows[doc] for doc in order], "float16")
     lines = np.argsort(np.array(order, dtype=np.int64)).astype(np.uint32)[first:last]
     counts = np.full(N_TERMS, 99, dtype=np.int64)
-    count_postings(lines, *arrays, counts)
+    count_postings(lines, made, counts)
     expected = [[(doc - first, rows[doc][t]) for doc in range(first, last) if t in rows[doc]] for t in range(N_TERMS)]
     assert counts.tolist() == [len(entries) for entries in expected]
     docs, impacts = np.zeros(counts.sum(), dtype=np.uint16), np.zeros(counts.sum(), dtype=np.uint16)
-    fill_postings(lines, *arrays, np.cumsum(counts) - counts, docs, impacts)
+    fill_postings(lines, made, np.cumsum(counts) - counts, docs, impacts)
     found = zip(docs.tolist(), impacts.view(np.float16).tolist(), strict=True)
     assert list(found) == [entry for entries in expected for entry in entries]
 
