@@ -35,6 +35,7 @@ from index import SparseIndex
 from lsr.corpora import open_corpus
 from lsr.documents import Document
 from lsr.training.config import find_folder
+from lsr.training.negatives import IndexStatistics
 from lsr.training.pooled_documents import encode_pooled
 from lsr.training.text_vectors import VECTORS, text_vectors
 
@@ -52,7 +53,7 @@ class HeadSystem:
 
     def rank(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
         """Search exactly."""
-        vectors = self._encoder.encode_queries([query.text for query in queries])
+        vectors = self._encoder.encode_queries([query.text for query in queries], IndexStatistics(self._index))
         found = self._index.search(vectors, min(k, self._index.n_docs), exact=True)
         for query, ids, scores in zip(queries, found.ids, found.scores, strict=True):
             n = int(np.count_nonzero(ids >= 0))

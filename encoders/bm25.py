@@ -115,7 +115,7 @@ class BM25Encoder:
             raise StatisticsMissing("BM25 needs the collection's document frequencies to weight a query")
         analysed = [self._analysis.terms(text) for text in check_texts(texts)]
         rows, ids, frequencies = _count(analysed, self._vocabulary.ids([t for terms in analysed for t in terms]))
-        return self._matrix(rows, ids, frequencies * _idf(ids, statistics), len(analysed))
+        return self._matrix(rows, ids, frequencies * idf(ids, statistics), len(analysed))
 
     def encode_document_batches(self, texts: Iterable[str]) -> Iterator[csr_array]:
         """Yield the matrices of consecutive batches; a later one may be wider, since the vocabulary grows."""
@@ -173,7 +173,7 @@ def _length_in_one_byte(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(lengths < 24, lengths, 24 + ((above >> shift) << shift))
 
 
-def _idf(ids: NDArray[np.int64], statistics: CorpusStatistics) -> NDArray[np.float64]:
+def idf(ids: NDArray[np.int64], statistics: CorpusStatistics) -> NDArray[np.float64]:
     """Return ln(1 + (N - df + 0.5) / (df + 0.5)), float64[len(ids)]."""
     count = float(statistics.document_count)
     frequencies = np.asarray(statistics.document_frequencies(ids), dtype=np.float64)

@@ -89,7 +89,7 @@ class Encoder(Protocol):
         ...
 
     def encode_queries(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:
-        """Return float32 csr_array [len(texts), len(vocabulary)]; BM25 needs `statistics`, the models do not."""
+        """Return float32 csr_array [len(texts), len(vocabulary)]; BM25 needs `statistics`, models do without."""
         ...
 
     def encode_document_batches(self, texts: Iterable[str]) -> Iterator[csr_array]:

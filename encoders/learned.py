@@ -13,6 +13,7 @@ from encoders.combining import CombinedCalls
 from encoders.encoder import CorpusStatistics
 from encoders.sides.settings import Family
 from encoders.sides.side import Side
+from encoders.sides.static import StaticSide
 from encoders.texts import batches, check_texts
 from encoders.vocabulary import FixedVocabulary
 from encoders.words import Word
@@ -37,7 +38,7 @@ class LearnedEncoder:
         self._documents = documents
         self._queries = queries
         # A lookup is over before a batch could form; a model gains from one.
-        self._encode_queries = queries.encode if self.looks_queries_up else CombinedCalls(queries.encode)
+        self._encode_queries = CombinedCalls(queries.encode)
         # The latents of an autoencoder are numbered like tokens, but none is a token.
         self._terms_are_tokens = documents.settings.family is not Family.AUTOENCODER
         self._vocabulary = vocabulary
@@ -83,8 +84,13 @@ class LearnedEncoder:
         """Return float32 csr_array [len(texts), len(vocabulary)]. An empty text is what the model makes of it."""
         return self._documents.encode(check_texts(texts))
 
-    def encode_queries(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:  # noqa: ARG002
-        """Return float32 csr_array [len(texts), len(vocabulary)]; a model's weights need no `statistics`."""
+    def encode_queries(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:
+        """Return float32 csr_array [len(texts), len(vocabulary)].
+
+        A table of weights may go along with the idf of the collection that `statistics` are of; nothing else asks them.
+        """
+        if isinstance(self._queries, StaticSide):
+            return self._queries.encode(check_texts(texts), statistics)
         return self._encode_queries(check_texts(texts))
 
     def encode_document_batches(self, texts: Iterable[str]) -> Iterator[csr_array]:

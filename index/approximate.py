@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from index.kernels.candidates import find_all_candidates
-from index.kernels.forward import rank_candidates
+from index.kernels.approximate import search_approximately
 from index.segment import Segment
 
 
@@ -108,20 +107,15 @@ def approximate_search(
     n_keep = min(segment.n_docs, k + max(6, k // 5))
     longest = len(queries.terms) if n == 1 else int(np.diff(queries.start).max())
     scratch.make_room(min(longest, knobs.query_cut) * segment.most_blocks, longest, n_keep)
-    candidates = np.empty((n, n_keep), dtype=np.uint32)
-    n_candidates = np.empty(n, dtype=np.int64)
     beta = segment.beta if knobs.beta is None else knobs.beta
-    find_all_candidates(
-        *queries, knobs.query_cut, np.float32(knobs.heap_factor), np.float32(beta), allowed, segment.line_docs,
-        segment.scale, segment.list_block, segment.list_summary, segment.block_start, segment.block_docs,
-        *segment.summary_views, segment.documents, segment.neighbours, knobs.n_knn,
-        scratch.steps, scratch.per_unit, scratch.visited, scratch.epoch, scratch.estimates, scratch.order,
-        scratch.batch, scratch.firsts, scratch.heap[:n_keep], candidates, n_candidates, scratch.counters,
-    )  # fmt: skip
     ids = np.empty((n, k), dtype=np.int64)
     scores = np.empty((n, k), dtype=np.float32)
     found = np.empty(n, dtype=np.int64)
-    rank_candidates(
-        *queries, candidates, n_candidates, segment.line_docs, segment.documents, scratch.places, ids, scores, found
-    )
+    search_approximately(
+        *queries, knobs.query_cut, np.float32(knobs.heap_factor), np.float32(beta), allowed, segment.line_docs,
+        segment.scale, segment.list_block, segment.list_summary, segment.block_start, segment.block_docs,
+        *segment.summary_views, *segment.documents, segment.neighbours, knobs.n_knn,
+        scratch.steps, scratch.per_unit, scratch.visited, scratch.epoch, scratch.estimates, scratch.order,
+        scratch.batch, scratch.firsts, scratch.heap[:n_keep], scratch.places, ids, scores, found, scratch.counters,
+    )  # fmt: skip
     return ids, scores, found

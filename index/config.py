@@ -36,7 +36,7 @@ class IndexConfig:
 
     n_postings: int | None = None
     max_fraction: float = 1.5
-    centroid_fraction: float = 0.1
+    centroid_fraction: float = 0.07
     min_cluster_size: int = 4
     summary_lines: int = 2
     short_list: int = 32

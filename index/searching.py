@@ -65,8 +65,15 @@ class Searcher:
         if n < 0:
             n, query = self._number(*check_query(term_ids, weights), scratch)
         self._check_total(float(scratch.totals[0]))
-        cheap = self._is_cheap(float(scratch.totals[1]), how)
-        found = self._search(query, how, scratch, np.array([cheap]) if cheap else _NOT_ONE, should_stop)[0]
+        few = self._few(how)
+        found = None
+        if n > 0 and few is None and not self._is_cheap(float(scratch.totals[1]), how):
+            knobs = self._knobs(how)
+            if knobs is not None:
+                ids, scores, counts = approximate_search(self.segment, scratch, query, how.k, knobs, how.allowed)
+                found = (ids[0], scores[0]) if counts[0] == how.k else None
+        if found is None:
+            found = self._by_definition(query.terms, query.weights, how, few, scratch, should_stop)
         self.scratch.give_back(scratch)
         return found
 
@@ -81,9 +88,20 @@ class Searcher:
         postings = totals[ends] - totals[queries.start[:-1]]
         cheap = np.array([self._is_cheap(float(total), how) for total in postings], dtype=np.bool_)
         scratch = self.scratch.take()
-        found = self._search(queries, how, scratch, cheap, should_stop)
+        few, knobs = self._few(how), self._knobs(how)
+        found = None
+        if few is None and knobs is not None and not cheap.all() and len(queries.terms):
+            found = approximate_search(self.segment, scratch, queries, how.k, knobs, how.allowed)
+        results = []
+        for i in range(len(ends)):
+            if found is not None and not cheap[i] and found[2][i] == how.k:
+                results.append((found[0][i], found[1][i]))
+            else:
+                at = slice(int(queries.start[i]), int(queries.start[i + 1]))
+                terms, weights = queries.terms[at], queries.weights[at]
+                results.append(self._by_definition(terms, weights, how, few, scratch, should_stop))
         self.scratch.give_back(scratch)
-        return found
+        return results
 
     def _number(self, term_ids: NDArray[Any], weights: NDArray[np.float32], scratch: Scratch) -> tuple[int, Queries]:
         """Return (how many terms the segment holds, the query in its numbers), or -1 for a query that is not plain."""
@@ -121,44 +139,29 @@ class Searcher:
         factor = HEAP_FACTOR if how.heap_factor is None else how.heap_factor
         return Knobs(cut, factor, n_knn=0 if how.n_knn is None else how.n_knn)
 
-    def _search(
+    def _few(self, how: SearchParameters) -> NDArray[np.int64] | None:
+        """Return the allowed documents where they are so few that scoring them beats searching for them."""
+        if len(how.allowed) and np.count_nonzero(how.allowed) <= max(how.k, _FEW * self.segment.n_docs):
+            return np.flatnonzero(how.allowed)
+        return None
+
+    def _by_definition(
         self,
-        queries: Queries,
+        terms: NDArray[np.uint32],
+        weights: NDArray[np.float32],
         how: SearchParameters,
+        few: NDArray[np.int64] | None,
         scratch: Scratch,
-        exactly: NDArray[np.bool_],
         should_stop: ShouldStop | None,
-    ) -> list[Hits]:
-        segment, k = self.segment, how.k
-        few = None
-        if len(how.allowed) and np.count_nonzero(how.allowed) <= max(k, _FEW * segment.n_docs):
-            few = np.flatnonzero(how.allowed)
-        knobs = self._knobs(how)
-        found = None
-        if few is None and knobs is not None and not exactly.all() and len(queries.terms):
-            found = approximate_search(segment, scratch, queries, k, knobs, how.allowed)
-        results = []
-        for i in range(len(queries.start) - 1):
-            at = slice(int(queries.start[i]), int(queries.start[i + 1]))
-            if at.start == at.stop:
-                results.append(_NOTHING)
-            elif found is not None and not exactly[i] and found[2][i] == k:
-                results.append((found[0][i], found[1][i]))
-            elif few is not None:
-                terms, weights = queries.terms[at], queries.weights[at]
-                results.append(exact_search.score_few(segment, terms, weights, scratch, k, few, how.ties))
-            else:
-                results.append(
-                    exact_search.search_exact(
-                        segment, queries.terms[at], queries.weights[at], scratch, k, how.allowed, how.ties,
-                        should_stop,
-                    )
-                )  # fmt: skip
-        return results
-
-
-_NOT_ONE = np.zeros(1, dtype=np.bool_)
-_NOT_ONE.setflags(write=False)
+    ) -> Hits:
+        """Return what a query's hits are by definition, in the segment's own term numbers: no candidates are drawn."""
+        if len(terms) == 0:
+            return _NOTHING
+        if few is not None:
+            return exact_search.score_few(self.segment, terms, weights, scratch, how.k, few, how.ties)
+        return exact_search.search_exact(
+            self.segment, terms, weights, scratch, how.k, how.allowed, how.ties, should_stop
+        )
 
 
 def _look_at_deadline(should_stop: ShouldStop | None) -> None:

@@ -95,7 +95,7 @@ class Builder:
         )
         if settings.family is Family.STATIC:
             tokens = _named(source.folder, tokenization, len(other_tokens or tokenization.tokens))
-            return StaticSide(tokenization, settings, self._table(source, tokens)), tokens
+            return StaticSide(tokenization, settings, *self._tables(source, tokens)), tokens
         if settings.family is Family.ONNX:
             session, n_terms = open_graph(source, len(tokenization.tokens))
             return OnnxSide(tokenization, settings, session, n_terms), _named(source.folder, tokenization, n_terms)
@@ -123,9 +123,9 @@ class Builder:
         linear = self._linear(source.folder, body.model.config.hidden_size)
         return MLPSide(tokenization, settings, body, linear, len(tokens)), tokens
 
-    def _table(self, source: SideSource, tokens: list[str]) -> NDArray[np.float32]:
+    def _tables(self, source: SideSource, tokens: list[str]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         if source.static_weights is None:
-            return np.ones(len(tokens), dtype=np.float32)
+            return np.ones(len(tokens), dtype=np.float32), None
         return read_static_weights(source.static_weights, tokens, source.settings.missing_weight)
 
     def _model(self, source: SideSource, tokenization: Tokenization) -> tuple[Body, Projection | None]:

@@ -36,6 +36,8 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
             del in_force["conflate"]
         if settings.conflation_rule == 1:
             del in_force["conflation_rule"]
+        if settings.collection_idf == 0.0:
+            del in_force["collection_idf"]
         digest.update(json.dumps(in_force, sort_keys=True).encode())
         if source.unit_length:
             digest.update(b"unit length\0")  # said by modules.json, which says much else that decides nothing

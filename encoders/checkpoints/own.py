@@ -3,7 +3,8 @@
 encoder.json    {"format": 1, "queries": {"folder": "queries", "settings": {...}}, "documents": {...}}
 documents/      as transformers writes it; with term_weights.safetensors in an MLP, EPIC or literal side,
                 pooled_head.safetensors in a pooled one; matrices may be in int8 (encoders.checkpoints.int8)
-queries/        the same; or tokenizer and static_weights.safetensors; absent where it shares the document model
+queries/        the same; or tokenizer and static_weights.safetensors (`weight`, and the training texts' `idf` for
+                collection_idf); absent where it shares the document model
 """
 
 from __future__ import annotations
@@ -112,4 +113,5 @@ def _save_side(side: Side, folder: Path) -> None:
     if isinstance(side, PooledSide):
         save_pooled_head(side.head, folder)
     if isinstance(side, StaticSide):
-        save_file({"weight": torch.from_numpy(side.table)}, folder / _STATIC)
+        tables = {"weight": side.table} if side.reference is None else {"weight": side.table, "idf": side.reference}
+        save_file({name: torch.from_numpy(table) for name, table in tables.items()}, folder / _STATIC)

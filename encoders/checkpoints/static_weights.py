@@ -1,4 +1,4 @@
-"""The table of an inference-free side: an idf.json, or a tensor named `weight`."""
+"""The tables of an inference-free side: an idf.json, or tensors named `weight` and, of ours, `idf`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from encoders.checkpoints.term_weights import load_bin
 from encoders.errors import CheckpointError
 
 
-def read_static_weights(path: Path, tokens: list[str], missing: float | None) -> NDArray[np.float32]:
-    """Return the weight of each of `tokens`, float32[len(tokens)].
+def read_static_weights(
+    path: Path, tokens: list[str], missing: float | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Return the weight of each of `tokens`, float32[len(tokens)], and their idf in the training texts if it is there.
 
     An idf.json must name every token, unless `missing` gives the weight of the others; a tensor may be shorter than
     `tokens` only by ids that no token has. Raises CheckpointError for tokens that are not in the vocabulary, weights
     that are not finite, and files that cannot be read.
     """
-    table = _from_json(path, tokens, missing) if path.suffix == ".json" else _from_tensor(path, tokens)
-    if not np.isfinite(table).all():
-        first = tokens[int(np.flatnonzero(~np.isfinite(table))[0])]
-        raise CheckpointError(f"{path}: the weight of {first!r} is not finite")
-    return table
+    tables = [_from_json(path, tokens, missing)] if path.suffix == ".json" else _from_tensors(path, tokens)
+    for table in tables:
+        if not np.isfinite(table).all():
+            first = tokens[int(np.flatnonzero(~np.isfinite(table))[0])]
+            raise CheckpointError(f"{path}: the weight of {first!r} is not finite")
+    return tables[0], tables[1] if len(tables) > 1 else None
 
 
 def _from_json(path: Path, tokens: list[str], missing: float | None) -> NDArray[np.float32]:
@@ -50,7 +53,7 @@ def _from_json(path: Path, tokens: list[str], missing: float | None) -> NDArray[
     return table
 
 
-def _from_tensor(path: Path, tokens: list[str]) -> NDArray[np.float32]:
+def _from_tensors(path: Path, tokens: list[str]) -> list[NDArray[np.float32]]:
     try:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
@@ -58,17 +61,21 @@ def _from_tensor(path: Path, tokens: list[str]) -> NDArray[np.float32]:
             tensors = load_bin(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
-    weight = tensors.get("weight")
-    if not isinstance(weight, torch.Tensor) or weight.ndim != 1:
-        raise CheckpointError(f"{path}: there is no vector named 'weight'")
     named = sum(not token.startswith("[unnamed ") for token in tokens)
-    if not named <= len(weight) <= len(tokens):
-        raise CheckpointError(
-            f"{path}: tokenizer and weights do not fit: {len(weight)} weights for a vocabulary of {len(tokens)} tokens"
-        )
-    table = np.zeros(len(tokens), dtype=np.float32)
-    table[: len(weight)] = weight.float().numpy()
-    return table
+    tables = []
+    for name in ("weight", "idf") if "idf" in tensors else ("weight",):
+        vector = tensors.get(name)
+        if not isinstance(vector, torch.Tensor) or vector.ndim != 1:
+            raise CheckpointError(f"{path}: there is no vector named {name!r}")
+        if not named <= len(vector) <= len(tokens):
+            raise CheckpointError(
+                f"{path}: tokenizer and weights do not fit: {len(vector)} weights for a vocabulary of {len(tokens)} "
+                "tokens"
+            )
+        table = np.zeros(len(tokens), dtype=np.float32)
+        table[: len(vector)] = vector.float().numpy()
+        tables.append(table)
+    return tables
 
 
 def _some(tokens: list[str]) -> str:

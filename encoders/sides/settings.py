@@ -72,6 +72,7 @@ class SideSettings:
     logit_scale: float = 1.0  # multiplies every logit: hidden_size ** -0.25 in Lion
     max_active_dims: int | None = None  # keep this many of the largest weights
     prune_ratio: float = 0.0  # keep weights above this share of the largest
+    collection_idf: float = 0.0  # static: how far a query's weights go along with the idf of what is searched
     missing_weight: float | None = None  # static: of tokens that idf.json does not name; None: all must be there
     windows: Windows = Windows.TRUNCATE
     k1: float = 0.9  # literal, pooled: BM25's saturation
@@ -145,6 +146,8 @@ def _checked(name: str, value: Any) -> Any:
         expected = _is_number(value) and 0.0 <= value <= (1.0 if name == "b" else 1e9)
     elif name == "average_length":
         expected = value is None or (_is_number(value) and 1.0 <= value <= 1e9)
+    elif name == "collection_idf":
+        expected = _is_number(value) and 0.0 <= value <= 1.0
     elif name == "prune_ratio":
         expected = _is_number(value) and 0.0 <= value < 1.0
     else:

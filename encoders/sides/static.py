@@ -2,6 +2,14 @@
 
     weight[v] = table[v] if the text holds v, else 0        v: a token, or with `conflate` a term that several share
 
+With `collection_idf` c, a table that was trained goes along with what is searched: where a term is rarer or more common
+than it was in the training texts (`reference`, their idf), so is its weight, by a share of the difference:
+
+    weight[v] = max(table[v] + c * (idf of v in the collection - reference[v]), FLOOR * table[v])
+
+as BM25 counts idf (encoders.bm25.idf), where somebody knows the collection, and the plain table otherwise. See
+docs/decisions/0707.
+
 The table is idf (OpenSearch's doc models), learned (SPLADE with static query embeddings), or 1 everywhere (binary:
 SPLADE-v3-doc, DeepImpact, SPARTA). Presence counts, not frequency, and the text gets no special tokens.
 """
@@ -14,15 +22,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from encoders.bm25 import idf
+from encoders.encoder import CorpusStatistics
+from encoders.errors import SettingError
 from encoders.rows import from_rows, prune
 from encoders.sides.settings import SideSettings, Windows
 from encoders.tokenization import Tokenization
+
+FLOOR = 0.05  # of its trained weight: what a term keeps, however common it is
 
 
 class StaticSide:
     """Weights looked up in a table. Takes microseconds."""
 
-    def __init__(self, tokenization: Tokenization, settings: SideSettings, table: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        tokenization: Tokenization,
+        settings: SideSettings,
+        table: NDArray[np.float32],
+        reference: NDArray[np.float32] | None = None,
+    ) -> None:
+        """`table` and `reference` are float32 [n_terms]. Raises SettingError for `collection_idf` without reference."""
+        if settings.collection_idf and reference is None:
+            raise SettingError("collection_idf needs the idf of the training texts, which this model does not bring")
+        self.reference = reference
         self.tokenization = tokenization
         self.settings = settings
         # float32 [n_terms]
@@ -30,12 +53,25 @@ class StaticSide:
         if settings.zero_special_ids:
             self.table[[i for i in tokenization.special_ids if i < len(table)]] = 0.0
 
-    def encode(self, texts: Sequence[str]) -> csr_array:
-        """Return float32 csr_array [len(texts), len(table)]; weights of zero or less are left out."""
+    def encode(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:
+        """Return float32 csr_array [len(texts), len(table)]; weights of zero or less are left out.
+
+        `statistics` are of the collection to be searched, where it is known.
+        """
         truncate = self.settings.windows is Windows.TRUNCATE
         rows = [
             np.array(sorted(set(self.tokenization.terms(ids))), dtype=np.int64)
             for ids in self.tokenization.ids(texts, special_tokens=False, truncate=truncate)
         ]
         rows = [row[self.table[row] > 0] for row in rows]
-        return prune(from_rows(rows, [self.table[row] for row in rows], len(self.table)), self.settings)
+        weights = [self._weights(row, statistics) for row in rows]
+        return prune(from_rows(rows, weights, len(self.table)), self.settings)
+
+    def _weights(self, terms: NDArray[np.int64], statistics: CorpusStatistics | None) -> NDArray[np.float32]:
+        own = self.table[terms]
+        if self.reference is None or not self.settings.collection_idf or statistics is None or len(terms) == 0:
+            return own
+        difference = idf(terms, statistics) - self.reference[terms]
+        adapted = np.maximum(own + self.settings.collection_idf * difference, FLOOR * own)
+        weights: NDArray[np.float32] = adapted.astype(np.float32)
+        return weights

@@ -20,10 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -35,8 +33,8 @@ from encoders.errors import SettingError
 from encoders.learned import LearnedEncoder
 from encoders.sides.literal import LiteralSide
 from encoders.sides.settings import Family, SideSettings
-from encoders.sides.static import StaticSide
 from encoders.tokenization import Tokenization
+from encoders.training.query_table import QueryTable
 from encoders.transformer import load_model, ready, split_off_projection
 from encoders.vocabulary import FixedVocabulary
 
@@ -52,7 +50,7 @@ def start_literal(
     backbone: Path,
     folder: Path,
     *,
-    idf: NDArray[np.float32],
+    queries: QueryTable,
     settings: SideSettings,
     sample: Sequence[str],
     expansion_terms: float = 0.0,
@@ -62,7 +60,7 @@ def start_literal(
 ) -> None:
     """Write the encoder that training starts from to `folder`, in this project's own layout.
 
-    idf        float32 [n_terms], the query's weight of each token; those of special tokens are set to 0
+    queries    the query side
     settings   of the document side: family literal, average_length and max_length set
     sample     texts of the kind that is trained on, a few hundred
     warm_up    called with the side and the mask token's id before the logits are set to start below zero
@@ -91,13 +89,14 @@ def start_literal(
             raise SettingError(f"{backbone}: its tokenizer has no mask token to warm up with")
         warm_up(documents, int(tokenizer.mask_token_id))
     projection.bias.data -= _threshold(documents, ids, expansion_terms)
-    query_tokens = Tokenization(tokenizer, None, lower_case=settings.lower_case, conflate=settings.conflate)
-    queries = StaticSide(
-        query_tokens, SideSettings(family=Family.STATIC, zero_special_ids=True, conflate=settings.conflate), idf
-    )
     vocabulary = FixedVocabulary(tokenization.tokens)
     encoder = LearnedEncoder(
-        str(backbone), documents=documents, queries=queries, vocabulary=vocabulary, fingerprint="", settings={}
+        str(backbone),
+        documents=documents,
+        queries=queries.side(tokenizer, settings),
+        vocabulary=vocabulary,
+        fingerprint="",
+        settings={},
     )
     save_encoder(encoder, folder)
 

@@ -16,9 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
 from encoders.checkpoints.build import read_tokenizer
@@ -28,8 +26,8 @@ from encoders.errors import SettingError
 from encoders.learned import LearnedEncoder
 from encoders.sides.pooled import PooledHead, PooledSide
 from encoders.sides.settings import Family, SideSettings
-from encoders.sides.static import StaticSide
 from encoders.tokenization import Tokenization
+from encoders.training.query_table import QueryTable
 from encoders.transformer import Body, load_model, ready
 from encoders.vocabulary import FixedVocabulary
 
@@ -46,14 +44,14 @@ def start_pooled(
     backbone: Path,
     folder: Path,
     *,
-    idf: NDArray[np.float32],
+    queries: QueryTable,
     settings: SideSettings,
     sample: Sequence[str],
     device: str = "auto",
 ) -> None:
     """Write the encoder that training starts from to `folder`, in this project's own layout.
 
-    idf        float32 [n_terms], the query's weight of each term; those of special tokens are set to 0
+    queries    the query side
     settings   of the document side: family pooled, average_length and max_length set
     sample     texts of the kind that is trained on, a few hundred, for the mean of their vectors
     Raises CheckpointError and SettingError for a backbone that does not do.
@@ -82,19 +80,16 @@ def start_pooled(
     mean = torch.cat([documents.pooled(texts[start : start + 16]) for start in range(0, len(texts), 16)]).mean(dim=0)
     directions = functional.normalize(vectors - vectors.mean(dim=0), dim=1)
     bias = -SCALE * (MARGIN + directions @ mean)
-    silent = idf == 0.0
+    silent = queries.weights == 0.0
     silent[[i for i, token in enumerate(tokens) if token.startswith("[unused") or i in tokenization.special_ids]] = True
     bias[torch.from_numpy(silent).to(on)] = -_NEVER
-    documents.head.factor[torch.from_numpy(idf == 0.0).to(on)] = 0.0
+    documents.head.factor[torch.from_numpy(queries.weights == 0.0).to(on)] = 0.0
     documents.head.expansion.weight.copy_(SCALE * directions)
     documents.head.expansion.bias.copy_(bias)
-    query_tokens = Tokenization(tokenizer, None, lower_case=settings.lower_case, conflate=settings.conflate)
-    query_settings = SideSettings(family=Family.STATIC, zero_special_ids=True, conflate=settings.conflate)
-    queries = StaticSide(query_tokens, query_settings, idf)
     encoder = LearnedEncoder(
         str(backbone),
         documents=documents,
-        queries=queries,
+        queries=queries.side(tokenizer, settings),
         vocabulary=FixedVocabulary(tokens),
         fingerprint="",
         settings={},

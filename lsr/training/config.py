@@ -58,6 +58,8 @@ class ModelConfig:
     general_idf: str | None = None  # an idf.json of other texts, whose mean with `idf` is taken
     conflate: bool = False  # literal, pooled: forms of a word share a term, stop words and punctuation have none
     piece_weight: float = field(default=1.0, metadata={"minimum": 0.0})  # with conflate: of a piece within a word
+    # literal, pooled: how far a query's weights go along with the idf of what is searched
+    collection_idf: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
     train_queries: bool = False  # whether the query side's table is trained as well
     max_active_dims: int | None = field(default=None, metadata={"minimum": 1})  # a document's largest weights are kept
     int8: bool = False  # of a pooled side: whether the result is stored at a byte a weight

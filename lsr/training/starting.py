@@ -20,6 +20,7 @@ from encoders.tokenization import Tokenization
 from encoders.training.literal_start import start_literal
 from encoders.training.masked_lm import warm_up_masked_lm
 from encoders.training.pooled_start import start_pooled
+from encoders.training.query_table import QueryTable
 from encoders.training.trainable import untrained
 from encoders.training.word_pieces import idf_of, idf_of_terms, piece_statistics, query_weights
 from lsr.errors import SettingsError
@@ -66,8 +67,8 @@ def _write_start(
     surroundings.say("counting word pieces and setting up the start: BM25 over word pieces")
     tokenization = Tokenization(read_tokenizer(backbone), None, conflate=model.conflate)
     average_length, idf = _word_pieces(config, pairs, tokenization)
-    if model.conflate:
-        idf = query_weights(tokenization, idf, model.piece_weight)
+    weights = query_weights(tokenization, idf, model.piece_weight) if model.conflate else idf
+    queries = QueryTable(weights, idf if model.collection_idf else None, model.collection_idf)
     settings = SideSettings(
         family=Family.POOLED if model.method == POOLED else Family.LITERAL,
         max_length=model.max_length,
@@ -82,7 +83,7 @@ def _write_start(
     sample = [pairs.documents[i] for i in rng.permutation(len(pairs.documents))[: model.sample].tolist()]
     shutil.rmtree(folder, ignore_errors=True)
     if model.method == POOLED:
-        start_pooled(backbone, folder, idf=idf, settings=settings, sample=sample, device=surroundings.device)
+        start_pooled(backbone, folder, queries=queries, settings=settings, sample=sample, device=surroundings.device)
         return
 
     def warm_up(side: LiteralSide, mask_id: int) -> None:
@@ -103,7 +104,7 @@ def _write_start(
     start_literal(
         backbone,
         folder,
-        idf=idf,
+        queries=queries,
         settings=settings,
         sample=sample,
         expansion_terms=model.expansion_terms,
@@ -126,4 +127,4 @@ def _word_pieces(config: TrainingConfig, pairs: Pairs, tokenization: Tokenizatio
 
 
 def _idf_file(path: str, tokenization: Tokenization) -> NDArray[np.float32]:
-    return idf_of_terms(tokenization, read_static_weights(Path(path), tokenization.tokens, 0.0))
+    return idf_of_terms(tokenization, read_static_weights(Path(path), tokenization.tokens, 0.0)[0])

@@ -14,9 +14,11 @@ from sentence_transformers import SparseEncoder
 from encoders import Encoder, load_encoder
 from encoders.cards import model_cards, shipped_folder
 from lsr.cli.sample_vectors import EncodedCorpus, SampleVectors
+from lsr.collection import Collection
 from lsr.corpora import open_corpus
 from lsr.documents import DEFAULT_VECTOR, Document, SparseByIndex
 from lsr.errors import CorpusUnreadable, EncoderMismatch
+from lsr.vectors import VectorConfig
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SAMPLE, VECTORS = SAMPLES / "arxiv-10k.jsonl.zst", SAMPLES / "arxiv-10k.lsr-mini.npz"
@@ -44,6 +46,25 @@ def test_a_query_has_its_own_tokens_alone(encoder: Encoder) -> None:
     row = encoder.encode_queries([TEXT])
     assert 0 < row.nnz <= len(encoder.input_term_ids(TEXT))
     assert set(row.indices.tolist()) <= set(encoder.input_term_ids(TEXT).tolist())
+
+
+def test_a_query_goes_along_with_what_is_searched(encoder: Encoder, tmp_path: Path) -> None:
+    texts = [f"The heart in study {number}: {word}." for number, word in enumerate(("statins", "valves", "rhythm") * 7)]
+    with Collection.create(
+        tmp_path / "collection", vectors={"default": VectorConfig(encoder="lsr-mini")}
+    ) as collection:
+        collection.write([Document(str(i), text=text) for i, text in enumerate(texts)])
+        collection.seal()
+        statistics = collection.statistics()
+        plain, adapted = (
+            encoder.encode_queries(["heart statins"]),
+            encoder.encode_queries(["heart statins"], statistics),
+        )
+        heart = encoder.encode_queries(["heart"]).indices[0]
+        assert adapted[0, heart] < 0.5 * plain[0, heart]  # it is in every document
+        assert collection.search("heart statins", k=1, exact=True).hits[0].score == pytest.approx(
+            float((encoder.encode_documents(texts) @ adapted.T).toarray().max()), rel=1e-2
+        )
 
 
 def test_a_document_has_its_own_terms_and_others_that_belong_to_them(encoder: Encoder) -> None:

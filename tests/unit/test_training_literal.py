@@ -21,6 +21,7 @@ from encoders.tokenization import Tokenization
 from encoders.training.dense_teacher import DenseTeacher
 from encoders.training.literal_start import start_literal
 from encoders.training.masked_lm import warm_up_masked_lm
+from encoders.training.query_table import QueryTable
 from encoders.training.sentence_transformers_layout import write_sentence_transformers
 from encoders.training.trainable import TrainableEncoder
 from encoders.training.word_pieces import idf_of, piece_statistics
@@ -69,7 +70,7 @@ def write_start(backbone: Path, folder: Path, **options: Any) -> None:
     start_literal(
         backbone,
         folder,
-        idf=idf_of(frequencies, len(TEXTS)),
+        queries=QueryTable(idf_of(frequencies, len(TEXTS))),
         settings=SideSettings(
             family="literal", max_length=16, k1=K1, b=B, average_length=LENGTH, zero_special_ids=True
         ),

@@ -242,8 +242,24 @@ def conflated(retriever: Path, pairs: Path, tmp_path_factory: pytest.TempPathFac
     """A run as lsr-mini's: forms of a word share a term, the queries' table is trained, the result is in int8."""
     out = tmp_path_factory.mktemp("conflated")
     model = {"conflate": True, "piece_weight": 0.5, "train_queries": True, "int8": True, "max_active_dims": 20}
+    model["collection_idf"] = 0.5
     train(config(retriever, pairs, model=model), out, Surroundings(device="cpu"))
     return out
+
+
+def test_a_trained_table_is_stored_with_the_idf_that_it_started_from(conflated: Path, run: Path) -> None:
+    start, trained = (
+        load_encoder(str(conflated / name), device="cpu", dtype="float32").queries for name in ("start", "model")
+    )
+    assert trained.settings.collection_idf == 0.5
+    np.testing.assert_array_equal(trained.reference, start.reference)
+    tokens = trained.tokenization.tokens
+    within = np.array([token.startswith("##") for token in tokens]) & (start.table > 0)
+    whole = ~within & (start.table > 0)
+    np.testing.assert_allclose(start.table[within], 0.5 * start.reference[within], rtol=1e-6)
+    np.testing.assert_array_equal(start.table[whole], start.reference[whole])
+    assert (trained.table[whole] != start.table[whole]).any()
+    assert load_encoder(str(run / "model"), device="cpu").queries.reference is None
 
 
 def test_what_weighs_nothing_in_a_query_is_not_in_a_document(conflated: Path) -> None:

@@ -1,0 +1,36 @@
+"""The query side that literal and pooled training start from: a table of weights, which training may change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from encoders.sides.settings import Family, SideSettings
+from encoders.sides.static import StaticSide
+from encoders.tokenization import Tokenization
+
+
+@dataclass(frozen=True)
+class QueryTable:
+    """weights     float32 [n_terms], of a query's terms; those of special tokens are set to 0
+    idf            float32 [n_terms], of the texts that training sees; None: not kept
+    collection_idf how far weights go along with the idf of what is searched (encoders.sides.static); needs `idf`
+    """
+
+    weights: NDArray[np.float32]
+    idf: NDArray[np.float32] | None = None
+    collection_idf: float = 0.0
+
+    def side(self, tokenizer: PreTrainedTokenizerBase, documents: SideSettings) -> StaticSide:
+        """Return the query side beside a document side of these settings; raises SettingError."""
+        tokenization = Tokenization(tokenizer, None, lower_case=documents.lower_case, conflate=documents.conflate)
+        settings = SideSettings(
+            family=Family.STATIC,
+            zero_special_ids=True,
+            conflate=documents.conflate,
+            collection_idf=self.collection_idf,
+        )
+        return StaticSide(tokenization, settings, self.weights, self.idf)
