@@ -26,12 +26,12 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 
 setup: $(VENV)/dev.stamp ## make the environment (.venv) with the development tools
 
-demo: $(VENV)/run.stamp ## index the sample collection, start the service, print its URL (ENCODER=lsr-mini, ENCODE=1)
+demo: $(VENV)/run.stamp ## index the sample collection, start the service, print its URL (ENCODER=bm25, ENCODE=1)
 	$(BIN)/lsr demo --port $(PORT) $(if $(ENCODER),--encoder $(ENCODER)) $(if $(ENCODE),--encode)
 
 smoke: $(VENV)/run.stamp ## what demo does, then three queries over HTTP, and 100 documents encoded again, checked
 	$(BIN)/lsr demo --smoke --port 0
-	$(BIN)/lsr demo --smoke --port 0 --encoder lsr-mini --out .demo/lsr-mini
+	$(BIN)/lsr demo --smoke --port 0 --encoder bm25 --out .demo/bm25
 	$(BIN)/python benchmarks/encode_sample.py --check 100
 
 test: $(VENV)/dev.stamp ## run the tests

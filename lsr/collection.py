@@ -71,7 +71,7 @@ class Collection:
     ) -> Collection:
         """Make a new, empty collection in a folder that is not there yet (or empty) and open it for writing.
 
-        vectors  the named vectors; without it one, "default", made by BM25
+        vectors  the named vectors; without it one, "default", made by lsr-mini
         schema   the metadata fields that can be filtered by, see metadata.py
 
         Raises CollectionExists, UnknownEncoder, QueryError (a bad name or type), StorageFull.

@@ -63,7 +63,7 @@ def index_corpus(
 ) -> IndexReport:
     """Load a corpus into a new collection in folder `out`.
 
-    encoder     short for vectors={"default": VectorConfig(encoder)}; BM25 when neither is given
+    encoder     short for vectors={"default": VectorConfig(encoder)}; lsr-mini when neither is given
     schema      metadata fields to filter by
     resume      go on with an interrupted load of the same corpus; starts afresh when there is none
     device      where encoders run: auto, cpu, cuda, …
@@ -76,7 +76,9 @@ def index_corpus(
     """
     started = time.perf_counter()
     folder = Path(out)
-    configs = dict(vectors) if vectors is not None else {DEFAULT_VECTOR: VectorConfig(encoder or "bm25")}
+    configs = (
+        dict(vectors) if vectors is not None else {DEFAULT_VECTOR: VectorConfig(encoder) if encoder else VectorConfig()}
+    )
     finished = finished_report(folder, corpus, resume)
     if finished is not None:
         return finished

@@ -2,7 +2,7 @@
 
 lsr.toml stands in the current folder, or where LSR_CONFIG says, and holds `name = value` lines:
 
-    encoder = "bm25"
+    encoder = "lsr-mini"
     port = 9200
 
 Each value remembers where it came from, so that `lsr config show` can tell. This module stays light: `lsr --help`
@@ -39,11 +39,16 @@ def _about(description: str, minimum: int | None = None, maximum: int | None = N
     return {"description": description, "minimum": minimum, "maximum": maximum}
 
 
+DEFAULT_ENCODER = "lsr-mini"  # the model that comes with the package: docs/decisions/0708
+
+
 @dataclass(frozen=True)
 class Settings:
     """The values in force; `origins` tells for each name where it came from."""
 
-    encoder: str = field(default="bm25", metadata=_about("encoder of a new collection: an id, a name or a path"))
+    encoder: str = field(
+        default=DEFAULT_ENCODER, metadata=_about("encoder of a new collection: an id, a name or a path")
+    )
     device: str = field(default="auto", metadata=_about("where encoders run: auto, cpu, cuda, mps"))
     threads: int | None = field(default=None, metadata=_about("threads of one command; default: all cores", 1, 1024))
     k: int = field(default=10, metadata=_about("hits of a search", 1, 1_000))

@@ -21,8 +21,11 @@ from encoders.encoder import Encoder, Vocabulary
 from encoders.errors import UnknownEncoder
 from encoders.vocabulary import GrowingVocabulary
 from index import IndexConfig
+from lsr import settings as lsr_settings
 from lsr.documents import DEFAULT_VECTOR, SparseByToken, SparseInput
 from lsr.errors import EncoderMismatch, QueryError
+
+DEFAULT_ENCODER = lsr_settings.DEFAULT_ENCODER
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -31,7 +34,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 class VectorConfig:
     """How one named vector is made. `encoder` None: every vector is given ready-made."""
 
-    encoder: str | None = "bm25"
+    encoder: str | None = field(default_factory=lambda: DEFAULT_ENCODER)
     settings: Mapping[str, Any] = field(default_factory=dict)
     index: IndexConfig = field(default_factory=IndexConfig)
 

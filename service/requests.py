@@ -163,7 +163,8 @@ class VectorRequest(Strict):
 
 
 class CollectionRequest(Strict):
-    """A new collection. `encoder` alone means one vector, named `default`; without either it is BM25."""
+    """A new collection. `encoder` alone means one vector, named `default`; without either the service's
+    default encoder makes it."""
 
     encoder: OptionalText = Field(default=None, min_length=1)
     vectors: dict[Name, VectorRequest] | None = Field(default=None, min_length=1, max_length=16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from lsr import vectors
 from service.auth import ApiKey
 
 MEBIBYTE = 1024 * 1024
@@ -22,6 +23,9 @@ class ServiceSettings:
 
     encoders: frozenset[str] = frozenset({"bm25", "lsr-mini"})
     """Encoders that a collection may be created with over HTTP: a path or a download is the operator's business."""
+
+    default_encoder: str = field(default_factory=lambda: vectors.DEFAULT_ENCODER)
+    """The encoder of a collection that is created without one; offered as well."""
 
     search_threads: int = field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
     """Searches at a time; half the cores, since the event loop and the searches' Python share one lock."""

@@ -9,11 +9,17 @@ from typing import Any
 
 import pytest
 
+import lsr.vectors
+
 # On models this small, more threads mostly wait for each other, on a busy machine far longer than they work.
 # Set before torch is imported; the processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Triton reads it when it is imported: the GPU kernel runs in its interpreter, on CPU tensors.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# Tests that do not say otherwise use BM25, which needs no transformer (tests/service/test_default_encoder.py does not).
+os.environ["LSR_ENCODER"] = "bm25"
+lsr.vectors.DEFAULT_ENCODER = "bm25"
 
 # Word pieces enough to spell anything in ASCII, and a few words.
 PIECES = [

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from lsr.settings import DEFAULT_ENCODER
+
 
 def demo(
     port: Annotated[int | None, typer.Option(help="0 takes a free one.  [default: 8080]", metavar="N")] = None,
     out: Annotated[Path, typer.Option(help="Where the collection goes, or is already.", metavar="DIR")] = Path(".demo"),
-    encoder: Annotated[str, typer.Option(help="bm25, lsr-mini, or another.", metavar="NAME|PATH")] = "bm25",
+    encoder: Annotated[str, typer.Option(help="bm25, lsr-mini, or another.", metavar="NAME|PATH")] = DEFAULT_ENCODER,
     encode: Annotated[
         bool, typer.Option("--encode", help="Encode the sample here instead of taking the vectors that come with it.")
     ] = False,

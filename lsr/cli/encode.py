@@ -27,7 +27,8 @@ def encode(
     ],
     out: Annotated[str, typer.Option("--out", "-o", help="File to write; - for stdout (JSON lines).", metavar="FILE")],
     encoder: Annotated[
-        str | None, typer.Option(help="bm25, or a checkpoint's name or path.  [default: bm25]", metavar="NAME|PATH")
+        str | None,
+        typer.Option(help="bm25, lsr-mini, or a checkpoint's name or path.  [default: lsr-mini]", metavar="NAME|PATH"),
     ] = None,
     setting: SettingOption = None,
     format: Annotated[CorpusFormat, typer.Option(help="How the corpus is written down.")] = CorpusFormat.auto,

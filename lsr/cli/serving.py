@@ -17,7 +17,7 @@ def service_settings(settings: Settings) -> ServiceSettings:
     from service.settings import ServiceSettings
 
     names = ("search_threads", "search_queue", "quick_search_ms", "slow_query_ms", "scrub_hours")
-    chosen = {name: getattr(settings, name) for name in names}
+    chosen = {name: getattr(settings, name) for name in names} | {"default_encoder": settings.encoder}
     return ServiceSettings(**{name: value for name, value in chosen.items() if value is not None})
 
 

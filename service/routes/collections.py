@@ -54,7 +54,8 @@ async def show_collection(collection: CollectionName, service: ServiceOf) -> Res
 @requires("admin")
 async def create_collection(collection: CollectionName, request: CollectionRequest, service: ServiceOf) -> Response:
     """Make an empty collection. One of that name is never replaced: that is a 409."""
-    vectors = _vectors(request, service.settings.encoders)
+    settings = service.settings
+    vectors = _vectors(request, settings.encoders | {settings.default_encoder}, settings.default_encoder)
 
     def create() -> dict[str, Any]:
         made = service.store.create(collection, vectors=vectors, schema=request.fields)
@@ -74,9 +75,9 @@ async def drop_collection(collection: CollectionName, service: ServiceOf) -> Res
     return Response(status_code=204)
 
 
-def _vectors(request: CollectionRequest, allowed: frozenset[str]) -> dict[str, VectorConfig]:
+def _vectors(request: CollectionRequest, allowed: frozenset[str], default: str) -> dict[str, VectorConfig]:
     named = {name: vector.encoder for name, vector in (request.vectors or {}).items()}
-    wanted: dict[str, str | None] = named or {"default": request.encoder or "bm25"}
+    wanted: dict[str, str | None] = named or {"default": request.encoder or default}
     for name, encoder in wanted.items():
         if encoder is not None and encoder not in allowed:
             raise FieldProblem(

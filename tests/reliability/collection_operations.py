@@ -68,7 +68,7 @@ def load(folder: Path) -> None:
     indexing.BATCH_LINES = 4
     indexing.SEGMENT_DOCUMENTS = 10
     corpus = open_corpus(str(folder / "corpus.jsonl"))
-    indexing.index_corpus(corpus, folder / "loaded", schema={"n": "int"}, resume=True)
+    indexing.index_corpus(corpus, folder / "loaded", encoder="bm25", schema={"n": "int"}, resume=True)
 
 
 def write_and_fail(folder: Path) -> None:

@@ -89,7 +89,7 @@ def test_config_show_tells_value_and_origin_and_prints_json(
     shown = json.loads(capfd.readouterr().out)
     assert shown["k"] == {"value": 3, "origin": "lsr.toml"}
     assert shown["port"] == {"value": 9200, "origin": "LSR_PORT"}
-    assert shown["encoder"] == {"value": "bm25", "origin": "default"}
+    assert shown["host"] == {"value": "127.0.0.1", "origin": "default"}
 
 
 def test_doctor_names_a_collection_that_does_not_open(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

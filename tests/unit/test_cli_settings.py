@@ -19,7 +19,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_flag_wins_over_variable_over_file_over_default(folder: Path) -> None:
     (folder / "lsr.toml").write_text('port = 1\nhost = "10.0.0.1"\nk = 7\n')
     settings = load_settings({"port": 3, "host": None}, {"LSR_PORT": "2", "LSR_HOST": "10.0.0.2"})
-    assert (settings.port, settings.host, settings.k, settings.encoder) == (3, "10.0.0.2", 7, "bm25")
+    assert (settings.port, settings.host, settings.k, settings.encoder) == (3, "10.0.0.2", 7, "lsr-mini")
     origins = settings.origins
     assert [origins[name] for name in ("port", "host", "k", "encoder")] == ["flag", "LSR_HOST", "lsr.toml", "default"]
     assert set(origins) == set(setting_names())
@@ -63,6 +63,6 @@ def test_the_service_keeps_its_own_defaults_but_for_what_is_set() -> None:
     from lsr.cli.serving import service_settings
     from service.settings import ServiceSettings
 
-    assert service_settings(Settings()) == ServiceSettings()
+    assert service_settings(Settings()) == ServiceSettings(default_encoder="lsr-mini")
     changed = service_settings(load_settings(environment={"LSR_SEARCH_QUEUE": "7", "LSR_SLOW_QUERY_MS": "0"}))
     assert (changed.search_queue, changed.slow_query_ms) == (7, 0.0)
