@@ -37,7 +37,7 @@ class LearnedEncoder:
         self._name = name
         self._documents = documents
         self._queries = queries
-        # A lookup is over before a batch could form; a model gains from one.
+        # For models: the lookup of a static side is over before a batch could form.
         self._encode_queries = CombinedCalls(queries.encode)
         # The latents of an autoencoder are numbered like tokens, but none is a token.
         self._terms_are_tokens = documents.settings.family is not Family.AUTOENCODER
