@@ -35,6 +35,8 @@ _BLOCKS_AHEAD = 6
 # 60 ns 24 ahead, 103 ns without).
 _LINES_AHEAD = 10
 _DOCUMENTS_AHEAD = 3
+# A weight a unit of impact, for impacts so small that it would be infinite.
+_LARGEST = 3e38
 
 
 @njit(cache=True, nogil=True)
@@ -269,7 +271,7 @@ def fill_tables(terms, weights, scale, table, per_unit):
         factor = min(65534.0 / largest, 2.0**31 / (255.0 * total))
         for i in range(len(terms)):
             table[terms[i]] = 1 + np.int64(np.float64(weights[i]) * np.float64(scale[terms[i]]) * factor)
-            per_unit[terms[i]] = np.float64(weights[i]) * factor
+            per_unit[terms[i]] = min(np.float64(weights[i]) * factor, _LARGEST)
 
 
 @njit(cache=True, nogil=True, inline="always")

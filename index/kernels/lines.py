@@ -84,7 +84,7 @@ def line_views(
 
 def steps_per_unit(scale: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return one over each term's impact of one step, float32[n_terms]; 0 for a scale of 0."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         inverse: NDArray[np.float32] = np.where(scale > 0, np.float32(1.0) / scale, np.float32(0.0)).astype(np.float32)
     return inverse
 
