@@ -2,12 +2,14 @@
 
 usage: python benchmarks/other_vectors.py bm25 OUT.npz FILE.jsonl[.zst] ... [--queries 1000]
        python benchmarks/other_vectors.py idf OUT.npz VECTORS.npz [--terms 6]
+       python benchmarks/other_vectors.py lsr-mini OUT.npz samples/arxiv-10k.jsonl.zst [--queries 1000]
 
 `bm25`: the impacts of the files' texts (a JSON object a line, with title and text), and titles of evenly spaced lines
 as queries, weighted by the idf over these texts. A document's title is not part of its text, or each query would find
 its own document by all of its terms.
 `idf`: the documents of VECTORS.npz, and of each of its queries the heaviest terms, weighted by nothing but the idf over
-the documents: what an inference-free model asks. OUT.npz holds both (d_indptr, d_indices, d_data, q_…, V).
+the documents: what an inference-free model asks.
+`lsr-mini`: the vectors that come with the sample, and titles of evenly spaced documents, as the model asks them. OUT.npz holds both (d_indptr, d_indices, d_data, q_…, V).
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from encoders import load_encoder
 from encoders.bm25 import BM25Encoder
 from lsr.cli.benching.vectors import read_vectors
+from lsr.cli.sample_vectors import SampleVectors
 from lsr.corpora.line_source import LineSource
 
 
@@ -78,10 +82,18 @@ def idf(vectors: str, n_terms: int) -> tuple[csr_array, csr_array]:
     return documents, csr_array((weights[terms], terms, starts), shape=queries.shape)
 
 
+def lsr_mini(sample: Path, n_queries: int) -> tuple[csr_array, csr_array]:
+    """Return (documents, queries)."""
+    documents = SampleVectors.load(sample.with_name("arxiv-10k.lsr-mini.npz")).weights
+    titles = [json.loads(line or b"{}")["title"] for _, line in LineSource(sample)]
+    chosen = np.linspace(0, len(titles) - 1, n_queries).astype(int)
+    return documents, load_encoder("lsr-mini").encode_queries([titles[i] for i in chosen], Counted(documents))
+
+
 def main() -> None:
     """Make the vectors that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("bm25", "idf"))
+    parser.add_argument("kind", choices=("bm25", "idf", "lsr-mini"))
     parser.add_argument("out", type=Path)
     parser.add_argument("files", nargs="+")
     parser.add_argument("--queries", type=int, default=1000)
@@ -89,6 +101,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.kind == "bm25":
         documents, queries = bm25(options.files, options.queries)
+    elif options.kind == "lsr-mini":
+        documents, queries = lsr_mini(Path(options.files[0]), options.queries)
     else:
         documents, queries = idf(options.files[0], options.terms)
     width = max(documents.shape[1], queries.shape[1])
