@@ -9,7 +9,8 @@ as queries, weighted by the idf over these texts. A document's title is not part
 its own document by all of its terms.
 `idf`: the documents of VECTORS.npz, and of each of its queries the heaviest terms, weighted by nothing but the idf over
 the documents: what an inference-free model asks.
-`lsr-mini`: the vectors that come with the sample, and titles of evenly spaced documents, as the model asks them. OUT.npz holds both (d_indptr, d_indices, d_data, q_…, V).
+`lsr-mini`: the vectors that come with the sample, and titles of evenly spaced documents, as the model asks them.
+OUT.npz holds both (d_indptr, d_indices, d_data, q_…, V).
 """
 
 from __future__ import annotations
