@@ -2,7 +2,7 @@
 canonically (kernels.forward).
 
 One call, because each costs some microseconds to enter, and what belongs to the documents array by array, because a
-tuple of arrays takes Python 20 microseconds to hand over.
+tuple of arrays takes Python 8 to 30 microseconds to hand over.
 """
 
 from __future__ import annotations

@@ -22,8 +22,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from index.kernels.forward import prefetch_further
-from index.kernels.lines import further_lines, further_width, impact_value
+from index.kernels.lines import further_lines, further_width, impact_value, prefetch_further
 from index.kernels.prefetching import prefetch
 
 _BUCKETS = 512

@@ -13,29 +13,15 @@ scores the smaller document is the better one.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
+
+from index.kernels.lines import impact_value
 
 WINDOW = 1 << 16
 # Shares of a window's documents above which it is swept as a whole, instead of by the postings once more.
 _SWEEP = 4
 _SPAN = 64
 _SURELY_LESS = 1.0 - 2.0**-23
-_TWO_TO_112 = np.float32(2.0**112)
-
-
-def impact_value(stored):
-    """Return a stored impact as a float32; as in kernels.forward (a kernel and its helpers share a file)."""
-    if isinstance(stored, np.uint16):
-        return np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * _TWO_TO_112
-    return np.float32(stored)
-
-
-@overload(impact_value, inline="always")
-def _impact_value(stored):
-    if stored == types.uint16:
-        return lambda stored: np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * _TWO_TO_112
-    return lambda stored: np.float32(stored)
 
 
 @njit(cache=True, nogil=True)

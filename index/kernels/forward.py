@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from index.kernels.lines import further_lines, further_width, impact_value
+from index.kernels.lines import further_lines, further_width, impact_value, prefetch_further
 from index.kernels.prefetching import prefetch
 
 _LINES_AHEAD = 10
@@ -164,14 +164,6 @@ def prefetch_document(doc, documents):
     """Ask for a document's impacts, and for its further lines; its line is read for where those are."""
     prefetch(documents.impacts, doc)
     prefetch_further(doc, documents.line_links, documents.further_terms)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def prefetch_further(doc, line_links, further_terms):
-    """Ask for up to four of a document's further lines."""
-    first = np.int64(line_links[doc, 15])
-    for line in range(first, min(first + 4, np.int64(len(further_terms)))):
-        prefetch(further_terms, line)
 
 
 @njit(cache=True, nogil=True)

@@ -24,6 +24,8 @@ from numba import njit, types
 from numba.extending import overload
 from numpy.typing import NDArray
 
+from index.kernels.prefetching import prefetch
+
 LINE_BYTES = 64
 NO_LINE = 2**32 - 1
 _TWO_TO_112 = np.float32(2.0**112)
@@ -136,6 +138,14 @@ def further_lines(doc, line_links, further_terms, width):
     if line >= n_lines:
         return np.int64(0), np.int64(0)
     return line, min(np.int64(further_terms[line, 0]), (n_lines - line) * width - 1)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def prefetch_further(doc, line_links, further_terms):
+    """Ask for up to four of a document's further lines."""
+    first = np.int64(line_links[doc, 15])
+    for line in range(first, min(first + 4, np.int64(len(further_terms)))):
+        prefetch(further_terms, line)
 
 
 @njit(cache=True, nogil=True)

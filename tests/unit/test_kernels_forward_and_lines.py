@@ -67,7 +67,7 @@ def rounded(rows, impact_type):
     return [[(term, float(np.dtype(impact_type).type(impact))) for term, impact in row] for row in rows]
 
 
-@pytest.mark.parametrize("exponent", range(0, 31, 6))
+@pytest.mark.parametrize("exponent", range(31))
 def test_float16_bits_are_read_as_numpy_reads_them(exponent):
     bits = np.arange(exponent << 10, (exponent + 1) << 10, 37).astype(np.uint16)
     assert [impact_value(b) for b in bits] == bits.view(np.float16).astype(np.float32).tolist()
