@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from eval.bench.vectors import Vectors, read_vectors, row_of
 from index import SparseIndex
 from index.calibration import exact_top
-from lsr.cli.benching.vectors import Vectors, read_vectors, row_of
 
 SELECTIVITIES = (1.0, 0.5, 0.05, 0.005, 0.0001)
 K = 10

@@ -14,8 +14,8 @@ import json
 from itertools import product
 from pathlib import Path
 
-from lsr.cli.benching.seismic import SeismicBuild, build_seismic
-from lsr.cli.benching.vectors import read_vectors
+from eval.bench.seismic import SeismicBuild, build_seismic
+from eval.bench.vectors import read_vectors
 
 GRID = tuple(product((4000, 2000, 8000, 1000), (0.1, 0.05, 0.2), (0.4, 0.5, 0.3, 0.6)))
 

@@ -25,7 +25,7 @@ from scipy.sparse import csr_array
 
 from encoders import load_encoder
 from encoders.bm25 import BM25Encoder
-from lsr.cli.benching.vectors import read_vectors
+from eval.bench.vectors import read_vectors
 from lsr.cli.sample_vectors import SampleVectors
 from lsr.corpora.line_source import LineSource
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lsr.cli.output import JsonFlag
+from lsr.cli.output import JsonFlag, human_bytes, print_json, print_table, progress_bar, say
+
+if TYPE_CHECKING:
+    from eval.bench.sweep import Curve, Point
+
+
+RECALLS = (0.90, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 
 
 def bench(
@@ -49,12 +56,9 @@ def bench(
     Queries beyond the limit, if there are a hundred, calibrate our recall targets, which are then measured, too. A
     query's time is the least of the passes. Tables hold the settings that no other beats in both; --json holds all.
     """
-    from lsr.cli.benching.report import plot_curve, print_curves
-    from lsr.cli.benching.seismic import SeismicBuild
-    from lsr.cli.benching.sweep import sweep
-    from lsr.cli.benching.targets import SEISMIC_BUILDS, open_targets
-    from lsr.cli.output import print_json
-    from lsr.cli.progress import progress_bar
+    from eval.bench.seismic import SeismicBuild
+    from eval.bench.sweep import sweep
+    from eval.bench.targets import SEISMIC_BUILDS, open_targets
 
     depths = k or [10]
     if min(depths) < 1 or max(depths) > 1000:
@@ -76,6 +80,7 @@ def bench(
         builds=builds,
         seismic=chosen or SEISMIC_BUILDS,
         build_limit=build_limit,
+        on_skipped=say,
     )
     for one in targets:
         for depth in depths:
@@ -88,3 +93,75 @@ def bench(
     if plot is not None:
         plot_curve(curves, plot)
     return 0
+
+
+def print_curves(curves: Sequence[Curve]) -> None:
+    """Print a table for each curve (its front, the default, the exact search), and one of all of them side by side."""
+    for curve in curves:
+        about = curve.description
+        size = f"{human_bytes(about['bytes'])}; " if about.get("bytes") else ""
+        print(
+            f"{curve.name}: {about['documents']:,} documents, {about['queries']:,} queries, k = {curve.k}, one thread, "
+            f"{size}recall is against {about['recall_against']}"
+        )
+        front = curve.front()
+        named = [point for point in curve.points if "query_cut" not in point.settings and point not in front]
+        shown = sorted([*front, *named], key=lambda point: point.mean_us)
+        print_table(
+            ("recall", "mean µs", "p50 µs", "p99 µs", "settings"), [_row(point) for point in shown], (0, 1, 2, 3)
+        )
+        print()
+    if len(curves) > 1:
+        for k in sorted({curve.k for curve in curves}):
+            _print_side_by_side([curve for curve in curves if curve.k == k])
+
+
+def plot_curve(curves: Sequence[Curve], path: Path) -> None:
+    """Draw recall against mean time, one panel for each k. Raises QueryError when matplotlib is not installed."""
+    from lsr.errors import QueryError
+
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise QueryError("a plot needs matplotlib: pip install matplotlib", field="plot") from None
+    depths = sorted({curve.k for curve in curves})
+    colours = {name: f"C{at}" for at, name in enumerate(dict.fromkeys(curve.name for curve in curves))}
+    figure = Figure(figsize=(1 + 5 * len(depths), 4.5), dpi=110, layout="constrained")
+    for at, k in enumerate(depths):
+        axes = figure.add_subplot(1, len(depths), at + 1)
+        for curve in curves:
+            front = [point for point in curve.front() if point.recall >= 0.85]
+            if curve.k == k and front:
+                axes.plot(
+                    [p.recall for p in front],
+                    [p.mean_us for p in front],
+                    marker="o",
+                    color=colours[curve.name],
+                    label=curve.name,
+                )
+        axes.set_xlabel(f"recall@{k}")
+        axes.set_ylabel("mean time of a query, µs, one thread")
+        axes.set_yscale("log")
+        axes.grid(visible=True, which="both", alpha=0.3)
+        axes.legend()
+    figure.suptitle(f"{curves[0].description['documents']:,} documents, {curves[0].description['queries']:,} queries")
+    figure.savefig(path)
+
+
+def _print_side_by_side(curves: Sequence[Curve]) -> None:
+    print(f"mean µs a query at the recall@{curves[0].k} or better, in brackets p99:")
+    rows = [
+        (f"{recall:g}", *(_cell(point) if (point := curve.fastest(recall)) else "-" for curve in curves))
+        for recall in RECALLS
+    ]
+    print_table(("recall", *(curve.name for curve in curves)), rows, tuple(range(len(curves) + 1)))
+    print()
+
+
+def _cell(point: Point) -> str:
+    return f"{point.mean_us:.0f} ({point.p99_us:.0f})"
+
+
+def _row(point: Point) -> tuple[str, str, str, str, str]:
+    settings = ", ".join(f"{name}={value}" for name, value in point.settings.items()) or "default"
+    return f"{point.recall:.4f}", f"{point.mean_us:.0f}", f"{point.p50_us:.0f}", f"{point.p99_us:.0f}", settings

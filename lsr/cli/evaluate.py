@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lsr.cli.encoder_options import SettingOption, parse_settings
-from lsr.cli.output import JsonFlag
+from lsr.cli.arguments import SettingOption, parse_settings
+from lsr.cli.output import JsonFlag, print_json, progress_bar, say
+
+if TYPE_CHECKING:
+    from eval import Dataset, SearchSettings
+    from lsr.errors import ExitCode
 
 
 def evaluate(
@@ -58,7 +65,6 @@ def evaluate(
     """
     from eval import SearchSettings
     from eval.measures import DEFAULT_MEASURES
-    from lsr.cli.evaluating import Request, evaluate_folder, evaluate_one
 
     names = tuple(part.strip() for item in measures or () for part in item.split(",") if part.strip())
     request = Request(
@@ -92,3 +98,85 @@ def evaluate(
 
         evaluate_one(from_trec_files(topics, qrels, corpus=corpus), request, as_json=json)
     return 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is evaluated, and how; see the options of `lsr eval`."""
+
+    collection: Path | None
+    encoder: str | None
+    encoder_settings: Mapping[str, Any]
+    run: Path | None
+    split: str | None
+    measures: tuple[str, ...]
+    k: int | None
+    search: SearchSettings
+    efficiency: bool
+    results: Path | None
+    name: str | None
+
+
+def evaluate_one(dataset: str | Dataset, request: Request, *, as_json: bool) -> None:
+    """Evaluate on one data set; print the measures, and the warnings on stderr. Raises what `evaluate` raises."""
+    from eval import cell_content, evaluate, write_cell
+
+    with progress_bar() as progress:
+        result = evaluate(
+            dataset,
+            collection=request.collection,
+            encoder=request.encoder,
+            encoder_settings=request.encoder_settings,
+            run=request.run,
+            split=request.split,
+            measures=request.measures,
+            k=request.k,
+            search=request.search,
+            efficiency=request.efficiency,
+            progress=None if progress is None else lambda done, total: progress("queries", done, total),
+            index_progress=progress,
+        )
+    if as_json:
+        print_json(result.to_json())
+    else:
+        print(result.table())
+    for warning in result.warnings:
+        say(f"warning: {warning}")
+    if request.results is not None:
+        path = write_cell(request.results, cell_content(result, command=sys.argv, name=request.name))
+        say(f"kept as {path}")
+
+
+def evaluate_folder(folder: Path, request: Request, *, as_json: bool) -> ExitCode:
+    """Evaluate on every BEIR folder in `folder`; PARTIAL when one failed, FAILURE when all did."""
+    from eval import SystemSpec, evaluate_all, find_datasets
+    from lsr.errors import ExitCode
+
+    encoder = request.encoder or "bm25"
+    system = SystemSpec(request.name or encoder, encoder, request.encoder_settings, request.search)
+    outcomes = evaluate_all(
+        find_datasets(folder),
+        [system],
+        request.results or Path(),
+        measures=request.measures,
+        k=request.k,
+        efficiency=request.efficiency,
+        command=sys.argv,
+        on_start=lambda dataset, name: say(f"{name} on {dataset} …"),
+    )
+    good = bad = 0
+    for outcome in outcomes:
+        if outcome.cell is None:
+            bad += 1
+            say(f"{outcome.dataset}: {outcome.reason}")
+            continue
+        good += 1
+        measures = dict(outcome.cell.measures)
+        if as_json:
+            print_json({"dataset": outcome.dataset, "system": outcome.system, "status": outcome.status, **measures})
+        else:
+            figures = "  ".join(f"{measure} {value:.4f}" for measure, value in measures.items())
+            print(f"{outcome.dataset:<24}  {figures}  ({outcome.status})")
+    if not bad:
+        return ExitCode.OK
+    return ExitCode.PARTIAL if good else ExitCode.FAILURE

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lsr.cli.encoder_options import SettingOption, parse_settings, stored_name
-from lsr.cli.output import JsonFlag
+from lsr.cli.arguments import SettingOption, parse_object, parse_settings, stored_name
+from lsr.cli.output import JsonFlag, ProblemLog, exit_code, human_bytes, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from lsr.corpora import Corpus
+    from lsr.errors import ExitCode
+    from lsr.results import IndexReport
+    from lsr.vectors import VectorConfig
 
 
 class CorpusFormat(StrEnum):
@@ -58,8 +66,6 @@ def index(
     A line that cannot be taken is told on stderr with its number and left out; the exit code is then 4. A run that
     was stopped leaves a folder that --resume finishes with the same result.
     """
-    from lsr.cli.indexing import index_and_report
-    from lsr.cli.json_options import parse_object
     from lsr.corpora import holds_vectors, open_corpus
     from lsr.documents import DEFAULT_VECTOR
     from lsr.settings import load_settings
@@ -70,8 +76,6 @@ def index(
     chosen = parse_settings(setting)
     opened = open_corpus(corpus, format.value, chunk=chunk)
     if holds_vectors(corpus, format.value):
-        from lsr.cli.ready_made import config_for_vectors
-
         config = config_for_vectors(opened, stored_name(encoder) if encoder is not None else None, chosen)
     else:
         config = VectorConfig(stored_name(settings.encoder), chosen)
@@ -85,3 +89,78 @@ def index(
         device=settings.device,
         as_json=json,
     )
+
+
+def index_and_report(
+    corpus: Corpus,
+    out: Path,
+    vectors: Mapping[str, VectorConfig],
+    *,
+    schema: Mapping[str, str] | None = None,
+    resume: bool = False,
+    threads: int | None = None,
+    device: str = "auto",
+    as_json: bool = False,
+) -> ExitCode:
+    """Index `corpus` into `out`; print the report and, on stderr, the lines that were left out.
+
+    Returns PARTIAL when there were such lines, FAILURE when there were no others. Raises what `index_corpus` raises.
+    """
+    from lsr.indexing import index_corpus
+
+    problems = ProblemLog(corpus.name)
+    with progress_bar() as progress:
+        report = index_corpus(
+            corpus,
+            out,
+            vectors=vectors,
+            schema=schema,
+            resume=resume,
+            threads=threads,
+            device=device,
+            progress=progress,
+            on_problem=problems.add,
+        )
+    problems.close()
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print_report(report, out)
+    return exit_code(report.accepted, report.failed)
+
+
+def _print_report(report: IndexReport, out: Path) -> None:
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"{out}: {report.accepted:,} documents in {report.seconds:.1f} s, {human_bytes(size)}")
+    if report.empty:
+        print(f"  without any term, found by no query: {report.empty:,}")
+    if report.failed:
+        print(f"  lines left out: {report.failed:,}")
+    if report.failed and not report.accepted:
+        print(f"  nothing was indexed: remove {out} before the next try")
+
+
+def config_for_vectors(corpus: Corpus, encoder: str | None, settings: Mapping[str, Any]) -> VectorConfig:
+    """Return the vector's configuration for a corpus of ready-made vectors.
+
+    An Arrow file of `lsr encode` names its encoder, and `encoder` may only say where that is now. For other files
+    `encoder` is believed; without it the collection takes sparse queries only. Raises EncoderMismatch, UnknownEncoder.
+    """
+    from lsr.corpora.arrow_vectors import ArrowVectorsCorpus
+    from lsr.errors import EncoderMismatch
+    from lsr.vectors import VectorConfig
+
+    note = corpus.encoder if isinstance(corpus, ArrowVectorsCorpus) else None
+    if note is None:
+        return VectorConfig(encoder, settings)
+    from encoders import load_encoder
+
+    name = encoder or note["encoder"]
+    made = {**note["settings"], **settings}
+    found = load_encoder(name, **made).fingerprint
+    if found != note.get("fingerprint"):
+        raise EncoderMismatch(
+            f"{corpus.name} was made by {note['encoder']!r} with fingerprint {note.get('fingerprint')}, "
+            f"but {name!r} has {found} here: give the path of the right one as --encoder"
+        )
+    return VectorConfig(name, made)

@@ -30,7 +30,7 @@ def leaderboard(
     On the terminal, or as Markdown, CSV or JSON on stdout; --html and --mteb write files instead.
     """
     import eval as evaluation
-    from lsr.cli.running import say
+    from lsr.cli.output import say
 
     if sum((markdown, csv, json)) > 1:
         raise typer.BadParameter("one of them at a time", param_hint="--markdown, --csv, --json")

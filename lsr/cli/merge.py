@@ -18,7 +18,7 @@ def merge(
 
     Results stay as they are; searches get faster and the folder smaller. A running service merges by itself.
     """
-    from lsr.cli.one_collection import one_collection
+    from lsr.cli.arguments import one_collection
     from lsr.collection import Collection
 
     with Collection.open(one_collection(directory), "w") as collection:

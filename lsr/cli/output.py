@@ -1,4 +1,8 @@
-"""How commands write: data to stdout, as text or with `--json` as JSON; everything else to stderr."""
+"""How commands write: data to stdout, as text or with `--json` as JSON; everything else to stderr.
+
+Progress bars are drawn on a terminal only. Of the corpus lines that are skipped, the first ones are listed and the
+others counted.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,20 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+if TYPE_CHECKING:
+    from lsr.errors import ExitCode, InvalidDocument
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
+Progress = Callable[[str, int, int | None], None]  # (phase, done, total)
+
+SHOWN_PROBLEMS: Final = 100
 _CONTROL: Final = dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
 
 
@@ -66,3 +77,62 @@ def human_bytes(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def say(message: str) -> None:
+    """Write one line for humans to stderr."""
+    print(f"lsr: {message}", file=sys.stderr)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress | None]:
+    """Yield `report(phase, done, total)`, or None where stderr is no terminal.
+
+    A new phase starts a new line; a total of None shows a bar that only moves.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=Console(stderr=True), transient=False) as bars:
+
+        def report(phase: str, done: int, total: int | None) -> None:
+            if phase not in tasks:
+                for task in tasks.values():
+                    bars.stop_task(task)
+                tasks[phase] = bars.add_task(phase, total=total)
+            bars.update(tasks[phase], completed=done, total=total)
+
+        yield report
+
+
+class ProblemLog:
+    """Tells the bad lines of one corpus as they come."""
+
+    def __init__(self, corpus_name: str) -> None:
+        self.count = 0
+        self._name = "stdin" if corpus_name == "-" else corpus_name
+
+    def add(self, line_number: int, error: InvalidDocument) -> None:
+        """Tell one line, unless very many were told already."""
+        self.count += 1
+        if self.count <= SHOWN_PROBLEMS:
+            say(f"{self._name}:{line_number}: {error}")
+
+    def close(self) -> None:
+        """Tell how many were not told."""
+        if self.count > SHOWN_PROBLEMS:
+            say(f"and {self.count - SHOWN_PROBLEMS:,} more lines like these")
+
+
+def exit_code(accepted: int, failed: int) -> ExitCode:
+    """Return OK without bad lines, PARTIAL with some, FAILURE when there was no good one."""
+    from lsr.errors import ExitCode
+
+    if not failed:
+        return ExitCode.OK
+    return ExitCode.PARTIAL if accepted else ExitCode.FAILURE

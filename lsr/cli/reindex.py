@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lsr.cli.encoder_options import SettingOption, parse_settings, stored_name
+from lsr.cli.arguments import SettingOption, parse_settings, stored_name
 from lsr.cli.output import JsonFlag
+
+if TYPE_CHECKING:
+    from lsr.collection import Collection
+    from lsr.corpora.corpus import CorpusLine
 
 
 def reindex(
@@ -31,10 +37,9 @@ def reindex(
 
     DIR is only read and may be served meanwhile; what is written to it after the start is not in the new one.
     """
-    from lsr.cli.indexing import index_and_report
-    from lsr.cli.one_collection import one_collection
+    from lsr.cli.arguments import one_collection
+    from lsr.cli.index import index_and_report
     from lsr.collection import Collection
-    from lsr.corpora.collection_corpus import CollectionCorpus
     from lsr.errors import QueryError
     from lsr.settings import load_settings
     from lsr.vectors import VectorConfig
@@ -60,3 +65,33 @@ def reindex(
             device=settings.device,
             as_json=json,
         )
+
+
+class CollectionCorpus:
+    """The live documents of an open collection, without their vectors but for those named in `keep`."""
+
+    unit: Literal["bytes", "documents"] = "documents"
+
+    def __init__(self, collection: Collection, using: str, keep: Sequence[str] = ()) -> None:
+        self.name = str(collection.path)
+        self.position = 0
+        self._collection = collection
+        self._using = using
+        self._keep = tuple(keep)
+        info = collection.info()
+        self.size: int | None = info.documents
+        self._seq = info.seq
+
+    def identity(self) -> str | None:
+        """Return the collection's path and its sequence number, which every write raises."""
+        return f"{self._collection.path.resolve()}:{self._seq}"
+
+    def __iter__(self) -> Iterator[CorpusLine]:
+        from lsr.corpora.corpus import CorpusLine
+        from lsr.documents import SparseByToken
+
+        self.position = 0
+        for document, _, _ in self._collection.scan(self._using):
+            self.position += 1
+            kept = {name: SparseByToken(self._collection.vector(document.id, name) or {}) for name in self._keep}
+            yield CorpusLine(self.position, replace(document, vectors=kept))

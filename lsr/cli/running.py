@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from lsr.cli import INTERRUPTED
+from lsr.cli.output import say
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -35,11 +36,6 @@ def run(arguments: Sequence[str]) -> int:
     if code == INTERRUPTED:
         say("interrupted")
     return int(code or 0)
-
-
-def say(message: str) -> None:
-    """Write one line for humans to stderr."""
-    print(f"lsr: {message}", file=sys.stderr)
 
 
 def _usage(error: typer.TyperException) -> int:

@@ -37,9 +37,8 @@ def search(
     """Search a collection in its folder; no service is needed."""
     if (query is None) == (sparse is None):
         raise typer.BadParameter("give either a text or --sparse", param_hint="QUERY")
-    from lsr.cli.json_options import parse_object
-    from lsr.cli.one_collection import one_collection
-    from lsr.cli.running import say
+    from lsr.cli.arguments import one_collection, parse_object
+    from lsr.cli.output import say
     from lsr.collection import Collection
     from lsr.matched_words import matched_words
     from lsr.settings import load_settings
@@ -77,7 +76,7 @@ def search(
 
 
 def _sparse(text: str | None) -> SparseInput:
-    from lsr.cli.json_options import parse_object
+    from lsr.cli.arguments import parse_object
     from lsr.documents import parse_sparse
     from lsr.errors import InvalidDocument
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from lsr.settings import Settings
+
+if TYPE_CHECKING:
+    from service.settings import ServiceSettings
 
 
 def serve(
@@ -21,7 +28,6 @@ def serve(
 
     The URL is printed when searches are answered.
     """
-    from lsr.cli.serving import announce, log_to_stderr, service_settings
     from lsr.settings import load_settings
     from service.server import serve as run_server
 
@@ -37,3 +43,23 @@ def serve(
         on_ready=announce,
     )
     return 0
+
+
+def service_settings(settings: Settings) -> ServiceSettings:
+    """Return the service's settings, with those that the user has set."""
+    from service.settings import ServiceSettings
+
+    names = ("search_threads", "search_queue", "quick_search_ms", "slow_query_ms", "scrub_hours")
+    chosen = {name: getattr(settings, name) for name in names} | {"default_encoder": settings.encoder}
+    return ServiceSettings(**{name: value for name, value in chosen.items() if value is not None})
+
+
+def log_to_stderr() -> None:
+    """Send the service's log to stderr, a line an event."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its information repeats ours
+
+
+def announce(url: str) -> None:
+    """Print the URL on stdout; scripts wait for this line."""
+    print(url, flush=True)

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lsr.cli.output import JsonFlag, human_bytes, print_json, print_table
-from lsr.cli.running import say
+from lsr.cli.output import JsonFlag, human_bytes, print_json, print_table, say
 
 snapshot = typer.Typer(help="Keep a collection as it is now, and go back.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -33,7 +32,7 @@ def create(
     json: JsonFlag = False,
 ) -> int:
     """Take a snapshot."""
-    from lsr.cli.one_collection import one_collection
+    from lsr.cli.arguments import one_collection
     from lsr.collection import Collection
 
     with Collection.open(one_collection(directory), "w") as collection:
@@ -48,7 +47,7 @@ def create(
 @snapshot.command("list")
 def list_snapshots(directory: _Directory, json: JsonFlag = False) -> int:
     """List the snapshots, oldest first."""
-    from lsr.cli.one_collection import one_collection
+    from lsr.cli.arguments import one_collection
     from lsr.snapshots import listed
 
     found = listed(one_collection(directory))
@@ -63,7 +62,7 @@ def list_snapshots(directory: _Directory, json: JsonFlag = False) -> int:
 @snapshot.command("restore")
 def restore(directory: _Directory, name: _Name) -> int:
     """Go back to a snapshot; what was written since is lost."""
-    from lsr.cli.one_collection import one_collection
+    from lsr.cli.arguments import one_collection
     from lsr.collection import Collection
 
     with Collection.open(one_collection(directory), "w") as collection:
@@ -76,7 +75,7 @@ def restore(directory: _Directory, name: _Name) -> int:
 @snapshot.command("delete")
 def delete(directory: _Directory, name: _Name) -> int:
     """Remove a snapshot."""
-    from lsr.cli.one_collection import one_collection
+    from lsr.cli.arguments import one_collection
     from lsr.collection import Collection
 
     with Collection.open(one_collection(directory), "w") as collection:

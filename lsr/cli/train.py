@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lsr.cli.output import JsonFlag
+from lsr.cli.output import JsonFlag, print_json
+
+if TYPE_CHECKING:
+    from lsr.training.run import Report
 
 if TYPE_CHECKING:
     from lsr.training.config import TrainingConfig
@@ -55,9 +59,8 @@ def train(
 
     import torch
 
-    from lsr.cli.progress import progress_bar
-    from lsr.cli.running import say
-    from lsr.cli.training import adaptation, evaluate_encoder, print_report
+    from lsr.cli.output import progress_bar, say
+    from lsr.training.adaptation import adaptation
     from lsr.training.config import read_config
     from lsr.training.run import train as run
     from lsr.training.surroundings import Surroundings
@@ -93,3 +96,35 @@ def train(
         )
     print_report(report, json=json)
     return 0
+
+
+def evaluate_encoder(encoder: str, dataset: Path, split: str, measures: tuple[str, ...]) -> Mapping[str, float]:
+    """Index the data set's documents with the encoder and search exactly, as `lsr eval` does."""
+    from eval import evaluate
+
+    return evaluate(str(dataset), encoder=encoder, split=split, measures=measures).means
+
+
+def print_report(report: Report, *, json: bool) -> None:
+    """Say where the model is and what it reached, on stdout."""
+    outcome = report.outcome
+    content = {
+        "model": str(report.model),
+        "pairs": report.pairs,
+        "documents": report.documents,
+        "steps": outcome.steps,
+        "baseline": dict(report.baseline),
+        "start": dict(outcome.first),
+        "end": dict(outcome.last),
+        "best": outcome.best,
+        "best_step": outcome.best_step,
+    }
+    if json:
+        print_json(content)
+        return
+    print(f"model in {report.model}: {outcome.steps:,} steps on {report.pairs:,} pairs")
+    for name, value in outcome.last.items():
+        compared = f", baseline {report.baseline[name]:.4f}" if name in report.baseline else ""
+        print(f"{name}: {outcome.first[name]:.4f} at the start, {value:.4f} at the end{compared}")
+    if outcome.best_step is not None:
+        print(f"the model is that of step {outcome.best_step:,}, the best on the first development set")

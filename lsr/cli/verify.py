@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lsr.cli.output import JsonFlag, print_json
-from lsr.cli.running import say
+from lsr.cli.output import JsonFlag, print_json, say
 
 
 def verify(
@@ -19,7 +18,7 @@ def verify(
 
     On damage the files are named and the exit code is 3.
     """
-    from lsr.cli.one_collection import one_collection
+    from lsr.cli.arguments import one_collection
     from lsr.collection import verify_collection
     from lsr.errors import ExitCode
 

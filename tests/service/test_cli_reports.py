@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from lsr.cli.benching import kannolo
+from eval.bench import kannolo
 from lsr.cli.running import run
 
 DOCUMENTS = {"d1": "lobster roll with butter", "d2": "egg roll with cabbage", "d3": "rye bread and dill", "d4": "dill"}

@@ -60,7 +60,7 @@ def test_a_wrong_variable_is_named() -> None:
 
 
 def test_the_service_keeps_its_own_defaults_but_for_what_is_set() -> None:
-    from lsr.cli.serving import service_settings
+    from lsr.cli.serve import service_settings
     from service.settings import ServiceSettings
 
     assert service_settings(Settings()) == ServiceSettings(default_encoder="lsr-mini")

@@ -22,9 +22,10 @@ from encoders.training.frozen_documents import FrozenDocuments
 from encoders.training.losses.flops import flops
 from encoders.training.pooled_start import MARGIN, SCALE
 from encoders.training.trainable import TrainableEncoder
-from lsr.cli.training import adaptation, evaluate_encoder
+from lsr.cli.train import evaluate_encoder
 from lsr.errors import SettingsError
 from lsr.training import pooled_documents
+from lsr.training.adaptation import adaptation
 from lsr.training.config import TrainingConfig, parse_config
 from lsr.training.run import train
 from lsr.training.surroundings import Surroundings
@@ -295,7 +296,7 @@ def test_a_model_adapts_to_a_corpus_without_labels(
         {"id": str(i), "title": f"{WORDS[i % 6]} search {i}", "text": f"the attack of {i} " * 4} for i in range(150)
     ]
     corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr("lsr.cli.training.HELD_OUT", (10, 20))
+    monkeypatch.setattr("lsr.training.adaptation.HELD_OUT", (10, 20))
     wanted = adaptation(str(corpus), encoder=str(run / "model"), backbone=None, dense=str(retriever))
     assert wanted.teachers.sparse == (str(run / "model"),)
     short = dataclasses.replace(wanted, steps=dataclasses.replace(wanted.steps, steps=3, evaluate_every=2))

@@ -235,8 +235,8 @@ def test_the_command_adapts_to_a_corpus_and_reports_json(
     ]
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr("lsr.cli.training.HELD_OUT", (5, 20))
-    monkeypatch.setattr("lsr.cli.training.MAX_LENGTH", 16)
+    monkeypatch.setattr("lsr.training.adaptation.HELD_OUT", (5, 20))
+    monkeypatch.setattr("lsr.training.adaptation.MAX_LENGTH", 16)
     out = tmp_path / "out"
     arguments = ["train", "--corpus", str(corpus), "--backbone", str(backbone), "--out", str(out)]
     arguments += ["--steps", "1", "--device", "cpu", "--threads", "1", "--json"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -14,14 +13,14 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from encoders.vocabulary import GrowingVocabulary
-from lsr.cli.benching.brute_force import BruteForceTarget
-from lsr.cli.benching.indexes import CollectionTarget, IndexTarget
-from lsr.cli.benching.kannolo import KannoloTarget, NotBuilt
-from lsr.cli.benching.qdrant import QdrantTarget
-from lsr.cli.benching.seismic import SeismicBuild, SeismicTarget
-from lsr.cli.benching.sindi import DOC_PRUNE_RATIOS, SindiTarget
-from lsr.cli.benching.sweep import Target
-from lsr.cli.benching.vectors import Truth, Vectors, as_matrix, read_rows, read_vectors
+from eval.bench.brute_force import BruteForceTarget
+from eval.bench.indexes import CollectionTarget, IndexTarget
+from eval.bench.kannolo import KannoloTarget, NotBuilt
+from eval.bench.qdrant import QdrantTarget
+from eval.bench.seismic import SeismicBuild, SeismicTarget
+from eval.bench.sindi import DOC_PRUNE_RATIOS, SindiTarget
+from eval.bench.sweep import Target
+from eval.bench.vectors import Truth, Vectors, as_matrix, read_rows, read_vectors
 from lsr.collection import Collection
 from lsr.corpora import holds_vectors, open_corpus
 from lsr.documents import Document
@@ -45,12 +44,14 @@ def open_targets(
     builds: Path | None = None,
     seismic: Sequence[SeismicBuild] = SEISMIC_BUILDS,
     build_limit: float = 600.0,
+    on_skipped: Callable[[str], None] | None = None,
 ) -> Iterator[Target]:
     """Yield what is to be measured, one after the other, so that only one is in memory at a time.
 
     depth    the largest k
     limit    at most this many queries are measured; further ones, if there are many, measure our recall targets
     builds   a folder where indexes are kept for the next run; None: a temporary one
+    on_skipped   called with the reason when a peer could not be built
     build_limit   seconds after which the build of a peer that may take hours is given up, and said so on stderr
 
     Raises CorpusUnreadable, QueryError, and what a collection raises.
@@ -95,7 +96,8 @@ def open_targets(
             try:
                 yield make()
             except NotBuilt as error:
-                print(error, file=sys.stderr)
+                if on_skipped is not None:
+                    on_skipped(str(error))
 
 
 def _split(queries: csr_array, limit: int) -> tuple[csr_array, csr_array | None]:

@@ -16,10 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lsr.cli.progress import Progress
-
 Settings = Mapping[str, Any]
 Search = Callable[[], Sequence[object]]
+Progress = Callable[[str, int, int | None], None]  # (phase, done, total)
 
 _CLEARLY = 1.25  # how much slower than a setting of better recall one must be not to be timed
 _SLOW = 0.005  # mean seconds from which the first pass is timing enough: what disturbs a search is far shorter

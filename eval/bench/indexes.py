@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from scipy.sparse import csr_array
 
+from eval.bench.sweep import Search, Settings
+from eval.bench.vectors import Truth, Vectors, row_of
 from index import SparseIndex
-from lsr.cli.benching.sweep import Search, Settings
-from lsr.cli.benching.vectors import Truth, Vectors, row_of
 from lsr.collection import Collection
 
 QUERY_CUTS: Final = (3, 4, 5, 6, 8, 10, 12, 16)

@@ -7,8 +7,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
-from lsr.cli.benching.sweep import Search, Settings
-from lsr.cli.benching.vectors import Truth, Vectors, row_of
+from eval.bench.sweep import Search, Settings
+from eval.bench.vectors import Truth, Vectors, row_of
 from lsr.errors import QueryError
 
 _BATCH: Final = 1000

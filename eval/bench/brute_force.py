@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lsr.cli.benching.sweep import Search, Settings
-from lsr.cli.benching.vectors import Truth, Vectors
+from eval.bench.sweep import Search, Settings
+from eval.bench.vectors import Truth, Vectors
 
 
 class BruteForceTarget:

@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from lsr.cli.benching.sweep import Search, Settings
-from lsr.cli.benching.vectors import Truth, Vectors, row_of
+from eval.bench.sweep import Search, Settings
+from eval.bench.vectors import Truth, Vectors, row_of
 from lsr.errors import QueryError
 
 QUERY_CUTS: Final = (2, 3, 4, 5, 6, 8, 10, 12, 16)

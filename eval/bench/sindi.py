@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from lsr.cli.benching.sweep import Search, Settings
-from lsr.cli.benching.vectors import Truth, Vectors, row_of
+from eval.bench.sweep import Search, Settings
+from eval.bench.vectors import Truth, Vectors, row_of
 from lsr.errors import QueryError
 
 DOC_PRUNE_RATIOS: Final = (0.0, 0.4)

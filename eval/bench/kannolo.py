@@ -15,9 +15,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
-from lsr.cli.benching.seismic import write_seismic
-from lsr.cli.benching.sweep import Search, Settings
-from lsr.cli.benching.vectors import Truth, Vectors, row_of
+from eval.bench.seismic import write_seismic
+from eval.bench.sweep import Search, Settings
+from eval.bench.vectors import Truth, Vectors, row_of
 from lsr.errors import QueryError
 
 EF_SEARCHES: Final = (10, 15, 20, 30, 40, 60, 80, 120, 200, 400, 800)

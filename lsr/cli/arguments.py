@@ -1,0 +1,81 @@
+"""Arguments that several commands share: an encoder and its settings, a JSON object, the folder of one collection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+SettingOption = Annotated[
+    list[str] | None,
+    typer.Option("--setting", help="A setting of the encoder, such as k1=1.2; can be repeated.", metavar="NAME=VALUE"),
+]
+
+BUILT_IN: Final = ("bm25", "lsr-mini")
+SHOWN_COLLECTIONS: Final = 5
+
+
+def stored_name(encoder: str) -> str:
+    """Return the name to store: a folder by its absolute path, for the collection is opened from other folders, too."""
+    if encoder not in BUILT_IN and Path(encoder).is_dir():
+        return str(Path(encoder).resolve())
+    return encoder
+
+
+def parse_settings(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """Return the settings that `--setting` gave; a value is JSON, or else the text itself.
+
+    Raises typer.BadParameter for one without a name or given twice.
+    """
+    from lsr.errors import InvalidJson
+    from lsr.strict_json import loads
+
+    settings: dict[str, Any] = {}
+    for pair in pairs or ():
+        name, equals, text = pair.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--setting")
+        if name in settings:
+            raise typer.BadParameter(f"{name} is given twice", param_hint="--setting")
+        try:
+            settings[name] = loads(text)
+        except InvalidJson:
+            settings[name] = text
+    return settings
+
+
+def parse_object(text: str | None, option: str) -> dict[str, Any] | None:
+    """Return the JSON object that `option` was given, None when it was not.
+
+    Raises typer.BadParameter naming the option.
+    """
+    if text is None:
+        return None
+    from lsr.errors import InvalidJson
+    from lsr.strict_json import loads
+
+    try:
+        value = loads(text)
+    except InvalidJson as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+    if not isinstance(value, dict):
+        raise typer.BadParameter("a JSON object is needed, such as '{\"year\": …}'", param_hint=option)
+    return value
+
+
+def one_collection(directory: Path) -> Path:
+    """Return `directory`; raises CollectionNotFound, which names the collections inside if there are some."""
+    from lsr.errors import CollectionNotFound
+    from lsr.storage.layout import is_collection
+
+    if is_collection(directory):
+        return directory
+    if not directory.is_dir():
+        raise CollectionNotFound(f"{directory}: there is no such folder")
+    inside = sorted(folder for folder in directory.iterdir() if folder.is_dir() and is_collection(folder))
+    if inside:
+        names = ", ".join(map(str, inside[:SHOWN_COLLECTIONS])) + (", …" if len(inside) > SHOWN_COLLECTIONS else "")
+        raise CollectionNotFound(f"{directory} is a folder of collections: give one of them: {names}")
+    raise CollectionNotFound(f"{directory} is no collection: it holds no catalog")
