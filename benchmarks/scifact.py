@@ -21,7 +21,7 @@ from eval import SearchSettings, evaluate
 from eval.machine import describe_machine
 from lsr import Collection
 from lsr.corpora import open_corpus
-from lsr.indexing import index_corpus
+from lsr.writing.bulk_load import index_corpus
 
 DATASET = Path(__file__).resolve().parent.parent / "tests" / "data" / "scifact"
 MEASURES = ("nDCG@10", "Recall@100", "MRR@10", "MAP")

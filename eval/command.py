@@ -25,9 +25,9 @@ from lsr.collection import Collection
 from lsr.corpora import open_corpus
 from lsr.documents import Document
 from lsr.errors import InvalidDocument
-from lsr.indexing import Progress as IndexProgress
-from lsr.indexing import index_corpus
 from lsr.vectors import VectorConfig
+from lsr.writing.bulk_load import Progress as IndexProgress
+from lsr.writing.bulk_load import index_corpus
 
 DEFAULT_ENCODER = "bm25"
 _CHECKED_DOCUMENTS = 1_000  # relevant documents that are looked for in the collection

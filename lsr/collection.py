@@ -6,7 +6,7 @@
 
 A write is one durable batch: when `write` returns, the documents survive a crash, and every search that starts from
 then on finds them. They wait in the catalog until they are sealed into a segment; segments are merged, which drops what
-was deleted. Both happen in the background (upkeep.py) or on request. None of it changes a result.
+was deleted. Both happen in the background (upkeep/) or on request. None of it changes a result.
 
 One process writes (it holds the folder's lock), any number read. All methods may be called from many threads: writes
 take turns, a search works on the generation that was current when it began.
@@ -25,22 +25,24 @@ from scipy.sparse import csr_array
 
 from encoders.encoder import CorpusStatistics, Encoder
 from index import Problem
-from lsr import ranking, scanning, scrubbing, snapshots, warming, writing
-from lsr.document_vectors import check_document, settle_vectors
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError
-from lsr.filters import Filter
-from lsr.live_state import LiveState, open_state, open_to_read
 from lsr.metadata import MetadataSchema
-from lsr.results import CollectionInfo, SearchResult, VectorInfo, WriteResult
-from lsr.snapshots import SnapshotInfo
+from lsr.results import CollectionInfo, Damage, SearchResult, VectorInfo, WriteResult
+from lsr.search import ranking, scanning, warming
+from lsr.search.filters import Filter
 from lsr.storage import layout
 from lsr.storage.catalog_digest import remove_digest, write_digest
 from lsr.storage.files import OnRead, WriterLock
-from lsr.storage.generation import Damage, SearchParameters
-from lsr.upkeep import Upkeep
+from lsr.storage.generation import SearchParameters
+from lsr.storage.live_state import LiveState, open_state, open_to_read
+from lsr.upkeep import scrubbing, snapshots
+from lsr.upkeep.seal_and_merge import Upkeep
+from lsr.upkeep.snapshots import SnapshotInfo
+from lsr.upkeep.verification import verify_collection
 from lsr.vectors import VectorConfig, vector_of
-from lsr.verification import verify_collection
+from lsr.writing import changes
+from lsr.writing.document_vectors import check_document, settle_vectors
 
 _T = TypeVar("_T")
 
@@ -149,19 +151,19 @@ class Collection:
         `on_problem` with its position; without that nothing is written. Raises InvalidDocument, TooManyPending,
         StorageFull, EncoderError.
         """
-        return self._change(lambda state: writing.write(state, documents, on_problem))
+        return self._change(lambda state: changes.write(state, documents, on_problem))
 
     def delete(self, ids: Iterable[str]) -> WriteResult:
         """Delete documents by id, as one durable batch; `accepted` counts those that were there. Raises StorageFull."""
         wanted = list(ids)
-        return self._change(lambda state: writing.delete(state, wanted))
+        return self._change(lambda state: changes.delete(state, wanted))
 
     def patch(self, identifier: str, metadata: Mapping[str, Any]) -> WriteResult | None:
         """Set some metadata of a document, and remove the keys that are given as None; it is not encoded again.
 
         Returns None when there is no such document. Raises InvalidDocument, TooManyPending, StorageFull.
         """
-        return self._change(lambda state: writing.patch(state, identifier, metadata))
+        return self._change(lambda state: changes.patch(state, identifier, metadata))
 
     # --- reading
 
@@ -283,10 +285,18 @@ class Collection:
 
     def encoder(self, using: str = DEFAULT_VECTOR) -> Encoder:
         """Return the encoder of a named vector; raises QueryError where there is none, EncoderMismatch."""
+        encoder = self.find_encoder(using)
+        if encoder is None:
+            raise QueryError(f"the vector {using!r} has no encoder", field="using")
+        return encoder
+
+    def find_encoder(self, using: str = DEFAULT_VECTOR) -> Encoder | None:
+        """Return the encoder of a named vector, None where vectors are always given ready-made.
+
+        Raises QueryError for an unknown name, EncoderMismatch.
+        """
         vector = vector_of(self._state.vectors, using)
-        if vector.config.encoder is None:
-            raise QueryError(f"the vector {vector.name!r} has no encoder", field="using")
-        return vector.encoder
+        return None if vector.config.encoder is None else vector.encoder
 
     def warm(self) -> None:
         """Load encoders and run what a search runs, so that the first query does not wait."""
@@ -360,7 +370,7 @@ class Collection:
             self._check_writable()
             try:
                 result = change(self._state)
-            except writing.StateRetired:
+            except changes.StateRetired:
                 continue
             self._upkeep.wake()
             return result

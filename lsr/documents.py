@@ -13,11 +13,13 @@ BEIR's `_id` is read as `id`. An unknown field is an error, so that a typo does 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lsr.errors import InvalidDocument
 
@@ -223,3 +225,11 @@ def _kind(value: object) -> str:
     if isinstance(value, list):
         return "a list"
     return "an object" if isinstance(value, Mapping) else type(value).__name__
+
+
+def weights_of(vectors: Sequence[SparseInput], count: int) -> NDArray[np.float32]:
+    """Return the weights of ready-made vectors one after the other, float32[count]; `count` is their number."""
+    values = chain.from_iterable(
+        vector.weights.values() if isinstance(vector, SparseByToken) else vector.values for vector in vectors
+    )
+    return np.fromiter(values, dtype=np.float32, count=count)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from lsr.documents import Document
-from lsr.storage.generation import Damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +126,11 @@ class IndexReport:
     segments: int = 0
     lines: int = 0
     seconds: float = 0.0  # of this run; a resumed load does not count the earlier ones
+
+
+class Damage(NamedTuple):
+    """A file that is not what was written. `documents` is how many live ones cannot be found because of it."""
+
+    path: Path
+    reason: str
+    documents: int

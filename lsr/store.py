@@ -20,8 +20,8 @@ from typing import Literal
 
 from lsr.collection import Collection
 from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, CollectionExists, CollectionNotFound, LsrError, QueryError
+from lsr.results import Damage
 from lsr.storage.files import storage_errors, sync_file, write_file
-from lsr.storage.generation import Damage
 from lsr.storage.layout import is_collection
 from lsr.vectors import VectorConfig
 

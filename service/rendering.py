@@ -11,9 +11,8 @@ import orjson
 from starlette.responses import Response
 
 from lsr.documents import Document
-from lsr.matched_words import MatchedWord
-from lsr.results import CollectionInfo, Hit, SearchResult
-from lsr.storage.generation import Damage
+from lsr.results import CollectionInfo, Damage, Hit, SearchResult
+from lsr.search.matched_words import MatchedWord
 from service.highlight import Highlight
 
 

@@ -3,7 +3,7 @@
 One thread goes through the collections, one file after another, slowly: it reads `scrub_bytes_per_second` at most, and
 hashing them takes a few per cent of one core. A pass begins when the service is ready, `scrub_hours` after
 the former one ended, or at once when a search met damage. What is found damaged is taken out by the collection
-(lsr/scrubbing.py); /readyz, the collection and the metrics name it.
+(lsr/upkeep/scrubbing.py); /readyz, the collection and the metrics name it.
 """
 
 from __future__ import annotations

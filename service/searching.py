@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, Final
 
+from encoders.encoder import Encoder
 from index.errors import SearchStopped
 from lsr.collection import Collection
 from lsr.documents import SparseByToken, SparseInput, parse_sparse
 from lsr.errors import EXPECTED_ERRORS, InvalidDocument, QueryError
-from lsr.matched_words import MatchedWord, matched_words
 from lsr.results import SearchResult
+from lsr.search.matched_words import matched_words
 from service.highlight import Highlight, highlight
 from service.problems import FieldError, ProblemError, TimedOut, problem_of
 from service.rendering import render_search
@@ -55,8 +56,10 @@ def search(
         if limit_ms < left:
             raise
         raise TimedOut(timeout_ms) from None
-    highlights = _highlight(collection, request.using, result) if request.highlight else None
-    words = _words(collection, request, result)
+    wants_words = request.explain is not None and request.explain.words
+    encoder = collection.find_encoder(request.using) if request.highlight or wants_words else None
+    highlights = _highlight(encoder, request.using, result) if request.highlight else None
+    words = matched_words(encoder, result.hits, shown_terms) if wants_words and shown_terms else None
     service.metrics.observe_search(result.timings)
     took_ms = (perf_counter() - arrived) * 1000.0
     if took_ms >= service.settings.slow_query_ms:
@@ -134,16 +137,11 @@ def _query(query: QueryInput) -> str | SparseInput:
     return sparse
 
 
-def _highlight(collection: Collection, using: str, result: SearchResult) -> list[list[Highlight]]:
-    encoder = collection.encoder(using)
+def _highlight(encoder: Encoder | None, using: str, result: SearchResult) -> list[list[Highlight]]:
+    if encoder is None:
+        raise QueryError(f"the vector {using!r} has no encoder", field="using")
     number = {term.token: term.term_id for term in result.query_terms}
     return [
         highlight(encoder, hit.document, {number[term.token]: term.contribution for term in hit.matched})
         for hit in result.hits
     ]
-
-
-def _words(collection: Collection, request: SearchRequest, result: SearchResult) -> list[list[MatchedWord]] | None:
-    if request.explain is None or not request.explain.words:
-        return None
-    return matched_words(collection, request.using, result.hits, request.explain.max_terms)

@@ -106,7 +106,7 @@ def index_and_report(
 
     Returns PARTIAL when there were such lines, FAILURE when there were no others. Raises what `index_corpus` raises.
     """
-    from lsr.indexing import index_corpus
+    from lsr.writing.bulk_load import index_corpus
 
     problems = ProblemLog(corpus.name)
     with progress_bar() as progress:

@@ -11,8 +11,8 @@ from lsr.cli.output import JsonFlag, emphasise, fit, plain, print_json
 
 if TYPE_CHECKING:
     from lsr.documents import SparseInput
-    from lsr.matched_words import MatchedWord
     from lsr.results import SearchResult
+    from lsr.search.matched_words import MatchedWord
 
 EXPLAINED_TERMS: Final = 8
 
@@ -40,7 +40,7 @@ def search(
     from lsr.cli.arguments import one_collection, parse_object
     from lsr.cli.output import say
     from lsr.collection import Collection
-    from lsr.matched_words import matched_words
+    from lsr.search.matched_words import matched_words
     from lsr.settings import load_settings
 
     settings = load_settings({"k": k})
@@ -55,7 +55,7 @@ def search(
             filter=conditions,
             explain_terms=EXPLAINED_TERMS if explain else 0,
         )
-        words = matched_words(collection, using, result.hits, EXPLAINED_TERMS) if explain else None
+        words = matched_words(collection.find_encoder(using), result.hits, EXPLAINED_TERMS) if explain else None
     if json:
         from service.rendering import render_search
 

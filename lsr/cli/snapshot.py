@@ -48,7 +48,7 @@ def create(
 def list_snapshots(directory: _Directory, json: JsonFlag = False) -> int:
     """List the snapshots, oldest first."""
     from lsr.cli.arguments import one_collection
-    from lsr.snapshots import listed
+    from lsr.upkeep.snapshots import listed
 
     found = listed(one_collection(directory))
     if json:

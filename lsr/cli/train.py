@@ -62,8 +62,8 @@ def train(
     from lsr.cli.output import progress_bar, say
     from lsr.training.adaptation import adaptation
     from lsr.training.config import read_config
+    from lsr.training.context import RunContext
     from lsr.training.run import train as run
-    from lsr.training.surroundings import Surroundings
 
     if (config is None) == (corpus is None):
         raise typer.BadParameter("give either CONFIG.toml or --corpus", param_hint="CONFIG.toml")
@@ -85,7 +85,7 @@ def train(
         report = run(
             settings,
             out,
-            Surroundings(
+            RunContext(
                 device=device,
                 threads=wanted,
                 say=say,

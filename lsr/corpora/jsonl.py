@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lsr.corpora.corpus import CorpusLine
-from lsr.corpora.line_corpus import LineCorpus
-from lsr.corpora.line_source import MAX_LINE_BYTES, LineSource
+from lsr.corpora.line_source import MAX_LINE_BYTES, LineCorpus, LineSource
 from lsr.documents import Document, parse_document
 from lsr.errors import InvalidDocument, InvalidJson
 from lsr.strict_json import loads

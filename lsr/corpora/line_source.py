@@ -100,3 +100,27 @@ class SpooledInput(LineSource):
 def _skip_line(stream: io.BufferedReader, part: bytes) -> None:
     while part and not part.endswith(b"\n"):
         part = stream.readline(MAX_LINE_BYTES)
+
+
+class LineCorpus:
+    """A corpus whose documents are lines; a subclass iterates over `_source`."""
+
+    unit: Literal["bytes", "documents"] = "bytes"
+
+    def __init__(self, name: str, source: LineSource) -> None:
+        self.name = name
+        self._source = source
+
+    @property
+    def size(self) -> int | None:
+        """Bytes on disk."""
+        return self._source.size
+
+    @property
+    def position(self) -> int:
+        """Bytes read by the latest pass."""
+        return self._source.position
+
+    def identity(self) -> str | None:
+        """Return size and time of the file."""
+        return self._source.identity()

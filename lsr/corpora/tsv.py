@@ -12,7 +12,7 @@ from typing import Final
 
 from lsr.corpora.corpus import CorpusLine
 from lsr.corpora.jsonl import line_too_long
-from lsr.corpora.line_corpus import LineCorpus
+from lsr.corpora.line_source import LineCorpus
 from lsr.documents import Document, parse_document
 from lsr.errors import InvalidDocument
 

@@ -10,7 +10,7 @@
 `write_vectors` is the way in; each format has a file of its own.
 """
 
+from lsr.exchange.export import FORMATS, write_vectors
 from lsr.exchange.rows import VectorRow, VectorSource
-from lsr.exchange.writing import FORMATS, write_vectors
 
 __all__ = ["FORMATS", "VectorRow", "VectorSource", "write_vectors"]

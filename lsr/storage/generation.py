@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from lsr.documents import Document
 from lsr.errors import CollectionCorrupt
+from lsr.results import Damage
 from lsr.storage.id_file import hash_ids
 from lsr.storage.pending import Pending, PendingChunk
 from lsr.storage.segment import Segment
@@ -101,14 +101,6 @@ class SegmentView:
             return self.live
         chosen = row_filter.mask(self.segment.documents.table)
         return chosen if self.live is None else chosen & self.live
-
-
-class Damage(NamedTuple):
-    """A file that is not what was written. `documents` is how many live ones cannot be found because of it."""
-
-    path: Path
-    reason: str
-    documents: int
 
 
 class Place(NamedTuple):

@@ -35,8 +35,7 @@ from lsr.storage.segment import (
     TEMPORARY_PREFIX,
     FinishedSegment,
 )
-from lsr.storage.sorted_runs import SortedRuns
-from lsr.storage.sparse_rows import join_rows, take_rows, with_small_indices
+from lsr.storage.sorted_runs import SortedRuns, join_rows, take_rows, with_small_indices
 
 _RUNS_FILE = "runs.arrow"
 _RUN_BYTES = 64 << 20  # of texts that are sorted together

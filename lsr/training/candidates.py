@@ -10,19 +10,17 @@ from numpy.typing import NDArray
 
 from encoders.training.losses.ensemble import ensemble
 from lsr.training.config import TrainingConfig
+from lsr.training.context import RunContext
 from lsr.training.negatives import fill, mine_bm25, mine_dense
 from lsr.training.pairs import Pairs
 from lsr.training.sampling import Examples, make_examples
-from lsr.training.surroundings import Surroundings
 from lsr.training.teachers import DenseScores, cached, sparse_scores
 
 
-def find_examples(
-    config: TrainingConfig, pairs: Pairs, data_hash: str, cache: Path, surroundings: Surroundings
-) -> Examples:
+def find_examples(config: TrainingConfig, pairs: Pairs, data_hash: str, cache: Path, context: RunContext) -> Examples:
     """Return the examples with mined negatives and, if a loss needs them, teachers' scores."""
     dense = [
-        DenseScores(spec, config.model.max_length, pairs, cache, surroundings)
+        DenseScores(spec, config.model.max_length, pairs, cache, context)
         for spec in (config.teachers.dense if config.loss.needs_teacher or config.negatives.dense else ())
     ]
     wanted = config.negatives
@@ -30,14 +28,12 @@ def find_examples(
     def mine() -> NDArray[np.int32]:
         mined = []
         if wanted.bm25:
-            surroundings.say(f"mining {wanted.bm25} negatives a query with BM25")
-            report = surroundings.phase("mining")
-            mined.append(mine_bm25(pairs, wanted.bm25, threads=surroundings.threads, progress=report))
+            context.say(f"mining {wanted.bm25} negatives a query with BM25")
+            report = context.phase("mining")
+            mined.append(mine_bm25(pairs, wanted.bm25, threads=context.threads, progress=report))
         if wanted.dense:
-            surroundings.say(f"mining {wanted.dense} negatives a query with the dense teacher")
-            mined.append(
-                mine_dense(pairs, dense[0].queries, dense[0].documents, wanted.dense, device=surroundings.device)
-            )
+            context.say(f"mining {wanted.dense} negatives a query with the dense teacher")
+            mined.append(mine_dense(pairs, dense[0].queries, dense[0].documents, wanted.dense, device=context.device))
         return fill(pairs, mined, config.steps.seed)
 
     miner = dense[0].fingerprint if wanted.dense else ""
@@ -47,7 +43,7 @@ def find_examples(
         return examples
     scores = [one.score(examples.queries, examples.candidates) for one in dense]
     scores += [
-        sparse_scores(spec, pairs, examples.queries, examples.candidates, data_hash, cache, surroundings)
+        sparse_scores(spec, pairs, examples.queries, examples.candidates, data_hash, cache, context)
         for spec in config.teachers.sparse
     ]
     return dataclasses.replace(examples, teacher=ensemble(scores))

@@ -12,14 +12,14 @@ from encoders.learned import LearnedEncoder
 from encoders.sides.pooled import PooledSide
 from encoders.training.frozen_documents import FrozenDocuments
 from lsr.training.config import TrainingConfig
+from lsr.training.context import RunContext
 from lsr.training.pairs import Pairs
 from lsr.training.pooled_documents import pooled_vectors
-from lsr.training.surroundings import Surroundings
 from lsr.training.teachers import DenseScores
 
 
 def freeze_documents(
-    encoder: LearnedEncoder, config: TrainingConfig, pairs: Pairs, cache: Path, surroundings: Surroundings
+    encoder: LearnedEncoder, config: TrainingConfig, pairs: Pairs, cache: Path, context: RunContext
 ) -> FrozenDocuments | None:
     """Return the documents' vectors and impacts for a pooled side; None for any other, whose body is trained."""
     side = encoder.documents
@@ -27,10 +27,10 @@ def freeze_documents(
         return None
     backbone = config.model.backbone
     if backbone is not None and backbone in config.teachers.dense:
-        teacher = DenseScores(backbone, config.model.max_length, pairs, cache, surroundings)
+        teacher = DenseScores(backbone, config.model.max_length, pairs, cache, context)
         if teacher.max_length == side.settings.max_length:
             return FrozenDocuments(side, pairs.documents, teacher.documents)
 
-    surroundings.say(f"reading {len(pairs.documents):,} documents once; the body is not trained")
-    vectors = pooled_vectors(side, encoder.fingerprint, pairs.documents, cache, surroundings.phase("documents"))
+    context.say(f"reading {len(pairs.documents):,} documents once; the body is not trained")
+    vectors = pooled_vectors(side, encoder.fingerprint, pairs.documents, cache, context.phase("documents"))
     return FrozenDocuments(side, pairs.documents, vectors)

@@ -35,6 +35,7 @@ from encoders.training.trainer import Hooks, Outcome, Trainer
 from lsr.errors import SettingsError
 from lsr.training.candidates import find_examples
 from lsr.training.config import TrainingConfig, as_json, find_folder
+from lsr.training.context import RunContext, content_hash
 from lsr.training.errors import TrainingDataError
 from lsr.training.frozen import freeze_documents
 from lsr.training.held_out import SPLIT, hold_out
@@ -42,7 +43,6 @@ from lsr.training.log import Log
 from lsr.training.pairs import Pairs, read_pairs
 from lsr.training.sampling import PairSource
 from lsr.training.starting import start_encoder
-from lsr.training.surroundings import Surroundings, content_hash
 
 HELD_OUT = "held_out"
 
@@ -58,21 +58,21 @@ class Report:
     baseline: Mapping[str, float] = field(default_factory=dict)
 
 
-def train(config: TrainingConfig, out: Path, surroundings: Surroundings) -> Report:
+def train(config: TrainingConfig, out: Path, context: RunContext) -> Report:
     """Train, or go on training, into `out`.
 
     Raises SettingsError, TrainingDataError, CorpusUnreadable, the encoders' errors (TrainingDiverged among them) and
     OSError.
     """
-    say = surroundings.say
-    if surroundings.evaluate is None and (config.evaluation.held_out or config.evaluation.datasets):
+    say = context.say
+    if context.evaluate is None and (config.evaluation.held_out or config.evaluation.datasets):
         raise SettingsError("[evaluation] asks for development sets, and nobody here can evaluate")
-    every = read_pairs(config.data, _phase(surroundings, "pairs"))
+    every = read_pairs(config.data, _phase(context, "pairs"))
     out.mkdir(parents=True, exist_ok=True)
     sets, pairs = _development_sets(config, every, out)
-    data_hash, cache = pairs.hash(), surroundings.cache or out / "cache"
+    data_hash, cache = pairs.hash(), context.cache or out / "cache"
     say(f"{len(pairs.queries):,} queries, {len(pairs.documents):,} documents")
-    examples = find_examples(config, pairs, data_hash, cache, surroundings)
+    examples = find_examples(config, pairs, data_hash, cache, context)
     source = PairSource(
         pairs,
         examples,
@@ -81,7 +81,7 @@ def train(config: TrainingConfig, out: Path, surroundings: Surroundings) -> Repo
         per_query=config.negatives.per_query,
         seed=config.steps.seed,
     )
-    start = start_encoder(config, pairs, data_hash, out, surroundings)
+    start = start_encoder(config, pairs, data_hash, out, context)
     identity = content_hash(
         config=as_json(dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, baseline=None))),
         data=data_hash,
@@ -96,7 +96,7 @@ def train(config: TrainingConfig, out: Path, surroundings: Surroundings) -> Repo
     log = Log(out / "log.jsonl")
     if not any((out / "checkpoints").glob("step-*")):
         log.restart()
-    baseline = _baseline(config, sets, surroundings)
+    baseline = _baseline(config, sets, context)
 
     def resumed(step: int) -> None:
         log.cut(step)
@@ -105,7 +105,7 @@ def train(config: TrainingConfig, out: Path, surroundings: Surroundings) -> Repo
     model = TrainableEncoder(
         start,
         train_static=config.model.train_queries,
-        frozen=freeze_documents(start, config, pairs, cache, surroundings),
+        frozen=freeze_documents(start, config, pairs, cache, context),
     )
     trainer = Trainer(
         model,
@@ -117,8 +117,8 @@ def train(config: TrainingConfig, out: Path, surroundings: Surroundings) -> Repo
         hooks=Hooks(
             record=log.add,
             resumed=resumed,
-            evaluate=_evaluator(config, sets, surroundings, out) if sets else None,
-            progress=surroundings.phase("steps"),
+            evaluate=_evaluator(config, sets, context, out) if sets else None,
+            progress=context.phase("steps"),
         ),
     )
     outcome = trainer.run()
@@ -171,9 +171,9 @@ def _idf(config: TrainingConfig, model: TrainableEncoder) -> torch.Tensor | None
 
 
 def _evaluator(
-    config: TrainingConfig, sets: list[tuple[str, Path, str]], surroundings: Surroundings, out: Path
+    config: TrainingConfig, sets: list[tuple[str, Path, str]], context: RunContext, out: Path
 ) -> Callable[[LearnedEncoder], Mapping[str, float]]:
-    measure = surroundings.evaluate
+    measure = context.evaluate
     if measure is None:
         raise TrainingDataError("nobody here can evaluate")
 
@@ -187,16 +187,14 @@ def _evaluator(
                     str(Path(folder) / "encoder"), path, split, config.evaluation.measures
                 ).items()
             }
-        surroundings.say(", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+        context.say(", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
         return figures
 
     return evaluate
 
 
-def _baseline(
-    config: TrainingConfig, sets: list[tuple[str, Path, str]], surroundings: Surroundings
-) -> dict[str, float]:
-    name, measure = config.evaluation.baseline, surroundings.evaluate
+def _baseline(config: TrainingConfig, sets: list[tuple[str, Path, str]], context: RunContext) -> dict[str, float]:
+    name, measure = config.evaluation.baseline, context.evaluate
     if name is None or measure is None:
         return {}
     figures = {
@@ -205,10 +203,10 @@ def _baseline(
         for what, value in measure(name, path, split, config.evaluation.measures).items()
     }
     if figures:
-        surroundings.say(f"{name}: " + ", ".join(f"{what} {value:.4f}" for what, value in figures.items()))
+        context.say(f"{name}: " + ", ".join(f"{what} {value:.4f}" for what, value in figures.items()))
     return figures
 
 
-def _phase(surroundings: Surroundings, phase: str) -> Callable[[int], None] | None:
-    report = surroundings.progress
+def _phase(context: RunContext, phase: str) -> Callable[[int], None] | None:
+    report = context.progress
     return report and (lambda done: report(phase, done, None))

@@ -25,18 +25,18 @@ from encoders.training.trainable import untrained
 from encoders.training.word_pieces import idf_of, idf_of_terms, piece_statistics, query_weights
 from lsr.errors import SettingsError
 from lsr.training.config import FROM_CORPUS, LITERAL, POOLED, TrainingConfig, find_folder
+from lsr.training.context import RunContext, content_hash
 from lsr.training.log import Log
 from lsr.training.pairs import Pairs
-from lsr.training.surroundings import Surroundings, content_hash
 
 
 def start_encoder(
-    config: TrainingConfig, pairs: Pairs, data_hash: str, out: Path, surroundings: Surroundings
+    config: TrainingConfig, pairs: Pairs, data_hash: str, out: Path, context: RunContext
 ) -> LearnedEncoder:
     """Return the encoder that training starts from, in float32."""
     model = config.model
     if model.encoder is not None:
-        encoder = load_encoder(model.encoder, device=surroundings.device, dtype="float32")
+        encoder = load_encoder(model.encoder, device=context.device, dtype="float32")
         if not isinstance(encoder, LearnedEncoder):
             raise SettingsError(f"[model] encoder = {model.encoder!r} has nothing to learn")
         return encoder
@@ -44,7 +44,7 @@ def start_encoder(
         raise SettingsError("[model] needs a backbone or an encoder")
     backbone = find_folder(model.backbone)
     if model.method not in (LITERAL, POOLED):
-        encoder = untrained(model.method, backbone, device=surroundings.device, max_length=model.max_length)
+        encoder = untrained(model.method, backbone, device=context.device, max_length=model.max_length)
         if model.method.startswith("inference-free") and isinstance(encoder.queries, StaticSide):
             _, idf = _word_pieces(config, pairs, encoder.queries.tokenization)
             encoder.queries.table[: len(idf)] = np.where(encoder.queries.table[: len(idf)] > 0, idf, 0.0)
@@ -52,19 +52,17 @@ def start_encoder(
     key = content_hash(model=dataclasses.asdict(model), data=data_hash, seed=config.steps.seed)
     folder, stamp = out / "start", out / "start" / "made_from.txt"
     if not stamp.is_file() or stamp.read_text() != key:
-        _write_start(config, pairs, backbone, folder, surroundings)
+        _write_start(config, pairs, backbone, folder, context)
         stamp.write_text(key)
-    encoder = load_encoder(str(folder), device=surroundings.device, dtype="float32")
+    encoder = load_encoder(str(folder), device=context.device, dtype="float32")
     if not isinstance(encoder, LearnedEncoder):
         raise TypeError(f"{folder} gave a {type(encoder).__name__}")
     return encoder
 
 
-def _write_start(
-    config: TrainingConfig, pairs: Pairs, backbone: Path, folder: Path, surroundings: Surroundings
-) -> None:
+def _write_start(config: TrainingConfig, pairs: Pairs, backbone: Path, folder: Path, context: RunContext) -> None:
     model = config.model
-    surroundings.say("counting word pieces and setting up the start: BM25 over word pieces")
+    context.say("counting word pieces and setting up the start: BM25 over word pieces")
     tokenization = Tokenization(read_tokenizer(backbone), None, conflate=model.conflate)
     average_length, idf = _word_pieces(config, pairs, tokenization)
     weights = query_weights(tokenization, idf, model.piece_weight) if model.conflate else idf
@@ -83,7 +81,7 @@ def _write_start(
     sample = [pairs.documents[i] for i in rng.permutation(len(pairs.documents))[: model.sample].tolist()]
     shutil.rmtree(folder, ignore_errors=True)
     if model.method == POOLED:
-        start_pooled(backbone, folder, queries=queries, settings=settings, sample=sample, device=surroundings.device)
+        start_pooled(backbone, folder, queries=queries, settings=settings, sample=sample, device=context.device)
         return
 
     def warm_up(side: LiteralSide, mask_id: int) -> None:
@@ -109,7 +107,7 @@ def _write_start(
         sample=sample,
         expansion_terms=model.expansion_terms,
         seed=config.steps.seed,
-        device=surroundings.device,
+        device=context.device,
         warm_up=warm_up if model.warm_up_steps else None,
     )
 

@@ -23,10 +23,10 @@ from encoders.sides.pooled import PooledSide
 from encoders.training.dense_teacher import DenseTeacher
 from index import SparseIndex
 from lsr.training.config import find_folder
+from lsr.training.context import RunContext
 from lsr.training.negatives import IndexStatistics
 from lsr.training.pairs import Pairs
 from lsr.training.pooled_documents import encode_pooled, pooled_vectors
-from lsr.training.surroundings import Surroundings
 from lsr.training.text_vectors import VECTORS, text_vectors
 
 _CHUNK = 4096  # queries
@@ -36,15 +36,13 @@ Array = TypeVar("Array", bound=NDArray[np.generic])
 class DenseScores:
     """A dense teacher with its vectors of all queries and documents."""
 
-    def __init__(
-        self, spec: str, max_length: int | None, pairs: Pairs, cache: Path, surroundings: Surroundings
-    ) -> None:
-        teacher = DenseTeacher(find_folder(spec), max_length=max_length, device=surroundings.device)
+    def __init__(self, spec: str, max_length: int | None, pairs: Pairs, cache: Path, context: RunContext) -> None:
+        teacher = DenseTeacher(find_folder(spec), max_length=max_length, device=context.device)
         self.fingerprint, self.max_length = teacher.fingerprint, teacher.max_length
 
         def vectors(kind: str, texts: list[str]) -> NDArray[np.float16]:
-            surroundings.say(f"{spec} reads {len(texts):,} {kind}")
-            return text_vectors(cache / VECTORS, self.fingerprint, texts, teacher.encode, surroundings.phase(kind))
+            context.say(f"{spec} reads {len(texts):,} {kind}")
+            return text_vectors(cache / VECTORS, self.fingerprint, texts, teacher.encode, context.phase(kind))
 
         self.queries = vectors("queries", pairs.queries)
         self.documents = vectors("documents", pairs.documents)
@@ -67,17 +65,17 @@ def sparse_scores(
     candidates: NDArray[np.int32],
     data_hash: str,
     cache: Path,
-    surroundings: Surroundings,
+    context: RunContext,
 ) -> NDArray[np.float32]:
     """Return a sparse teacher's dot products, float32 of the shape of `candidates`; `spec` is for load_encoder."""
-    encoder = load_encoder(spec) if spec == "bm25" else load_encoder(spec, device=surroundings.device)
+    encoder = load_encoder(spec) if spec == "bm25" else load_encoder(spec, device=context.device)
 
     def compute() -> NDArray[np.float32]:
-        surroundings.say(f"{spec} reads {len(pairs.documents):,} documents and {len(pairs.queries):,} queries")
+        context.say(f"{spec} reads {len(pairs.documents):,} documents and {len(pairs.queries):,} queries")
         statistics = None
         if spec == "bm25":
             encoder.measure(pairs.documents)  # type: ignore[attr-defined]
-        documents = _document_vectors(encoder, pairs.documents, cache, surroundings.phase("documents"))
+        documents = _document_vectors(encoder, pairs.documents, cache, context.phase("documents"))
         if spec == "bm25":
             statistics = IndexStatistics(SparseIndex.build(documents))
         queries = encoder.encode_queries(pairs.queries, statistics)

@@ -8,7 +8,7 @@ import pytest
 
 from eval import SearchSettings, evaluate
 from lsr.corpora import open_corpus
-from lsr.indexing import index_corpus
+from lsr.writing.bulk_load import index_corpus
 
 SCIFACT = Path(__file__).parents[1] / "data" / "scifact"
 PUBLISHED_NDCG = 0.679  # Pyserini's and Anserini's BM25 "flat" on BEIR SciFact, k1 0.9, b 0.4

@@ -19,10 +19,10 @@ from index import IndexConfig, SparseIndex
 from lsr.documents import Document
 from lsr.metadata import MetadataSchema
 from lsr.storage import segment_writer, sorted_runs
-from lsr.storage.sealing import Job, run_job, save_beside
 from lsr.storage.segment import SEGMENTS_FOLDER, FinishedSegment
 from lsr.storage.segment_writer import NewSegment, SegmentWriter
 from lsr.storage.sorted_runs import SortedRuns
+from lsr.upkeep.segment_jobs import Job, run_job, save_beside
 
 SCHEMA = MetadataSchema({"year": "int"})
 INDEXES = {"a": IndexConfig(), "b": IndexConfig()}

@@ -14,12 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lsr import indexing
 from lsr.collection import Collection
 from lsr.corpora import open_corpus
 from lsr.documents import Document, SparseByToken
 from lsr.errors import StorageFull
 from lsr.vectors import VectorConfig
+from lsr.writing import bulk_load
 
 VECTORS = {"text": VectorConfig("bm25", {"average_length": 2.0}), "splade": VectorConfig(None)}
 
@@ -65,10 +65,10 @@ def create(folder: Path) -> None:
 
 
 def load(folder: Path) -> None:
-    indexing.BATCH_LINES = 4
-    indexing.SEGMENT_DOCUMENTS = 10
+    bulk_load.BATCH_LINES = 4
+    bulk_load.SEGMENT_DOCUMENTS = 10
     corpus = open_corpus(str(folder / "corpus.jsonl"))
-    indexing.index_corpus(corpus, folder / "loaded", encoder="bm25", schema={"n": "int"}, resume=True)
+    bulk_load.index_corpus(corpus, folder / "loaded", encoder="bm25", schema={"n": "int"}, resume=True)
 
 
 def write_and_fail(folder: Path) -> None:

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import pytest
 
-from lsr import indexing
 from lsr.collection import Collection, verify_collection
 from lsr.documents import SparseByToken
 from lsr.errors import CollectionNotFound
 from lsr.storage.catalog import CATALOG_FILE
+from lsr.writing import bulk_load
 
 OPERATIONS_FILE = Path(__file__).with_name("collection_operations.py")
 OPERATIONS_MODULE = runpy.run_path(str(OPERATIONS_FILE))
@@ -170,8 +170,8 @@ def kill_points(trace: Path) -> list[str]:
 def test_a_kill_leaves_the_old_state_or_the_new_one(
     operation: str, zygote: Zygote, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "BATCH_LINES", indexing.BATCH_LINES)  # put back what `load` sets in this process
-    monkeypatch.setattr(indexing, "SEGMENT_DOCUMENTS", indexing.SEGMENT_DOCUMENTS)
+    monkeypatch.setattr(bulk_load, "BATCH_LINES", bulk_load.BATCH_LINES)  # put back what `load` sets in this process
+    monkeypatch.setattr(bulk_load, "SEGMENT_DOCUMENTS", bulk_load.SEGMENT_DOCUMENTS)
     watch = OBSERVERS.get(operation, observe)
     undisturbed = copy_of(base, tmp_path / "undisturbed")
     assert zygote.run(operation, undisturbed, tmp_path / "trace", None) == 0

@@ -26,11 +26,11 @@ IDS = 60
 
 WRITER = """
 import json, random, sys
-from lsr import upkeep
+from lsr.upkeep import seal_and_merge
 from lsr.collection import Collection
 from lsr.documents import Document
 
-upkeep.SEAL_DOCUMENTS = 20
+seal_and_merge.SEAL_DOCUMENTS = 20
 generator = random.Random(int(sys.argv[2]))
 collection = Collection.open(sys.argv[1], "w")
 while True:

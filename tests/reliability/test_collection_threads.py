@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lsr import upkeep
 from lsr.collection import Collection, verify_collection
 from lsr.documents import Document, SparseByToken
+from lsr.upkeep import seal_and_merge
 from lsr.vectors import VectorConfig
 
 SECONDS_AT_MOST = 60
@@ -26,7 +26,7 @@ def batch(writer: int, turn: int) -> list[Document]:
 
 
 def test_threads_see_whole_batches_and_their_own_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "SEAL_DOCUMENTS", 12)  # so that the background works as well
+    monkeypatch.setattr(seal_and_merge, "SEAL_DOCUMENTS", 12)  # so that the background works as well
     turns, writers = 12, 3
     done = threading.Event()
     failures: list[str] = []

@@ -10,10 +10,10 @@ import pytest
 
 from encoders.errors import UnknownEncoder
 from index import IndexConfig
-from lsr import sample_queries
 from lsr.collection import Collection
 from lsr.documents import Document
-from lsr.sample_queries import SampledTexts
+from lsr.storage import sample_queries
+from lsr.storage.sample_queries import SampledTexts
 from lsr.vectors import VectorConfig
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lsr import indexing
 from lsr.collection import Collection, verify_collection
 from lsr.corpora import Corpus, open_corpus
 from lsr.errors import CollectionExists, CollectionNotFound, InvalidDocument, LsrError
-from lsr.indexing import index_corpus
 from lsr.vectors import VectorConfig
+from lsr.writing import bulk_load
+from lsr.writing.bulk_load import index_corpus
 
 
 def write_lines(path: Path, lines: list[object]) -> Path:
@@ -64,8 +64,8 @@ def test_a_load_measures_the_average_length_over_the_whole_corpus(tmp_path: Path
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(indexing, "BATCH_LINES", 16)
-    monkeypatch.setattr(indexing, "SEGMENT_DOCUMENTS", 40)
+    monkeypatch.setattr(bulk_load, "BATCH_LINES", 16)
+    monkeypatch.setattr(bulk_load, "SEGMENT_DOCUMENTS", 40)
 
 
 class Interrupted(Exception):

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from lsr import swapping, upkeep, writing
 from lsr.collection import Collection, verify_collection
 from lsr.documents import Document, SparseByToken
 from lsr.errors import StorageFull, TooManyPending
 from lsr.storage import layout
-from lsr.storage.merge_policy import FACTOR, SMALLEST_LEVEL, SegmentSize, choose_merge, level
-from lsr.storage.sealing import Job
 from lsr.storage.segment import SEGMENTS_FOLDER, FinishedSegment
+from lsr.upkeep import seal_and_merge, swapping
+from lsr.upkeep.merge_policy import FACTOR, SMALLEST_LEVEL, SegmentSize, choose_merge, level
+from lsr.upkeep.segment_jobs import Job
 from lsr.vectors import VectorConfig
+from lsr.writing import changes
 
 SPARSE = {"default": VectorConfig(None)}
 
@@ -90,7 +91,7 @@ def test_changes_during_a_merge_are_kept(tmp_path: Path, monkeypatch: pytest.Mon
 def test_segments_stay_few_while_writes_come_as_fast_as_they_are_sealed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "SEAL_DOCUMENTS", 10)
+    monkeypatch.setattr(seal_and_merge, "SEAL_DOCUMENTS", 10)
     with Collection.create(tmp_path / "c", vectors=SPARSE) as collection:
         segments: list[int] = []
 
@@ -100,7 +101,7 @@ def test_segments_stay_few_while_writes_come_as_fast_as_they_are_sealed(
                 collection.write([sparse(f"d{len(segments)}-{number}", {"x": 1.0}) for number in range(10)])
             return collection._upkeep._run_here(job)
 
-        monkeypatch.setattr(upkeep, "run_in_child", run_while_more_is_written)
+        monkeypatch.setattr(seal_and_merge, "run_in_child", run_while_more_is_written)
         collection.write([sparse(f"d-{number}", {"x": 1.0}) for number in range(10)])
         collection.wait_for_upkeep()
         info = collection.info()
@@ -122,7 +123,7 @@ def test_merging_what_is_all_deleted_leaves_no_segment(tmp_path: Path) -> None:
 
 
 def test_upkeep_runs_by_itself_in_a_child_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "SEAL_DOCUMENTS", 40)
+    monkeypatch.setattr(seal_and_merge, "SEAL_DOCUMENTS", 40)
     with Collection.create(tmp_path / "c", vectors=SPARSE, schema={"n": "int"}) as collection:
         for start in range(0, 200, 40):
             collection.write([sparse(f"d{number:03}", {"x": 1.0}) for number in range(start, start + 40)])
@@ -136,7 +137,7 @@ def test_upkeep_runs_by_itself_in_a_child_process(tmp_path: Path, monkeypatch: p
 
 
 def test_closing_stops_a_background_seal_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "SEAL_DOCUMENTS", 40)
+    monkeypatch.setattr(seal_and_merge, "SEAL_DOCUMENTS", 40)
     with Collection.create(tmp_path / "c", vectors=SPARSE) as collection:
         collection.write([sparse(f"d{number:03}", {"x": 1.0}) for number in range(50)])
     with Collection.open(tmp_path / "c", "w") as collection:
@@ -146,7 +147,7 @@ def test_closing_stops_a_background_seal_and_loses_nothing(tmp_path: Path, monke
 
 
 def test_a_background_failure_is_kept_and_writes_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "SEAL_DOCUMENTS", 2)
+    monkeypatch.setattr(seal_and_merge, "SEAL_DOCUMENTS", 2)
     with Collection.create(tmp_path / "c", vectors=SPARSE) as collection:
 
         def fail(job: Job) -> FinishedSegment:
@@ -161,7 +162,7 @@ def test_a_background_failure_is_kept_and_writes_go_on(tmp_path: Path, monkeypat
 
 
 def test_writes_beyond_the_cap_are_refused_until_a_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "MAX_PENDING", 3)
+    monkeypatch.setattr(changes, "MAX_PENDING", 3)
     with Collection.create(tmp_path / "c", vectors=SPARSE) as collection:
         collection.write([sparse(name, {"x": 1.0}) for name in "abc"])
         with pytest.raises(TooManyPending, match="at most 3"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lsr.free_memory import return_free_memory
+from lsr.upkeep.free_memory import return_free_memory
 
 
 def resident() -> int:

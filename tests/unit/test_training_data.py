@@ -15,13 +15,13 @@ from encoders.training.settings import Regulariser
 from lsr.documents import Document
 from lsr.errors import SettingsError
 from lsr.training.config import DataConfig, Sentence, find_folder, parse_config, read_config
+from lsr.training.context import RunContext
 from lsr.training.errors import DatasetUnavailable, TrainingDataError
 from lsr.training.held_out import hold_out
 from lsr.training.log import Log
 from lsr.training.negatives import fill, mine_bm25, mine_dense
 from lsr.training.pairs import Pairs, read_pairs, unlabelled
 from lsr.training.sampling import PairSource, make_examples
-from lsr.training.surroundings import Surroundings
 from lsr.training.teachers import cached, sparse_scores
 from lsr.training.unlabelled import query_and_text
 
@@ -183,7 +183,7 @@ def test_a_teachers_scores_are_computed_once_and_a_damaged_cache_again(tmp_path:
 def test_bm25_as_a_teacher_ranks_the_answer_first(tmp_path: Path) -> None:
     pairs = some_pairs()
     examples = make_examples(pairs, fill(pairs, [mine_bm25(pairs, 4)], seed=0))
-    scores = sparse_scores("bm25", pairs, examples.queries, examples.candidates, "h", tmp_path, Surroundings())
+    scores = sparse_scores("bm25", pairs, examples.queries, examples.candidates, "h", tmp_path, RunContext())
     assert scores.shape == (12, 5)
     assert (scores.argmax(axis=1) == 0).all()
 

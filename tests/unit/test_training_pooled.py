@@ -27,8 +27,8 @@ from lsr.errors import SettingsError
 from lsr.training import pooled_documents
 from lsr.training.adaptation import adaptation
 from lsr.training.config import TrainingConfig, parse_config
+from lsr.training.context import RunContext
 from lsr.training.run import train
-from lsr.training.surroundings import Surroundings
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -93,7 +93,7 @@ def config(retriever: Path, pairs: Path, **changes: Any) -> TrainingConfig:
 @pytest.fixture(scope="module")
 def run(retriever: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
-    train(config(retriever, pairs), out, Surroundings(device="cpu"))
+    train(config(retriever, pairs), out, RunContext(device="cpu"))
     return out
 
 
@@ -184,8 +184,8 @@ def test_a_killed_run_ends_as_one_that_was_not(retriever: Path, pairs: Path, run
             raise Killed
 
     with pytest.raises(Killed):
-        train(config(retriever, pairs), tmp_path, Surroundings(device="cpu", progress=progress))
-    train(config(retriever, pairs), tmp_path, Surroundings(device="cpu"))
+        train(config(retriever, pairs), tmp_path, RunContext(device="cpu", progress=progress))
+    train(config(retriever, pairs), tmp_path, RunContext(device="cpu"))
     for name, value in pooled_side(run / "model").head.state_dict().items():
         assert torch.equal(value, pooled_side(tmp_path / "model").head.state_dict()[name]), name
 
@@ -244,7 +244,7 @@ def conflated(retriever: Path, pairs: Path, tmp_path_factory: pytest.TempPathFac
     out = tmp_path_factory.mktemp("conflated")
     model = {"conflate": True, "piece_weight": 0.5, "train_queries": True, "int8": True, "max_active_dims": 20}
     model["collection_idf"] = 0.5
-    train(config(retriever, pairs, model=model), out, Surroundings(device="cpu"))
+    train(config(retriever, pairs, model=model), out, RunContext(device="cpu"))
     return out
 
 
@@ -303,7 +303,7 @@ def test_a_model_adapts_to_a_corpus_without_labels(
     read: list[str] = []
     original = pooled_documents._read
     monkeypatch.setattr(pooled_documents, "_read", lambda side, texts: (read.extend(texts), original(side, texts))[1])
-    report = train(short, tmp_path / "out", Surroundings(device="cpu", evaluate=evaluate_encoder))
+    report = train(short, tmp_path / "out", RunContext(device="cpu", evaluate=evaluate_encoder))
     assert 0 < len(read) == len(set(read))  # the model that is adapted and the same one as a teacher: once for both
     assert report.outcome.first.keys() == report.outcome.last.keys() == {"held_out nDCG@10"}
     before, after = pooled_side(run / "model"), pooled_side(tmp_path / "out" / "best")

@@ -17,8 +17,8 @@ from encoders.training.checkpoint import checkpoints
 from encoders.training.errors import CheckpointMismatch, TrainingDiverged, TrainingError
 from lsr.cli.running import run as run_command
 from lsr.training.config import TrainingConfig, parse_config
+from lsr.training.context import RunContext
 from lsr.training.run import Report, train
-from lsr.training.surroundings import Surroundings
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -87,7 +87,7 @@ def test_a_run_learns_what_the_words_do_not_say_and_its_model_loads(
     backbone: Path, pairs: Path, tmp_path: Path
 ) -> None:
     settings = config(backbone, pairs, model={"expansion_terms": 4}, steps={"steps": 40, "learning_rate": 1e-2})
-    report = train(settings, tmp_path, Surroundings(device="cpu"))
+    report = train(settings, tmp_path, RunContext(device="cpu"))
     log = lines(tmp_path)
     assert [one["step"] for one in log] == list(range(1, 41))
     losses = [one["loss_infonce"] for one in log]
@@ -101,18 +101,18 @@ def test_a_run_learns_what_the_words_do_not_say_and_its_model_loads(
 
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(backbone: Path, pairs: Path, tmp_path: Path) -> None:
     settings = config(backbone, pairs)
-    whole = train(settings, tmp_path / "whole", Surroundings(device="cpu"))
+    whole = train(settings, tmp_path / "whole", RunContext(device="cpu"))
 
     def kill(phase: str, done: int, total: int | None) -> None:
         if phase == "steps" and done == 5:
             raise Killed
 
     with pytest.raises(Killed):
-        train(settings, tmp_path / "killed", Surroundings(device="cpu", progress=kill))
+        train(settings, tmp_path / "killed", RunContext(device="cpu", progress=kill))
     assert [path.name for path in checkpoints(tmp_path / "killed" / "checkpoints")] == ["step-00000003"]
     (tmp_path / "killed" / "checkpoints" / ".step-00000006.partial").mkdir()
     said: list[str] = []
-    resumed = train(settings, tmp_path / "killed", Surroundings(device="cpu", say=said.append))
+    resumed = train(settings, tmp_path / "killed", RunContext(device="cpu", say=said.append))
     assert "going on after step 3" in said
     assert without_time(lines(tmp_path / "killed")) == without_time(lines(tmp_path / "whole"))
     first, second = weights(whole), weights(resumed)
@@ -120,14 +120,14 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(backbone: Path
 
 
 def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(backbone: Path, pairs: Path, tmp_path: Path) -> None:
-    train(config(backbone, pairs), tmp_path, Surroundings(device="cpu"))
+    train(config(backbone, pairs), tmp_path, RunContext(device="cpu"))
     other = config(backbone, pairs, loss={"infonce": 2.0})
     with pytest.raises(CheckpointMismatch, match="other settings or other data"):
-        train(other, tmp_path, Surroundings(device="cpu"))
+        train(other, tmp_path, RunContext(device="cpu"))
     file = tmp_path / "checkpoints" / "step-00000008" / "parameters.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(TrainingError, match="damaged checkpoint"):
-        train(config(backbone, pairs), tmp_path, Surroundings(device="cpu"))
+        train(config(backbone, pairs), tmp_path, RunContext(device="cpu"))
 
 
 def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(
@@ -145,7 +145,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(
 
     monkeypatch.setattr(Objective, "__call__", poisoned)
     with pytest.raises(TrainingDiverged, match=r"step 5: loss nan .*last good checkpoint is .*step-00000003"):
-        train(config(backbone, pairs), tmp_path, Surroundings(device="cpu"))
+        train(config(backbone, pairs), tmp_path, RunContext(device="cpu"))
     kept = load_file(tmp_path / "checkpoints" / "step-00000003" / "parameters.safetensors")
     assert all(torch.isfinite(tensor).all() for tensor in kept.values())
 
@@ -165,7 +165,7 @@ def test_a_full_disk_leaves_the_checkpoints_that_were_there(
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(OSError, match="No space left"):
-        train(config(backbone, pairs), tmp_path, Surroundings(device="cpu"))
+        train(config(backbone, pairs), tmp_path, RunContext(device="cpu"))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000003"]
 
 
@@ -184,7 +184,7 @@ def test_the_development_set_picks_the_model_and_is_judged_from_the_start(
     settings = config(
         backbone, pairs, evaluation={"held_out": 4, "documents": 8}, steps={"evaluate_every": 4, "steps": 8}
     )
-    report = train(settings, tmp_path, Surroundings(device="cpu", evaluate=evaluate))
+    report = train(settings, tmp_path, RunContext(device="cpu", evaluate=evaluate))
     assert (report.outcome.best_step, report.outcome.best) == (4, 0.9)
     assert report.baseline == {"held_out nDCG@10": 0.45}
     assert [one["step"] for one in lines(tmp_path) if "evaluation" in one] == [0, 4, 8]
@@ -205,13 +205,13 @@ def test_presets_train_with_every_regulariser_and_with_teachers(
         loss={"regulariser": regulariser, "kl": 1.0, "margin_mse": 0.1, "query_lambda": 1e-3},
         steps={"steps": 2, "bf16": regulariser == "flops"},
     )  # fmt: skip
-    report = train(settings, tmp_path, Surroundings(device="cpu"))
+    report = train(settings, tmp_path, RunContext(device="cpu"))
     assert {"loss_kl", "loss_margin_mse", "loss_infonce"} <= set(lines(tmp_path)[0])
     assert load_encoder(str(report.model)).encode_queries(["heart attack"]).nnz > 0
 
 
 def test_an_encoder_is_trained_further(backbone: Path, pairs: Path, tmp_path: Path) -> None:
-    first = train(config(backbone, pairs, steps={"steps": 2}), tmp_path / "a", Surroundings(device="cpu"))
+    first = train(config(backbone, pairs, steps={"steps": 2}), tmp_path / "a", RunContext(device="cpu"))
     content = config(backbone, pairs, steps={"steps": 2})
     onward = parse_config(
         {
@@ -222,7 +222,7 @@ def test_an_encoder_is_trained_further(backbone: Path, pairs: Path, tmp_path: Pa
             "steps": {"steps": content.steps.steps, "batch_size": 4},
         }
     )
-    second = train(onward, tmp_path / "b", Surroundings(device="cpu"))
+    second = train(onward, tmp_path / "b", RunContext(device="cpu"))
     assert load_encoder(str(second.model)).fingerprint != load_encoder(str(first.model)).fingerprint
 
 

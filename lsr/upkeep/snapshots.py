@@ -24,12 +24,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lsr.errors import CollectionCorrupt, CollectionExists, CollectionNotFound, QueryError
-from lsr.live_state import LiveState
 from lsr.storage.catalog import CATALOG_FILE, Catalog
 from lsr.storage.catalog_digest import write_digest
 from lsr.storage.files import publish, sha256_of, storage_errors, sync_file, sync_tree, write_file
+from lsr.storage.live_state import LiveState
 from lsr.storage.segment import MANIFEST_FILE, SEGMENTS_FOLDER
-from lsr.verification import verify_collection
+from lsr.upkeep.verification import verify_collection
 
 SNAPSHOTS_FOLDER = "snapshots"
 SNAPSHOT_FILE = "snapshot.json"

@@ -24,20 +24,20 @@ import numpy as np
 
 from encoders.errors import StatisticsMissing
 from lsr.corpora import Corpus, CorpusLine
-from lsr.document_vectors import check_document, document_rows, settle_vectors
 from lsr.documents import DEFAULT_VECTOR, Document
 from lsr.errors import InvalidDocument
-from lsr.load_folder import finished_report, start_load
 from lsr.metadata import MetadataSchema
 from lsr.results import IndexReport
-from lsr.sample_queries import SampledTexts
 from lsr.storage import layout
 from lsr.storage.catalog import Catalog
 from lsr.storage.catalog_digest import write_digest
 from lsr.storage.id_file import hash_ids
+from lsr.storage.sample_queries import SampledTexts
 from lsr.storage.segment import Segment
 from lsr.storage.segment_writer import NewSegment, SegmentWriter
 from lsr.vectors import VectorConfig
+from lsr.writing.document_vectors import check_document, document_rows, settle_vectors
+from lsr.writing.load_folder import finished_report, start_load
 
 BATCH_LINES = 1024  # encoded together; segments are cut between batches
 SEGMENT_POSTINGS = 64_000_000  # 512 MB of term numbers and weights

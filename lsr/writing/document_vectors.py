@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from index.scoring import canonical
-from lsr.documents import DEFAULT_VECTOR, Document, SparseByIndex, SparseByToken, SparseInput
+from lsr.documents import DEFAULT_VECTOR, Document, SparseByIndex, SparseByToken, SparseInput, weights_of
 from lsr.errors import InvalidDocument
 from lsr.metadata import MetadataSchema
 from lsr.vectors import NamedVector
@@ -75,14 +74,6 @@ def document_rows(vector: NamedVector, documents: Sequence[Document]) -> csr_arr
         term_ids.append(_numbers(vector, given))
         weights.append(weights_of(given, sum(lengths)))
     return _matrix(vector, len(documents), rows, term_ids, weights)
-
-
-def weights_of(vectors: Sequence[SparseInput], count: int) -> NDArray[np.float32]:
-    """Return the weights of ready-made vectors one after the other, float32[count]; `count` is their number."""
-    values = chain.from_iterable(
-        vector.weights.values() if isinstance(vector, SparseByToken) else vector.values for vector in vectors
-    )
-    return np.fromiter(values, dtype=np.float32, count=count)
 
 
 def _check_vector(vector: NamedVector, document: Document) -> None:

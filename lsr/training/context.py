@@ -14,7 +14,7 @@ EvaluateEncoder = Callable[[str, Path, str, tuple[str, ...]], Mapping[str, float
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunContext:
     """Each may be left out."""
 
     device: str = "auto"

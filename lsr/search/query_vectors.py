@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from encoders.encoder import CorpusStatistics
-from lsr.document_vectors import weights_of
-from lsr.documents import SparseByIndex, SparseByToken, SparseInput
+from lsr.documents import SparseByIndex, SparseByToken, SparseInput, weights_of
 from lsr.errors import QueryError
 from lsr.vectors import NamedVector
 

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 
 from encoders.encoder import Encoder
 from encoders.words import whole_words
-from lsr.collection import Collection
 from lsr.documents import Document
-from lsr.errors import QueryError
 from lsr.results import Hit, MatchedTerm
 
 
@@ -27,12 +25,10 @@ class MatchedWord:
     terms: tuple[MatchedTerm, ...]
 
 
-def matched_words(collection: Collection, using: str, hits: Sequence[Hit], most: int) -> list[list[MatchedWord]]:
-    """Return, for each hit of a search by `using`, the first `most` terms of `matched` folded into the words of its
-    text, by falling contribution. Without an encoder, as with ready-made vectors, each term stands alone."""
-    try:
-        encoder = collection.encoder(using)
-    except QueryError:  # the search went through, so there is a vector of that name
+def matched_words(encoder: Encoder | None, hits: Sequence[Hit], most: int) -> list[list[MatchedWord]]:
+    """Return, for each hit, the first `most` terms of `matched` folded into the words of its text, by descending
+    contribution. Without an encoder, as with ready-made vectors, each term stands alone."""
+    if encoder is None:
         return [[MatchedWord(None, term.contribution, (term,)) for term in hit.matched[:most]] for hit in hits]
     return [_folded(encoder, hit.document, hit.matched[:most]) for hit in hits]
 

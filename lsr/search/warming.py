@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from index import warm_kernels
-from lsr import ranking
 from lsr.documents import SparseByToken, SparseInput
-from lsr.live_state import LiveState
 from lsr.metadata import FieldType
+from lsr.search import ranking
 from lsr.storage.generation import Generation, Place, SearchParameters
+from lsr.storage.live_state import LiveState
 from lsr.vectors import NamedVector
 
 _VALUES: dict[FieldType, Any] = {

@@ -22,8 +22,8 @@ from pathlib import Path
 from index.errors import SparseIndexError
 from lsr.errors import CollectionCorrupt, Interrupted, LsrError, StorageFull
 from lsr.storage import layout
-from lsr.storage.sealing import Job, run_job
 from lsr.storage.segment import FinishedSegment
+from lsr.upkeep.segment_jobs import Job, run_job
 
 _MERGE_NICENESS = 15
 _SEAL_NICENESS = 5

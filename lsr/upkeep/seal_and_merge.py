@@ -24,18 +24,18 @@ from pathlib import Path
 from scipy.sparse import csr_array
 
 from encoders.errors import EncoderError
-from lsr import swapping
 from lsr.errors import EncoderMismatch
-from lsr.free_memory import return_free_memory
-from lsr.live_state import LiveState
-from lsr.sample_queries import sample_segments
-from lsr.scrubbing import damage_taken_out
 from lsr.storage.files import storage_errors
 from lsr.storage.generation import Generation, SegmentView
-from lsr.storage.merge_policy import SegmentSize, choose_merge
-from lsr.storage.sealing import Job, run_job, save_beside
+from lsr.storage.live_state import LiveState
+from lsr.storage.sample_queries import sample_segments
 from lsr.storage.segment import SEGMENTS_FOLDER, TEMPORARY_PREFIX, FinishedSegment
-from lsr.storage.segment_process import run_in_child
+from lsr.upkeep import swapping
+from lsr.upkeep.free_memory import return_free_memory
+from lsr.upkeep.merge_policy import SegmentSize, choose_merge
+from lsr.upkeep.scrubbing import damage_taken_out
+from lsr.upkeep.segment_jobs import Job, run_job, save_beside
+from lsr.upkeep.segment_process import run_in_child
 
 SEAL_DOCUMENTS = 10_000
 SEAL_BYTES = 64 << 20

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from index import Problem
 from lsr.errors import CollectionCorrupt
-from lsr.live_state import LiveState
+from lsr.results import Damage
 from lsr.storage import layout
 from lsr.storage.files import OnRead
-from lsr.storage.generation import Damage
+from lsr.storage.live_state import LiveState
 from lsr.storage.segment import SEGMENTS_FOLDER, verify_segment
 
 _log = logging.getLogger(__name__)

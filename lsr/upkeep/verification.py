@@ -7,11 +7,11 @@ from typing import Literal
 
 from index import Problem
 from lsr.errors import CollectionCorrupt, CollectionLocked
-from lsr.live_state import open_state
 from lsr.storage import layout
 from lsr.storage.catalog import CATALOG_FILE
 from lsr.storage.catalog_digest import digest_problem
 from lsr.storage.files import WriterLock
+from lsr.storage.live_state import open_state
 from lsr.storage.log_check import log_problem
 from lsr.storage.segment import verify_segment
 

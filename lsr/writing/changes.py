@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from index import PreparedRows
-from lsr.document_vectors import check_document, document_rows, settle_vectors
 from lsr.documents import Document
 from lsr.errors import InvalidDocument, TooManyPending
-from lsr.live_state import LiveState
 from lsr.results import WriteResult
 from lsr.storage.catalog_transaction import Transaction
 from lsr.storage.generation import SegmentView, find_many
+from lsr.storage.live_state import LiveState
 from lsr.storage.pending import ChunkContent, columns_of
 from lsr.storage.pending_rows import encode_rows
+from lsr.writing.document_vectors import check_document, document_rows, settle_vectors
 
 MAX_PENDING = 100_000  # documents; beyond it a write is refused until a seal has caught up
 MAX_PENDING_BYTES = 512 << 20

@@ -16,10 +16,10 @@ from scipy.sparse import csr_array
 
 from lsr.documents import SparseInput
 from lsr.errors import QueryError
-from lsr.filters import Filter
 from lsr.metadata import MetadataSchema
-from lsr.query_vectors import QueryVector, encode_queries, encode_query, input_term_ids
 from lsr.results import Hit, MatchedTerm, QueryTerm, SearchResult, Timings, Total
+from lsr.search.filters import Filter
+from lsr.search.query_vectors import QueryVector, encode_queries, encode_query, input_term_ids
 from lsr.storage.generation import Generation, Place, SearchParameters
 from lsr.vectors import NamedVector
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsr.errors import CollectionCorrupt
-from lsr.live_state import LiveState
 from lsr.storage.generation import Generation, SegmentView
 from lsr.storage.id_file import hash_ids
+from lsr.storage.live_state import LiveState
 from lsr.storage.pending import Pending
 from lsr.storage.segment import FinishedSegment
 

@@ -1,0 +1,1 @@
+"""How a query is answered: encoded, filtered, ranked, explained."""

@@ -1,0 +1,1 @@
+"""What keeps a collection healthy: sealing, merging, scrubbing, verification, snapshots."""
