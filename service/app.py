@@ -15,12 +15,12 @@ from fastapi import FastAPI
 
 from lsr import __version__
 from lsr.store import CollectionStore
-from service.context import RequestContext
-from service.openapi import complete_openapi
+from service.http.context import RequestContext
+from service.http.openapi import complete_openapi
 from service.problems import install_problem_handlers
 from service.routes import aliases, collections, documents, operations, page, search, snapshots
+from service.runtime.state import Service
 from service.settings import ServiceSettings
-from service.state import Service
 
 _DESCRIPTION = """Learned sparse retrieval. Errors are `application/problem+json` (RFC 9457). An API key, where one is
 configured, is sent as `Authorization: Bearer …` or `X-API-Key: …`."""

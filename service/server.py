@@ -24,12 +24,12 @@ import uvicorn
 
 from lsr.errors import Interrupted, SettingsError
 from lsr.store import CollectionStore
-from service.admission import Admission
 from service.app import create_app
 from service.auth import load_api_keys
-from service.protocol import timed_protocol
+from service.http.admission import Admission
+from service.http.protocol import timed_protocol
+from service.runtime.state import Service
 from service.settings import ServiceSettings
-from service.state import Service
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8080

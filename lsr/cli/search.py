@@ -57,7 +57,7 @@ def search(
         )
         words = matched_words(collection.find_encoder(using), result.hits, EXPLAINED_TERMS) if explain else None
     if json:
-        from service.rendering import render_search
+        from service.messages.rendering import render_search
 
         shown = render_search(
             result,

@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Response
 
 from service.auth import requires
-from service.rendering import json_response
-from service.requests import COLLECTION_NAME, AliasRequest
-from service.responses import AliasesModel, AliasModel
-from service.state import Service, service_of
-from service.strict_route import StrictRoute
+from service.http.strict_route import StrictRoute
+from service.messages.rendering import json_response
+from service.messages.requests import COLLECTION_NAME, AliasRequest
+from service.messages.responses import AliasesModel, AliasModel
+from service.runtime.state import Service, service_of
 
 router = APIRouter(prefix="/v1/aliases", route_class=StrictRoute, tags=["aliases"])
 ServiceOf = Annotated[Service, Depends(service_of)]

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Depends, Path, Response
 from lsr.errors import EXPECTED_ERRORS
 from lsr.vectors import VectorConfig
 from service.auth import requires
+from service.http.strict_route import StrictRoute
+from service.messages.rendering import json_response, render_collection
+from service.messages.requests import COLLECTION_NAME, CollectionRequest
+from service.messages.responses import CollectionModel, CollectionsModel
 from service.problems import FieldProblem
-from service.rendering import json_response, render_collection
-from service.requests import COLLECTION_NAME, CollectionRequest
-from service.responses import CollectionModel, CollectionsModel
-from service.state import Service, service_of
-from service.strict_route import StrictRoute
+from service.runtime.state import Service, service_of
 
 router = APIRouter(prefix="/v1/collections", route_class=StrictRoute, tags=["collections"])
 ServiceOf = Annotated[Service, Depends(service_of)]

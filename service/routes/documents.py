@@ -10,14 +10,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from service.auth import requires
-from service.document_bodies import MEDIA_TYPES, REQUEST_BODY
-from service.rendering import json_response, render_document
-from service.requests import DeleteRequest, PatchRequest
-from service.responses import DeleteModel, DocumentModel, JobModel, PatchModel, WriteModel
+from service.http.strict_route import StrictRoute, require_media_type
+from service.messages.document_bodies import MEDIA_TYPES, REQUEST_BODY
+from service.messages.rendering import json_response, render_document
+from service.messages.requests import DeleteRequest, PatchRequest
+from service.messages.responses import DeleteModel, DocumentModel, JobModel, PatchModel, WriteModel
 from service.routes.collections import CollectionName
-from service.state import Service, service_of
-from service.strict_route import StrictRoute, require_media_type
-from service.writing import (
+from service.runtime.state import Service, service_of
+from service.runtime.writes import (
     Upsert,
     delete_document,
     delete_documents,

@@ -9,10 +9,10 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.auth import granted, requires, sent_key
-from service.rendering import json_response, render_damage
-from service.responses import HealthModel, ReadyModel
-from service.state import Service, service_of
-from service.strict_route import UnguardedRoute
+from service.http.strict_route import UnguardedRoute
+from service.messages.rendering import json_response, render_damage
+from service.messages.responses import HealthModel, ReadyModel
+from service.runtime.state import Service, service_of
 
 router = APIRouter(route_class=UnguardedRoute, tags=["operations"])
 ServiceOf = Annotated[Service, Depends(service_of)]

@@ -8,14 +8,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.auth import requires
-from service.embedding import embed
-from service.rendering import to_json
-from service.requests import BatchRequest, EmbedRequest, SearchRequest
-from service.responses import BatchModel, SearchModel, SparseValueModel
+from service.http.strict_route import DirectRoute
+from service.messages.rendering import to_json
+from service.messages.requests import BatchRequest, EmbedRequest, SearchRequest
+from service.messages.responses import BatchModel, SearchModel, SparseValueModel
 from service.routes.collections import CollectionName
-from service.searching import search, search_batch
-from service.state import Service, service_of
-from service.strict_route import DirectRoute
+from service.runtime.embeddings import embed
+from service.runtime.searches import search, search_batch
+from service.runtime.state import Service, service_of
 
 router = APIRouter(route_class=DirectRoute, tags=["search"])
 ServiceOf = Annotated[Service, Depends(service_of)]

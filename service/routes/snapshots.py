@@ -9,13 +9,13 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 
 from lsr.collection import Collection
 from service.auth import requires
-from service.rendering import json_response, render_collection
-from service.requests import COLLECTION_NAME, SnapshotRequest
-from service.responses import CollectionModel, JobModel, SnapshotModel, SnapshotsModel
+from service.http.strict_route import StrictRoute
+from service.messages.rendering import json_response, render_collection
+from service.messages.requests import COLLECTION_NAME, SnapshotRequest
+from service.messages.responses import CollectionModel, JobModel, SnapshotModel, SnapshotsModel
 from service.routes.collections import CollectionName
 from service.routes.documents import answer_write
-from service.state import Service, service_of
-from service.strict_route import StrictRoute
+from service.runtime.state import Service, service_of
 
 router = APIRouter(prefix="/v1/collections/{collection}/snapshots", route_class=StrictRoute, tags=["snapshots"])
 ServiceOf = Annotated[Service, Depends(service_of)]

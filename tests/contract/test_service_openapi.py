@@ -9,8 +9,8 @@ import pytest
 from lsr.store import CollectionStore
 from service import ServiceSettings, create_app
 from service.auth import ApiKey
-from service.requests import SearchRequest
-from service.state import Service
+from service.messages.requests import SearchRequest
+from service.runtime.state import Service
 
 
 @pytest.fixture(scope="module")

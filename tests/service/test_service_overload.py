@@ -19,12 +19,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from lsr.collection import Collection
 from lsr.documents import Document
 from lsr.store import CollectionStore
-from service.admission import Admission
+from service.http.admission import Admission
 from service.metrics import ServiceMetrics
 from service.problems import Overloaded, TimedOut
+from service.runtime.work_pool import WorkPool
 from service.server import running
 from service.settings import ServiceSettings
-from service.work_pool import WorkPool
 
 SEARCH = "/v1/collections/c/search"
 CAPACITY = 6  # of the fixture: 2 threads and 4 that wait

@@ -13,10 +13,10 @@ import pytest
 from encoders.bm25 import BM25Encoder
 from index.errors import SearchStopped
 from lsr.collection import Collection
-from service import search_turns
 from service.problems import Overloaded, TimedOut
+from service.runtime import search_turns
+from service.runtime.work_pool import WorkPool
 from service.settings import ServiceSettings
-from service.work_pool import WorkPool
 
 ENOUGH = 11  # searches of no time, until their average is below the limit that it began at twice of
 LOOP = "lsr-server"

@@ -62,7 +62,7 @@ def test_a_service_that_cannot_get_ready_says_why_instead_of_hanging(tmp_path: P
     def fail() -> None:
         raise RuntimeError("no compiler here")
 
-    monkeypatch.setattr("service.readiness.warm_kernels", fail)
+    monkeypatch.setattr("service.runtime.readiness.warm_kernels", fail)
     with CollectionStore(tmp_path) as store, pytest.raises(RuntimeError, match="no compiler"), running(store):
         pass
     with pytest.raises(RuntimeError, match="no compiler"):

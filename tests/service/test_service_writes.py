@@ -14,11 +14,11 @@ import pytest
 from lsr.collection import Collection
 from lsr.errors import StorageFull
 from lsr.store import CollectionStore
-from service.document_bodies import NDJSON
+from service.messages.document_bodies import NDJSON
 from service.problems import Overloaded
+from service.runtime.write_queue import WriteQueue
+from service.runtime.writes import Upsert
 from service.settings import ServiceSettings
-from service.write_queue import WriteQueue
-from service.writing import Upsert
 
 DOCUMENTS = "/v1/collections/animals/documents"
 

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from service.json_schemas import sparse_schema
+from service.messages.json_schemas import sparse_schema
 
 MAX_K: Final = 1_000
 MAX_QUERY_TERMS: Final = 1_024

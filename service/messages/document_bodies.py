@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from lsr import strict_json
 from lsr.documents import Document, parse_document
 from lsr.errors import InvalidDocument, InvalidJson
-from service.json_schemas import document_schema
+from service.messages.json_schemas import document_schema
 from service.problems import FieldProblem, problem_of
 
 NDJSON: Final = "application/x-ndjson"

@@ -10,8 +10,8 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from service.auth import Scope, required_scope
+from service.messages.responses import ProblemModel
 from service.problems import MEDIA_TYPE
-from service.responses import ProblemModel
 
 _TEXTS: Final = {
     "400": "The body is not strict JSON (duplicate keys, NaN, lone surrogates, nesting)",

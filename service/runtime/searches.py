@@ -14,11 +14,11 @@ from lsr.documents import SparseByToken, SparseInput, parse_sparse
 from lsr.errors import EXPECTED_ERRORS, InvalidDocument, QueryError
 from lsr.results import SearchResult
 from lsr.search.matched_words import matched_words
-from service.highlight import Highlight, highlight
+from service.messages.highlight import Highlight, highlight
+from service.messages.rendering import render_search
+from service.messages.requests import MAX_QUERY_TERMS, QueryInput, SearchRequest
 from service.problems import FieldError, ProblemError, TimedOut, problem_of
-from service.rendering import render_search
-from service.requests import MAX_QUERY_TERMS, QueryInput, SearchRequest
-from service.state import Service
+from service.runtime.state import Service
 
 _EVERYTHING: Final = ("title", "text", "parent", "metadata")
 _TERMS_TO_HIGHLIGHT: Final = 64

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ValidationError
 from lsr import strict_json
 from lsr.errors import InvalidJson
 from service.auth import check_scope, required_scope
+from service.messages.requests import COLLECTION_NAME
 from service.problems import ProblemError, problem_of
-from service.requests import COLLECTION_NAME
 
 _PARSE_IN_THREAD: Final = 64 * 1024
 _NAME: Final = re.compile(COLLECTION_NAME)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from lsr.collection import Collection
 from service.problems import Overloaded, ProblemError
-from service.writing import Upsert, upsert_together
+from service.runtime.writes import Upsert, upsert_together
 
 Answer = dict[str, Any]
 Change = Upsert | Callable[[Collection], Answer]

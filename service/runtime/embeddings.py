@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from lsr.collection import Collection
 from lsr.errors import EXPECTED_ERRORS
 from lsr.store import CollectionStore
+from service.messages.requests import EmbedRequest
 from service.problems import FieldProblem
-from service.requests import EmbedRequest
 
 
 class _Source(NamedTuple):

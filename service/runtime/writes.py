@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from lsr.collection import Collection
 from lsr.errors import EXPECTED_ERRORS, InvalidDocument
 from lsr.results import WriteResult
-from service.document_bodies import Batch, WriteError, parse_batch
+from service.messages.document_bodies import Batch, WriteError, parse_batch
 from service.problems import FieldError, ProblemError
 
 MAX_LISTED: Final = 1_000

@@ -8,14 +8,14 @@ from fastapi import Request
 
 from lsr.errors import EXPECTED_ERRORS
 from lsr.store import CollectionStore
-from service.jobs import Jobs
 from service.metrics import CollectionSize, ServiceMetrics
-from service.readiness import Readiness
-from service.scrubbing import Scrubber
-from service.search_turns import SearchTurns
+from service.runtime.jobs import Jobs
+from service.runtime.readiness import Readiness
+from service.runtime.scrubber import Scrubber
+from service.runtime.search_turns import SearchTurns
+from service.runtime.work_pool import WorkPool
+from service.runtime.write_queue import WriteQueue
 from service.settings import ServiceSettings
-from service.work_pool import WorkPool
-from service.write_queue import WriteQueue
 
 
 @dataclass(frozen=True)

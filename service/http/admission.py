@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 import orjson
 
-from service.context import choose_request_id
+from service.http.context import choose_request_id
 from service.metrics import ServiceMetrics
 from service.problems import MEDIA_TYPE, Overloaded
 

@@ -18,8 +18,8 @@ from weakref import WeakKeyDictionary
 
 from index.errors import SearchStopped
 from lsr.collection import Collection
-from service.requests import SearchRequest
-from service.work_pool import WorkPool
+from service.messages.requests import SearchRequest
+from service.runtime.work_pool import WorkPool
 
 _LATEST: Final = 1 / 16  # what one search counts in the average
 _UNKNOWN: Final = 2.0  # times the limit: what the average begins with, so that it takes some 20 searches to be short

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from lsr.documents import Document
 from lsr.results import CollectionInfo, Damage, Hit, SearchResult
 from lsr.search.matched_words import MatchedWord
-from service.highlight import Highlight
+from service.messages.highlight import Highlight
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

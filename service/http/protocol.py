@@ -19,7 +19,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from service.admission import Admission, Kind
+from service.http.admission import Admission, Kind
 
 Awaited = tuple[int, Literal["headers", "body"]]  # the number of a request on its connection, and a part of it
 

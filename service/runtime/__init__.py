@@ -1,0 +1,1 @@
+"""What runs behind the routes: searches, writes, jobs, threads, readiness, scrubbing."""
