@@ -20,7 +20,7 @@ from scipy.sparse import csr_array, vstack
 
 from eval.bench.vectors import read_vectors
 from index import IndexConfig, SparseIndex
-from index.calibration import exact_top
+from index.searching.calibration import exact_top
 
 K = 10
 KNOBS: tuple[dict[str, Any], ...] = ({"query_cut": 5, "heap_factor": 0.9}, {"query_cut": 8, "heap_factor": 0.7})

@@ -24,7 +24,7 @@ from scipy.sparse import csr_array
 
 from eval.bench.vectors import Vectors, read_vectors, row_of
 from index import SparseIndex
-from index.calibration import exact_top
+from index.searching.calibration import exact_top
 
 SELECTIVITIES = (1.0, 0.5, 0.05, 0.005, 0.0001)
 K = 10

@@ -10,22 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from index.arrays.folder import Problem, verify_index
+    from index.canonical import canonical
     from index.config import IndexConfig
     from index.prepared_rows import PreparedRows, score_rows
-    from index.scoring import canonical
     from index.sparse_index import SparseIndex, TopK
-    from index.storage import Problem, verify_index
     from index.warming import warm_kernels
 
 _HOME = {
     "IndexConfig": "index.config",
     "PreparedRows": "index.prepared_rows",
-    "Problem": "index.storage",
+    "Problem": "index.arrays.folder",
     "SparseIndex": "index.sparse_index",
     "TopK": "index.sparse_index",
-    "canonical": "index.scoring",
+    "canonical": "index.canonical",
     "score_rows": "index.prepared_rows",
-    "verify_index": "index.storage",
+    "verify_index": "index.arrays.folder",
     "warm_kernels": "index.warming",
 }
 

@@ -6,7 +6,7 @@ SparseIndexError                 the root: catch this to catch all
 ├── ConfigError                  an IndexConfig that makes no sense
 ├── IndexCorrupt                 a file is missing, damaged or not what its manifest says
 ├── SearchStopped                a search stopped on request: its deadline passed
-├── IndexFormatUnsupported       written by a newer version than this one
+├── IndexFormatUnsupported       written in another format version than this program's
 └── IndexBuildInterrupted        a build stopped on request; nothing was left behind
 """
 
@@ -44,9 +44,10 @@ class IndexFormatUnsupported(SparseIndexError):
     """The index was written in a format version that this program does not read."""
 
     def __init__(self, path: Path | str, found: int, supported: int) -> None:
-        super().__init__(
-            f"{path}: format version {found}, but this program reads up to {supported}: install a newer lsr"
+        remedy = (
+            "install a newer lsr" if found > supported else "build it again from its corpus: lsr index CORPUS --out DIR"
         )
+        super().__init__(f"{path}: format version {found}, but this program reads version {supported}: {remedy}")
         self.path = Path(path)
         self.found = found
         self.supported = supported

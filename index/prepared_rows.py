@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from index.canonical import stored
 from index.kernels.forward import score_rows as score_in_kernel
-from index.scoring import stored
 from index.vectors import check_query, check_rows
 
 _of_thread = threading.local()

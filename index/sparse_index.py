@@ -17,18 +17,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from index.approximate import Queries
-from index.build import Progress, build_arrays
-from index.calibration import SAMPLE, Calibration, calibrate, pseudo_queries
+from index.arrays.folder import (
+    MANIFEST,
+    Problem,
+    new_folder,
+    read_manifest,
+    replace_manifest,
+    verify_index,
+    write_manifest,
+)
+from index.arrays.new_arrays import ArraysInFolder, ArraysInMemory
+from index.arrays.segment import NEIGHBOURS, Segment, freeze, open_segment
+from index.building.build import Progress, build_arrays
+from index.building.graph import build_neighbours
 from index.config import IndexConfig
 from index.errors import IndexCorrupt, SearchParameterError
-from index.graph import build_neighbours
 from index.kernels.lines import count_terms, read_documents
-from index.new_arrays import ArraysInFolder, ArraysInMemory
-from index.parameters import check_parameters, whole
-from index.searching import Searcher
-from index.segment import NEIGHBOURS, Segment, freeze, open_segment
-from index.storage import MANIFEST, Problem, new_folder, read_manifest, replace_manifest, verify_index, write_manifest
+from index.searching.approximate import Queries
+from index.searching.calibration import SAMPLE, Calibration, calibrate, pseudo_queries
+from index.searching.parameters import check_parameters, whole
+from index.searching.searcher import Searcher
 from index.vectors import Rows, check_rows
 
 # Queries searched in one go, between which a deadline is looked at.
@@ -111,7 +119,7 @@ class SparseIndex:
         resident   copy what approximate search reads into memory of its own: up to a third faster, for about a second
                    a gigabyte
 
-        Raises IndexCorrupt naming the file, IndexFormatUnsupported for a newer format.
+        Raises IndexCorrupt naming the file, IndexFormatUnsupported for another format.
         """
         folder = Path(path)
         if verify not in ("metadata", "full"):

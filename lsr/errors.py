@@ -162,7 +162,7 @@ _MEANINGS: dict[type[BaseException], Meaning] = {
     index_errors.SearchParameterError: Meaning(422, "invalid-query", "Invalid query", ExitCode.USAGE),
     index_errors.ConfigError: Meaning(422, "invalid-config", "Invalid index configuration", ExitCode.USAGE),
     index_errors.IndexCorrupt: Meaning(503, "collection-corrupt", "Collection damaged", ExitCode.CORRUPT),
-    index_errors.IndexFormatUnsupported: Meaning(503, "format-unsupported", "Newer format", ExitCode.CORRUPT),
+    index_errors.IndexFormatUnsupported: Meaning(503, "format-unsupported", "Another format", ExitCode.CORRUPT),
     index_errors.SearchStopped: Meaning(503, "interrupted", "Interrupted", ExitCode.INTERRUPTED),
     index_errors.IndexBuildInterrupted: Meaning(503, "interrupted", "Interrupted", ExitCode.INTERRUPTED),
     encoder_errors.UnknownEncoder: Meaning(422, "unknown-encoder", "Unknown encoder", ExitCode.USAGE),

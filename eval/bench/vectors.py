@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, load_npz
 
 from encoders.vocabulary import GrowingVocabulary
-from index.calibration import exact_top
+from index.searching.calibration import exact_top
 from lsr.corpora import Corpus, open_corpus
 from lsr.documents import Document, SparseByToken
 from lsr.errors import CorpusUnreadable, QueryError

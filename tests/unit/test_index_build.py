@@ -12,9 +12,9 @@ import pytest
 from scipy.sparse import coo_array, csr_array, random_array
 
 from index import IndexConfig, SparseIndex
-from index.build import decided
+from index.arrays.new_arrays import ArraysInFolder
+from index.building.build import decided
 from index.errors import ConfigError, VectorError
-from index.new_arrays import ArraysInFolder
 
 BLOCKS = IndexConfig(n_postings=20, short_list=4)
 

@@ -10,9 +10,9 @@ import pytest
 from scipy.sparse import csr_array
 
 from index import IndexConfig, SparseIndex
-from index.calibration import Calibration, Point, exact_top
+from index.arrays.folder import verify_index
 from index.errors import IndexCorrupt, SearchParameterError
-from index.storage import verify_index
+from index.searching.calibration import Calibration, Point, exact_top
 
 N_DOCS, N_TERMS = 2000, 500
 CONFIG = IndexConfig(n_postings=60, exact_lists=False)
@@ -134,7 +134,7 @@ def test_a_curve_survives_json():
 
 
 def test_a_curve_that_is_none_is_refused(tmp_path):
-    from index.storage import replace_manifest
+    from index.arrays.folder import replace_manifest
 
     SparseIndex.build(DOCUMENTS[:50], path=tmp_path / "index")
     replace_manifest(tmp_path / "index", {"calibration": {"curves": {"ten": []}}})

@@ -13,8 +13,9 @@ from index import IndexConfig, SparseIndex, canonical, score_rows, warm_kernels
 from index.errors import SearchParameterError, SearchStopped, VectorError
 from index.kernels import oracle
 from index.kernels.approximate import search_approximately
-from index.kernels.exhaustive import best_of, search_windows
+from index.kernels.exhaustive import search_windows
 from index.kernels.forward import scan_documents, score_documents
+from index.kernels.heap import best_of
 
 SEARCH_KERNELS = (search_windows, best_of, search_approximately, score_documents, scan_documents)
 

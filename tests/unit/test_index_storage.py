@@ -10,9 +10,9 @@ import pytest
 from scipy.sparse import csr_array, random_array
 
 from index import IndexConfig, SparseIndex, verify_index
+from index.arrays.folder import _checksum, _dump
+from index.arrays.segment import ARRAYS
 from index.errors import IndexCorrupt, IndexFormatUnsupported, SearchParameterError
-from index.segment import ARRAYS
-from index.storage import _checksum, _dump
 
 
 @pytest.fixture(scope="module")

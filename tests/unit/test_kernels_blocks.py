@@ -10,12 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from index.arrays.new_arrays import ArraysInMemory, new_documents
 from index.kernels import oracle
-from index.kernels.blocks import build_lists, cluster_list, summarise_block
+from index.kernels.blocks import build_lists
 from index.kernels.candidates import find_candidates
+from index.kernels.clustering import cluster_list
 from index.kernels.lines import LINE_BYTES, line_views, pack_documents, terms_per_line
-from index.new_arrays import ArraysInMemory
-from index.packing import new_documents
+from index.kernels.summaries import summarise_block
 
 pytestmark = pytest.mark.kernels
 

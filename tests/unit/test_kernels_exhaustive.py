@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index.canonical import stored
 from index.kernels import exhaustive, oracle
-from index.kernels.exhaustive import best_of, find_entry, search_windows
-from index.scoring import stored
+from index.kernels.exhaustive import find_entry, search_windows
+from index.kernels.heap import best_of
 
 pytestmark = pytest.mark.kernels
 

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index.arrays.new_arrays import ArraysInMemory, new_documents
+from index.canonical import stored
 from index.kernels import oracle
 from index.kernels.forward import scan_documents, score_document, score_documents, score_rows
 from index.kernels.lines import (
@@ -19,9 +21,6 @@ from index.kernels.lines import (
     steps_of,
     terms_per_line,
 )
-from index.new_arrays import ArraysInMemory
-from index.packing import new_documents
-from index.scoring import stored
 
 pytestmark = pytest.mark.kernels
 

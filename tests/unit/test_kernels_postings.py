@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index.arrays.new_arrays import ArraysInMemory, new_documents
+from index.canonical import stored
 from index.kernels import oracle
 from index.kernels.lines import pack_documents
 from index.kernels.numbering import fill_slots, number_terms
 from index.kernels.postings import collect_largest, count_postings, fill_postings, keep_largest, sort_key
-from index.new_arrays import ArraysInMemory
-from index.packing import new_documents
-from index.scoring import stored
 
 pytestmark = pytest.mark.kernels
 

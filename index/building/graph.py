@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from index.approximate import Knobs, Queries, ScratchPool, approximate_search
+from index.arrays.segment import Segment
 from index.kernels.lines import terms_per_line
-from index.parameters import EVERYTHING
-from index.segment import Segment
+from index.searching.approximate import Knobs, Queries, ScratchPool, approximate_search
+from index.searching.parameters import EVERYTHING
 
 # How thoroughly neighbours are looked for: a wrong one costs nothing but the place of a better one.
 _KNOBS = Knobs(query_cut=5, heap_factor=0.9, beta=0.7)

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index import exact as exact_search
-from index.approximate import Knobs, Queries, Scratch, ScratchPool, approximate_search
-from index.calibration import Calibration
+from index.arrays.segment import Segment
 from index.errors import SearchStopped, VectorError
 from index.kernels.query import number_query
-from index.parameters import SearchParameters
-from index.segment import Segment
+from index.searching import exact as exact_search
+from index.searching.approximate import Knobs, Queries, Scratch, ScratchPool, approximate_search
+from index.searching.calibration import Calibration
+from index.searching.parameters import SearchParameters
 from index.vectors import check_query
 
 ShouldStop = Callable[[], bool]

@@ -86,7 +86,7 @@ def replace_manifest(folder: Path, entries: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the folder's manifest; raises IndexCorrupt, or IndexFormatUnsupported for a newer one."""
+    """Return the folder's manifest; raises IndexCorrupt, or IndexFormatUnsupported for an older or newer one."""
     path = folder / MANIFEST
     try:
         text = path.read_bytes()
@@ -100,7 +100,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     version = manifest.get("version")
     if not isinstance(version, int) or version < 1:
         raise IndexCorrupt(path, f"the format version is {version!r}")
-    if version > VERSION:
+    if version != VERSION:
         raise IndexFormatUnsupported(path, version, VERSION)
     if manifest.get("checksum") != _checksum(manifest) or text != _dump(manifest):
         raise IndexCorrupt(path, "the manifest does not match its own checksum")

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index.arrays.folder import MANIFEST, map_array
+from index.arrays.new_arrays import aligned_zeros
 from index.errors import IndexCorrupt
 from index.kernels.exhaustive import WINDOW
 from index.kernels.lines import LINE_BYTES, Documents, documents_over, line_views, terms_per_line
-from index.new_arrays import aligned_zeros
-from index.older_formats import ADDED_BY, bring_up_to_date
-from index.storage import MANIFEST, map_array
 
 
 @dataclass(frozen=True)
@@ -203,8 +202,6 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
     lengths = counts | {"n_local + 1": counts["n_local"] + 1, "n_windows + 1": -(-counts["n_docs"] // WINDOW) + 1}
     arrays: dict[str, NDArray[Any]] = {}
     for name, (dtypes, length) in ARRAYS.items():
-        if name in ADDED_BY[manifest["version"]]:
-            continue
         array = map_array(folder, manifest, name)
         path = folder / f"{name}.npy"
         dimensions = 2 if name in ("lines", "impacts", "further", "summaries") else 1
@@ -214,7 +211,6 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
         if length is not None and len(array) != lengths[length]:
             raise IndexCorrupt(path, f"holds {len(array)} values, not {lengths[length]}")
         arrays[name] = array
-    bring_up_to_date(folder, manifest["version"], arrays, counts["n_docs"])
     _check_documents(folder, arrays, counts["n_docs"])
     _check_offsets(folder / "list_block.npy", arrays["list_block"], len(arrays["block_start"]) - 1)
     _check_offsets(folder / "list_summary.npy", arrays["list_summary"], len(arrays["summaries"]))

@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from index.arrays.new_arrays import NewArrays
+from index.arrays.segment import FLAT
+from index.building.candidate_lists import build_blocks, largest_lists
+from index.building.incoming import IncomingRows
+from index.building.packing import line_share, pack_all
+from index.building.unpruned_postings import build_windows, leave_windows_empty
 from index.config import IndexConfig
-from index.incoming import IncomingRows
-from index.inverted import build_blocks, largest_lists
-from index.new_arrays import NewArrays
-from index.packing import line_share, pack_all
-from index.segment import FLAT
-from index.windows import build_windows, leave_windows_empty
 
 Progress = Callable[[str, int, int], None]
 

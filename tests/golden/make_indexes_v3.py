@@ -1,9 +1,8 @@
-"""Writes small indexes of the formats 1 and 2 that later versions must open, and what they must answer.
+"""Writes small indexes of format 3 that later versions must open, and what they must answer.
 
-usage: python tests/golden/make_indexes_v1_v2.py     (was run by a program that wrote format 2; never again)
+usage: python tests/golden/make_indexes_v3.py     (once, before format 3 is released; never afterwards)
 
-For each type of term numbers and impacts, an index of format 2, with blocks and many documents of several lines. One is
-there as format 1 too, with documents that come in the order of their heaviest terms: then that is the lines' order.
+One index for each type of term numbers and impacts, with blocks and with many documents of several lines.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from index import IndexConfig, SparseIndex
-from index.storage import _checksum, _dump
 
 HERE = Path(__file__).parent
-ARCHIVE = HERE / "indexes_v1_v2.tar.xz"
-ANSWERS = HERE / "indexes_v1_v2.json"
+ARCHIVE = HERE / "indexes_v3.tar.xz"
+ANSWERS = HERE / "indexes_v3.json"
 KINDS = {
     "uint16-float16": (500, IndexConfig(n_postings=40, exact_lists=False)),
     "uint16-float32": (500, IndexConfig(n_postings=40, exact_lists=True, impact_dtype="float32")),
@@ -52,35 +50,15 @@ def answers(index: SparseIndex) -> dict[str, object]:
     return {**found, "terms": np.diff(rows.indptr).tolist(), "impacts": float(rows.data.sum(dtype=np.float64))}
 
 
-def write_version_1(documents: csr_array, config: IndexConfig, folder: Path) -> None:
-    """Write an index of format 2 and take out what format 1 does not have."""
-    SparseIndex.build(documents, config, path=folder)
-    manifest = json.loads((folder / "manifest.json").read_text()) | {"version": 1}
-    for file in ("doc_lines.npy", "line_docs.npy"):
-        (folder / file).unlink()
-        del manifest["files"][file]
-    manifest["checksum"] = _checksum(manifest)
-    (folder / "manifest.json").write_bytes(_dump(manifest))
-
-
 def main() -> None:
     """Write the archive and the answers."""
     expected = {}
     with tempfile.TemporaryDirectory() as name, tarfile.open(ARCHIVE, "w:xz") as archive:
         folder = Path(name)
         for kind, (n_terms, config) in KINDS.items():
-            documents = vectors(100, n_terms, 90, seed=3)
-            SparseIndex.build(documents, config, path=folder / "any")
-            order = np.load(folder / "any" / "line_docs.npy")
-            two, one = folder / f"v2-{kind}", folder / f"v1-{kind}"
-            (folder / "any").rename(two)
-            written = [two]
-            if kind == "uint16-float16":
-                written.append(one)
-                write_version_1(documents[order], config, one)
-            for path in written:
-                archive.add(path, path.name)
-                expected[path.name] = answers(SparseIndex.open(path))
+            SparseIndex.build(vectors(100, n_terms, 90, seed=3), config, path=folder / kind)
+            archive.add(folder / kind, kind)
+            expected[kind] = answers(SparseIndex.open(folder / kind))
     ANSWERS.write_text(json.dumps(expected) + "\n")
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from index.arrays.segment import Segment
 from index.kernels.approximate import search_approximately
-from index.segment import Segment
 
 
 class Knobs(NamedTuple):

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from index.arrays.new_arrays import NewArrays
+from index.building.packing import Packed, in_order
 from index.kernels.exhaustive import WINDOW
 from index.kernels.postings import count_postings, fill_postings
-from index.new_arrays import NewArrays
-from index.packing import Packed, in_order
 
 
 class _Window(NamedTuple):

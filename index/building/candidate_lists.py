@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from index.arrays.new_arrays import NewArrays
+from index.building.packing import Packed, in_order
 from index.config import IndexConfig
 from index.kernels.blocks import build_lists
 from index.kernels.lines import LINE_BYTES, line_views
 from index.kernels.postings import collect_largest, keep_largest
-from index.new_arrays import NewArrays
-from index.packing import Packed, in_order
 
 # Postings in one group of lists: enough work for a thread, little enough that groups are many.
 _GROUP = 200_000

@@ -30,10 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from index.approximate import Knobs, Queries, Scratch, approximate_search
+from index.arrays.segment import Segment
 from index.kernels.many_queries import search_rows
-from index.parameters import EVERYTHING
-from index.segment import Segment
+from index.searching.approximate import Knobs, Queries, Scratch, approximate_search
+from index.searching.parameters import EVERYTHING
 
 Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
 

@@ -16,6 +16,16 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from index.errors import VectorError
+from index.kernels.lines import (
+    LINE_BYTES,
+    NO_LINE,
+    Documents,
+    documents_over,
+    terms_per_further_line,
+    terms_per_line,
+)
+
 
 class NewArrays(Protocol):
     """The arrays of an index that is being built."""
@@ -95,3 +105,31 @@ def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     start = -held.ctypes.data % 64
     array: NDArray[Any] = held[start : start + size].view(dtype).reshape(shape)
     return array
+
+
+def new_documents(
+    lengths: NDArray[np.int64],
+    term_type: np.dtype[Any],
+    impact_type: np.dtype[Any],
+    scale: NDArray[np.float32],
+    arrays: NewArrays,
+) -> tuple[Documents, NDArray[np.uint32]]:
+    """Create `lines`, `impacts` and `further` for documents of these lengths, line by line.
+
+    Returned are they, empty, and the links that `pack_documents` is to write, uint32[n_docs]. Raises VectorError where
+    a link does not reach far enough.
+    """
+    width, per_further = terms_per_line(term_type), terms_per_further_line(term_type, impact_type)
+    further = np.maximum(lengths - width, 0)
+    needed = np.where(further > 0, -(-(further + 1) // per_further), 0)
+    n_further = int(needed.sum())
+    if n_further >= NO_LINE:
+        raise VectorError(f"{int(lengths.sum())} impacts are too many for one index: build several of fewer documents")
+    documents = documents_over(
+        arrays.create("lines", (len(lengths), LINE_BYTES), np.uint8),
+        arrays.create("impacts", (len(lengths), width), impact_type),
+        arrays.create("further", (n_further, LINE_BYTES), np.uint8),
+        scale,
+        term_type,
+    )
+    return documents, np.where(further > 0, np.cumsum(needed) - needed, NO_LINE).astype(np.uint32)

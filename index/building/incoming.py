@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from index.canonical import stored
 from index.errors import VectorError
 from index.kernels.numbering import fill_slots, number_terms
-from index.scoring import stored
 from index.vectors import Rows, check_batch
 
 _SLOTS = 1 << 12

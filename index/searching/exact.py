@@ -12,10 +12,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from index.arrays.segment import Segment
 from index.errors import SearchStopped
-from index.kernels.exhaustive import WINDOW, best_of, search_windows
+from index.kernels.exhaustive import WINDOW, search_windows
 from index.kernels.forward import scan_documents, score_documents
-from index.segment import Segment
+from index.kernels.heap import best_of
 
 ShouldStop = Callable[[], bool]
 

@@ -1,0 +1,1 @@
+"""The arrays of an index: in memory, in a folder, checked when they are opened."""

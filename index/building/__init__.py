@@ -1,0 +1,1 @@
+"""From vectors to the arrays of an index."""

@@ -1,0 +1,1 @@
+"""From a query to ranked document numbers: parameters, the kernels' calls, exact, approximate, calibrated."""
