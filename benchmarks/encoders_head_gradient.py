@@ -16,9 +16,9 @@ import time
 import torch
 from torch import Tensor
 
-from encoders.projection import activate
-from encoders.sides.settings import Activation, Pooling
-from encoders.sparse_gradient import project_and_pool_with_gradient
+from encoders.compute.projection import activate
+from encoders.compute.sparse_gradient import project_and_pool_with_gradient
+from encoders.settings import Activation, Pooling
 
 TEXTS, LENGTH, SIZE, TERMS = 64, 128, 384, 30_522
 

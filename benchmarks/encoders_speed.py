@@ -129,7 +129,7 @@ def measure_head(size: int, n_terms: int = 30_522, texts: int = 128, length: int
     """Return TFLOP/s on CUDA in bfloat16: of the fused head, and of the plain product of the same matrices."""
     import torch
 
-    from encoders.projection_gpu import running_maximum
+    from encoders.compute.projection_gpu import running_maximum
 
     hidden = torch.randn(texts * length, size, device="cuda", dtype=torch.bfloat16)
     weight = torch.randn(n_terms, size, device="cuda", dtype=torch.bfloat16)
@@ -153,7 +153,7 @@ def measure_head(size: int, n_terms: int = 30_522, texts: int = 128, length: int
 
 def engines(device: str) -> tuple[str, ...]:
     """Return what is worth measuring on this device."""
-    from encoders.device import cpu_multiplies_bfloat16
+    from encoders.compute.device import cpu_multiplies_bfloat16
 
     return ENGINES if device != "cpu" or cpu_multiplies_bfloat16() else ENGINES[:2]
 

@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from encoders.analysis import ANALYSIS, EnglishAnalysis
 from encoders.encoder import CorpusStatistics
 from encoders.errors import SettingError, StatisticsMissing
-from encoders.texts import batches, check_texts
+from encoders.text.analysis import ANALYSIS, EnglishAnalysis
+from encoders.text.checks import batches, check_texts
+from encoders.text.words import Word
 from encoders.vocabulary import GrowingVocabulary
-from encoders.words import Word
 
 _BATCH = 512  # texts
 _LARGEST = 1e9  # of any setting: keeps the arithmetic finite

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from encoders.words import Word
+from encoders.text.words import Word
 
 
 class Vocabulary(Protocol):

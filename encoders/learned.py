@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from encoders.combining import CombinedCalls
+from encoders.compute.combined_calls import CombinedCalls
 from encoders.encoder import CorpusStatistics
-from encoders.sides.settings import Family
+from encoders.settings import Family
 from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
-from encoders.texts import batches, check_texts
+from encoders.text.checks import batches, check_texts
+from encoders.text.words import Word
 from encoders.vocabulary import FixedVocabulary
-from encoders.words import Word
 
 _WINDOW = 1024  # texts sorted by length together: the memory of encode_document_batches
 

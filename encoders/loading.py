@@ -36,6 +36,6 @@ def load_encoder(
             if setting not in known:
                 raise SettingError(f"bm25 has no setting {setting!r}; it has {', '.join(known)}")
         return BM25Encoder(**settings)
-    from encoders.checkpoints.open import open_checkpoint
+    from encoders.checkpoints.opening import open_checkpoint
 
     return open_checkpoint(name, device=device, dtype=dtype, settings=settings, allow_remote_code=allow_remote_code)

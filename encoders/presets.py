@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from encoders.errors import SettingError
-from encoders.sides.settings import Activation, Family, Pooling, SideSettings
+from encoders.settings import Activation, Family, Pooling, SideSettings
 
 
 @dataclass(frozen=True)

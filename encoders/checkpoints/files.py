@@ -1,4 +1,4 @@
-"""Small files of a checkpoint, read with suspicion: JSON objects, and paths that must stay inside the folder."""
+"""Small files of a checkpoint, read with suspicion: JSON objects, paths inside the folder, token limits."""
 
 from __future__ import annotations
 
@@ -35,3 +35,30 @@ def inside(folder: Path, relative: object, file: Path) -> Path:
     if not path.is_relative_to(folder.resolve()):
         raise CheckpointError(f"{file}: the path {relative!r} leaves the checkpoint's folder")
     return path
+
+
+# Their position table starts after the padding id, so two of its entries are never used.
+_SHIFTED = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "esm", "data2vec-text")
+_UNLIMITED = 10**9  # transformers writes 10**30 where a tokenizer has no limit
+
+
+def position_limit(folder: Path) -> int | None:
+    """Return how many positions the model in `folder` has; None if its config.json names no number."""
+    file = folder / "config.json"
+    config: dict[str, Any] = read_object(file) if file.is_file() else {}
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int) or positions <= 0:
+        return None
+    if config.get("model_type") in _SHIFTED:
+        positions -= int(config.get("pad_token_id") or 0) + 1
+    return positions
+
+
+def tokenizer_limit(model_max_length: float) -> int | None:
+    """Return a tokenizer's own limit, or None if it has none."""
+    return int(model_max_length) if model_max_length < _UNLIMITED else None
+
+
+def smallest(*limits: int | None) -> int | None:
+    """Return the smallest of the limits that exist."""
+    return min((limit for limit in limits if limit is not None), default=None)

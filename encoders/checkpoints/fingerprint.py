@@ -10,8 +10,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from encoders.checkpoints.source import SideSource
-from encoders.sides.settings import SideSettings
+from encoders.checkpoints.sources import SideSource
+from encoders.settings import SideSettings
 
 # Change it when the arithmetic changes what comes out by more than rounding.
 _ARITHMETIC = 1

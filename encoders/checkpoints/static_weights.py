@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from encoders.checkpoints.files import read_object
-from encoders.checkpoints.term_weights import load_bin
+from encoders.checkpoints.term_weights_layout import load_bin
 from encoders.errors import CheckpointError
 
 

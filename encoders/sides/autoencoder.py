@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from encoders.sides.settings import Pooling, SideSettings
+from encoders.compute.transformer import Body
+from encoders.settings import Pooling, SideSettings
 from encoders.sides.transformer_side import TransformerSide
-from encoders.tokenization import Tokenization
-from encoders.transformer import Body
+from encoders.text.tokenization import Tokenization
 
 _LAYER_NORM_EPSILON = 1e-5  # sentence-transformers'
 

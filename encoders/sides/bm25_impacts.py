@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from encoders.errors import SettingError
-from encoders.sides.settings import SideSettings
-from encoders.tokenization import Tokenization
+from encoders.settings import SideSettings
+from encoders.text.tokenization import Tokenization
 
 
 class BM25Impacts:

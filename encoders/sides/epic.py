@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from encoders.projection import activate, first_positions, tiles
+from encoders.compute.projection import activate, first_positions, tiles
+from encoders.compute.transformer import Body, Projection
+from encoders.settings import Activation, SideSettings
 from encoders.sides.masked_lm import MaskedLMSide
-from encoders.sides.settings import Activation, SideSettings
-from encoders.tokenization import Tokenization
-from encoders.transformer import Body, Projection
+from encoders.text.tokenization import Tokenization
 
 
 class EpicSide(MaskedLMSide):

@@ -24,14 +24,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from encoders.compute.projection import activate, project_and_pool
+from encoders.compute.sparse_gradient import project_and_pool_with_gradient
+from encoders.compute.transformer import Body, Projection
 from encoders.errors import SettingError
-from encoders.projection import activate, project_and_pool
+from encoders.settings import Activation, Pooling, SideSettings, Windows
 from encoders.sides.bm25_impacts import BM25Impacts
 from encoders.sides.masked_lm import MaskedLMSide
-from encoders.sides.settings import Activation, Pooling, SideSettings, Windows
-from encoders.sparse_gradient import project_and_pool_with_gradient
-from encoders.tokenization import Tokenization
-from encoders.transformer import Body, Projection
+from encoders.text.tokenization import Tokenization
 
 
 class LiteralSide(MaskedLMSide):

@@ -11,12 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from encoders.projection import project_and_pool
-from encoders.sides.settings import SideSettings
+from encoders.compute.projection import project_and_pool
+from encoders.compute.sparse_gradient import project_and_pool_with_gradient
+from encoders.compute.transformer import Body, Projection
+from encoders.settings import SideSettings
 from encoders.sides.transformer_side import TransformerSide
-from encoders.sparse_gradient import project_and_pool_with_gradient
-from encoders.tokenization import Tokenization
-from encoders.transformer import Body, Projection
+from encoders.text.tokenization import Tokenization
 
 
 class MaskedLMSide(TransformerSide):

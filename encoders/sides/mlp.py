@@ -12,11 +12,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from encoders.projection import activate
-from encoders.sides.settings import Pooling, SideSettings
+from encoders.compute.projection import activate
+from encoders.compute.transformer import Body
+from encoders.settings import Pooling, SideSettings
 from encoders.sides.transformer_side import TransformerSide
-from encoders.tokenization import Tokenization
-from encoders.transformer import Body
+from encoders.text.tokenization import Tokenization
 
 
 class MLPSide(TransformerSide):

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from encoders.errors import SettingError
-from encoders.sides.settings import Family, SideSettings
+from encoders.settings import Family, SideSettings
 from encoders.sides.transformer_side import BatchedSide
-from encoders.tokenization import Tokenization
+from encoders.text.tokenization import Tokenization
 
 _INSIDE = ("pooling", "activation", "logit_scale", "pool_special_positions", "lexical")
 

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoders.compute.transformer import Body
 from encoders.errors import SettingError
+from encoders.settings import SideSettings, Windows
 from encoders.sides.bm25_impacts import BM25Impacts
-from encoders.sides.settings import SideSettings, Windows
 from encoders.sides.transformer_side import TransformerSide
-from encoders.tokenization import Tokenization
-from encoders.transformer import Body
+from encoders.text.tokenization import Tokenization
 
 _SLOPE = 20.0  # of the surrogate gradient: how fast it fades out below zero
 

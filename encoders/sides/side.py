@@ -7,8 +7,8 @@ from typing import Protocol
 
 from scipy.sparse import csr_array
 
-from encoders.sides.settings import SideSettings
-from encoders.tokenization import Tokenization
+from encoders.settings import SideSettings
+from encoders.text.tokenization import Tokenization
 
 
 class Side(Protocol):

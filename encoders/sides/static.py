@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from encoders.bm25 import idf
+from encoders.compute.rows import from_rows, prune
 from encoders.encoder import CorpusStatistics
 from encoders.errors import SettingError
-from encoders.rows import from_rows, prune
-from encoders.sides.settings import SideSettings, Windows
-from encoders.tokenization import Tokenization
+from encoders.settings import SideSettings, Windows
+from encoders.text.tokenization import Tokenization
 
 FLOOR = 0.05  # of its trained weight: what a term keeps, however common it is
 

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 import torch
 from scipy.sparse import csr_array
 
-from encoders.batch_threads import compute_each
-from encoders.batching import token_batches
-from encoders.compaction import in_order, to_csr
-from encoders.float32_products import float32_products
-from encoders.rows import merge_windows, prune
-from encoders.sides.settings import SideSettings, Windows
-from encoders.tokenization import Tokenization
-from encoders.transformer import Body
+from encoders.compute.batches import compute_each, token_batches
+from encoders.compute.device import float32_products
+from encoders.compute.rows import in_order, merge_windows, prune, to_csr
+from encoders.compute.transformer import Body
+from encoders.settings import SideSettings, Windows
+from encoders.text.tokenization import Tokenization
 
 # Padded tokens a batch, by the bytes of a number. On a CPU each core computes a batch of its own, of which the caches
 # must hold something, and memory of more than 32 MiB is given back and faulted in again at every layer; a GPU must be

@@ -16,17 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from encoders.batching import token_batches
-from encoders.checkpoints.build import read_tokenizer
-from encoders.checkpoints.files import inside, read_json, read_object
+from encoders.checkpoints.builder import read_tokenizer
+from encoders.checkpoints.files import inside, position_limit, read_json, read_object, smallest, tokenizer_limit
 from encoders.checkpoints.fingerprint import fingerprint
-from encoders.checkpoints.limits import position_limit, smallest, tokenizer_limit
-from encoders.checkpoints.source import SideSource
-from encoders.device import resolve_device, resolve_dtype
+from encoders.checkpoints.model import load_model
+from encoders.checkpoints.sources import SideSource
+from encoders.compute.batches import token_batches
+from encoders.compute.device import resolve_device, resolve_dtype
+from encoders.compute.transformer import Body, ready
 from encoders.errors import CheckpointError
-from encoders.sides.settings import SideSettings
-from encoders.tokenization import Tokenization
-from encoders.transformer import Body, load_model, ready
+from encoders.settings import SideSettings
+from encoders.text.tokenization import Tokenization
 
 _MAX_TOKENS = {"cpu": 4096}
 _MAX_TOKENS_ELSEWHERE = 65_536

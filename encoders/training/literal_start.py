@@ -25,17 +25,18 @@ import transformers
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from encoders.checkpoints.build import read_tokenizer
+from encoders.checkpoints.builder import read_tokenizer
 from encoders.checkpoints.files import read_object
-from encoders.checkpoints.own import save_encoder
-from encoders.device import resolve_device
+from encoders.checkpoints.lsr_layout import save_encoder
+from encoders.checkpoints.model import load_model
+from encoders.compute.device import resolve_device
+from encoders.compute.transformer import ready, split_off_projection
 from encoders.errors import SettingError
 from encoders.learned import LearnedEncoder
+from encoders.settings import Family, SideSettings
 from encoders.sides.literal import LiteralSide
-from encoders.sides.settings import Family, SideSettings
-from encoders.tokenization import Tokenization
+from encoders.text.tokenization import Tokenization
 from encoders.training.query_table import QueryTable
-from encoders.transformer import load_model, ready, split_off_projection
 from encoders.vocabulary import FixedVocabulary
 
 _MASKED = 0.15  # of the tokens, as BERT was trained

@@ -9,13 +9,16 @@ from torch import Tensor
 
 from encoders.errors import SettingError
 from encoders.training.batch import Batch
-from encoders.training.losses.flops import flops
-from encoders.training.losses.idf_flops import idf_flops, idf_queries
-from encoders.training.losses.infonce import infonce
-from encoders.training.losses.kl import kl_divergence
-from encoders.training.losses.l1 import l1
-from encoders.training.losses.margin_mse import margin_mse
-from encoders.training.losses.thresholded_flops import thresholded_flops
+from encoders.training.losses import (
+    flops,
+    idf_flops,
+    idf_queries,
+    infonce,
+    kl_divergence,
+    l1,
+    margin_mse,
+    thresholded_flops,
+)
 from encoders.training.settings import LossSettings, Regulariser
 from encoders.training.trainable import TrainableEncoder
 

@@ -19,16 +19,17 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from encoders.checkpoints.build import read_tokenizer
-from encoders.checkpoints.own import save_encoder
-from encoders.device import resolve_device
+from encoders.checkpoints.builder import read_tokenizer
+from encoders.checkpoints.lsr_layout import save_encoder
+from encoders.checkpoints.model import load_model
+from encoders.compute.device import resolve_device
+from encoders.compute.transformer import Body, ready
 from encoders.errors import SettingError
 from encoders.learned import LearnedEncoder
+from encoders.settings import Family, SideSettings
 from encoders.sides.pooled import PooledHead, PooledSide
-from encoders.sides.settings import Family, SideSettings
-from encoders.tokenization import Tokenization
+from encoders.text.tokenization import Tokenization
 from encoders.training.query_table import QueryTable
-from encoders.transformer import Body, load_model, ready
 from encoders.vocabulary import FixedVocabulary
 
 # Chosen on the development sets (docs/decisions/0706): hundreds of terms a text before any training, and an expansion

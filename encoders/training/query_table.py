@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from encoders.sides.settings import Family, SideSettings
+from encoders.settings import Family, SideSettings
 from encoders.sides.static import StaticSide
-from encoders.tokenization import Tokenization
+from encoders.text.tokenization import Tokenization
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from sentence_transformers.base.modules import InputModule
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from encoders.checkpoints.build import read_tokenizer
-from encoders.checkpoints.own import save_encoder
+from encoders.checkpoints.builder import read_tokenizer
+from encoders.checkpoints.lsr_layout import save_encoder
 from encoders.learned import LearnedEncoder
 from encoders.loading import load_encoder
 from encoders.sides.literal import LiteralSide

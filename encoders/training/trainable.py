@@ -19,10 +19,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from encoders.checkpoints.build import Builder
+from encoders.checkpoints.builder import Builder
 from encoders.checkpoints.fingerprint import fingerprint
-from encoders.checkpoints.source import SideSource, Sources
-from encoders.device import resolve_device
+from encoders.checkpoints.sources import SideSource, Sources
+from encoders.compute.device import resolve_device
 from encoders.learned import LearnedEncoder
 from encoders.presets import preset
 from encoders.sides.epic import EpicSide
@@ -33,7 +33,7 @@ from encoders.sides.pooled import PooledSide
 from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
 from encoders.sides.transformer_side import TransformerSide
-from encoders.texts import check_texts
+from encoders.text.checks import check_texts
 from encoders.training.frozen_documents import FrozenDocuments
 from encoders.vocabulary import FixedVocabulary
 

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.analysis import STOP_WORDS
 from encoders.errors import SettingError
-from encoders.tokenization import Tokenization
+from encoders.text.analysis import STOP_WORDS
+from encoders.text.tokenization import Tokenization
 
 _WITHIN = "##"
 _RAREST = 1e-7  # share of texts

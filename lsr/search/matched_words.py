@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encoders.encoder import Encoder
-from encoders.words import whole_words
+from encoders.text.words import whole_words
 from lsr.documents import Document
 from lsr.results import Hit, MatchedTerm
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.training.losses.ensemble import ensemble
+from encoders.training.losses import ensemble
 from lsr.training.config import TrainingConfig
 from lsr.training.context import RunContext
 from lsr.training.negatives import fill, mine_bm25, mine_dense

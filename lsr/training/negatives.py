@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from encoders.bm25 import BM25Encoder
-from encoders.device import resolve_device
+from encoders.compute.device import resolve_device
 from index import SparseIndex
 from lsr.training.errors import TrainingDataError
 from lsr.training.pairs import Pairs

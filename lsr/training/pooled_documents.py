@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from encoders.batching import token_batches
-from encoders.compaction import to_csr
-from encoders.rows import prune
+from encoders.compute.batches import token_batches
+from encoders.compute.rows import prune, to_csr
 from encoders.sides.pooled import PooledSide
 from lsr.training.text_vectors import VECTORS, text_vectors
 

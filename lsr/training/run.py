@@ -25,10 +25,10 @@ from pathlib import Path
 import torch
 
 from encoders import load_encoder
-from encoders.checkpoints.own import save_compactly, save_encoder
+from encoders.checkpoints.lsr_layout import save_compactly, save_encoder
 from encoders.learned import LearnedEncoder
 from encoders.training.objective import Objective
-from encoders.training.sentence_transformers_layout import write_sentence_transformers
+from encoders.training.sentence_transformers_export import write_sentence_transformers
 from encoders.training.settings import Regulariser
 from encoders.training.trainable import TrainableEncoder
 from encoders.training.trainer import Hooks, Outcome, Trainer

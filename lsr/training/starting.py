@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import load_encoder
-from encoders.checkpoints.build import read_tokenizer
+from encoders.checkpoints.builder import read_tokenizer
 from encoders.checkpoints.static_weights import read_static_weights
 from encoders.learned import LearnedEncoder
+from encoders.settings import Family, SideSettings
 from encoders.sides.literal import LiteralSide
-from encoders.sides.settings import Family, SideSettings
 from encoders.sides.static import StaticSide
-from encoders.tokenization import Tokenization
+from encoders.text.tokenization import Tokenization
 from encoders.training.literal_start import start_literal
 from encoders.training.masked_lm import warm_up_masked_lm
 from encoders.training.pooled_start import start_pooled

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from encoders.encoder import Encoder
-from encoders.words import highlights
+from encoders.text.words import highlights
 from lsr.documents import Document
 
 MAX_HIGHLIGHTS: Final = 256  # a hit

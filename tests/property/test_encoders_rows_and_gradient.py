@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
 
-from encoders import projection
-from encoders.batching import MAX_ROWS, token_batches
-from encoders.projection import activate, project_and_pool
-from encoders.rows import merge_windows, prune
-from encoders.sides.settings import Activation, Pooling, SideSettings, Windows
-from encoders.sparse_gradient import project_and_pool_with_gradient
+from encoders.compute import projection
+from encoders.compute.batches import MAX_ROWS, token_batches
+from encoders.compute.projection import activate, project_and_pool
+from encoders.compute.rows import merge_windows, prune
+from encoders.compute.sparse_gradient import project_and_pool_with_gradient
+from encoders.settings import Activation, Pooling, SideSettings, Windows
 
 weights = arrays(
     np.float32,

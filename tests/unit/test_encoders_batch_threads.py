@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from encoders.batch_threads import compute_each
+from encoders.compute.batches import compute_each
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from encoders import (
     TextError,
     load_encoder,
 )
-from encoders.analysis import EnglishAnalysis, words
+from encoders.text.analysis import EnglishAnalysis, words
 
 
 class Statistics:

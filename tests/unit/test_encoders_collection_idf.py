@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from encoders.cards import model_cards, shipped_folder
-from encoders.checkpoints.build import read_tokenizer
+from encoders.checkpoints.builder import read_tokenizer
 from encoders.errors import SettingError
-from encoders.sides.settings import Family, SideSettings
+from encoders.settings import Family, SideSettings
 from encoders.sides.static import FLOOR, StaticSide
-from encoders.tokenization import Tokenization
+from encoders.text.tokenization import Tokenization
 
 N_DOCS = 1000
 TEXT = "heart failure"

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.checkpoints.build import read_tokenizer
+from encoders.checkpoints.builder import read_tokenizer
 from encoders.checkpoints.fingerprint import fingerprint
-from encoders.checkpoints.source import SideSource
-from encoders.conflation import conflated_terms
+from encoders.checkpoints.sources import SideSource
 from encoders.errors import SettingError
+from encoders.settings import Family, SideSettings
 from encoders.sides.bm25_impacts import BM25Impacts
-from encoders.sides.settings import Family, SideSettings
 from encoders.sides.static import StaticSide
-from encoders.tokenization import Tokenization
+from encoders.text.conflation import conflated_terms
+from encoders.text.tokenization import Tokenization
+from encoders.text.words import highlights
 from encoders.training.word_pieces import idf_of, piece_statistics, query_weights
-from encoders.words import highlights
 
 SHIPPED = Path(__file__).parents[2] / "encoders" / "models" / "lsr-mini" / "queries"
 
@@ -102,7 +102,7 @@ def test_weights_made_by_another_rule_are_refused() -> None:
 def test_the_fingerprint_covers_the_rule(make_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     source = SideSource(make_checkpoint(), SideSettings(family=Family.STATIC))
     first = fingerprint((source, SideSettings(family=Family.STATIC, conflate=True)))
-    monkeypatch.setattr("encoders.sides.settings.RULE", 2)
+    monkeypatch.setattr("encoders.settings.RULE", 2)
     second = SideSettings(family=Family.STATIC, conflate=True, conflation_rule=2)
     assert fingerprint((source, second)) != first
 

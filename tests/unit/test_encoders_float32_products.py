@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import encoders.float32_products as module
-from encoders.float32_products import ThroughOneDNN
+import encoders.compute.device as module
+from encoders.compute.device import ThroughOneDNN
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import torch
 
 from encoders import CheckpointError, load_encoder
 from encoders.cards import ModelCard, find_card, known_names, model_cards
-from encoders.checkpoints import open as opening
+from encoders.checkpoints import opening
 from encoders.presets import PRESETS
-from encoders.sides.settings import SideSettings, override
+from encoders.settings import SideSettings, override
 
 MakeCheckpoint = Callable[..., Path]
 TEXTS = ["sparse retrieval", "the heart attack of 1999!", "learned " * 60]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from encoders import projection
-from encoders.projection import project_and_pool
-from encoders.sides.settings import Activation, Pooling
+from encoders.compute import projection
+from encoders.compute.projection import project_and_pool
+from encoders.settings import Activation, Pooling
 
 LENGTHS = [70, 1, 0, 64, 3]  # more than a block of positions, one, none, a block exactly, a few
 N_TERMS, SIZE = 150, 72  # neither is a multiple of a block
@@ -26,7 +26,7 @@ DTYPES = [torch.float32, torch.float16, *([torch.bfloat16] if DEVICE == "cuda" e
 def fused() -> Any:
     """The kernel's module."""
     pytest.importorskip("triton", reason="triton is not installed; CUDA builds of torch bring it")
-    from encoders import projection_gpu
+    from encoders.compute import projection_gpu
 
     return projection_gpu
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders import load_encoder
-from encoders.analysis import _ASCII_WORD, _UNICODE_WORD, EnglishAnalysis
-from encoders.words import Word, highlights, whole_words
+from encoders.text.analysis import _ASCII_WORD, _UNICODE_WORD, EnglishAnalysis
+from encoders.text.words import Word, highlights, whole_words
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -36,7 +36,7 @@ def test_byte_level_pieces_stand_where_their_word_stands() -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from encoders.tokenization import Tokenization
+    from encoders.text.tokenization import Tokenization
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -13,16 +13,16 @@ import torch
 import transformers
 
 from encoders import CheckpointError, SettingError, load_encoder
-from encoders.checkpoints.build import read_tokenizer
-from encoders.checkpoints.own import save_encoder
+from encoders.checkpoints.builder import read_tokenizer
+from encoders.checkpoints.lsr_layout import save_encoder
+from encoders.settings import SideSettings
 from encoders.sides.literal import surrogate_log1p_relu
-from encoders.sides.settings import SideSettings
-from encoders.tokenization import Tokenization
+from encoders.text.tokenization import Tokenization
 from encoders.training.dense_teacher import DenseTeacher
 from encoders.training.literal_start import start_literal
 from encoders.training.masked_lm import warm_up_masked_lm
 from encoders.training.query_table import QueryTable
-from encoders.training.sentence_transformers_layout import write_sentence_transformers
+from encoders.training.sentence_transformers_export import write_sentence_transformers
 from encoders.training.trainable import TrainableEncoder
 from encoders.training.word_pieces import idf_of, piece_statistics
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.training.losses.ensemble import ensemble
-from encoders.training.losses.flops import flops
-from encoders.training.losses.idf_flops import idf_queries
-from encoders.training.losses.infonce import infonce
-from encoders.training.losses.kl import kl_divergence
-from encoders.training.losses.l1 import l1
-from encoders.training.losses.margin_mse import margin_mse
-from encoders.training.losses.thresholded_flops import thresholded_flops
+from encoders.training.losses import (
+    ensemble,
+    flops,
+    idf_queries,
+    infonce,
+    kl_divergence,
+    l1,
+    margin_mse,
+    thresholded_flops,
+)
 from encoders.training.schedules import quadratic_ramp, warm_up_then_linear
 
 SCORES = torch.tensor([[2.0, 1.0, -0.5], [0.3, 0.1, 4.0]])

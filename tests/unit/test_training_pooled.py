@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from encoders import CheckpointError, load_encoder
 from encoders.checkpoints.int8 import load_int8, save_int8
-from encoders.checkpoints.own import save_compactly, save_encoder
+from encoders.checkpoints.lsr_layout import save_compactly, save_encoder
 from encoders.sides.pooled import PooledHead, PooledSide
 from encoders.training.frozen_documents import FrozenDocuments
-from encoders.training.losses.flops import flops
+from encoders.training.losses import flops
 from encoders.training.pooled_start import MARGIN, SCALE
 from encoders.training.trainable import TrainableEncoder
 from lsr.cli.train import evaluate_encoder

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.projection import activate, first_positions, spans_of, tiles
-from encoders.sides.settings import Activation, Pooling
+from encoders.compute.projection import activate, first_positions, spans_of, tiles
+from encoders.settings import Activation, Pooling
 
 _CHUNK = 65_536  # active pairs taken together in the backward pass: x hidden size x 4 bytes
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from encoders.checkpoints.files import read_object
-from encoders.checkpoints.source import SideSource, Sources
+from encoders.checkpoints.sources import SideSource, Sources
 from encoders.errors import CheckpointError
-from encoders.sides.settings import Family, SideSettings
+from encoders.settings import Family, SideSettings
 
 _DECODERS = ("ForCausalLM", "BiForMNTP")  # the second is what LLM2Vec's and Lion's bases are called
 

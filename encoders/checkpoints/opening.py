@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from encoders.cards import find_card, known_names, shipped_folder
-from encoders.checkpoints.build import Builder
+from encoders.checkpoints.builder import Builder
 from encoders.checkpoints.fingerprint import fingerprint
 from encoders.checkpoints.locate import locate
-from encoders.checkpoints.lora import has_adapter, with_base
-from encoders.checkpoints.onnx_export import has_onnx_alone, read_onnx
-from encoders.checkpoints.own import is_own, read_own
-from encoders.checkpoints.plain import read_plain
-from encoders.checkpoints.sentence_transformers import is_sentence_transformers, read_sentence_transformers
-from encoders.checkpoints.source import SideSource, Sources
-from encoders.checkpoints.term_weights import has_term_weights, read_term_weights
-from encoders.device import resolve_device, resolve_dtype
+from encoders.checkpoints.lora_layout import has_adapter, with_base
+from encoders.checkpoints.lsr_layout import is_own, read_own
+from encoders.checkpoints.onnx_layout import has_onnx_alone, read_onnx
+from encoders.checkpoints.sentence_transformers_layout import is_sentence_transformers, read_sentence_transformers
+from encoders.checkpoints.sources import SideSource, Sources
+from encoders.checkpoints.term_weights_layout import has_term_weights, read_term_weights
+from encoders.checkpoints.transformers_layout import read_plain
+from encoders.compute.device import resolve_device, resolve_dtype
 from encoders.errors import SettingError, UnknownEncoder
 from encoders.learned import LearnedEncoder
-from encoders.sides.settings import SIDE_SETTINGS, Family, SideSettings, override
+from encoders.settings import SIDE_SETTINGS, Family, SideSettings, override
 from encoders.vocabulary import FixedVocabulary
 
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from encoders.cards import known_names
 from encoders.checkpoints.files import read_object
 from encoders.checkpoints.locate import locate
-from encoders.checkpoints.source import SideSource
+from encoders.checkpoints.sources import SideSource
 from encoders.errors import CheckpointError
 
 _CONFIG = "adapter_config.json"

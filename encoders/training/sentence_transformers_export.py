@@ -20,7 +20,7 @@ import shutil
 from pathlib import Path
 
 from encoders.checkpoints.files import read_object
-from encoders.sides.settings import Family
+from encoders.settings import Family
 
 _QUERIES = "encoders.training.sentence_transformers_modules.QuerySide"
 _MODULE = "encoders.training.sentence_transformers_modules.DocumentSide"

@@ -1,19 +1,47 @@
-"""Batches side by side on a CPU: one thread computes a whole batch, in the place of all threads sharing every product.
+"""Batches by token count, and on a CPU one batch per thread.
 
-Threads that share a product wait for each other after each, some hundred times a batch, and each of a product's parts
-is small. With a batch of its own, a thread waits for nobody, and its numbers stay nearer to its core
-(docs/decisions/0208).
+Texts of similar length go together, so that little is spent on padding. Threads that share a product wait for each
+other after each, some hundred times per batch, and each of a product's parts is small. With a batch of its own, a
+thread waits for no other, and its numbers stay in the cache of its core (docs/decisions/0208).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
 import torch
+
+MAX_ROWS = 128  # texts a batch: bounds the rows x vocabulary of the pooled weights
+
+
+def token_batches(lengths: Sequence[int], max_tokens: int, max_padding: int | None = None) -> Iterator[list[int]]:
+    """Yield positions of `lengths`, each once, longest first; a batch padded to its longest has up to `max_tokens`,
+    of which up to `max_padding` are padding (None: any number).
+
+    A text that is longer than `max_tokens` makes a batch of its own.
+    """
+    batch: list[int] = []
+    width = padding = 0
+    for position in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        length = lengths[position]
+        if batch and (
+            len(batch) == MAX_ROWS
+            or (len(batch) + 1) * width > max_tokens
+            or (max_padding is not None and padding + width - length > max_padding)
+        ):
+            yield batch
+            batch = []
+        if not batch:
+            width, padding = length, 0
+        batch.append(position)
+        padding += width - length
+    if batch:
+        yield batch
+
 
 T = TypeVar("T")
 R = TypeVar("R")

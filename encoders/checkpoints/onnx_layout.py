@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from encoders.checkpoints.source import SideSource, Sources
+from encoders.checkpoints.sources import SideSource, Sources
 from encoders.errors import CheckpointError
-from encoders.sides.settings import Family, SideSettings
+from encoders.settings import Family, SideSettings
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 

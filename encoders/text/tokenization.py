@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from tokenizers import Encoding, Tokenizer, normalizers
 
-from encoders.conflation import conflated_terms
 from encoders.errors import CheckpointError, SettingError
-from encoders.runs import Runs
-from encoders.words import Word
+from encoders.text.conflation import conflated_terms
+from encoders.text.word_cache import Runs
+from encoders.text.words import Word
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,14 +13,17 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from encoders.checkpoints.autoencoder_weights import read_autoencoder
-from encoders.checkpoints.limits import position_limit, smallest, tokenizer_limit
-from encoders.checkpoints.lora import merge_adapter
-from encoders.checkpoints.onnx_export import open_graph
+from encoders.checkpoints.files import position_limit, smallest, tokenizer_limit
+from encoders.checkpoints.lora_layout import merge_adapter
+from encoders.checkpoints.model import load_model
+from encoders.checkpoints.onnx_layout import open_graph
 from encoders.checkpoints.pooled_head import read_pooled_head
-from encoders.checkpoints.source import SideSource, Sources
+from encoders.checkpoints.sources import SideSource, Sources
 from encoders.checkpoints.static_weights import read_static_weights
-from encoders.checkpoints.term_weights import load_term_weights
+from encoders.checkpoints.term_weights_layout import load_term_weights
+from encoders.compute.transformer import Body, Projection, ready, split_off_projection
 from encoders.errors import CheckpointError, SettingError
+from encoders.settings import Family
 from encoders.sides.autoencoder import AutoencoderSide
 from encoders.sides.echo import EchoSide
 from encoders.sides.epic import EpicSide
@@ -29,11 +32,9 @@ from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
 from encoders.sides.onnx import OnnxSide
 from encoders.sides.pooled import PooledSide
-from encoders.sides.settings import Family
 from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
-from encoders.tokenization import Tokenization
-from encoders.transformer import Body, Projection, load_model, ready, split_off_projection
+from encoders.text.tokenization import Tokenization
 
 # A vocabulary matrix is often padded to a multiple of 64 or so; more than this is another model's tokenizer.
 _MOST_UNNAMED = 1024

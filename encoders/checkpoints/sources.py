@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoders.sides.settings import SideSettings
+from encoders.settings import SideSettings
 
 
 @dataclass(frozen=True)

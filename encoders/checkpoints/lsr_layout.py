@@ -22,16 +22,16 @@ from encoders.checkpoints.int8 import save_int8
 from encoders.checkpoints.pooled_head import FILE as FLOAT_HEAD
 from encoders.checkpoints.pooled_head import INT8_FILE as INT8_HEAD
 from encoders.checkpoints.pooled_head import save_pooled_head
-from encoders.checkpoints.source import SideSource, Sources
-from encoders.checkpoints.term_weights import OWN_FILE
+from encoders.checkpoints.sources import SideSource, Sources
+from encoders.checkpoints.term_weights_layout import OWN_FILE
 from encoders.errors import CheckpointError, SettingError
 from encoders.learned import LearnedEncoder
+from encoders.settings import SideSettings
 from encoders.sides.epic import EpicSide
 from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
 from encoders.sides.pooled import PooledSide
-from encoders.sides.settings import SideSettings
 from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
 

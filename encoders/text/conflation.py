@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.analysis import EnglishAnalysis
+from encoders.text.analysis import EnglishAnalysis
 
 RULE = 1  # change it when a token gets another term
 _SHORTEST = 3  # letters

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from encoders.sides.settings import Activation, Pooling
+from encoders.settings import Activation, Pooling
 
 _TILE = 2048  # terms; 4,096 tokens x 2,048 terms of bfloat16, or 2,048 tokens of float32, are 16 MiB
 
@@ -61,7 +61,7 @@ def project_and_pool(
     spans = spans_of(lengths)
     rows = [row for row, _ in spans]
     if pooling is not Pooling.SUM and _is_fused(hidden):
-        from encoders.projection_gpu import running_maximum
+        from encoders.compute.projection_gpu import running_maximum
 
         best = running_maximum(hidden, [span for _, span in spans], weight)
         pooled[rows] = _finish(best, None if bias is None else bias.float(), scale, activation)

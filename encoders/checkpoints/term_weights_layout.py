@@ -13,10 +13,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from encoders.checkpoints.limits import position_limit, smallest
-from encoders.checkpoints.source import SideSource, Sources
+from encoders.checkpoints.files import position_limit, smallest
+from encoders.checkpoints.sources import SideSource, Sources
 from encoders.errors import CheckpointError
-from encoders.sides.settings import Activation, Family, Pooling, SideSettings
+from encoders.settings import Activation, Family, Pooling, SideSettings
 
 OWN_FILE = "term_weights.safetensors"
 _QUERY_LENGTH = 128  # Pyserini's

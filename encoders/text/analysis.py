@@ -24,7 +24,7 @@ from collections.abc import Container
 import regex
 import Stemmer
 
-from encoders.runs import Runs
+from encoders.text.word_cache import Runs
 
 # Named in fingerprints: change it whenever a text may come out differently.
 ANALYSIS = "english-1"

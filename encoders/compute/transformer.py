@@ -1,7 +1,4 @@
-"""A transformer read from a folder, split into its body and its projection onto the vocabulary.
-
-Nothing is trusted: remote code is not run, `.bin` weights are read with weights_only (transformers does so), and a
-weight that the files do not hold is an error -- transformers would make one up at random and say so in a log line.
+"""A transformer, split into its body and its projection onto the vocabulary.
 
 The split works for every architecture whose output embedding is one linear layer (BERT, DistilBERT, RoBERTa, ALBERT,
 DeBERTa, ModernBERT, Mistral, ...): that layer is taken out, so that the model returns what would have gone into it.
@@ -11,19 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-import transformers
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from encoders.checkpoints.files import read_object
-from encoders.checkpoints.int8 import FILE as INT8_FILE
-from encoders.checkpoints.int8 import load_int8
-from encoders.errors import CheckpointError, RemoteCodeRefused
+from encoders.errors import CheckpointError
 
 
 class Body:
@@ -78,7 +69,7 @@ class Body:
         if self._head is not None and projection is not None:
             self.model.set_submodule(self._head, projection.layer)
         try:
-            with _quiet():
+            with quiet_transformers():
                 self.model.save_pretrained(folder)
         finally:
             if self._head is not None:
@@ -122,72 +113,7 @@ def ready(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None
     model.eval().requires_grad_(False)
 
 
-def load_model(folder: Path, auto_class: str, *, allow_remote_code: bool = False) -> PreTrainedModel:
-    """Return the model that transformers reads from `folder` in float32, every weight accounted for.
-
-    `auto_class` is AutoModelForMaskedLM, AutoModelForCausalLM or AutoModel. Raises CheckpointError for missing files
-    and for missing or misshapen weights, RemoteCodeRefused.
-    """
-    check_files(folder, allow_remote_code=allow_remote_code)
-    loader = getattr(transformers, auto_class)
-    if (folder / INT8_FILE).is_file():
-        return _from_int8(folder, loader)
-    try:
-        with _quiet():
-            model, report = loader.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                local_files_only=True,
-                trust_remote_code=allow_remote_code,
-                output_loading_info=True,
-                key_mapping={r"^coil_encoder\.": ""},
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder}: {_first_line(error)}") from error
-    # A pooler stands beside what is read here, not under it.
-    missing = sorted(key for key in report["missing_keys"] if "pooler." not in key)
-    if missing:
-        raise CheckpointError(
-            f"{folder}: the weights of {len(missing)} parameters are missing ({', '.join(missing[:4])}"
-            f"{', …' if len(missing) > 4 else ''}); they would be random numbers"
-        )
-    misshapen = [str(entry[0]) for entry in report["mismatched_keys"]]
-    if misshapen:
-        raise CheckpointError(f"{folder}: the shapes of {', '.join(misshapen)} do not fit config.json")
-    if not isinstance(model, PreTrainedModel):
-        raise CheckpointError(f"{folder}: {type(model).__name__} is no transformers model")
-    return model
-
-
-def _from_int8(folder: Path, loader: Any) -> PreTrainedModel:
-    """Return the model of config.json with the weights of the folder's int8 file."""
-    tensors = load_int8(folder / INT8_FILE)
-    with _quiet():
-        model: PreTrainedModel = loader.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
-    try:
-        report = model.load_state_dict(tensors, strict=False)
-    except RuntimeError as error:
-        raise CheckpointError(f"{folder}: {_first_line(error)}") from None
-    wrong = sorted(key for key in (*report.missing_keys, *report.unexpected_keys) if "pooler." not in key)
-    if wrong:
-        raise CheckpointError(f"{folder / INT8_FILE} does not hold the weights of config.json: {', '.join(wrong[:4])}")
-    return model
-
-
-def check_files(folder: Path, *, allow_remote_code: bool = False) -> None:
-    """Raise if the folder brings no weights, or its own code and that is not allowed."""
-    config = read_object(folder / "config.json")
-    own_code = config.get("auto_map") and config.get("model_type") not in transformers.CONFIG_MAPPING
-    if own_code and not allow_remote_code:
-        raise RemoteCodeRefused(
-            f"{folder} brings its own code ({', '.join(map(str, config['auto_map'].values()))}), which is not run. "
-            "Read it; if you trust it, load_encoder(..., allow_remote_code=True) runs it"
-        )
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise CheckpointError(f"{folder} holds no weights: neither *.safetensors nor pytorch_model*.bin")
-
-
-class _quiet:
+class quiet_transformers:
     """transformers' progress bars and warnings off; what they would say is checked and raised instead."""
 
     def __enter__(self) -> None:
@@ -200,7 +126,3 @@ class _quiet:
         transformers_logging.set_verbosity(self._level)
         if self._bars:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0][:400]

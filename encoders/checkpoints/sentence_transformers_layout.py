@@ -19,11 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from encoders.checkpoints.files import inside, read_json, read_object
-from encoders.checkpoints.limits import position_limit
-from encoders.checkpoints.source import SideSource, Sources
+from encoders.checkpoints.files import inside, position_limit, read_json, read_object
+from encoders.checkpoints.sources import SideSource, Sources
 from encoders.errors import CheckpointError, RemoteCodeRefused
-from encoders.sides.settings import Activation, Family, Pooling, SideSettings
+from encoders.settings import Activation, Family, Pooling, SideSettings
 
 _ACTIVATIONS = {"relu": Activation.LOG1P_RELU, "log1p_relu": Activation.LOG1P_LOG1P_RELU}
 _ROUTERS = ("Router", "Asym")

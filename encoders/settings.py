@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from encoders.conflation import RULE
 from encoders.errors import SettingError
+from encoders.text.conflation import RULE
 
 
 class Family(StrEnum):

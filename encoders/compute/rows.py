@@ -1,6 +1,7 @@
-"""What may happen to the rows of a sparse matrix after a model has made them: windows merged, small weights pruned.
+"""Rows of a sparse matrix: compacted from dense blocks of weights, windows merged, small weights pruned.
 
-Works on CSR, in NumPy, so that sides without a model have it too.
+A dense block is rows x vocabulary (never x length), stays on the device, and is compacted there before one copy to the
+host.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
-from encoders.sides.settings import SideSettings, Windows
+from encoders.settings import SideSettings, Windows
 
 _NO_IDS = np.empty(0, dtype=np.int64)
 _NO_WEIGHTS = np.empty(0, dtype=np.float32)
@@ -62,3 +64,23 @@ def prune(matrix: csr_array, settings: SideSettings) -> csr_array:
         return matrix
     indptr = np.concatenate(([0], np.cumsum(keep, dtype=np.int64)))[matrix.indptr]
     return csr_array((matrix.data[keep], matrix.indices[keep], indptr), shape=matrix.shape)
+
+
+def to_csr(weights: torch.Tensor) -> csr_array:
+    """Return the positive entries of `weights` float32 [rows, terms] as CSR, sorted by term in each row."""
+    active = weights > 0
+    counts = active.sum(dim=1).cpu().numpy()
+    indices = active.nonzero()[:, 1].to(torch.int32).cpu().numpy()
+    values = weights[active].cpu().numpy()
+    indptr = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
+    return csr_array((values, indices, indptr), shape=(weights.shape[0], weights.shape[1]))
+
+
+def in_order(blocks: Sequence[csr_array], positions: Sequence[int], n_terms: int) -> csr_array:
+    """Return the rows of `blocks`, stacked, so that stacked row i lands in row positions[i]."""
+    if not blocks:
+        return from_rows([], [], n_terms)
+    back: NDArray[np.int64] = np.empty(len(positions), dtype=np.int64)
+    back[np.asarray(positions, dtype=np.int64)] = np.arange(len(positions))
+    stacked: csr_array = vstack(blocks, format="csr")
+    return stacked[back]

@@ -1,0 +1,95 @@
+"""Where a model runs and in which precision, and float32 products through oneDNN where that is faster.
+
+torch multiplies float32 matrices with MKL, which uses AVX-512 on Intel's processors and not on AMD's: 60 GFLOP/s per
+core where oneDNN, which comes with torch and is used for bfloat16, does 125 to 170. With AVX2, MKL is faster by some
+tenths (docs/decisions/0207). While the mode is on, `torch.nn.functional.linear` goes to oneDNN for every caller;
+weights stay where and as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from encoders.errors import DeviceUnavailable, SettingError
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device; auto is the first GPU, or the CPU. Raises DeviceUnavailable, SettingError."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise SettingError(f"{device!r} names no device; give auto, cpu, cuda, cuda:0 or mps") from None
+    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (resolved.index or 0) >= available.get(resolved.type, 0):
+        there = ["cpu", *(f"cuda:{i}" for i in range(available["cuda"])), *(["mps"] if available["mps"] else [])]
+        raise DeviceUnavailable(f"there is no device {device!r} here; there is {', '.join(there)}")
+    return resolved
+
+
+def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Return the dtype; auto is half precision where the hardware multiplies it natively, else float32."""
+    if dtype != "auto":
+        if dtype not in _DTYPES:
+            raise SettingError(f"dtype must be auto, {', '.join(_DTYPES)}; got {dtype!r}")
+        return _DTYPES[dtype]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and cpu_multiplies_bfloat16() else torch.float32
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Return whether this processor has instructions for bfloat16 products (AVX-512 BF16, AMX)."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+# The name is torch's own and not promised to stay; where it is gone, MKL computes as before.
+_HELPS = (
+    torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    and torch.backends.cpu.get_cpu_capability() == "AVX512"
+)
+_FEWEST_ROWS = 256  # of one product: below, oneDNN's own ordering of the weights costs more than it gains
+
+
+def float32_products(rows: int) -> AbstractContextManager[object]:
+    """Return a context for a model that multiplies matrices of up to `rows` rows: the mode, where it helps.
+
+    The mode stands between the model and each of its calls, which a single query would notice.
+    """
+    return ThroughOneDNN() if _HELPS and rows >= _FEWEST_ROWS else nullcontext()
+
+
+class ThroughOneDNN(TorchFunctionMode):
+    """A context in which float32 linear layers without a gradient are computed by oneDNN. A thread's own."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Compute `func`, a linear layer of float32 by oneDNN."""
+        if func is F.linear and not kwargs and _is_fit(args[0]):
+            rows, weight, bias = args[0], args[1], args[2] if len(args) > 2 else None
+            return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+        return func(*args, **(kwargs or {}))
+
+
+def _is_fit(rows: Tensor) -> bool:
+    return (
+        rows.device.type == "cpu"
+        and rows.dtype == torch.float32
+        and rows.numel() >= _FEWEST_ROWS * rows.shape[-1]
+        and not torch.is_grad_enabled()
+    )

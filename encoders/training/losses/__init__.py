@@ -1,1 +1,0 @@
-"""What training minimises: a ranking loss or several, and a regulariser that keeps vectors sparse. One a file."""
