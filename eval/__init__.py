@@ -20,18 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eval.batch import Outcome, SystemSpec, evaluate_all, find_datasets
-    from eval.command import evaluate
     from eval.comparison.diagnosis import diagnose, diagnose_query
     from eval.comparison.runs import compare_runs, side_by_side_table
     from eval.dataset import Dataset, from_trec_files, open_dataset
+    from eval.evaluate_system import evaluate
     from eval.evaluation import Evaluation
     from eval.leaderboard.cells import cell_content, read_cells, write_cell
-    from eval.leaderboard.csv_lines import to_csv
-    from eval.leaderboard.json_object import to_json
-    from eval.leaderboard.markdown import to_markdown
+    from eval.leaderboard.formats import to_csv, to_json, to_markdown, to_text
     from eval.leaderboard.page import to_html
     from eval.leaderboard.table import build_table
-    from eval.leaderboard.terminal import to_text
     from eval.mteb_export import export_mteb
     from eval.systems import SearchSettings
 
@@ -46,7 +43,7 @@ _HOMES = {
     "compare_runs": "eval.comparison.runs",
     "diagnose": "eval.comparison.diagnosis",
     "diagnose_query": "eval.comparison.diagnosis",
-    "evaluate": "eval.command",
+    "evaluate": "eval.evaluate_system",
     "evaluate_all": "eval.batch",
     "export_mteb": "eval.mteb_export",
     "find_datasets": "eval.batch",
@@ -54,11 +51,11 @@ _HOMES = {
     "open_dataset": "eval.dataset",
     "read_cells": "eval.leaderboard.cells",
     "side_by_side_table": "eval.comparison.runs",
-    "to_csv": "eval.leaderboard.csv_lines",
+    "to_csv": "eval.leaderboard.formats",
     "to_html": "eval.leaderboard.page",
-    "to_json": "eval.leaderboard.json_object",
-    "to_markdown": "eval.leaderboard.markdown",
-    "to_text": "eval.leaderboard.terminal",
+    "to_json": "eval.leaderboard.formats",
+    "to_markdown": "eval.leaderboard.formats",
+    "to_text": "eval.leaderboard.formats",
     "write_cell": "eval.leaderboard.cells",
 }
 __all__ = [

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval.command import DEFAULT_ENCODER, evaluate
 from eval.dataset import Dataset, open_dataset
 from eval.errors import InputFileError
+from eval.evaluate_system import DEFAULT_ENCODER, evaluate
 from eval.evaluation import depth_for
 from eval.leaderboard.cells import Cell, cell_content, cell_path, read_cell, write_cell
 from eval.measures import DEFAULT_MEASURES, parse_measures, with_relevance

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from eval.command import evaluate
 from eval.comparison.significance import Difference, holm, paired_difference
 from eval.dataset import Dataset, open_dataset
 from eval.errors import DatasetMismatch, EvaluationError
+from eval.evaluate_system import evaluate
 from eval.evaluation import Evaluation
 from eval.measures import DEFAULT_MEASURES, Measure
 from eval.qrels import Judgements

@@ -32,7 +32,7 @@ def openapi(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def rows(heading: str) -> list[list[str]]:
-    """Return the cells of the last table under a heading of the document, without backticks."""
+    """Return the cells of the table under a heading of the document, without backticks."""
     section = DOCUMENT.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
     table = re.findall(r"^\|(.*)\|$", section, re.MULTILINE)
     return [[cell.strip().strip("`") for cell in line.split("|")] for line in table[2:]]
