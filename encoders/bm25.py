@@ -122,6 +122,10 @@ class BM25Encoder:
         for batch in batches(texts, _BATCH):
             yield self.encode_documents(batch)
 
+    def terms(self, text: str) -> list[str]:
+        """Return the analysed terms of `text`, known or not; none for stop words."""
+        return list(self._analysis.terms(check_texts([text])[0]))
+
     def input_term_ids(self, text: str) -> NDArray[np.int64]:
         """Return the rising, distinct numbers of the known terms in `text`; BM25 expands nothing, so: all of them."""
         ids = np.unique(self._vocabulary.ids(self._analysis.terms(check_texts([text])[0])))

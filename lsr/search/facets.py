@@ -1,0 +1,161 @@
+"""Counts of metadata values over the ranked documents, or over all that match.
+
+A keyword, keyword[] or bool field gives its most frequent values. An int, float or date field gives ranges: those whose
+edges were given, or steps of an interval (for dates year, month or day as well), or ten equal ones between the smallest
+and the largest value.
+
+    {"tag": {"values": [{"value": "food", "count": 12}, …], "other": 3, "missing": 1},
+     "year": {"buckets": [{"gte": 2010, "lt": 2020, "count": 7}, …], "min": 2011, "max": 2019, "missing": 0}}
+
+`other` counts the values beyond the first ones, `missing` the documents without the field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lsr.errors import InvalidDocument, QueryError, UnknownField
+from lsr.metadata import FieldType, MetadataSchema, parse_value
+from lsr.search.request import Facets
+from lsr.search.rows import Rows, RowSpace
+
+MAX_BUCKETS: Final = 1_000
+_EQUAL_RANGES: Final = 10
+_CALENDAR: Final = {"year": "Y", "month": "M", "day": "D"}
+
+
+def check_facets(facets: Facets, schema: MetadataSchema) -> None:
+    """Raise UnknownField, QueryError for a field that the schema does not have, or buckets that it cannot have."""
+    for name in facets.fields:
+        kind = schema.fields.get(name)
+        if kind is None:
+            known = ", ".join(schema.fields) or "none: it was created without a schema"
+            raise UnknownField(f"facets: the collection has no field {name!r}; it has {known}", field="facets.fields")
+        if name in facets.buckets:
+            if kind not in ("int", "float", "date"):
+                raise QueryError(f"facets.buckets.{name}: a {kind} field has no ranges", field="facets.buckets")
+            _edges(facets.buckets[name], kind, name, None)
+
+
+def count_facets(space: RowSpace, rows: Rows, facets: Facets, schema: MetadataSchema) -> dict[str, Any]:
+    """Return the counts of each field over the rows; `check_facets` has passed them."""
+    columns = space.columns(rows, [f"metadata.{name}" for name in facets.fields])
+    found: dict[str, Any] = {}
+    for name in facets.fields:
+        column = columns.column(f"metadata.{name}")
+        kind = schema.fields[name]
+        if kind in ("int", "float", "date"):
+            found[name] = _ranges(column, kind, facets.buckets.get(name), name)
+        else:
+            found[name] = _values(column, kind, facets.size)
+    return found
+
+
+def _values(column: pa.ChunkedArray[Any], kind: FieldType, size: int) -> dict[str, Any]:
+    missing = column.null_count
+    items = pc.list_flatten(column) if kind == "keyword[]" else column
+    counted = pc.value_counts(pc.drop_null(items))
+    pairs = [(entry["values"], entry["counts"]) for entry in counted.to_pylist()]
+    pairs.sort(key=lambda pair: (-pair[1], str(pair[0])))
+    return {
+        "values": [{"value": value, "count": count} for value, count in pairs[:size]],
+        "other": sum(count for _, count in pairs[size:]),
+        "missing": missing,
+    }
+
+
+def _ranges(column: pa.ChunkedArray[Any], kind: FieldType, buckets: Any, name: str) -> dict[str, Any]:
+    missing = column.null_count
+    present = pc.drop_null(column)
+    if kind == "date":
+        values = present.cast(pa.int64()).to_numpy().astype(np.float64)
+    else:
+        values = present.cast(pa.float64()).to_numpy()
+    if not len(values):
+        return {"buckets": [], "min": None, "max": None, "missing": missing}
+    edges = _edges(buckets, kind, name, (float(values.min()), float(values.max())))
+    counts = np.histogram(values, bins=edges)[0] if len(edges) > 1 else np.array([len(values)])
+    # NumPy's last range holds its upper edge; here none does.
+    if buckets is not None and len(edges) > 1:
+        counts[-1] -= int(np.count_nonzero(values == edges[-1]))
+    shown = [
+        {"gte": _shown(low, kind), "lt": _shown(high, kind), "count": int(count)}
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=False)
+    ]
+    if buckets is None and shown:  # the largest value is in the last of the equal ranges
+        shown[-1] = {"gte": shown[-1]["gte"], "lte": shown[-1].pop("lt"), "count": shown[-1]["count"]}
+    return {
+        "buckets": shown,
+        "min": _shown(float(values.min()), kind),
+        "max": _shown(float(values.max()), kind),
+        "missing": missing,
+    }
+
+
+def _edges(
+    buckets: Any, kind: FieldType, name: str, span: tuple[float, float] | None
+) -> NDArray[np.float64]:
+    """Return the edges of the ranges over `span` (None: only check what was given)."""
+    where = f"facets.buckets.{name}"
+    if buckets is None:
+        low, high = span or (0.0, 1.0)
+        if kind == "int" and high - low < _EQUAL_RANGES:
+            return np.arange(low, high + 2)
+        return np.linspace(low, high, _EQUAL_RANGES + 1) if high > low else np.array([low, low])
+    if isinstance(buckets, list):
+        if not 2 <= len(buckets) <= MAX_BUCKETS + 1:
+            raise QueryError(f"{where}: 2 to {MAX_BUCKETS + 1} edges are needed", field=where)
+        edges = np.array([_number(edge, kind, where) for edge in buckets])
+        if not (np.diff(edges) > 0).all():
+            raise QueryError(f"{where}: the edges must ascend", field=where)
+        return edges
+    if not isinstance(buckets, Mapping) or set(buckets) != {"interval"}:
+        raise QueryError(f'{where}: a list of edges is needed, or {{"interval": …}}', field=where)
+    interval = buckets["interval"]
+    if kind == "date":
+        if interval not in _CALENDAR:
+            raise QueryError(f"{where}.interval must be one of {', '.join(_CALENDAR)}", field=f"{where}.interval")
+        return _calendar(str(interval), where, span)
+    right = not isinstance(interval, bool) and isinstance(interval, (int, float)) and math.isfinite(interval)
+    if not right or interval <= 0:
+        raise QueryError(f"{where}.interval must be a number above 0, not {interval!r}", field=f"{where}.interval")
+    if span is None:
+        return np.zeros(2)
+    first, last = math.floor(span[0] / interval), math.floor(span[1] / interval) + 1
+    _check_count(last - first, where)
+    return np.arange(first, last + 1) * float(interval)
+
+
+def _calendar(unit: str, where: str, span: tuple[float, float] | None) -> NDArray[np.float64]:
+    if span is None:
+        return np.zeros(2)
+    first, last = (np.datetime64(int(value), "us").astype(f"datetime64[{_CALENDAR[unit]}]") for value in span)
+    _check_count(int((last - first).astype(int)) + 1, where)
+    return np.arange(first, last + 2).astype("datetime64[us]").astype(np.int64).astype(np.float64)
+
+
+def _check_count(count: int, where: str) -> None:
+    if count > MAX_BUCKETS:
+        raise QueryError(f"{where}: {count} ranges; at most {MAX_BUCKETS} are counted", field=where)
+
+
+def _number(value: object, kind: FieldType, where: str) -> float:
+    try:
+        parsed = parse_value(kind, value, where)
+    except InvalidDocument as error:
+        raise QueryError(error.detail, field=where) from None
+    return parsed.timestamp() * 1e6 if kind == "date" else float(parsed)
+
+
+def _shown(value: float, kind: FieldType) -> Any:
+    if kind == "date":
+        return datetime.fromtimestamp(value / 1e6, UTC).isoformat().replace("+00:00", "Z")
+    return int(value) if kind == "int" and float(value).is_integer() else float(value)

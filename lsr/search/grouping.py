@@ -1,0 +1,110 @@
+"""One hit per group, and near-duplicates folded into the better hit.
+
+Both walk down the ranking and stop when enough hits are found, so they read no more documents than that. A document
+without the group's field is a group by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsr.errors import QueryError, UnknownField
+from lsr.metadata import MetadataSchema
+from lsr.search.request import Collapse, GroupBy
+from lsr.search.rows import Rows, RowSpace
+
+PARENT = "parent"
+_CHUNK = 64
+
+
+@dataclass(slots=True)
+class Kept:
+    """A hit that stands for others. `members` and `duplicates` are positions in the ranking."""
+
+    at: int
+    value: Any = None
+    members: list[int] = field(default_factory=list)
+    duplicates: list[int] = field(default_factory=list)
+
+
+def check_group_by(group_by: GroupBy, schema: MetadataSchema) -> None:
+    """Raise UnknownField, QueryError unless the field is `parent` or has one value."""
+    if group_by.field == PARENT:
+        return
+    kind = schema.fields.get(group_by.field)
+    if kind is None:
+        raise UnknownField(f"group_by: the collection has no field {group_by.field!r}", field="group_by")
+    if kind not in ("keyword", "int", "bool"):
+        raise QueryError(f"group_by: a {kind} field cannot be grouped by", field="group_by")
+
+
+def grouped(space: RowSpace, rows: Rows, group_by: GroupBy, most: int) -> list[Kept]:
+    """Return the best hit of each of the first `most` groups, each with the next ones of its group."""
+    found: list[Kept] = []
+    of_value: dict[Any, Kept] = {}
+    for start in range(0, len(rows), _CHUNK):
+        part = rows[start : start + _CHUNK]
+        for at, value in enumerate(_values(space, part, group_by.field), start=start):
+            known = of_value.get(value) if value is not None else None
+            if known is not None:
+                if len(known.members) < group_by.size - 1:
+                    known.members.append(at)
+            elif len(found) < most:
+                found.append(Kept(at, value))
+                if value is not None:
+                    of_value[value] = found[-1]
+        if len(found) == most and (group_by.size == 1 or all(len(one.members) == group_by.size - 1 for one in found)):
+            break
+    return found
+
+
+def collapsed(space: RowSpace, kept: Sequence[Kept], rows: Rows, collapse: Collapse, using: str, most: int) -> list[Kept]:
+    """Return the first `most` hits, with later ones whose vector is as near as `collapse` says folded into them."""
+    dense = using in space.generation.dense_names
+    found: list[Kept] = []
+    vectors: list[Any] = []
+    for one in kept:
+        vector = _dense(space, using, int(rows[one.at])) if dense else _sparse(space, using, int(rows[one.at]))
+        near = next(
+            (place for place, other in enumerate(vectors) if _cosine(vector, other) >= collapse.similarity), None
+        )
+        if near is not None:
+            found[near].duplicates.append(one.at)
+        elif len(found) < most:
+            found.append(one)
+            vectors.append(vector)
+        else:
+            break
+    return found
+
+
+def _values(space: RowSpace, rows: Rows, name: str) -> list[Any]:
+    if name == PARENT:
+        return [space.place(row).document().parent for row in rows.tolist()]
+    values: list[Any] = space.columns(rows, [f"metadata.{name}"]).column(0).to_pylist()
+    return values
+
+
+def _dense(space: RowSpace, using: str, row: int) -> NDArray[np.float64]:
+    values, _ = space.place(row).dense(using)
+    vector = values.astype(np.float64)
+    length = float(np.linalg.norm(vector))
+    return vector / length if length > 0 else vector
+
+
+def _sparse(space: RowSpace, using: str, row: int) -> dict[int, float]:
+    term_ids, impacts = space.place(row).vector(using)
+    length = float(np.linalg.norm(impacts.astype(np.float64))) or 1.0
+    return dict(zip(term_ids.tolist(), (impacts / length).tolist(), strict=True))
+
+
+def _cosine(one: Any, other: Any) -> float:
+    if isinstance(one, dict):
+        small, large = sorted((one, other), key=len)
+        return sum(weight * large.get(term, 0.0) for term, weight in small.items())
+    return float(one @ other)
