@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -94,14 +93,14 @@ def latency(collection: Collection, queries: Sequence[Query], search: SearchSett
         "k": _K,
         "threads": 1,
         "rounds": _ROUNDS,
-        "exact": _time(collection, queries, replace(search, exact=True)),
-        "approximate": _time(collection, queries, replace(search, exact=False)),
+        "exact": _time(collection, queries, search.with_exact(True)),
+        "approximate": _time(collection, queries, search.with_exact(False)),
     }
 
 
 def approximation(collection: Collection, dataset: Dataset, search: SearchSettings) -> dict[str, float]:
     """Return recall@10 of approximate search against exact, and nDCG@10 of both."""
-    exact, approximate = replace(search, exact=True), replace(search, exact=False)
+    exact, approximate = search.with_exact(True), search.with_exact(False)
     queries = list(dataset.judged_queries())
     truth: list[list[str]] = []
     found: list[list[str]] = []
@@ -126,7 +125,7 @@ def recall_latency_curve(
 ) -> list[dict[str, float]]:
     """Return recall@10 of exact and search p50/p99 for settings from careless to thorough, and exact search last."""
     inputs = [_input(query) for query in queries]
-    truth = [ids for ids, _ in collection.rank(inputs, k=_K, **replace(search, exact=True).as_keywords())]
+    truth = [ids for ids, _ in collection.rank(inputs, k=_K, **search.with_exact(True).as_keywords())]
     points: list[dict[str, float]] = []
     for query_cut, heap_factor in _CURVE:
         settings = SearchSettings(search.using, exact=False, query_cut=query_cut, heap_factor=heap_factor)
@@ -135,7 +134,7 @@ def recall_latency_curve(
             {"query_cut": query_cut, "heap_factor": heap_factor}
             | {"recall": _recall(truth, found), **_time(collection, queries, settings)}
         )
-    points.append({"recall": 1.0, "exact": 1, **_time(collection, queries, replace(search, exact=True))})
+    points.append({"recall": 1.0, "exact": 1, **_time(collection, queries, search.with_exact(True))})
     return points
 
 

@@ -129,7 +129,7 @@ def _passes(measures: Sequence[Measure], k: int | None, search: SearchSettings) 
     Exact search is done once, as deep as any measure needs. Approximate search is done for every cutoff by itself: the
     deeper it is asked to go the more thorough it is, and nDCG@10 is to tell what a user sees who asks for 10.
     """
-    if search.exact or k is not None:
+    if search.parameters.exact or k is not None:
         return {depth_for(measures, k): list(measures)}
     passes: dict[int, list[Measure]] = {}
     for measure in sorted(measures, key=lambda one: depth_for([one])):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -18,7 +18,7 @@ from eval.errors import DatasetMismatch
 from eval.ranking import Ranking
 from eval.runs import Run
 from eval.sources.queries import Query
-from index import SparseIndex
+from index import SearchOptions, SearchParameters, SparseIndex
 from lsr.collection import Collection
 from lsr.documents import SparseByIndex, SparseInput
 
@@ -41,19 +41,25 @@ class System(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(init=False)
 class SearchSettings:
-    """How a collection is searched; exact by default, and then the other parameters have nothing to say."""
+    """Which of a collection's vectors is searched, and how; exact if not said otherwise."""
 
-    using: str = "default"
-    exact: bool = True
-    recall: float | None = None
-    query_cut: int | None = None
-    heap_factor: float | None = None
+    using: str
+    parameters: SearchParameters
+
+    def __init__(self, using: str = "default", **options: Unpack[SearchOptions]) -> None:
+        self.using = using
+        options.setdefault("exact", True)
+        self.parameters = SearchParameters(**options)
+
+    def with_exact(self, exact: bool) -> SearchSettings:
+        """Return the same settings for exact or for approximate search."""
+        return SearchSettings(self.using, **self.parameters._replace(exact=exact)._asdict())
 
     def as_keywords(self) -> dict[str, Any]:
         """Return the keywords of `Collection.search` and `Collection.rank`."""
-        return dict(self.__dict__)
+        return {"using": self.using, **self.parameters._asdict()}
 
 
 class CollectionSystem:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from index.arrays.folder import Problem, verify_index
-    from index.canonical import canonical
+    from index.canonical_weights import canonical
     from index.config import IndexConfig
     from index.prepared_rows import PreparedRows, score_rows
+    from index.searching.parameters import SearchOptions, SearchParameters
     from index.sparse_index import SparseIndex, TopK
     from index.warming import warm_kernels
 
@@ -21,9 +22,11 @@ _HOME = {
     "IndexConfig": "index.config",
     "PreparedRows": "index.prepared_rows",
     "Problem": "index.arrays.folder",
+    "SearchOptions": "index.searching.parameters",
+    "SearchParameters": "index.searching.parameters",
     "SparseIndex": "index.sparse_index",
     "TopK": "index.sparse_index",
-    "canonical": "index.canonical",
+    "canonical": "index.canonical_weights",
     "score_rows": "index.prepared_rows",
     "verify_index": "index.arrays.folder",
     "warm_kernels": "index.warming",
@@ -33,6 +36,8 @@ __all__ = [
     "IndexConfig",
     "PreparedRows",
     "Problem",
+    "SearchOptions",
+    "SearchParameters",
     "SparseIndex",
     "TopK",
     "canonical",

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from index.canonical import stored
+from index.canonical_weights import stored
 from index.kernels.forward import score_rows as score_in_kernel
 from index.vectors import check_query, check_rows
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,7 +35,7 @@ from index.errors import IndexCorrupt, SearchParameterError
 from index.kernels.lines import count_terms, read_documents
 from index.searching.approximate import Queries
 from index.searching.calibration import SAMPLE, Calibration, calibrate, pseudo_queries
-from index.searching.parameters import check_parameters, whole
+from index.searching.parameters import SearchOptions, SearchParameters, check_selection, positive_integer
 from index.searching.searcher import Searcher
 from index.vectors import Rows, check_rows
 
@@ -86,7 +86,7 @@ class SparseIndex:
         is left behind.
         """
         config = IndexConfig() if config is None else config
-        workers = len(os.sched_getaffinity(0)) if threads is None else whole("threads", threads)
+        workers = len(os.sched_getaffinity(0)) if threads is None else positive_integer("threads", threads)
         if path is None:
             memory = ArraysInMemory()
             counts, config = build_arrays(vectors, config, workers, memory, progress)
@@ -159,7 +159,8 @@ class SparseIndex:
 
     @property
     def _neighbours(self) -> int:
-        return int(self._segment.neighbours.shape[1])
+        # Without blocks every search is exact, and there is no graph to follow.
+        return int(self._segment.neighbours.shape[1]) if self._segment.has_blocks else self._config.n_knn
 
     @property
     def path(self) -> Path | None:
@@ -179,23 +180,21 @@ class SparseIndex:
         queries: csr_array,
         k: int = 10,
         *,
-        exact: bool = False,
-        recall: float | None = None,
-        query_cut: int | None = None,
-        heap_factor: float | None = None,
-        n_knn: int | None = None,
         allowed: NDArray[np.bool_] | None = None,
         threads: int = 1,
         should_stop: Callable[[], bool] | None = None,
+        **options: Unpack[SearchOptions],
     ) -> TopK:
         """Return the best k documents of each row of `queries`, a csr_array [n, terms]. Keywords as in `search_one`.
 
         Columns beyond the index's own match nothing. Raises VectorError, SearchParameterError, SearchStopped.
         """
         rows = check_rows(queries, what="query")
-        threads = whole("threads", threads)
-        how = check_parameters(self.n_docs, self._neighbours, k, exact, recall, query_cut, heap_factor, n_knn, allowed)
-        k = how.k
+        threads = positive_integer("threads", threads)
+        selection = check_selection(self.n_docs, k, allowed)
+        parameters = SearchParameters(**options)
+        parameters.check(self._neighbours)
+        k = selection.k
         start, numbers, weights = self._numbered(rows)
         n = len(start) - 1
         top = TopK(np.full((n, k), -1, dtype=np.int64), np.zeros((n, k), dtype=np.float32))
@@ -204,7 +203,7 @@ class SparseIndex:
             stop = min(n, first + _CHUNK)
             at = slice(int(start[first]), int(start[stop]))
             chunk = Queries(start[first : stop + 1] - start[first], numbers[at], weights[at])
-            for i, (ids, scores) in enumerate(self._searcher.search_many(chunk, how, should_stop)):
+            for i, (ids, scores) in enumerate(self._searcher.search_many(chunk, selection, parameters, should_stop)):
                 top.ids[first + i, : len(ids)] = ids
                 top.scores[first + i, : len(ids)] = scores
 
@@ -223,38 +222,29 @@ class SparseIndex:
         weights: ArrayLike,
         k: int = 10,
         *,
-        exact: bool = False,
-        recall: float | None = None,
-        query_cut: int | None = None,
-        heap_factor: float | None = None,
-        n_knn: int | None = None,
         allowed: NDArray[np.bool_] | None = None,
         ties: bool = False,
         should_stop: Callable[[], bool] | None = None,
+        **options: Unpack[SearchOptions],
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the best documents of one query: (doc_ids int64[m], canonical scores float32[m]), m <= k.
 
         term_ids, weights   the query, in any order, each term once; ids beyond the index's own match nothing
-        exact               rank-safe, instead of approximate
-        recall              the recall@k to reach, below 1; instead of the knobs below, which are taken from the
-                            measured curve (see `calibrate`); an index without one searches exactly
-        query_cut           how many of the heaviest query terms lead to candidates
-        heap_factor         above 0 and at most 1: lower looks at more blocks
-        n_knn               neighbours of each hit to look at, too; at most as many as the index was built with
+        options             exact, recall, query_cut, heap_factor, n_knn: how thorough it is, see SearchParameters
         allowed             bool[n_docs]: search only these documents
         ties                with exact, also all that score as the k-th does, so m may exceed k
         should_stop         asked between chunks of work; True raises SearchStopped
 
-        Without knobs a query whose lists are so short that this is as fast is searched exactly, and so is every query
+        Without options a query whose lists are so short that this is as fast is searched exactly, and so is every query
         of a collection of flat impacts, such as BM25's.
 
         By falling score, then rising doc_id. A document that shares no term with the query is no match; m < k means
         that no more match. Safe to call from many threads. Raises VectorError, SearchParameterError.
         """
-        how = check_parameters(
-            self.n_docs, self._neighbours, k, exact, recall, query_cut, heap_factor, n_knn, allowed, ties
-        )
-        return self._searcher.search_one(np.asarray(term_ids), np.asarray(weights), how, should_stop)
+        selection = check_selection(self.n_docs, k, allowed, ties=ties)
+        parameters = SearchParameters(**options)
+        parameters.check(self._neighbours)
+        return self._searcher.search_one(np.asarray(term_ids), np.asarray(weights), selection, parameters, should_stop)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -273,7 +263,7 @@ class SparseIndex:
         From then on `search(..., recall=r)` follows the curve. An index of flat impacts has none, and needs none.
         Takes seconds a million documents. Raises VectorError, OSError.
         """
-        threads = whole("threads", threads)
+        threads = positive_integer("threads", threads)
         if queries is None:
             queries = pseudo_queries(self._segment, self.rows, max(SAMPLE.values()), _PSEUDO_TERMS)
             source = source or f"the {_PSEUDO_TERMS} heaviest terms of documents"

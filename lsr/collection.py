@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from encoders.encoder import CorpusStatistics, Encoder
-from index import Problem
+from index import Problem, SearchOptions, SearchParameters
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError
 from lsr.metadata import MetadataSchema
@@ -34,7 +34,6 @@ from lsr.search.filters import Filter
 from lsr.storage import layout
 from lsr.storage.catalog_digest import remove_digest, write_digest
 from lsr.storage.files import OnRead, WriterLock
-from lsr.storage.generation import SearchParameters
 from lsr.storage.live_state import LiveState, open_state, open_to_read
 from lsr.upkeep import scrubbing, snapshots
 from lsr.upkeep.seal_and_merge import Upkeep
@@ -194,29 +193,33 @@ class Collection:
         *,
         using: str = DEFAULT_VECTOR,
         k: int = 10,
-        exact: bool = False,
-        recall: float | None = None,
-        query_cut: int | None = None,
-        heap_factor: float | None = None,
         filter: object = None,  # noqa: A002 - the name users of search engines know
         explain_terms: int = 0,
         timeout_ms: float | None = None,
+        **options: Unpack[SearchOptions],
     ) -> SearchResult:
         """Return the best k documents for a text or a sparse query, by falling score, then rising id.
 
-        exact                            rank-safe instead of approximate
-        recall, query_cut, heap_factor   how thorough the approximate search is, see SparseIndex.search_one
-        filter                           metadata conditions, see filters.py; exact: k come back when k match
-        explain_terms                    how many matched terms to show for each hit
-        timeout_ms                       give up after this time, with SearchStopped
+        filter          metadata conditions, see filters.py; exact: k come back when k match
+        explain_terms   how many matched terms to show for each hit
+        timeout_ms      give up after this time, with SearchStopped
+        options         exact, recall, query_cut, heap_factor, n_knn: how thorough it is, see index.SearchParameters
 
         Raises QueryError, UnknownField, SearchParameterError, VectorError, SearchStopped, EncoderMismatch.
         """
         state = self._state
         vector = vector_of(state.vectors, using)
-        parameters = SearchParameters(exact, recall, query_cut, heap_factor, ranking.deadline(timeout_ms))
-        request = ranking.SearchRequest(query, k, parameters, filter, explain_terms)
-        return ranking.search(state.generation, vector, state.schema, request)
+        return ranking.search(
+            state.generation,
+            vector,
+            state.schema,
+            query,
+            k,
+            SearchParameters(**options),
+            conditions=filter,
+            explain_terms=explain_terms,
+            timeout_ms=timeout_ms,
+        )
 
     def rank(
         self,
@@ -224,21 +227,18 @@ class Collection:
         *,
         using: str = DEFAULT_VECTOR,
         k: int = 10,
-        exact: bool = True,
-        recall: float | None = None,
-        query_cut: int | None = None,
-        heap_factor: float | None = None,
         threads: int = 1,
+        **options: Unpack[SearchOptions],
     ) -> list[tuple[list[str], NDArray[np.float32]]]:
         """Return (external ids, scores float32) of the best k documents of each query, without fetching documents.
 
-        `queries` are texts, sparse queries, or a float32 csr_array [n, terms] in the collection's term numbers. Raises
-        as `search` does.
+        `queries` are texts, sparse queries, or a float32 csr_array [n, terms] in the collection's term numbers.
+        `options` are those of `search`; exact is True if not given. Raises as `search` does.
         """
         state = self._state
         vector = vector_of(state.vectors, using)
-        parameters = SearchParameters(exact, recall, query_cut, heap_factor)
-        return ranking.rank(state.generation, vector, queries, k, parameters, threads)
+        options.setdefault("exact", True)
+        return ranking.rank(state.generation, vector, queries, k, SearchParameters(**options), threads)
 
     def scan(self, using: str = DEFAULT_VECTOR) -> Iterator[scanning.Scanned]:
         """Yield every live document with a vector of it: (document, term numbers int64, impacts float32).

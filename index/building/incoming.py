@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from index.canonical import stored
+from index.canonical_weights import stored
 from index.errors import VectorError
 from index.kernels.numbering import fill_slots, number_terms
 from index.vectors import Rows, check_batch

@@ -21,7 +21,7 @@ from index.kernels.query import number_query
 from index.searching import exact as exact_search
 from index.searching.approximate import Knobs, Queries, Scratch, ScratchPool, approximate_search
 from index.searching.calibration import Calibration
-from index.searching.parameters import SearchParameters
+from index.searching.parameters import SearchParameters, Selection
 from index.vectors import check_query
 
 ShouldStop = Callable[[], bool]
@@ -50,7 +50,8 @@ class Searcher:
         self,
         term_ids: NDArray[Any],
         weights: NDArray[Any],
-        how: SearchParameters,
+        selection: Selection,
+        parameters: SearchParameters,
         should_stop: ShouldStop | None,
     ) -> Hits:
         """Return one query's (doc_ids int64[m], scores float32[m]); raises VectorError, SearchStopped.
@@ -65,19 +66,23 @@ class Searcher:
         if n < 0:
             n, query = self._number(*check_query(term_ids, weights), scratch)
         self._check_total(float(scratch.totals[0]))
-        few = self._few(how)
+        few = self._few(selection)
         found = None
-        if n > 0 and few is None and not self._is_cheap(float(scratch.totals[1]), how):
-            knobs = self._knobs(how)
+        if n > 0 and few is None and not self._is_cheap(float(scratch.totals[1]), parameters):
+            knobs = self._knobs(selection.k, parameters)
             if knobs is not None:
-                ids, scores, counts = approximate_search(self.segment, scratch, query, how.k, knobs, how.allowed)
-                found = (ids[0], scores[0]) if counts[0] == how.k else None
+                ids, scores, counts = approximate_search(
+                    self.segment, scratch, query, selection.k, knobs, selection.allowed
+                )
+                found = (ids[0], scores[0]) if counts[0] == selection.k else None
         if found is None:
-            found = self._by_definition(query.terms, query.weights, how, few, scratch, should_stop)
+            found = self._by_definition(query.terms, query.weights, selection, few, scratch, should_stop)
         self.scratch.give_back(scratch)
         return found
 
-    def search_many(self, queries: Queries, how: SearchParameters, should_stop: ShouldStop | None) -> list[Hits]:
+    def search_many(
+        self, queries: Queries, selection: Selection, parameters: SearchParameters, should_stop: ShouldStop | None
+    ) -> list[Hits]:
         """Return each query's (doc_ids, scores): the approximate ones together, the exact ones one by one."""
         _look_at_deadline(should_stop)
         ends = queries.start[1:]
@@ -86,20 +91,20 @@ class Searcher:
         self._check_total(float((totals[ends] - totals[queries.start[:-1]]).max(initial=0.0)))
         np.cumsum(self.segment.frequencies[queries.terms], out=totals[1:], dtype=np.float64)
         postings = totals[ends] - totals[queries.start[:-1]]
-        cheap = np.array([self._is_cheap(float(total), how) for total in postings], dtype=np.bool_)
+        cheap = np.array([self._is_cheap(float(total), parameters) for total in postings], dtype=np.bool_)
         scratch = self.scratch.take()
-        few, knobs = self._few(how), self._knobs(how)
+        few, knobs = self._few(selection), self._knobs(selection.k, parameters)
         found = None
         if few is None and knobs is not None and not cheap.all() and len(queries.terms):
-            found = approximate_search(self.segment, scratch, queries, how.k, knobs, how.allowed)
+            found = approximate_search(self.segment, scratch, queries, selection.k, knobs, selection.allowed)
         results = []
         for i in range(len(ends)):
-            if found is not None and not cheap[i] and found[2][i] == how.k:
+            if found is not None and not cheap[i] and found[2][i] == selection.k:
                 results.append((found[0][i], found[1][i]))
             else:
                 at = slice(int(queries.start[i]), int(queries.start[i + 1]))
                 terms, weights = queries.terms[at], queries.weights[at]
-                results.append(self._by_definition(terms, weights, how, few, scratch, should_stop))
+                results.append(self._by_definition(terms, weights, selection, few, scratch, should_stop))
         self.scratch.give_back(scratch)
         return results
 
@@ -120,36 +125,37 @@ class Searcher:
         if weights * self.segment.max_impact > _LARGEST_FLOAT32:
             raise VectorError("a query's weights are so large that a score would be more than a float32 can hold")
 
-    def _is_cheap(self, postings: float, how: SearchParameters) -> bool:
+    def _is_cheap(self, postings: float, parameters: SearchParameters) -> bool:
         """Whether exact search is what the query gets although nobody asked for it."""
         if not self.segment.has_blocks:
             return True
-        by_knobs = how.query_cut is not None or how.heap_factor is not None or how.n_knn
-        if by_knobs or not self.segment.has_exact_lists:
+        approximate = parameters.query_cut is not None or parameters.heap_factor is not None or bool(parameters.n_knn)
+        if approximate or not self.segment.has_exact_lists:
             return False
         return self.segment.is_flat or postings <= _CHEAP
 
-    def _knobs(self, how: SearchParameters) -> Knobs | None:
+    def _knobs(self, k: int, parameters: SearchParameters) -> Knobs | None:
         """Return the knobs to search with, or None for an exact search."""
-        if how.exact:
+        if parameters.exact:
             return None
-        if how.recall is not None:
-            return None if self.calibration is None else self.calibration.knobs(how.k, how.recall)
-        cut = QUERY_CUT if how.query_cut is None else how.query_cut
-        factor = HEAP_FACTOR if how.heap_factor is None else how.heap_factor
-        return Knobs(cut, factor, n_knn=0 if how.n_knn is None else how.n_knn)
+        if parameters.recall is not None:
+            return None if self.calibration is None else self.calibration.knobs(k, parameters.recall)
+        cut = QUERY_CUT if parameters.query_cut is None else int(parameters.query_cut)
+        factor = HEAP_FACTOR if parameters.heap_factor is None else parameters.heap_factor
+        return Knobs(cut, factor, n_knn=0 if parameters.n_knn is None else parameters.n_knn)
 
-    def _few(self, how: SearchParameters) -> NDArray[np.int64] | None:
+    def _few(self, selection: Selection) -> NDArray[np.int64] | None:
         """Return the allowed documents where they are so few that scoring them beats searching for them."""
-        if len(how.allowed) and np.count_nonzero(how.allowed) <= max(how.k, _FEW * self.segment.n_docs):
-            return np.flatnonzero(how.allowed)
+        allowed = selection.allowed
+        if len(allowed) and np.count_nonzero(allowed) <= max(selection.k, _FEW * self.segment.n_docs):
+            return np.flatnonzero(allowed)
         return None
 
     def _by_definition(
         self,
         terms: NDArray[np.uint32],
         weights: NDArray[np.float32],
-        how: SearchParameters,
+        selection: Selection,
         few: NDArray[np.int64] | None,
         scratch: Scratch,
         should_stop: ShouldStop | None,
@@ -158,10 +164,8 @@ class Searcher:
         if len(terms) == 0:
             return _NOTHING
         if few is not None:
-            return exact_search.score_few(self.segment, terms, weights, scratch, how.k, few, how.ties)
-        return exact_search.search_exact(
-            self.segment, terms, weights, scratch, how.k, how.allowed, how.ties, should_stop
-        )
+            return exact_search.score_few(self.segment, terms, weights, scratch, selection.k, few, selection.ties)
+        return exact_search.search_exact(self.segment, terms, weights, scratch, *selection, should_stop)
 
 
 def _look_at_deadline(should_stop: ShouldStop | None) -> None:

@@ -8,51 +8,51 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from index import SearchParameters
 from lsr.documents import SparseInput
 from lsr.errors import QueryError
 from lsr.metadata import MetadataSchema
 from lsr.results import Hit, MatchedTerm, QueryTerm, SearchResult, Timings, Total
 from lsr.search.filters import Filter
 from lsr.search.query_vectors import QueryVector, encode_queries, encode_query, input_term_ids
-from lsr.storage.generation import Generation, Place, SearchParameters
+from lsr.storage.generation import Generation, Place
 from lsr.vectors import NamedVector
 
 
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """What `Collection.search` is asked for, as its docstring describes it."""
+def search(
+    generation: Generation,
+    vector: NamedVector,
+    schema: MetadataSchema,
+    query: str | SparseInput,
+    k: int,
+    parameters: SearchParameters,
+    *,
+    conditions: object = None,
+    explain_terms: int = 0,
+    timeout_ms: float | None = None,
+) -> SearchResult:
+    """Run one search, as `Collection.search` describes it; `conditions` are its `filter`.
 
-    query: str | SparseInput
-    k: int
-    parameters: SearchParameters
-    filter: object = None
-    explain_terms: int = 0
-
-
-def search(generation: Generation, vector: NamedVector, schema: MetadataSchema, request: SearchRequest) -> SearchResult:
-    """Run one search; raises QueryError, VectorError, SearchParameterError, SearchStopped, EncoderError."""
-    check_count("k", request.k, least=1)
-    check_count("explain_terms", request.explain_terms, least=0)
-    row_filter = None if request.filter is None else Filter(request.filter, schema)
+    Raises QueryError, VectorError, SearchParameterError, SearchStopped, EncoderError.
+    """
+    should_stop = deadline(timeout_ms)
+    check_count("k", k, least=1)
+    check_count("explain_terms", explain_terms, least=0)
+    row_filter = None if conditions is None else Filter(conditions, schema)
     started = time.perf_counter()
-    encoded = encode_query(vector, request.query, generation.statistics(vector.name))
-    given = input_term_ids(vector, request.query, encoded)
+    encoded = encode_query(vector, query, generation.statistics(vector.name))
+    given = input_term_ids(vector, query, encoded)
     after_encode = time.perf_counter()
-    ranked = generation.search(
-        vector.name, encoded.term_ids, encoded.weights, request.k, request.parameters, row_filter
-    )
+    ranked = generation.search(vector.name, encoded.term_ids, encoded.weights, k, parameters, row_filter, should_stop)
     after_search = time.perf_counter()
     hits = []
     for rank, (score, identifier, place) in enumerate(ranked, start=1):
-        matched, other = (
-            ((), score) if not request.explain_terms else _explain(vector, encoded, place, score, request.explain_terms)
-        )
+        matched, other = ((), score) if not explain_terms else _explain(vector, encoded, place, score, explain_terms)
         hits.append(Hit(identifier, rank, score, place.document(), matched, other))
     after_fetch = time.perf_counter()
     return SearchResult(
@@ -64,9 +64,9 @@ def search(generation: Generation, vector: NamedVector, schema: MetadataSchema, 
             fetch=(after_fetch - after_search) * 1e3,
         ),
         # Fewer than k means that no more match: the index fills up exactly before it returns less.
-        total=Total(len(hits), "eq" if len(hits) < request.k else "gte"),
-        approximate=not request.parameters.exact,
-        warnings=(*_damage_warnings(generation), *_warnings(request.query, encoded)),
+        total=Total(len(hits), "eq" if len(hits) < k else "gte"),
+        approximate=not parameters.exact,
+        warnings=(*_damage_warnings(generation), *_warnings(query, encoded)),
         partial=any(damage.documents for damage in generation.damage),
     )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from index import warm_kernels
+from index import SearchParameters, warm_kernels
 from lsr.documents import SparseByToken, SparseInput
 from lsr.metadata import FieldType
 from lsr.search import ranking
-from lsr.storage.generation import Generation, Place, SearchParameters
+from lsr.storage.generation import Generation, Place
 from lsr.storage.live_state import LiveState
 from lsr.vectors import NamedVector
 
@@ -33,8 +33,16 @@ def warm(state: LiveState) -> None:
         for query in _queries(generation, vector):
             for exact in (False, True):
                 for condition in (None, _condition(state)):
-                    request = ranking.SearchRequest(query, 3, SearchParameters(exact=exact), condition, 3)
-                    ranking.search(generation, vector, state.schema, request)
+                    ranking.search(
+                        generation,
+                        vector,
+                        state.schema,
+                        query,
+                        3,
+                        SearchParameters(exact=exact),
+                        conditions=condition,
+                        explain_terms=3,
+                    )
 
 
 def _queries(generation: Generation, vector: NamedVector) -> Iterator[str | SparseInput]:

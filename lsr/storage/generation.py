@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from index import SearchParameters
 from lsr.documents import Document
 from lsr.errors import CollectionCorrupt
 from lsr.results import Damage
@@ -34,17 +35,6 @@ class RowFilter(Protocol):
     def mask(self, columns: pa.Table) -> NDArray[np.bool_]:
         """Return which rows match, bool[rows]."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class SearchParameters:
-    """How to search a segment; the meaning is SparseIndex.search_one's."""
-
-    exact: bool = False
-    recall: float | None = None
-    query_cut: int | None = None
-    heap_factor: float | None = None
-    should_stop: Callable[[], bool] | None = None
 
 
 class SegmentView:
@@ -197,6 +187,7 @@ class Generation:
         k: int,
         parameters: SearchParameters,
         row_filter: RowFilter | None = None,
+        should_stop: Callable[[], bool] | None = None,
     ) -> list[Ranked]:
         """Return the best k live documents that match, by falling score, then rising id.
 
@@ -211,12 +202,9 @@ class Generation:
                 term_ids,
                 weights,
                 k,
-                exact=parameters.exact,
-                recall=parameters.recall,
-                query_cut=parameters.query_cut,
-                heap_factor=parameters.heap_factor,
                 allowed=allowed,
-                should_stop=parameters.should_stop,
+                should_stop=should_stop,
+                **parameters._asdict(),
             )
             scored.append((view, positions, scores))
         for chunk in self.pending.chunks:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from index.canonical import canonical
+from index.canonical_weights import canonical
 from lsr.documents import DEFAULT_VECTOR, Document, SparseByIndex, SparseByToken, SparseInput, weights_of
 from lsr.errors import InvalidDocument
 from lsr.metadata import MetadataSchema

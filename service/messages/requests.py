@@ -110,6 +110,7 @@ class SearchParams(Strict):
     recall: Annotated[float, Field(gt=0, le=1)] | None = None
     query_cut: Annotated[int, Field(ge=1, le=MAX_QUERY_TERMS)] | None = None
     heap_factor: Annotated[float, Field(gt=0, le=1)] | None = None
+    n_knn: Annotated[int, Field(ge=0)] | None = None
 
 
 class SearchRequest(Strict):

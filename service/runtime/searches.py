@@ -108,13 +108,10 @@ def _search(collection: Collection, request: SearchRequest, timeout_ms: float, e
         _query(request.query),
         using=request.using,
         k=request.k,
-        exact=request.params.exact,
-        recall=request.params.recall,
-        query_cut=request.params.query_cut,
-        heap_factor=request.params.heap_factor,
         filter=request.filter,
         explain_terms=explain_terms,
         timeout_ms=timeout_ms,
+        **request.params.model_dump(),
     )
 
 

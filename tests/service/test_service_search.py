@@ -7,6 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from index import SearchParameters
+from service.messages.requests import SearchParams
+
 SEARCH = "/v1/collections/dishes/search"
 
 
@@ -85,6 +88,11 @@ def test_k_limits_the_hits_and_exact_agrees_on_a_small_collection(client: httpx.
     assert [hit["id"] for hit in first["hits"]] == [everything["hits"][0]["id"]]
 
 
+def test_the_search_parameters_of_a_request_are_those_of_the_index(client: httpx.Client) -> None:
+    assert tuple(SearchParams.model_fields) == SearchParameters._fields
+    assert search(client, {"text": "lobster"}, params={"query_cut": 2, "heap_factor": 0.5, "n_knn": 0})["hits"]
+
+
 def test_include_chooses_what_comes_with_a_hit(client: httpx.Client) -> None:
     assert set(search(client, {"text": "lobster"}, include=[])["hits"][0]) == {"id", "rank", "score"}
     assert set(search(client, {"text": "lobster"}, include=["title"])["hits"][0]) == {"id", "rank", "score", "title"}
@@ -137,6 +145,7 @@ def test_a_query_without_terms_says_so_in_warnings(client: httpx.Client, query: 
         ({"query": {"text": "a" * 40_000}}, "query.text"),
         ({"query": {"text": "a"}, "params": {"recall": 2}}, "params.recall"),
         ({"query": {"text": "a"}, "params": {"exakt": True}}, "params.exakt"),
+        ({"query": {"text": "a"}, "params": {"n_knn": -1}}, "params.n_knn"),
         ({"query": {"text": "a"}, "using": "splade"}, "using"),
         ({"query": {"text": "a"}, "timeout_ms": 0}, "timeout_ms"),
         ({"query": {"text": "a"}, "include": ["body"]}, "include[0]"),

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from index import SearchOptions
+from index.errors import SearchParameterError
 from lsr.collection import Collection
 from lsr.documents import Document, SparseByToken
 from lsr.errors import InvalidDocument, QueryError, UnknownField
@@ -68,6 +70,19 @@ def test_a_filter_finds_what_plain_python_finds(
 ) -> None:
     wanted = [f"d{number}" for number, metadata in enumerate(METADATA) if expected(metadata)]
     assert matching(collection, condition) == wanted
+
+
+@pytest.mark.parametrize("options", [{"n_knn": 3}, {"recall": 0.9, "query_cut": 5}, {"heap_factor": 2.0}])
+def test_search_parameters_reach_the_segments(tmp_path: Path, options: SearchOptions) -> None:
+    with Collection.create(tmp_path / "c", vectors={"default": VectorConfig(None)}) as made:
+        made.write([Document("d", vectors={"default": SparseByToken({"x": 1.0})})])
+        made.seal()
+        query = SparseByToken({"x": 1.0})
+        assert made.search(query, query_cut=5, heap_factor=0.5, n_knn=0).hits
+        with pytest.raises(SearchParameterError, match=next(iter(options))):
+            made.search(query, **options)
+        with pytest.raises(SearchParameterError, match=next(iter(options))):
+            made.rank([query], **options)
 
 
 def test_metadata_comes_back_as_it_went_in(collection: Collection) -> None:

@@ -55,6 +55,15 @@ def test_more_neighbours_than_the_graph_has_are_refused(index):
         index.search_one([1], [1.0], n_knn=7)
 
 
+def test_an_index_without_blocks_accepts_the_neighbours_of_its_configuration():
+    # A collection has small segments, which are searched exactly, and large ones with the same configuration.
+    small = SparseIndex.build(DOCUMENTS, IndexConfig(n_knn=6))
+    exact = small.search(HELD_OUT, 10, exact=True)
+    assert (small.search(HELD_OUT, 10, n_knn=6).ids == exact.ids).all()
+    with pytest.raises(SearchParameterError, match="at most 6"):
+        small.search(HELD_OUT, n_knn=7)
+
+
 def test_documents_without_neighbours_are_their_own():
     lonely = SparseIndex.build(DOCUMENTS[:1], IndexConfig(n_postings=10, n_knn=3))
     assert lonely._segment.neighbours.tolist() == [[0, 0, 0]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array, random_array
 
-from index import IndexConfig, SparseIndex, canonical, score_rows, warm_kernels
+from index import IndexConfig, SearchOptions, SearchParameters, SparseIndex, canonical, score_rows, warm_kernels
 from index.errors import SearchParameterError, SearchStopped, VectorError
 from index.kernels import oracle
 from index.kernels.approximate import search_approximately
@@ -271,6 +271,15 @@ def test_a_parameter_out_of_range_is_refused(index, keywords):
     if "threads" not in keywords:
         with pytest.raises(SearchParameterError):
             index.search(QUERIES, **keywords)
+
+
+def test_an_unknown_search_option_is_refused(index):
+    with pytest.raises(TypeError, match="heap_faktor"):
+        index.search_one([1], [1.0], heap_faktor=0.5)
+
+
+def test_search_options_are_the_search_parameters():
+    assert tuple(SearchOptions.__annotations__) == SearchParameters._fields
 
 
 def test_pending_rows_score_as_they_will_when_indexed(index):

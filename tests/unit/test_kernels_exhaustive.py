@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.canonical import stored
+from index.canonical_weights import stored
 from index.kernels import exhaustive, oracle
 from index.kernels.exhaustive import find_entry, search_windows
 from index.kernels.heap import best_of

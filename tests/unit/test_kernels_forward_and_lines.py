@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.arrays.new_arrays import ArraysInMemory, new_documents
-from index.canonical import stored
+from index.canonical_weights import stored
 from index.kernels import oracle
 from index.kernels.forward import scan_documents, score_document, score_documents, score_rows
 from index.kernels.lines import (
