@@ -35,8 +35,9 @@ from index.errors import IndexCorrupt, SearchParameterError
 from index.kernels.lines import count_terms, read_documents
 from index.searching.approximate import Queries
 from index.searching.calibration import SAMPLE, Calibration, calibrate, pseudo_queries
+from index.searching.matching import matching
 from index.searching.parameters import SearchOptions, SearchParameters, check_selection, positive_integer
-from index.searching.searcher import Searcher
+from index.searching.searcher import Answer, Searcher
 from index.vectors import Rows, check_rows
 
 # Queries searched in one go, between which a deadline is looked at.
@@ -244,7 +245,39 @@ class SparseIndex:
         selection = check_selection(self.n_docs, k, allowed, ties=ties)
         parameters = SearchParameters(**options)
         parameters.check(self._neighbours)
+        answer = self._searcher.search_one(
+            np.asarray(term_ids), np.asarray(weights), selection, parameters, should_stop
+        )
+        return answer.ids, answer.scores
+
+    def answer_one(
+        self,
+        term_ids: ArrayLike,
+        weights: ArrayLike,
+        k: int,
+        parameters: SearchParameters,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Answer:
+        """Return what `search_one` returns, and whether a candidate search gave it. Raises as `search_one` does."""
+        selection = check_selection(self.n_docs, k, allowed)
+        parameters.check(self._neighbours)
         return self._searcher.search_one(np.asarray(term_ids), np.asarray(weights), selection, parameters, should_stop)
+
+    def score(self, term_ids: ArrayLike, weights: ArrayLike, doc_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the canonical scores of some documents, float32[n]; -1 for one that shares no term with the query.
+
+        Raises VectorError, and IndexError for a document that the index does not hold.
+        """
+        if len(doc_ids) and not 0 <= doc_ids.min() <= doc_ids.max() < self.n_docs:
+            raise IndexError(f"documents {doc_ids.min()} to {doc_ids.max()} are not in an index of {self.n_docs}")
+        return self._searcher.score(np.asarray(term_ids), np.asarray(weights), doc_ids)
+
+    def matching(self, term_ids: ArrayLike) -> NDArray[np.bool_]:
+        """Return which documents hold one of the terms, bool[n_docs]. Reads the terms' postings, or every document."""
+        _, numbers = self._numbers(np.atleast_1d(np.asarray(term_ids)).astype(np.int64))
+        return matching(self._segment, numbers)
 
     @property
     def calibration(self) -> Calibration | None:

@@ -30,7 +30,11 @@ from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, L
 from lsr.metadata import MetadataSchema
 from lsr.results import CollectionInfo, Damage, SearchResult, VectorInfo, WriteResult
 from lsr.search import ranking, scanning, warming
+from lsr.search.answers import Answers
+from lsr.search.defaults import SearchDefaults, defaults_of, store_defaults
 from lsr.search.filters import Filter
+from lsr.search.plan import Searched
+from lsr.search.request import Query, SearchKeywords, split_keywords
 from lsr.storage import layout
 from lsr.storage.catalog_digest import remove_digest, write_digest
 from lsr.storage.files import OnRead, WriterLock
@@ -58,6 +62,7 @@ class Collection:
         self._lock = lock
         self._closed = False
         self._upkeep = Upkeep(state)
+        self._answers = Answers()
         if lock is not None:
             remove_digest(self.path)
             layout.remove_leftovers(self.path, [view.segment.row.uuid for view in state.generation.segments])
@@ -189,37 +194,53 @@ class Collection:
 
     def search(
         self,
-        query: str | SparseInput,
+        query: Query,
         *,
-        using: str = DEFAULT_VECTOR,
-        k: int = 10,
-        filter: object = None,  # noqa: A002 - the name users of search engines know
-        explain_terms: int = 0,
         timeout_ms: float | None = None,
-        **options: Unpack[SearchOptions],
+        scope: str = "",
+        **options: Unpack[SearchKeywords],
     ) -> SearchResult:
-        """Return the best k documents for a text or a sparse query, by falling score, then rising id.
+        """Return the best k documents, by descending score, then ascending id.
 
+        query           a text, a sparse query, documents to be like (Like), or several lists (Fusion)
+        using           rank by this vector alone, unrescored; without it a text is ranked by the collection's defaults
+        k               how many hits
+        rescore         a Rescore, or False to leave out the default one
         filter          metadata conditions, see filters.py; exact: k come back when k match
-        explain_terms   how many matched terms to show for each hit
-        timeout_ms      give up after this time, with SearchStopped
-        options         exact, recall, query_cut, heap_factor, n_knn: how thorough it is, see index.SearchParameters
+        must            words that a hit holds as written (Must)
+        prf             feedback from the first hits (Feedback)
+        facets, total   counts of metadata values (Facets); whether the matches are counted exactly
+        sort            all matches by a metadata field instead of by score (Sort)
+        boosts          numbers and dates of the metadata, added to the score (Boost, …)
+        min_score       leave out hits below it
+        group_by, collapse   one hit per value of a field (GroupBy); near-duplicates folded (Collapse)
+        neighbours      words of the passages before and after each hit
+        explain_terms   how many matched terms to show for each list of each hit
+        cursor          True begins pages, a `next_cursor` goes on with them: the same query and options, any k
+        timeout_ms      give up after this time, with SearchStopped; on_late="skip" leaves out late stages instead
+        cache           False computes an answer that may be kept from before
+        scope           answers are kept apart by it
+        exact, recall, query_cut, heap_factor, n_knn   how thorough the first stages are, see index.SearchParameters
 
-        Raises QueryError, UnknownField, SearchParameterError, VectorError, SearchStopped, EncoderMismatch.
+        The types are in lsr/search/request.py. Raises QueryError, UnknownField, SearchParameterError, VectorError,
+        SearchStopped, EncoderMismatch, CursorGone.
         """
+        ranking_options, parameters = split_keywords(options)
+        return self._answers.search(self._searched, query, ranking_options, parameters, timeout_ms, scope)
+
+    @property
+    def search_defaults(self) -> SearchDefaults:
+        """How a text is ranked that names no vector."""
+        return defaults_of(self._state)
+
+    def set_search_defaults(self, defaults: Mapping[str, Any]) -> SearchDefaults:
+        """Change the search defaults, given as JSON (see search/defaults.py). Raises QueryError, StorageFull."""
+        return self._change(lambda state: store_defaults(state, defaults))
+
+    @property
+    def _searched(self) -> Searched:
         state = self._state
-        vector = vector_of(state.vectors, using)
-        return ranking.search(
-            state.generation,
-            vector,
-            state.schema,
-            query,
-            k,
-            SearchParameters(**options),
-            conditions=filter,
-            explain_terms=explain_terms,
-            timeout_ms=timeout_ms,
-        )
+        return Searched(state.generation, state.vectors, state.dense, state.schema, defaults_of(state))
 
     def rank(
         self,
@@ -298,6 +319,16 @@ class Collection:
         vector = vector_of(self._state.vectors, using)
         return None if vector.config.encoder is None else vector.encoder
 
+    def looks_queries_up(self, using: str | None) -> bool:
+        """Whether a text is ranked by `using` (None: by the defaults) without running a model."""
+        if using is None:
+            defaults = self.search_defaults
+            if defaults.rescore is not None and self._state.dense[defaults.rescore.using].can_encode:
+                return False
+            return all(self.looks_queries_up(leg.using) for leg in defaults.queries)
+        encoder = self.find_encoder(using)
+        return encoder is None or encoder.looks_queries_up
+
     def warm(self) -> None:
         """Load encoders and run what a search runs, so that the first query does not wait."""
         warming.warm(self._state)
@@ -350,6 +381,7 @@ class Collection:
                     self._closed = True  # the files are the snapshot's, what is in memory is not: nobody may write
                     raise
         finally:
+            self._answers.forget()
             self._upkeep = Upkeep(self._state)
 
     def verify(self, level: Literal["metadata", "full"] = "full") -> list[Problem]:

@@ -13,6 +13,7 @@ LsrError                          the root of this package's errors
 ├── CollectionCorrupt             a file that is missing, damaged or not what the catalog says
 ├── EncoderMismatch               the query's encoder is not the one that made the vectors
 ├── UnknownField                  a name that the schema does not have
+├── CursorGone                    a cursor that is too old, or of another search
 ├── TooManyPending                the cap on unsealed writes is reached; try again later
 ├── StorageFull                   the disk is full; nothing was acknowledged
 └── Interrupted                   stopped on request (Ctrl-C, a deadline)
@@ -106,6 +107,10 @@ class UnknownField(QueryError):
     """A field that the collection's schema does not have."""
 
 
+class CursorGone(LsrError):
+    """The cursor's list is not kept any longer, or it belongs to another search."""
+
+
 class TooManyPending(LsrError):
     """The cap on writes that wait to be sealed is reached; the writer should try again later."""
 
@@ -149,6 +154,7 @@ _MEANINGS: dict[type[BaseException], Meaning] = {
     CorpusDamaged: Meaning(422, "corpus-damaged", "Corpus damaged", ExitCode.CORRUPT),
     SettingsError: Meaning(422, "invalid-setting", "Invalid setting", ExitCode.USAGE),
     QueryError: Meaning(422, "invalid-query", "Invalid query", ExitCode.USAGE),
+    CursorGone: Meaning(410, "cursor-gone", "Cursor gone", ExitCode.USAGE),
     UnknownField: Meaning(422, "unknown-field", "Unknown field", ExitCode.USAGE),
     CollectionNotFound: Meaning(404, "collection-not-found", "Collection not found", ExitCode.USAGE),
     CollectionExists: Meaning(409, "collection-exists", "Collection exists", ExitCode.USAGE),

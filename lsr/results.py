@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from lsr.documents import Document
+from lsr.documents import DEFAULT_VECTOR, Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class QueryTerm:
     term_id: int
     weight: float
     origin: Literal["input", "expansion", "prf"]
+    using: str = DEFAULT_VECTOR  # whose term it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,60 @@ class MatchedTerm:
 
 
 @dataclass(frozen=True, slots=True)
+class LegScore:
+    """What one list of a ranking gave a document: its raw `score` there, and what that contributed to the hit's.
+
+    The contributions of `matched` plus `other_terms` add up to the raw score of a sparse list.
+    """
+
+    using: str  # the named vector; "scores" for scores from elsewhere
+    rank: int | None  # from 1; None where the list does not hold the document
+    score: float
+    contribution: float
+    matched: tuple[MatchedTerm, ...] = ()
+    other_terms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BoostScore:
+    """What a metadata field added to a hit's score."""
+
+    field: str
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """A further hit of a group."""
+
+    id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The group that a hit stands for: the value of the field, and its next hits."""
+
+    field: str
+    value: Any
+    hits: tuple[GroupMember, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage next to a hit; `position` is relative to it: -1 stands just before."""
+
+    id: str
+    position: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
-    """One ranked document. The contributions of `matched` plus `other_terms` add up to `score`."""
+    """One ranked document. The contributions of `legs` and `boosts` add up to `score`.
+
+    Of a ranking by one sparse list, those of `matched` plus `other_terms` do so too.
+    """
 
     id: str
     rank: int  # from 1
@@ -40,20 +93,28 @@ class Hit:
     document: Document
     matched: tuple[MatchedTerm, ...] = ()
     other_terms: float = 0.0
+    legs: tuple[LegScore, ...] = ()
+    boosts: tuple[BoostScore, ...] = ()
+    rescored: bool = False  # a dense vector's similarity is in the score
+    group: Group | None = None
+    duplicates: tuple[str, ...] = ()  # ids of near-duplicates that were folded into this hit
+    passages: tuple[Passage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Wall-clock milliseconds of the three steps of a search."""
+    """Wall-clock milliseconds of the steps of a search."""
 
     encode: float
     search: float
     fetch: float
+    rescore: float = 0.0
+    explain: float = 0.0
 
     @property
     def total(self) -> float:
-        """The sum of the three, in milliseconds."""
-        return self.encode + self.search + self.fetch
+        """The sum of the steps, in milliseconds."""
+        return self.encode + self.search + self.rescore + self.fetch + self.explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +126,18 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
+class CachedFrom:
+    """Where an answer from the cache comes from: the query that it was computed for, and how near that is."""
+
+    query: str | None
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """The ranked hits of one query; `warnings` tells what the caller should know, such as a query without terms.
 
-    `partial` means that a damaged segment was left out: better documents than these may be in it.
+    `partial` means that something is missing: a damaged segment was left out, or a late stage was skipped.
     """
 
     hits: tuple[Hit, ...]
@@ -78,6 +147,9 @@ class SearchResult:
     approximate: bool
     warnings: tuple[str, ...] = field(default=())
     partial: bool = False
+    facets: Mapping[str, Any] = field(default_factory=dict)
+    next_cursor: str | None = None
+    cached: CachedFrom | None = None
 
 
 @dataclass(frozen=True, slots=True)

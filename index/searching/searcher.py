@@ -10,13 +10,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays.segment import Segment
 from index.errors import SearchStopped, VectorError
+from index.kernels.forward import score_documents
 from index.kernels.query import number_query
 from index.searching import exact as exact_search
 from index.searching.approximate import Knobs, Queries, Scratch, ScratchPool, approximate_search
@@ -38,6 +39,14 @@ _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _NOTHING: Hits = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
 
 
+class Answer(NamedTuple):
+    """One query's doc_ids int64[m] and scores float32[m], best first; whether candidates were drawn for it."""
+
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    approximate: bool
+
+
 class Searcher:
     """Searches one segment. Safe to use from many threads."""
 
@@ -53,8 +62,8 @@ class Searcher:
         selection: Selection,
         parameters: SearchParameters,
         should_stop: ShouldStop | None,
-    ) -> Hits:
-        """Return one query's (doc_ids int64[m], scores float32[m]); raises VectorError, SearchStopped.
+    ) -> Answer:
+        """Return one query's answer; raises VectorError, SearchStopped.
 
         term_ids, weights   a query as the caller gave it, not checked yet
         """
@@ -74,11 +83,27 @@ class Searcher:
                 ids, scores, counts = approximate_search(
                     self.segment, scratch, query, selection.k, knobs, selection.allowed
                 )
-                found = (ids[0], scores[0]) if counts[0] == selection.k else None
+                found = Answer(ids[0], scores[0], True) if counts[0] == selection.k else None
         if found is None:
-            found = self._by_definition(query.terms, query.weights, selection, few, scratch, should_stop)
+            hits = self._by_definition(query.terms, query.weights, selection, few, scratch, should_stop)
+            found = Answer(*hits, False)
         self.scratch.give_back(scratch)
         return found
+
+    def score(self, term_ids: NDArray[Any], weights: NDArray[Any], doc_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return one query's canonical scores of the documents, float32[n], -1 for no match; raises VectorError."""
+        term_ids, weights = check_query(term_ids, weights)
+        scratch = self.scratch.take()
+        n, query = self._number(term_ids, weights, scratch)
+        self._check_total(float(scratch.totals[0]))
+        scores = np.full(len(doc_ids), -1.0, dtype=np.float32)
+        if n > 0:
+            segment = self.segment
+            score_documents(
+                segment.lines_of(doc_ids), segment.documents, query.terms, query.weights, scratch.places, scores
+            )
+        self.scratch.give_back(scratch)
+        return scores
 
     def search_many(
         self, queries: Queries, selection: Selection, parameters: SearchParameters, should_stop: ShouldStop | None

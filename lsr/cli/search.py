@@ -57,17 +57,15 @@ def search(
         )
         words = matched_words(collection.find_encoder(using), result.hits, EXPLAINED_TERMS) if explain else None
     if json:
-        from service.messages.rendering import render_search
+        from service.messages.rendering import Shown, render_search
 
         shown = render_search(
             result,
             took_ms=result.timings.total,
-            include={"metadata", "title", "text"},
-            max_terms=EXPLAINED_TERMS if explain else None,
-            highlights=None,
-            words=words,
+            shown=Shown(("metadata", "title", "text"), None, EXPLAINED_TERMS if explain else None),
+            words=None if words is None else (words, [{} for _ in words]),
         )
-        print_json(shown | {"warnings": list(result.warnings)})
+        print_json(shown)
     else:
         _print_hits(result, words)
     for warning in result.warnings:

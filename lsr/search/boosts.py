@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -60,16 +60,16 @@ def boosts_of(space: RowSpace, rows: Rows, boosts: Sequence[Boost], schema: Meta
     return [Boosted(boost, _added(columns.column(f"metadata.{boost.field}"), boost, schema)) for boost in boosts]
 
 
-def _added(column: pa.ChunkedArray, boost: Boost, schema: MetadataSchema) -> NDArray[np.float64]:
+def _added(column: pa.ChunkedArray[Any], boost: Boost, schema: MetadataSchema) -> NDArray[np.float64]:
+    valid: Any = pc.is_valid(column)
+    present = valid.to_numpy()
     if schema.fields[boost.field] == "date":
-        present = pc.is_valid(column).to_numpy()
-        moments = pc.fill_null(column.cast(pa.int64()), 0).to_numpy().astype(np.float64)
+        moments: NDArray[np.float64] = column.cast(pa.int64()).fill_null(0).to_numpy().astype(np.float64)
         now = (boost.now or datetime.now(UTC)).timestamp() * 1e6
         days = np.maximum(now - moments, 0.0) / _MICROSECONDS_PER_DAY
         value = np.exp2(-days / float(boost.half_life_days or 1.0))
     else:
-        present = pc.is_valid(column).to_numpy()
-        number = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy()
+        number: NDArray[np.float64] = column.cast(pa.float64()).fill_null(0.0).to_numpy()
         positive = np.maximum(number, 0.0)
         value = {
             "linear": lambda: number,

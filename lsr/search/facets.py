@@ -62,8 +62,8 @@ def count_facets(space: RowSpace, rows: Rows, facets: Facets, schema: MetadataSc
 def _values(column: pa.ChunkedArray[Any], kind: FieldType, size: int) -> dict[str, Any]:
     missing = column.null_count
     items = pc.list_flatten(column) if kind == "keyword[]" else column
-    counted = pc.value_counts(pc.drop_null(items))
-    pairs = [(entry["values"], entry["counts"]) for entry in counted.to_pylist()]
+    counted: Any = pc.value_counts(pc.drop_null(items))
+    pairs: list[tuple[Any, int]] = [(entry["values"], entry["counts"]) for entry in counted.to_pylist()]
     pairs.sort(key=lambda pair: (-pair[1], str(pair[0])))
     return {
         "values": [{"value": value, "count": count} for value, count in pairs[:size]],
@@ -100,9 +100,7 @@ def _ranges(column: pa.ChunkedArray[Any], kind: FieldType, buckets: Any, name: s
     }
 
 
-def _edges(
-    buckets: Any, kind: FieldType, name: str, span: tuple[float, float] | None
-) -> NDArray[np.float64]:
+def _edges(buckets: Any, kind: FieldType, name: str, span: tuple[float, float] | None) -> NDArray[np.float64]:
     """Return the edges of the ranges over `span` (None: only check what was given)."""
     where = f"facets.buckets.{name}"
     if buckets is None:

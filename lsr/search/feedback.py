@@ -4,8 +4,8 @@ learned sparse vectors by Lassance & Clinchant 2023, "Naver Labs Europe (SPLADE)
     q' = alpha * q / |q|  +  (1 - alpha) * c / |c|         c: the mean vector of the first `docs` documents,
                                                            its heaviest `terms` terms only
 
-|.| is the sum of the weights; the result is scaled to the sum of q, so that scores stay of the same order. Where the query
-side weighs terms by a table, so are the documents' terms: an impact alone says nothing of how rare a term is.
+|.| is the sum of the weights; the result is scaled to the sum of q, so that scores stay of the same order. Where the
+query side weighs terms by a table, so are the documents' terms: an impact alone does not say how rare a term is.
 """
 
 from __future__ import annotations

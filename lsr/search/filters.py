@@ -9,6 +9,7 @@ with one. A field takes a value (equal), or an object of comparisons that must a
     gt  gte  lt  lte       int, float, date
     exists                 true or false
 
+`ids` takes a list of document ids, unless the schema has a field of that name.
 A document without the field fails every comparison except `exists: false` and `ne`; `not` turns a filter around.
 """
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from lsr.errors import InvalidDocument, QueryError, UnknownField
 from lsr.metadata import FieldType, MetadataSchema, arrow_type, parse_value
 
+_IDS = "ids"
 MAX_DEPTH = 16
 MAX_CONDITIONS = 1024
 MAX_VALUES = 10_000
@@ -68,6 +70,8 @@ class Filter:
                 raise QueryError(f"{path}: a list of filters is needed", field=path)
             nodes = [self._compile(item, f"{path}[{at}]", depth + 1) for at, item in enumerate(value)]
             return _all(nodes) if key == "and" else _any(nodes)
+        if key == _IDS and key not in self._schema.fields:
+            return _with_ids(value, path)
         if not isinstance(key, str) or key not in self._schema.fields:
             known = ", ".join(self._schema.fields) or "none: it was created without a schema"
             raise UnknownField(f"{path}: the collection has no field {key!r}; it has {known}", field=path)
@@ -106,6 +110,12 @@ def _operand(kind: FieldType, value: object, path: str) -> Any:
         return parse_value("keyword" if kind == "keyword[]" else kind, value, path)
     except InvalidDocument as error:
         raise QueryError(error.detail, field=path) from None
+
+
+def _with_ids(value: object, path: str) -> _Node:
+    if not isinstance(value, list) or len(value) > MAX_VALUES or not all(isinstance(item, str) for item in value):
+        raise QueryError(f"{path}: a list of at most {MAX_VALUES} document ids is needed", field=path)
+    return _is_in("id", "keyword", value)
 
 
 def _is_in(column: str, kind: FieldType, values: list[Any]) -> _Node:

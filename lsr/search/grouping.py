@@ -63,7 +63,9 @@ def grouped(space: RowSpace, rows: Rows, group_by: GroupBy, most: int) -> list[K
     return found
 
 
-def collapsed(space: RowSpace, kept: Sequence[Kept], rows: Rows, collapse: Collapse, using: str, most: int) -> list[Kept]:
+def collapsed(
+    space: RowSpace, kept: Sequence[Kept], rows: Rows, collapse: Collapse, using: str, most: int
+) -> list[Kept]:
     """Return the first `most` hits, with later ones whose vector is as near as `collapse` says folded into them."""
     dense = using in space.generation.dense_names
     found: list[Kept] = []
@@ -92,9 +94,11 @@ def _values(space: RowSpace, rows: Rows, name: str) -> list[Any]:
 
 def _dense(space: RowSpace, using: str, row: int) -> NDArray[np.float64]:
     values, _ = space.place(row).dense(using)
-    vector = values.astype(np.float64)
+    vector: NDArray[np.float64] = values.astype(np.float64)
     length = float(np.linalg.norm(vector))
-    return vector / length if length > 0 else vector
+    if length > 0:
+        vector /= length
+    return vector
 
 
 def _sparse(space: RowSpace, using: str, row: int) -> dict[int, float]:
@@ -106,5 +110,5 @@ def _sparse(space: RowSpace, using: str, row: int) -> dict[int, float]:
 def _cosine(one: Any, other: Any) -> float:
     if isinstance(one, dict):
         small, large = sorted((one, other), key=len)
-        return sum(weight * large.get(term, 0.0) for term, weight in small.items())
+        return float(sum(weight * large.get(term, 0.0) for term, weight in small.items()))
     return float(one @ other)

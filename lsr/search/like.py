@@ -38,17 +38,14 @@ def like_query(space: RowSpace, vector: NamedVector, near: Rows, away: Rows) -> 
     term_ids, weights = term_weights(space, vector, near)
     if len(away):
         unwanted, less = term_weights(space, vector, away)
-        shared, own, others = np.intersect1d(term_ids, unwanted, return_indices=True)
+        _, own, others = np.intersect1d(term_ids, unwanted, return_indices=True)
         weights[own] -= less[others]
-        del shared
     heaviest = np.argsort(-weights, kind="stable")[:MAX_LIKE_TERMS]
     kept = np.sort(heaviest[weights[heaviest] > 0])
     return QueryVector(term_ids[kept], weights[kept].astype(np.float32))
 
 
-def term_weights(
-    space: RowSpace, vector: NamedVector, rows: Rows
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def term_weights(space: RowSpace, vector: NamedVector, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the mean vector of documents as a query has it: (term numbers int64, ascending; weights float64)."""
     ids, impacts = [], []
     for row in rows.tolist():
@@ -58,12 +55,14 @@ def term_weights(
     if not ids:
         return np.empty(0, np.int64), np.empty(0, np.float64)
     every, at = np.unique(np.concatenate(ids), return_inverse=True)
-    weights = np.bincount(at, weights=np.concatenate(impacts), minlength=len(every)) / len(rows)
+    total: NDArray[np.float64] = np.bincount(at, weights=np.concatenate(impacts), minlength=len(every))
+    weights = total / len(rows)
     if vector.config.encoder is not None and vector.encoder.looks_queries_up:
         statistics = space.generation.statistics(vector.name)
         found = statistics.document_frequencies(every)
         count = statistics.document_count
-        weights = weights * np.log1p((count - found + 0.5) / (found + 0.5))
+        idf: NDArray[np.float64] = np.log1p((count - found + 0.5) / (found + 0.5))
+        weights = weights * idf
     return every, weights
 
 
@@ -73,4 +72,5 @@ def mean_direction(vectors: Sequence[NDArray[np.float32]], away: Sequence[NDArra
     if len(away):
         total = total - np.mean(away, axis=0, dtype=np.float64)
     length = float(np.linalg.norm(total))
-    return (total / length if length > 0 else total).astype(np.float32)
+    direction: NDArray[np.float32] = np.asarray(total / length if length > 0 else total, dtype=np.float32)
+    return direction

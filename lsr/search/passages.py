@@ -7,22 +7,13 @@ Passages of one text have its id as `parent`, and ids that end in their number: 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from lsr.documents import Document
+from lsr.results import Passage
 from lsr.storage.generation import Generation
 
 _NUMBERED: Final = re.compile(r"(.*\D)(\d{1,9})", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A neighbour of a hit; `position` is relative to it: -1 stands just before."""
-
-    id: str
-    position: int
-    text: str
 
 
 def neighbours(generation: Generation, document: Document, words: int) -> tuple[Passage, ...]:
@@ -37,7 +28,11 @@ def neighbours(generation: Generation, document: Document, words: int) -> tuple[
     while words > 0 and open_sides:
         for direction in list(open_sides):
             distance = open_sides[direction]
-            place = generation.find(f"{stem}{number + direction * distance:0{width}d}") if number + direction * distance >= 0 else None
+            place = (
+                generation.find(f"{stem}{number + direction * distance:0{width}d}")
+                if number + direction * distance >= 0
+                else None
+            )
             neighbour = None if place is None else place.document()
             length = len(neighbour.text.split()) if neighbour is not None else 0
             if neighbour is None or neighbour.parent != document.parent or length > words:

@@ -7,13 +7,15 @@ checks itself when it is made, and raises QueryError naming the field as the HTT
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
+from index import SearchParameters
+from index.searching.parameters import SearchOptions
 from lsr.documents import DEFAULT_VECTOR, SparseInput
 from lsr.errors import QueryError
 
@@ -217,7 +219,7 @@ class Facets:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchOptions:
+class RankingOptions:
     """Everything that `Collection.search` takes beside the query, see its docstring."""
 
     using: str | None = None
@@ -284,3 +286,46 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 def _is_number(value: object) -> bool:
     return not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
+
+
+class SearchKeywords(SearchOptions, total=False):
+    """The keyword arguments of `Collection.search`: the fields of RankingOptions and of index.SearchParameters."""
+
+    using: str | None
+    k: int
+    rescore: Rescore | Literal[False] | None
+    filter: object
+    must: Must | None
+    prf: Feedback | None
+    facets: Facets | None
+    total: bool
+    sort: Sort | None
+    boosts: tuple[Boost, ...]
+    min_score: float | None
+    group_by: GroupBy | None
+    collapse: Collapse | None
+    neighbours: int
+    explain_terms: int
+    cursor: bool | str
+    on_late: OnLate
+    cache: bool
+
+
+def split_keywords(keywords: SearchKeywords) -> tuple[RankingOptions, SearchParameters]:
+    """Return the options of the ranking, and how thorough its first stages are. Raises QueryError."""
+    thorough = {name: value for name, value in keywords.items() if name in SearchParameters._fields}
+    ranking = {name: value for name, value in keywords.items() if name not in thorough}
+    return RankingOptions(**ranking), SearchParameters(**thorough)  # type: ignore[arg-type] # as the TypedDict has them
+
+
+def request_key(query: Query, options: RankingOptions, parameters: SearchParameters) -> tuple[Hashable, ...]:
+    """Return what two requests for the same answer have in common."""
+    given: list[Hashable] = [query if isinstance(query, str) else repr(query), parameters]
+    for one in _FIELDS:
+        value = getattr(options, one.name)
+        if value != one.default:
+            given.append((one.name, value if isinstance(value, (str, int, float)) else repr(value)))
+    return tuple(given)
+
+
+_FIELDS: Final = tuple(one for one in fields(RankingOptions) if one.name not in ("cache", "cursor"))

@@ -86,17 +86,19 @@ class RowSpace:
         """Return metadata columns (`metadata.<name>`, `parent`, `id`) of rows, in the order of `rows`."""
         parts, order = [], []
         for _, home, chosen, positions in self.split(rows):
-            parts.append(_table(home).select(list(names)).take(pa.array(positions)))
+            parts.append(_table(home).select(list(names)).take(positions))
             order.append(chosen)
         if not parts:
             return pa.Table.from_pylist([]) if not self.homes else _table(self.homes[0]).select(list(names)).slice(0, 0)
         back = np.empty(len(rows), dtype=np.int64)
         back[np.concatenate(order)] = np.arange(len(rows))
-        return pa.concat_tables(parts).take(pa.array(back))
+        return pa.concat_tables(parts).take(back)
 
     def everything(self) -> Allowed:
         """Return the mask of all live documents."""
-        return Allowed([None if isinstance(home, SegmentView) and home.live is None else _live(home) for home in self.homes])
+        return Allowed(
+            [None if isinstance(home, SegmentView) and home.live is None else _live(home) for home in self.homes]
+        )
 
     def chosen(self, row_filter: RowFilter | None) -> Allowed:
         """Return the mask of the live documents that match a filter."""
@@ -161,7 +163,9 @@ class RowSpace:
             scores[chosen] = np.maximum(values, 0.0)
         return scores
 
-    def matching(self, name: str, query: QueryVector, allowed: Allowed, should_stop: ShouldStop | None = None) -> Allowed:
+    def matching(
+        self, name: str, query: QueryVector, allowed: Allowed, should_stop: ShouldStop | None = None
+    ) -> Allowed:
         """Return the mask of the allowed documents that share a term with the query."""
         masks: list[Mask | None] = []
         for home, mask in zip(self.homes, allowed.masks, strict=True):

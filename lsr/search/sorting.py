@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,10 +30,9 @@ def sorted_rows(space: RowSpace, rows: Rows, sort: Sort, most: int) -> Rows:
         return rows
     name = f"metadata.{sort.field}"
     column = space.columns(rows, [name]).column(name).combine_chunks()
-    direction = "ascending" if sort.order == "asc" else "descending"
-    order: NDArray[np.int64] = pc.array_sort_indices(column, order=direction, null_placement="at_end").to_numpy()
+    direction: Literal["ascending", "descending"] = "ascending" if sort.order == "asc" else "descending"
+    order = pc.array_sort_indices(column, order=direction, null_placement="at_end").to_numpy().astype(np.int64)
     # Equal values by id: as far as `most` reaches, and whatever ties with its last.
-    order = order.astype(np.int64)
     ranks = _runs(column, order)
     if len(order) > most:
         order = order[ranks <= ranks[most - 1]]
@@ -41,10 +42,12 @@ def sorted_rows(space: RowSpace, rows: Rows, sort: Sort, most: int) -> Rows:
     return rows[order[np.array(by_value[:most], dtype=np.int64)]]
 
 
-def _runs(column: pa.Array, order: NDArray[np.int64]) -> NDArray[np.int64]:
+def _runs(column: pa.Array[Any], order: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return, for each place of the order, the number of its run of equal values."""
-    taken = column.take(pa.array(order))
-    same = pc.equal(taken.slice(1), taken.slice(0, len(taken) - 1))
-    both_null = pc.and_(pc.is_null(taken.slice(1)), pc.is_null(taken.slice(0, len(taken) - 1)))
-    differs = ~(pc.fill_null(same, False).to_numpy(zero_copy_only=False) | both_null.to_numpy(zero_copy_only=False))
+    taken = column.take(order)
+    one, other = taken.slice(1), taken.slice(0, len(taken) - 1)
+    equal: Any = pc.equal(one, other)
+    same: Any = equal.fill_null(False)
+    null: Any = pc.and_(pc.is_null(one), pc.is_null(other))
+    differs = ~(same.to_numpy(zero_copy_only=False) | null.to_numpy(zero_copy_only=False))
     return np.concatenate([[0], np.cumsum(differs)])

@@ -8,7 +8,10 @@ from typing import Any
 from index import SearchParameters, warm_kernels
 from lsr.documents import SparseByToken, SparseInput
 from lsr.metadata import FieldType
-from lsr.search import ranking
+from lsr.search.defaults import defaults_of
+from lsr.search.pipeline import search
+from lsr.search.plan import Searched
+from lsr.search.request import RankingOptions
 from lsr.storage.generation import Generation, Place
 from lsr.storage.live_state import LiveState
 from lsr.vectors import NamedVector
@@ -27,22 +30,17 @@ def warm(state: LiveState) -> None:
     """Run every path that a search of this collection can take, once; also those that a seal may open later."""
     warm_kernels()
     generation = state.generation
+    searched = Searched(generation, state.vectors, state.dense, state.schema, defaults_of(state))
     for name, vector in state.vectors.items():
         for view in generation.segments:
             view.segment.indexes[name].warm()
         for query in _queries(generation, vector):
             for exact in (False, True):
                 for condition in (None, _condition(state)):
-                    ranking.search(
-                        generation,
-                        vector,
-                        state.schema,
-                        query,
-                        3,
-                        SearchParameters(exact=exact),
-                        conditions=condition,
-                        explain_terms=3,
-                    )
+                    options = RankingOptions(using=name, k=3, filter=condition, explain_terms=3)
+                    search(searched, query, options, SearchParameters(exact=exact), None)
+    if not searched.defaults.is_plain and any(vector.config.encoder is not None for vector in state.vectors.values()):
+        search(searched, "warm", RankingOptions(k=3), SearchParameters(), None)
 
 
 def _queries(generation: Generation, vector: NamedVector) -> Iterator[str | SparseInput]:

@@ -4,22 +4,20 @@ A generation is immutable. A search takes the current one at its start and keeps
 a batch; a write, a seal or a merge makes the next one. Segment files that a merge has removed stay readable for as
 long as a generation maps them.
 
-Every path ranks alike: canonical score falling, external id rising. Segments number their documents by rising id, so
-each segment's own top k is the right one; the pending documents are scored one by one with the same arithmetic.
+Segments number their documents by ascending id, so each segment's own top k is the right one; the pending documents are
+scored one by one with the same arithmetic. How the two are searched together is lsr/search/rows.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from index import SearchParameters
 from lsr.documents import Document
 from lsr.errors import CollectionCorrupt
 from lsr.results import Damage
@@ -119,14 +117,6 @@ class Place(NamedTuple):
         return self.home.content.vectors[name].row(self.position)
 
 
-class Ranked(NamedTuple):
-    """One ranked document."""
-
-    score: float
-    id: str
-    place: Place
-
-
 @dataclass(frozen=True)
 class Generation:
     """The collection after change number `seq`. `segments` leaves out those that `damage` tells of."""
@@ -179,43 +169,6 @@ class Generation:
         """Return the live document frequencies of a named vector."""
         return GenerationStatistics(self, name)
 
-    def search(
-        self,
-        name: str,
-        term_ids: NDArray[np.int64],
-        weights: NDArray[np.float32],
-        k: int,
-        parameters: SearchParameters,
-        row_filter: RowFilter | None = None,
-        should_stop: Callable[[], bool] | None = None,
-    ) -> list[Ranked]:
-        """Return the best k live documents that match, by falling score, then rising id.
-
-        Raises VectorError, SearchParameterError, SearchStopped.
-        """
-        scored: list[tuple[SegmentView | PendingChunk, NDArray[np.int64], NDArray[np.float32]]] = []
-        for view in self.segments:
-            allowed = view.allowed(row_filter)
-            if allowed is not None and not allowed.any():
-                continue
-            positions, scores = view.segment.indexes[name].search_one(
-                term_ids,
-                weights,
-                k,
-                allowed=allowed,
-                should_stop=should_stop,
-                **parameters._asdict(),
-            )
-            scored.append((view, positions, scores))
-        for chunk in self.pending.chunks:
-            scores = chunk.content.vectors[name].score(term_ids, weights)
-            matches = chunk.live & (scores >= 0)
-            if row_filter is not None:
-                matches &= row_filter.mask(chunk.content.columns)
-            positions = np.flatnonzero(matches)
-            scored.append((chunk, positions, scores[positions]))
-        return _best(scored, k)
-
 
 @dataclass(frozen=True, slots=True)
 class GenerationStatistics:
@@ -248,34 +201,3 @@ def find_many(generation: Generation, ids: Sequence[str]) -> Mapping[int, NDArra
         if len(doc_ids):
             found[view.segment.row.segment] = doc_ids
     return found
-
-
-def _best(
-    scored: Sequence[tuple[SegmentView | PendingChunk, NDArray[np.int64], NDArray[np.float32]]], k: int
-) -> list[Ranked]:
-    if not scored:
-        return []
-    every = np.concatenate([scores for _, _, scores in scored])
-    # Ids are read only for what can be among the best k: all that score at least as the k-th does.
-    bar = np.partition(every, len(every) - k)[len(every) - k] if len(every) > k else -np.inf
-    found = []
-    for home, positions, scores in scored:
-        for at in _among_best(home, positions, scores, bar, k):
-            place = Place(home, int(positions[at]))
-            found.append(Ranked(float(scores[at]), place.id, place))
-    found.sort(key=lambda ranked: (-ranked.score, ranked.id))
-    return found[:k]
-
-
-def _among_best(
-    home: SegmentView | PendingChunk, positions: NDArray[np.int64], scores: NDArray[np.float32], bar: float, k: int
-) -> NDArray[np.int64]:
-    """Return the places of scores that reach the bar; of those that tie with it, the k of lowest id are enough."""
-    reaching = np.flatnonzero(scores >= bar)
-    # A segment has returned k at most. All pending documents may tie, and reading their ids one by one takes seconds.
-    if isinstance(home, SegmentView) or len(reaching) <= k:
-        return reaching
-    tied = reaching[scores[reaching] == bar]
-    ids = home.content.columns.column("id").take(pa.array(positions[tied]))
-    lowest = pc.bottom_k_unstable(ids, k=k)
-    return np.concatenate([reaching[scores[reaching] > bar], tied[lowest.to_numpy()]])

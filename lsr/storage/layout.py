@@ -25,6 +25,7 @@ from lsr.vectors import NamedVector, VectorConfig
 
 LOAD_SETTING = "load"
 LOADED_SETTING = "loaded"
+SEARCH_SETTING = "search"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Contents:
     schema: MetadataSchema
     vectors: Mapping[str, NamedVector]
     load: Mapping[str, Any] | None
+    search: Any
 
 
 def is_collection(folder: Path) -> bool:
@@ -107,7 +109,7 @@ def read_contents(catalog: Catalog) -> Contents:
         }
     except (KeyError, TypeError, ValueError) as error:
         raise CollectionCorrupt(catalog.path, f"table settings: {error!r}") from error
-    return Contents(schema, vectors, settings.get(LOAD_SETTING))
+    return Contents(schema, vectors, settings.get(LOAD_SETTING), settings.get(SEARCH_SETTING))
 
 
 def read_shape(catalog: Catalog) -> tuple[MetadataSchema, dict[str, IndexConfig]]:

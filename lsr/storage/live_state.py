@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class LiveState:
             contents = layout.read_contents(catalog)
             self.schema: MetadataSchema = contents.schema
             self.vectors: Mapping[str, NamedVector] = contents.vectors
+            self.dense: Mapping[str, Any] = {}  # STUB
+            self.search: Any = contents.search  # the search defaults as they are stored, None for none
             if contents.load is not None:
                 raise CollectionNotFound(
                     f"{path}: indexing was interrupted before its end; finish it with `lsr index … --resume`, "

@@ -7,7 +7,7 @@ matched terms contributed to the score. Terms of an expansion that stand nowhere
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from encoders.encoder import Encoder
@@ -38,3 +38,21 @@ def highlight(encoder: Encoder, document: Document, contributions: Mapping[int, 
         for field, text in (("title", document.title), ("text", document.text))
         for start, end, weight in highlights(encoder.words(text, contributions.keys()), contributions)
     ][:MAX_HIGHLIGHTS]
+
+
+def merged(found: Sequence[Sequence[Highlight]]) -> list[Highlight]:
+    """Return the marks of several lists as one, in reading order; what two lists mark has their weights added up."""
+    if len(found) == 1:
+        return list(found[0])
+    weights: dict[tuple[str, int, int], float] = {}
+    for marks in found:
+        for mark in marks:
+            place = (mark.field, mark.start, mark.end)
+            weights[place] = weights.get(place, 0.0) + mark.weight
+    ordered = sorted(weights, key=lambda place: (place[0] != "title", place[1], place[2]))
+    kept: list[Highlight] = []
+    for place in ordered:
+        # Lists may cut words differently: of marks that overlap the first one stays.
+        if not kept or kept[-1].field != place[0] or kept[-1].end <= place[1]:
+            kept.append(Highlight(*place, weights[place]))
+    return kept[:MAX_HIGHLIGHTS]

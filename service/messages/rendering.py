@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection as Container
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.responses import Response
 
 from lsr.documents import Document
-from lsr.results import CollectionInfo, Damage, Hit, SearchResult
+from lsr.results import CollectionInfo, Damage, Hit, LegScore, MatchedTerm, SearchResult
 from lsr.search.matched_words import MatchedWord
 from service.messages.highlight import Highlight
+from service.messages.search_requests import PARTS
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -64,48 +64,85 @@ def render_document(document: Document) -> dict[str, Any]:
     }
 
 
+class Shown(NamedTuple):
+    """Which parts of a hit are shown: paths of the document, and how many terms (None: no explanation)."""
+
+    include: Sequence[str] | None
+    exclude: Sequence[str] | None
+    max_terms: int | None
+
+    def parts(self, document: Document) -> dict[str, Any]:
+        """Return the shown parts of a document."""
+        wanted = PARTS if self.include is None else self.include
+        hidden = self.exclude or ()
+        shown: dict[str, Any] = {}
+        for name in ("title", "text", "parent"):
+            if name in wanted and name not in hidden:
+                shown[name] = getattr(document, name)
+        fields = [path.removeprefix("metadata.") for path in wanted if path.startswith("metadata.")]
+        if ("metadata" in wanted or fields) and "metadata" not in hidden:
+            without = {path.removeprefix("metadata.") for path in hidden}
+            shown["metadata"] = {
+                key: value
+                for key, value in document.metadata.items()
+                if ("metadata" in wanted or key in fields) and key not in without
+            }
+        return shown
+
+
 def render_search(
     result: SearchResult,
     *,
     took_ms: float,
-    include: Container[str],
-    max_terms: int | None,
-    highlights: list[list[Highlight]] | None,
-    words: list[list[MatchedWord]] | None = None,
+    shown: Shown,
+    highlights: list[list[Highlight]] | None = None,
+    words: tuple[list[list[MatchedWord]], list[dict[str, list[MatchedWord]]]] | None = None,
 ) -> dict[str, Any]:
     """Return a search result.
 
-    `max_terms` matched terms are shown a hit (None: neither they nor `other_terms`); `highlights` and
-    `words` have a list a hit.
+    `highlights` has a list per hit; `words` has the words of each hit, and those of each list of each hit.
     """
-    hits = [_render_hit(hit, include, max_terms) for hit in result.hits]
-    if highlights is not None:
-        for shown, found in zip(hits, highlights, strict=True):
-            shown["highlights"] = [one._asdict() for one in found]
-    if words is not None:
-        for shown, folded in zip(hits, words, strict=True):
-            shown["words"] = [_render_word(one) for one in folded]
-    return {
+    hits = []
+    for at, hit in enumerate(result.hits):
+        rendered = _render_hit(hit, shown, words[1][at] if words is not None else {})
+        if highlights is not None:
+            rendered["highlights"] = [one._asdict() for one in highlights[at]]
+        if words is not None:
+            rendered["words"] = [_render_word(one) for one in words[0][at]]
+        hits.append(rendered)
+    timings = result.timings
+    answer: dict[str, Any] = {
         "took_ms": round(took_ms, 3),
         "timings": {
-            "encode": round(result.timings.encode, 3),
-            "search": round(result.timings.search, 3),
-            "fetch": round(result.timings.fetch, 3),
+            "encode": round(timings.encode, 3),
+            "search": round(timings.search, 3),
+            "rescore": round(timings.rescore, 3),
+            "fetch": round(timings.fetch, 3),
+            "explain": round(timings.explain, 3),
         },
         "query": {
             "terms": [
-                {"token": term.token, "id": term.term_id, "weight": term.weight, "origin": term.origin}
+                {
+                    "token": term.token,
+                    "id": term.term_id,
+                    "weight": term.weight,
+                    "origin": term.origin,
+                    "using": term.using,
+                }
                 for term in result.query_terms
             ]
         },
         "hits": hits,
         "total": {"value": result.total.value, "relation": result.total.relation},
-        "facets": {},
-        "next_cursor": None,
+        "facets": dict(result.facets),
+        "next_cursor": result.next_cursor,
         "approximate": result.approximate,
         "partial": result.partial,
         "warnings": list(result.warnings),
     }
+    if result.cached is not None:
+        answer["cached"] = {"query": result.cached.query, "similarity": result.cached.similarity}
+    return answer
 
 
 def _render_word(word: MatchedWord) -> dict[str, Any]:
@@ -113,25 +150,51 @@ def _render_word(word: MatchedWord) -> dict[str, Any]:
     return {"word": word.word, "contribution": word.contribution, "tokens": tokens}
 
 
-def _render_hit(hit: Hit, include: Container[str], max_terms: int | None) -> dict[str, Any]:
-    shown: dict[str, Any] = {"id": hit.id, "rank": hit.rank, "score": hit.score}
-    if "title" in include:
-        shown["title"] = hit.document.title
-    if "text" in include:
-        shown["text"] = hit.document.text
-    if "parent" in include:
-        shown["parent"] = hit.document.parent
-    if "metadata" in include:
-        shown["metadata"] = dict(hit.document.metadata)
+def _render_hit(hit: Hit, shown: Shown, words: Mapping[str, list[MatchedWord]]) -> dict[str, Any]:
+    rendered: dict[str, Any] = {"id": hit.id, "rank": hit.rank, "score": hit.score, **shown.parts(hit.document)}
+    rendered["rescored"] = hit.rescored
+    rendered["legs"] = [_render_leg(leg, shown.max_terms, words.get(leg.using)) for leg in hit.legs]
+    if hit.boosts:
+        rendered["boosts"] = [{"field": one.field, "contribution": one.contribution} for one in hit.boosts]
+    if hit.group is not None:
+        rendered["group"] = {
+            "field": hit.group.field,
+            "value": hit.group.value,
+            "hits": [{"id": one.id, "score": one.score} for one in hit.group.hits],
+        }
+    if hit.duplicates:
+        rendered["duplicates"] = list(hit.duplicates)
+    if hit.passages:
+        rendered["neighbours"] = [{"id": one.id, "position": one.position, "text": one.text} for one in hit.passages]
+    if shown.max_terms is not None:
+        rendered |= _render_terms(hit.matched, hit.other_terms, shown.max_terms)
+    return rendered
+
+
+def _render_leg(leg: LegScore, max_terms: int | None, words: list[MatchedWord] | None) -> dict[str, Any]:
+    rendered: dict[str, Any] = {
+        "using": leg.using,
+        "rank": leg.rank,
+        "score": leg.score,
+        "contribution": leg.contribution,
+    }
     if max_terms is not None:
-        shown["matched"] = [
+        rendered |= _render_terms(leg.matched, leg.other_terms, max_terms)
+    if words is not None:
+        rendered["words"] = [_render_word(one) for one in words]
+    return rendered
+
+
+def _render_terms(matched: Sequence[MatchedTerm], other_terms: float, max_terms: int) -> dict[str, Any]:
+    return {
+        "matched": [
             {
                 "token": term.token,
                 "query_weight": term.query_weight,
                 "doc_weight": term.doc_weight,
                 "contribution": term.contribution,
             }
-            for term in hit.matched[:max_terms]
-        ]
-        shown["other_terms"] = hit.other_terms + sum(term.contribution for term in hit.matched[max_terms:])
-    return shown
+            for term in matched[:max_terms]
+        ],
+        "other_terms": other_terms + sum(term.contribution for term in matched[max_terms:]),
+    }

@@ -92,6 +92,7 @@ class QueryTermModel(BaseModel):
     id: int
     weight: float
     origin: Literal["input", "expansion", "prf"]
+    using: str
 
 
 class QueryModel(BaseModel):
@@ -126,8 +127,51 @@ class HighlightModel(BaseModel):
     weight: float
 
 
+class LegModel(BaseModel):
+    """What one list gave a hit. The contributions of `matched`, or of `words`, plus `other_terms` are `score`."""
+
+    using: str
+    rank: int | None
+    score: float
+    contribution: float
+    matched: list[MatchedModel] | None = None
+    words: list[MatchedWordModel] | None = None
+    other_terms: float | None = None
+
+
+class BoostModel(BaseModel):
+    """What a metadata field added to a hit's score."""
+
+    field: str
+    contribution: float
+
+
+class GroupHitModel(BaseModel):
+    """A further hit of a group."""
+
+    id: str
+    score: float
+
+
+class GroupModel(BaseModel):
+    """The group that a hit stands for."""
+
+    field: str
+    value: str | int | bool | None
+    hits: list[GroupHitModel]
+
+
+class NeighbourModel(BaseModel):
+    """A passage next to a hit; `position` -1 stands just before."""
+
+    id: str
+    position: int
+    text: str
+
+
 class HitModel(BaseModel):
-    """A hit. The contributions of `matched`, or of `words`, plus `other_terms` are the score."""
+    """A hit. The contributions of `legs` and `boosts` are the score; where one sparse list decides, those of `matched`,
+    or of `words`, plus `other_terms` are, too."""
 
     id: str
     rank: int
@@ -136,6 +180,12 @@ class HitModel(BaseModel):
     text: str | None = None
     parent: str | None = None
     metadata: dict[str, Any] | None = None
+    rescored: bool
+    legs: list[LegModel]
+    boosts: list[BoostModel] | None = None
+    group: GroupModel | None = None
+    duplicates: list[str] | None = None
+    neighbours: list[NeighbourModel] | None = None
     matched: list[MatchedModel] | None = None
     words: list[MatchedWordModel] | None = None
     other_terms: float | None = None
@@ -147,7 +197,16 @@ class TimingsModel(BaseModel):
 
     encode: float
     search: float
+    rescore: float
     fetch: float
+    explain: float
+
+
+class CachedModel(BaseModel):
+    """The query that a kept answer was computed for, and how near that is."""
+
+    query: str | None
+    similarity: float
 
 
 class TotalModel(BaseModel):
@@ -170,6 +229,7 @@ class SearchModel(BaseModel):
     approximate: bool
     partial: bool
     warnings: list[str]
+    cached: CachedModel | None = None
 
 
 class BatchModel(BaseModel):

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from service.auth import requires
 from service.http.strict_route import DirectRoute
 from service.messages.rendering import to_json
-from service.messages.requests import BatchRequest, EmbedRequest, SearchRequest
+from service.messages.requests import EmbedRequest
 from service.messages.responses import BatchModel, SearchModel, SparseValueModel
+from service.messages.search_requests import BatchRequest, SearchRequest
 from service.routes.collections import CollectionName
 from service.runtime.embeddings import embed
 from service.runtime.searches import search, search_batch

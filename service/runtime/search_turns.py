@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from index.errors import SearchStopped
 from lsr.collection import Collection
-from service.messages.requests import SearchRequest
+from service.messages.search_requests import SearchRequest
 from service.runtime.work_pool import WorkPool
 
 _LATEST: Final = 1 / 16  # what one search counts in the average
@@ -30,6 +30,10 @@ _FEW_HITS: Final = 10
 _MOST_HITS: Final = 100
 _MOST_CHARACTERS: Final = 1_000
 _MOST_TERMS: Final = 100
+# Fields that make a search longer than its kind.
+_LONG: Final = frozenset(
+    {"must", "prf", "facets", "total", "sort", "boosts", "group_by", "collapse", "neighbours", "cursor"}
+)
 
 
 class _Kind(NamedTuple):
@@ -75,7 +79,7 @@ class SearchTurns:
             began, used = perf_counter(), thread_time()
             answer = search(limit_ms)
             used_ms, took_ms = (thread_time() - used) * 1000.0, (perf_counter() - began) * 1000.0
-            if kind.is_text and not collection.encoder(kind.using).looks_queries_up:
+            if kind.is_text and not collection.looks_queries_up(kind.using or None):
                 self._note(costs, kind, inf)
             else:
                 self._note(costs, kind, max(used_ms, took_ms * _WAITING))
@@ -99,6 +103,10 @@ class SearchTurns:
 
 def _kind(request: SearchRequest) -> _Kind | None:
     """Return the kind of a search that may be short; None for one that is too large for that."""
+    if request.model_fields_set & _LONG:
+        return None
+    if request.query.like is not None or request.query.fusion is not None:
+        return None
     if request.k > _MOST_HITS or len(request.query.text or "") > _MOST_CHARACTERS:
         return None
     sparse = request.query.sparse or {}
@@ -106,7 +114,7 @@ def _kind(request: SearchRequest) -> _Kind | None:
     if len(sparse) > _MOST_TERMS or any(isinstance(part, list) and len(part) > _MOST_TERMS for part in sparse.values()):
         return None
     return _Kind(
-        using=request.using,
+        using=request.using or "",
         is_text=request.query.text is not None,
         has_params=bool(request.params.model_fields_set),
         is_filtered=request.filter is not None,

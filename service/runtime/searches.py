@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, Final
 
-from encoders.encoder import Encoder
 from index.errors import SearchStopped
 from lsr.collection import Collection
-from lsr.documents import SparseByToken, SparseInput, parse_sparse
-from lsr.errors import EXPECTED_ERRORS, InvalidDocument, QueryError
-from lsr.results import SearchResult
-from lsr.search.matched_words import matched_words
-from service.messages.highlight import Highlight, highlight
-from service.messages.rendering import render_search
-from service.messages.requests import MAX_QUERY_TERMS, QueryInput, SearchRequest
+from lsr.errors import EXPECTED_ERRORS, QueryError
+from lsr.results import Hit, MatchedTerm, SearchResult
+from lsr.search.matched_words import MatchedWord, matched_words
+from service.messages.highlight import Highlight, highlight, merged
+from service.messages.rendering import Shown, render_search
+from service.messages.search_requests import SearchRequest, keywords_of, query_of
 from service.problems import FieldError, ProblemError, TimedOut, problem_of
 from service.runtime.state import Service
 
-_EVERYTHING: Final = ("title", "text", "parent", "metadata")
 _TERMS_TO_HIGHLIGHT: Final = 64
 _slow_log = logging.getLogger("lsr.service.slow")
 
@@ -33,6 +31,7 @@ def search(
     request_id: str,
     *,
     turn_ms: float | None = None,
+    scope: str = "",
 ) -> dict[str, Any]:
     """Answer `request` from the collection `name`; `arrived` is the perf_counter() of its arrival.
 
@@ -45,39 +44,41 @@ def search(
         raise TimedOut(timeout_ms)
     shown_terms = request.explain.max_terms if request.explain else None
     limit_ms = left if turn_ms is None else min(left, turn_ms)
+    explained = max(shown_terms or 0, _TERMS_TO_HIGHLIGHT if request.highlight else 0)
     try:
-        result = _search(
-            collection,
-            request,
-            limit_ms,
-            max(shown_terms or 0, _TERMS_TO_HIGHLIGHT if request.highlight else 0),
+        result = collection.search(
+            query_of(request.query), timeout_ms=limit_ms, scope=scope, **keywords_of(request, explained)
         )
     except SearchStopped:
         if limit_ms < left:
             raise
         raise TimedOut(timeout_ms) from None
-    wants_words = request.explain is not None and request.explain.words
-    encoder = collection.find_encoder(request.using) if request.highlight or wants_words else None
-    highlights = _highlight(encoder, request.using, result) if request.highlight else None
-    words = matched_words(encoder, result.hits, shown_terms) if wants_words and shown_terms else None
+    began = perf_counter()
+    highlights = _highlights(collection, result) if request.highlight else None
+    words = (
+        _words(collection, result, shown_terms) if request.explain and request.explain.words and shown_terms else None
+    )
+    folded_ms = (perf_counter() - began) * 1000.0
+    result = replace(result, timings=replace(result.timings, explain=result.timings.explain + folded_ms))
     service.metrics.observe_search(result.timings)
     took_ms = (perf_counter() - arrived) * 1000.0
     if took_ms >= service.settings.slow_query_ms:
         _slow_log.warning(
-            "slow query: %.0f ms (encode %.1f, search %.1f, fetch %.1f) collection=%s k=%d terms=%d request_id=%s",
+            "slow query: %.0f ms (encode %.1f, search %.1f, rescore %.1f, fetch %.1f, explain %.1f) "
+            "collection=%s k=%d terms=%d request_id=%s",
             took_ms,
             result.timings.encode,
             result.timings.search,
+            result.timings.rescore,
             result.timings.fetch,
+            result.timings.explain,
             name,
             request.k,
             len(result.query_terms),
             request_id,
         )
-    include = _EVERYTHING if request.include is None else request.include
-    return render_search(
-        result, took_ms=took_ms, include=include, max_terms=shown_terms, highlights=highlights, words=words
-    )
+    shown = Shown(request.include, request.exclude, shown_terms)
+    return render_search(result, took_ms=took_ms, shown=shown, highlights=highlights, words=words)
 
 
 def search_batch(
@@ -103,42 +104,41 @@ def search_batch(
     return {"took_ms": round((perf_counter() - arrived) * 1000.0, 3), "results": results}
 
 
-def _search(collection: Collection, request: SearchRequest, timeout_ms: float, explain_terms: int) -> SearchResult:
-    return collection.search(
-        _query(request.query),
-        using=request.using,
-        k=request.k,
-        filter=request.filter,
-        explain_terms=explain_terms,
-        timeout_ms=timeout_ms,
-        **request.params.model_dump(),
-    )
+def _highlights(collection: Collection, result: SearchResult) -> list[list[Highlight]]:
+    """Return, for each hit, the words that hold a term that one of the sparse lists matched."""
+    numbers: dict[str, dict[str, int]] = {}
+    for term in result.query_terms:
+        numbers.setdefault(term.using, {})[term.token] = term.term_id
+    encoders = {using: collection.find_encoder(using) for using in numbers}
+    if numbers and all(encoder is None for encoder in encoders.values()):
+        raise QueryError(f"the vector {next(iter(numbers))!r} has no encoder", field="using")
+    shown = []
+    for hit in result.hits:
+        found = [
+            highlight(
+                encoder, hit.document, {numbers[leg.using][term.token]: term.contribution for term in leg.matched}
+            )
+            for leg in hit.legs
+            if leg.matched and (encoder := encoders.get(leg.using)) is not None
+        ]
+        shown.append(merged(found))
+    return shown
 
 
-def _query(query: QueryInput) -> str | SparseInput:
-    """Return the query as the collection takes it.
-
-    Raises QueryError for a sparse vector that makes no sense.
-    """
-    if query.text is not None:
-        return query.text
-    try:
-        sparse = parse_sparse(query.sparse, "query.sparse")
-    except InvalidDocument as error:
-        raise QueryError(error.detail, field=error.field) from None
-    terms = sparse.weights if isinstance(sparse, SparseByToken) else sparse.indices
-    if len(terms) > MAX_QUERY_TERMS:
-        raise QueryError(f"a query has at most {MAX_QUERY_TERMS} terms, not {len(terms)}", field="query.sparse")
-    if isinstance(sparse, SparseByToken) and any("\0" in token for token in sparse.weights):
-        raise QueryError("a token holds a NUL character", field="query.sparse")
-    return sparse
+def _words(
+    collection: Collection, result: SearchResult, most: int
+) -> tuple[list[list[MatchedWord]], list[dict[str, list[MatchedWord]]]]:
+    """Return the matched terms folded into words: those of each hit, and those of each list of each hit."""
+    usings = {leg.using for hit in result.hits for leg in hit.legs if leg.matched}
+    of_legs: list[dict[str, list[MatchedWord]]] = [{} for _ in result.hits]
+    for using in usings:
+        encoder = collection.find_encoder(using)
+        own = [replace(hit, matched=_matched(hit, using)) for hit in result.hits]
+        for at, words in enumerate(matched_words(encoder, own, most)):
+            of_legs[at][using] = words
+    plain = [next(iter(of_legs[at].values()), []) if hit.matched else [] for at, hit in enumerate(result.hits)]
+    return plain, of_legs
 
 
-def _highlight(encoder: Encoder | None, using: str, result: SearchResult) -> list[list[Highlight]]:
-    if encoder is None:
-        raise QueryError(f"the vector {using!r} has no encoder", field="using")
-    number = {term.token: term.term_id for term in result.query_terms}
-    return [
-        highlight(encoder, hit.document, {number[term.token]: term.contribution for term in hit.matched})
-        for hit in result.hits
-    ]
+def _matched(hit: Hit, using: str) -> tuple[MatchedTerm, ...]:
+    return next((leg.matched for leg in hit.legs if leg.using == using), ())

@@ -11,7 +11,7 @@ import pytest
 from lsr.store import CollectionStore
 from service import ServiceSettings, create_app
 from service.auth import ApiKey
-from service.messages.requests import QueryInput, SearchRequest
+from service.messages.search_requests import QueryInput, SearchRequest
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "http-api.md"
 METHODS: Final = {"get", "put", "post", "patch", "delete"}

@@ -9,7 +9,7 @@ import pytest
 from lsr.store import CollectionStore
 from service import ServiceSettings, create_app
 from service.auth import ApiKey
-from service.messages.requests import SearchRequest
+from service.messages.search_requests import SearchRequest
 from service.runtime.state import Service
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from index import SearchParameters
-from service.messages.requests import SearchParams
+from service.messages.search_requests import SearchParams
 
 SEARCH = "/v1/collections/dishes/search"
 
