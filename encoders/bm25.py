@@ -77,6 +77,14 @@ class BM25Encoder:
         parts = json.dumps({"analysis": ANALYSIS, **self.settings}, sort_keys=True)
         return "bm25-" + hashlib.sha256(parts.encode()).hexdigest()[:32]
 
+    @property
+    def dtype(self) -> str | None:
+        """None: there is no model."""
+        return None
+
+    def prepare_documents(self) -> None:
+        """Do nothing: there is no model to load."""
+
     def measure(self, texts: Iterable[str]) -> float:
         """Read `texts` once, at constant memory, and freeze their average length; return it.
 

@@ -81,6 +81,21 @@ class Encoder(Protocol):
         """Whether a query's weights are looked up, not computed by a model: encoding one takes well below 1 ms."""
         ...
 
+    @property
+    def dtype(self) -> str | None:
+        """The precision that its model computes in, such as "bfloat16".
+
+        None where there is no model, or none has been read yet. It is no part of the fingerprint.
+        """
+        ...
+
+    def prepare_documents(self) -> None:
+        """Load what encoding documents needs now, not at the first document.
+
+        Raises CheckpointError, ModelsMissing.
+        """
+        ...
+
     def encode_documents(self, texts: Sequence[str]) -> csr_array:
         """Return float32 csr_array [len(texts), len(vocabulary)].
 

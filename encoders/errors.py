@@ -4,6 +4,7 @@ EncoderError                 the root: catch this to catch all
 ├── UnknownEncoder           no encoder of that name, no checkpoint at that path
 ├── CheckpointError          a checkpoint that is incomplete, inconsistent or of an unknown layout
 ├── RemoteCodeRefused        the checkpoint brings its own code, which is not run
+├── ModelsMissing            a model is needed, and torch or transformers is not installed
 ├── DeviceUnavailable        cuda, mps, … that is not there
 ├── SettingError             a setting that the encoder does not have, or a value that makes no sense
 ├── TextError                an input that is not a string; says which one
@@ -27,6 +28,10 @@ class CheckpointError(EncoderError):
 
 class RemoteCodeRefused(EncoderError):
     """The checkpoint brings its own code, which is not run unless allowed by name."""
+
+
+class ModelsMissing(EncoderError):
+    """A model is needed, and torch or transformers is not installed; the message names the command to install them."""
 
 
 class DeviceUnavailable(EncoderError):

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from encoders.compute.combined_calls import CombinedCalls
 from encoders.encoder import CorpusStatistics
 from encoders.settings import Family
+from encoders.sides.combined_calls import CombinedCalls
+from encoders.sides.deferred import DeferredSide
 from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
 from encoders.text.checks import batches, check_texts
@@ -28,7 +29,7 @@ class LearnedEncoder:
         self,
         name: str,
         *,
-        documents: Side,
+        documents: Side | DeferredSide,
         queries: Side,
         vocabulary: FixedVocabulary,
         fingerprint: str,
@@ -37,9 +38,9 @@ class LearnedEncoder:
         self._name = name
         self._documents = documents
         self._queries = queries
-        # For models: the lookup of a static side is over before a batch could form.
+        # For models: a lookup ends before a batch could form.
         self._encode_queries = CombinedCalls(queries.encode)
-        # The latents of an autoencoder are numbered like tokens, but none is a token.
+        # The latents of an autoencoder are numbered like tokens, but are no tokens.
         self._terms_are_tokens = documents.settings.family is not Family.AUTOENCODER
         self._vocabulary = vocabulary
         self._fingerprint = fingerprint
@@ -62,7 +63,7 @@ class LearnedEncoder:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What was set beyond the checkpoint's own values, as JSON values."""
+        """What was set in place of the checkpoint's own values, as JSON values; dtype too, where it was set."""
         return dict(self._settings)
 
     @property
@@ -71,14 +72,26 @@ class LearnedEncoder:
         return self._queries.settings.family is Family.STATIC
 
     @property
+    def dtype(self) -> str | None:
+        """The precision that its model computes in, such as "bfloat16"; None where no model has been read yet."""
+        return self._documents.dtype or self._queries.dtype
+
+    @property
     def documents(self) -> Side:
-        """The document side."""
-        return self._documents
+        """The document side, with its model; raises what `prepare_documents` raises."""
+        return self._documents.built() if isinstance(self._documents, DeferredSide) else self._documents
 
     @property
     def queries(self) -> Side:
         """The query side."""
         return self._queries
+
+    def prepare_documents(self) -> None:
+        """Read the model that encodes documents now, not at the first document.
+
+        Raises CheckpointError, ModelsMissing.
+        """
+        _ = self.documents
 
     def encode_documents(self, texts: Sequence[str]) -> csr_array:
         """Return float32 csr_array [len(texts), len(vocabulary)]. An empty text is what the model makes of it."""
@@ -87,7 +100,7 @@ class LearnedEncoder:
     def encode_queries(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:
         """Return float32 csr_array [len(texts), len(vocabulary)].
 
-        A table of weights may go along with the idf of the collection that `statistics` are of; nothing else asks them.
+        A table of weights may depend on the idf of the collection that `statistics` are of; nothing else reads them.
         """
         if isinstance(self._queries, StaticSide):
             return self._queries.encode(check_texts(texts), statistics)

@@ -17,20 +17,24 @@ from encoders.errors import SettingError
 def load_encoder(
     name_or_path: str,
     device: str = "auto",
-    dtype: str = "auto",
+    dtype: str | None = None,
     *,
     allow_remote_code: bool = False,
     **settings: Any,
 ) -> Encoder:
     """Return the encoder of that name or at that path.
 
-    `device` is auto, cpu, cuda, cuda:0, mps; `dtype` is auto, float32, bfloat16, float16; both mean nothing to BM25.
-    `allow_remote_code` runs Python code that a checkpoint brings: read it first. It is no setting and is never stored.
+    `device` is auto, cpu, cuda, cuda:0, mps; it means nothing to BM25. `dtype` is auto, float32, bfloat16, float16, or
+    None for auto: an encoder without a model refuses it.
+    `allow_remote_code` runs Python code that a checkpoint brings: read it first. It is not a setting, and never stored.
     `settings` override the checkpoint's own; an encoder's `settings` make it again. Raises UnknownEncoder,
-    CheckpointError, RemoteCodeRefused, DeviceUnavailable, SettingError.
+    CheckpointError, RemoteCodeRefused, ModelsMissing, DeviceUnavailable, SettingError. Where queries are looked up in a
+    table, the document model is read later, with its errors: by `prepare_documents`, or with the first document.
     """
     name = str(name_or_path)
     if name == BM25Encoder.name:
+        if dtype is not None:
+            raise SettingError("bm25 has no dtype: no model computes its weights")
         known = list(inspect.signature(BM25Encoder).parameters)
         for setting in settings:
             if setting not in known:

@@ -98,6 +98,15 @@ class SideSettings:
         return {k: str(v) if isinstance(v, StrEnum) else v for k, v in dataclasses.asdict(self).items()}
 
 
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def check_dtype(dtype: object) -> None:
+    """Raise SettingError unless `dtype` is one of DTYPES, or None for a precision that nobody chose."""
+    if dtype is not None and dtype not in DTYPES:
+        raise SettingError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
+
+
 _POOLINGS = {
     Family.MLP: (Pooling.MAX, Pooling.SUM),
     Family.EPIC: (Pooling.MAX,),

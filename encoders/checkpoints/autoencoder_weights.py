@@ -6,9 +6,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from encoders.checkpoints.bin_weights import load_bin
 from encoders.checkpoints.files import read_object
 from encoders.checkpoints.sources import SideSource
-from encoders.checkpoints.term_weights_layout import load_bin
 from encoders.errors import CheckpointError
 from encoders.sides.autoencoder import Autoencoder
 

@@ -20,7 +20,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return a file's JSON object; raise CheckpointError naming the file if it is missing or none."""
+    """Return a file's JSON object; raise CheckpointError naming the file if it is missing or holds another value."""
     content = read_json(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds no JSON object")

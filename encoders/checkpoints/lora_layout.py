@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from pathlib import Path
-
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING
 
 from encoders.cards import known_names
 from encoders.checkpoints.files import read_object
 from encoders.checkpoints.locate import locate
 from encoders.checkpoints.sources import SideSource
 from encoders.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _CONFIG = "adapter_config.json"
 

@@ -4,43 +4,67 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encoders.cards import find_card, known_names, shipped_folder
-from encoders.checkpoints.builder import Builder
 from encoders.checkpoints.fingerprint import fingerprint
 from encoders.checkpoints.locate import locate
 from encoders.checkpoints.lora_layout import has_adapter, with_base
 from encoders.checkpoints.lsr_layout import is_own, read_own
 from encoders.checkpoints.onnx_layout import has_onnx_alone, read_onnx
 from encoders.checkpoints.sentence_transformers_layout import is_sentence_transformers, read_sentence_transformers
+from encoders.checkpoints.sides import build_sides
 from encoders.checkpoints.sources import SideSource, Sources
 from encoders.checkpoints.term_weights_layout import has_term_weights, read_term_weights
 from encoders.checkpoints.transformers_layout import read_plain
-from encoders.compute.device import resolve_device, resolve_dtype
 from encoders.errors import SettingError, UnknownEncoder
 from encoders.learned import LearnedEncoder
-from encoders.settings import SIDE_SETTINGS, Family, SideSettings, override
+from encoders.models_extra import require_models
+from encoders.settings import SIDE_SETTINGS, Family, SideSettings, check_dtype, override
 from encoders.vocabulary import FixedVocabulary
+
+if TYPE_CHECKING:
+    from encoders.checkpoints.builder import Builder
+
+_NO_MODEL = (Family.STATIC, Family.ONNX)  # with no model of torch, whose precision could be chosen
 
 
 def open_checkpoint(
-    name: str, *, device: str, dtype: str, settings: Mapping[str, Any], allow_remote_code: bool = False
+    name: str, *, device: str, dtype: str | None, settings: Mapping[str, Any], allow_remote_code: bool = False
 ) -> LearnedEncoder:
-    """Return the encoder of the checkpoint at that path or of that name."""
+    """Return the encoder of the checkpoint at that path or of that name.
+
+    Where queries are looked up in a table, the document model is read, and torch imported, when the first document is
+    encoded.
+    """
     _check_names(settings)
-    on = resolve_device(device)
-    builder = Builder(on, resolve_dtype(dtype, on), allow_remote_code=allow_remote_code)
+    check_dtype(dtype)
     sources = find_sources(name, settings)
-    queries, documents, tokens = builder.build(sources)
+    families = (sources.queries.settings.family, sources.documents.settings.family)
+    if dtype is not None and all(family in _NO_MODEL for family in families):
+        raise SettingError(f"dtype cannot be set: {name} has no model that computes in one precision or another")
+
+    @cache
+    def builder() -> Builder:
+        require_models()
+        from encoders.checkpoints.builder import Builder
+
+        return Builder(device, dtype, allow_remote_code=allow_remote_code)
+
+    if device not in ("auto", "cpu"):
+        builder()  # a device that does not exist is reported now, not at the first document
+    sides = build_sides(sources, builder)
     return LearnedEncoder(
         name,
-        documents=documents,
-        queries=queries,
-        vocabulary=FixedVocabulary(tokens),
-        fingerprint=fingerprint((sources.queries, queries.settings), (sources.documents, documents.settings)),
-        settings=settings,
+        documents=sides.documents,
+        queries=sides.queries,
+        vocabulary=FixedVocabulary(sides.terms),
+        fingerprint=fingerprint(
+            (sources.queries, sides.queries.settings), (sources.documents, sides.documents.settings)
+        ),
+        settings={**settings, **({} if dtype is None else {"dtype": dtype})},
     )
 
 

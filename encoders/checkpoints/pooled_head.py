@@ -8,25 +8,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from encoders.checkpoints.int8 import load_int8
+from encoders.checkpoints.lsr_layout import POOLED_HEAD, POOLED_HEAD_INT8
 from encoders.errors import CheckpointError
 from encoders.sides.pooled import PooledHead
-
-FILE = "pooled_head.safetensors"
-INT8_FILE = "pooled_head.int8.safetensors"
 
 
 def save_pooled_head(head: PooledHead, folder: Path) -> None:
     """Write the head's tensors in float32."""
-    save_file({name: tensor.detach().float().cpu() for name, tensor in head.state_dict().items()}, folder / FILE)
+    save_file({name: tensor.detach().float().cpu() for name, tensor in head.state_dict().items()}, folder / POOLED_HEAD)
 
 
 def read_pooled_head(folder: Path, size: int) -> PooledHead:
     """Return the head for pooled vectors of `size` numbers; raise CheckpointError naming what is missing or wrong."""
-    file = folder / INT8_FILE if (folder / INT8_FILE).is_file() else folder / FILE
+    file = folder / POOLED_HEAD_INT8 if (folder / POOLED_HEAD_INT8).is_file() else folder / POOLED_HEAD
     if not file.is_file():
-        raise CheckpointError(f"{folder}: a pooled side needs {FILE} or {INT8_FILE}, and neither is there")
+        raise CheckpointError(
+            f"{folder}: a pooled side needs {POOLED_HEAD} or {POOLED_HEAD_INT8}, and neither is there"
+        )
     try:
-        tensors = load_int8(file) if file.name == INT8_FILE else load_file(file)
+        tensors = load_int8(file) if file.name == POOLED_HEAD_INT8 else load_file(file)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{file} cannot be read: {error}") from None
     if "factor" not in tensors or tensors["factor"].ndim != 1:

@@ -6,14 +6,14 @@ import math
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 
 from encoders.checkpoints.files import read_object
-from encoders.checkpoints.term_weights_layout import load_bin
 from encoders.errors import CheckpointError
+from encoders.models_extra import require_models
+
+_NUMPY = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8")  # bfloat16, for one, is not among NumPy's types
 
 
 def read_static_weights(
@@ -54,18 +54,12 @@ def _from_json(path: Path, tokens: list[str], missing: float | None) -> NDArray[
 
 
 def _from_tensors(path: Path, tokens: list[str]) -> list[NDArray[np.float32]]:
-    try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = load_bin(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
     named = sum(not token.startswith("[unnamed ") for token in tokens)
+    vectors = _vectors(path)
     tables = []
-    for name in ("weight", "idf") if "idf" in tensors else ("weight",):
-        vector = tensors.get(name)
-        if not isinstance(vector, torch.Tensor) or vector.ndim != 1:
+    for name in ("weight", "idf") if "idf" in vectors else ("weight",):
+        vector = vectors.get(name)
+        if vector is None or vector.ndim != 1:
             raise CheckpointError(f"{path}: there is no vector named {name!r}")
         if not named <= len(vector) <= len(tokens):
             raise CheckpointError(
@@ -73,9 +67,35 @@ def _from_tensors(path: Path, tokens: list[str]) -> list[NDArray[np.float32]]:
                 "tokens"
             )
         table = np.zeros(len(tokens), dtype=np.float32)
-        table[: len(vector)] = vector.float().numpy()
+        table[: len(vector)] = vector
         tables.append(table)
     return tables
+
+
+def _vectors(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Return the tensors `weight` and `idf`, those that the file has, in float32 and of any shape."""
+    if path.suffix != ".safetensors":
+        return _with_torch(path)
+    try:
+        with safe_open(path, framework="np") as tensors:
+            names = [name for name in tensors.keys() if name in ("weight", "idf")]  # noqa: SIM118 - not iterable
+            if any(tensors.get_slice(name).get_dtype() not in _NUMPY for name in names):
+                return _with_torch(path)
+            return {name: tensors.get_tensor(name).astype(np.float32) for name in names}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
+
+
+def _with_torch(path: Path) -> dict[str, NDArray[np.float32]]:
+    require_models()
+    from safetensors.torch import load_file
+    from torch import Tensor
+
+    from encoders.checkpoints.bin_weights import load_bin
+
+    tensors = load_file(path) if path.suffix == ".safetensors" else load_bin(path)
+    found = {name: tensors[name] for name in ("weight", "idf") if isinstance(tensors.get(name), Tensor)}
+    return {name: tensor.float().numpy() for name, tensor in found.items()}
 
 
 def _some(tokens: list[str]) -> str:

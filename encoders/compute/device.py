@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from encoders.errors import DeviceUnavailable, SettingError
+from encoders.settings import check_dtype
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -41,9 +42,8 @@ def resolve_device(device: str) -> torch.device:
 
 def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """Return the dtype; auto is half precision where the hardware multiplies it natively, else float32."""
+    check_dtype(dtype)
     if dtype != "auto":
-        if dtype not in _DTYPES:
-            raise SettingError(f"dtype must be auto, {', '.join(_DTYPES)}; got {dtype!r}")
         return _DTYPES[dtype]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16

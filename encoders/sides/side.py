@@ -24,6 +24,11 @@ class Side(Protocol):
         """Text to token ids."""
         ...
 
+    @property
+    def dtype(self) -> str | None:
+        """The precision that a model computes in, such as "bfloat16"; None where there is no model, or none yet."""
+        ...
+
     def encode(self, texts: Sequence[str]) -> csr_array:
         """Return float32 csr_array [len(texts), vocabulary], rows sorted by term, every weight above zero."""
         ...

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from encoders.bm25 import idf
-from encoders.compute.rows import from_rows, prune
 from encoders.encoder import CorpusStatistics
 from encoders.errors import SettingError
 from encoders.settings import SideSettings, Windows
+from encoders.sides.rows import from_rows, prune
 from encoders.text.tokenization import Tokenization
 
 FLOOR = 0.05  # of its trained weight: what a term keeps, however common it is
@@ -34,6 +34,8 @@ FLOOR = 0.05  # of its trained weight: what a term keeps, however common it is
 
 class StaticSide:
     """Weights looked up in a table. Takes microseconds."""
+
+    dtype = None  # there is no model
 
     def __init__(
         self,

@@ -10,9 +10,10 @@ from scipy.sparse import csr_array
 
 from encoders.compute.batches import compute_each, token_batches
 from encoders.compute.device import float32_products
-from encoders.compute.rows import in_order, merge_windows, prune, to_csr
+from encoders.compute.rows import in_order, to_csr
 from encoders.compute.transformer import Body
 from encoders.settings import SideSettings, Windows
+from encoders.sides.rows import merge_windows, prune
 from encoders.text.tokenization import Tokenization
 
 # Padded tokens a batch, by the bytes of a number. On a CPU each core computes a batch of its own, of which the caches
@@ -26,6 +27,11 @@ _MAX_PADDING = 32
 
 class BatchedSide(ABC):
     """A side that computes batch by batch. Subclasses say how token ids become dense weights."""
+
+    @property
+    def dtype(self) -> str | None:
+        """The precision that the model computes in, such as "bfloat16"; None where that is not known."""
+        return None
 
     def __init__(
         self,
@@ -87,6 +93,11 @@ class TransformerSide(BatchedSide):
     def __init__(self, tokenization: Tokenization, settings: SideSettings, n_terms: int, body: Body) -> None:
         super().__init__(tokenization, settings, n_terms, body.device, body.dtype)
         self.body = body
+
+    @property
+    def dtype(self) -> str | None:
+        """The precision that the model computes in, such as "bfloat16"."""
+        return str(self.body.dtype).removeprefix("torch.")
 
     def _compute(self, batches: list[list[list[int]]]) -> list[csr_array]:
         if self.body.device.type == "cpu":

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 import regex
 import Stemmer
@@ -111,6 +111,17 @@ def words(text: str) -> list[str]:
     if max(map(len, found), default=0) > _MAX_WORD:
         return [word[i : i + _MAX_WORD] for word in found for i in range(0, len(word), _MAX_WORD)]
     return found
+
+
+def terms_of(words: Sequence[str]) -> list[str]:
+    """Return the term of each lower-case ASCII word of letters alone, empty for a stop word.
+
+    As `EnglishAnalysis.terms`, in one call and without remembering: for a whole vocabulary.
+    """
+    stems = Stemmer.Stemmer("porter", 0).stemWords([_departing(word) if len(word) > 2 else word for word in words])
+    return [
+        "" if word in STOP_WORDS else stem if len(word) > 2 else word for word, stem in zip(words, stems, strict=True)
+    ]
 
 
 class _Memory(dict[str, str]):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.text.analysis import EnglishAnalysis
+from encoders.text.analysis import terms_of
 
 RULE = 1  # change it when a token gets another term
 _SHORTEST = 3  # letters
@@ -22,11 +22,10 @@ _SHORTEST = 3  # letters
 
 def conflated_terms(tokens: Sequence[str]) -> NDArray[np.int64]:
     """Return the term of each token of a vocabulary, int64 [len(tokens)]; a term is the number of its first token."""
-    analysis = EnglishAnalysis()
     terms = np.arange(len(tokens), dtype=np.int64)
+    numbers = [n for n, token in enumerate(tokens) if len(token) >= _SHORTEST and token.isascii() and token.isalpha()]
     first: dict[str, int] = {}
-    for number, token in enumerate(tokens):
-        if len(token) >= _SHORTEST and token.isascii() and token.isalpha():
-            for stem in analysis.terms(token):  # one, or none for a stop word
-                terms[number] = first.setdefault(stem, number)
+    for number, stem in zip(numbers, terms_of([tokens[n].lower() for n in numbers]), strict=True):
+        if stem:  # a stop word has none
+            terms[number] = first.setdefault(stem, number)
     return terms

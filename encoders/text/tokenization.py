@@ -1,26 +1,25 @@
 """A checkpoint's tokenizer, set up once and then never changed, so that many threads may use it.
 
 transformers changes a fast tokenizer's truncation and padding at every call, which fails with "Already borrowed" when
-two threads meet. Here the tokenizer is copied, truncation is set when it is made, and padding is left to the batch.
+two threads meet. Here the tokenizer is copied, truncation is set once, and padding is left to the batch.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import unicodedata
 from collections.abc import Collection, Sequence, Set
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tokenizers import Encoding, Tokenizer, normalizers
 
-from encoders.errors import CheckpointError, SettingError
+from encoders.errors import SettingError
 from encoders.text.conflation import conflated_terms
+from encoders.text.tokenizer import LoadedTokenizer
 from encoders.text.word_cache import Runs
 from encoders.text.words import Word
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 class Tokenization:
@@ -31,45 +30,51 @@ class Tokenization:
 
     def __init__(
         self,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: LoadedTokenizer,
         max_length: int | None,
         *,
         prompt: str = "",
         lower_case: bool = False,
         conflate: bool = False,
     ) -> None:
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if not isinstance(backend, Tokenizer):
-            raise CheckpointError(f"{type(tokenizer).__name__} is not a fast tokenizer: tokenizer.json is missing")
-        self._tokenizer = Tokenizer.from_str(backend.to_str())
-        self._tokenizer.no_padding()
+        self._tokenizer = tokenizer.backend()
         if lower_case:
             before = [] if self._tokenizer.normalizer is None else [self._tokenizer.normalizer]
             self._tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        if max_length is not None and max_length <= special:
-            raise SettingError(f"max_length must be above {special}, the number of special tokens; got {max_length}")
-        self._whole = Tokenizer.from_str(self._tokenizer.to_str())
-        self._whole.no_truncation()
-        self._tokenizer.no_truncation()
         if max_length is not None:
-            # Truncation to the left keeps a text's end: a checkpoint says so in tokenizer_config.json.
+            if max_length <= special:
+                raise SettingError(
+                    f"max_length must be above {special}, the number of special tokens; got {max_length}"
+                )
             self._tokenizer.enable_truncation(max_length, direction=tokenizer.truncation_side)
-        self._original = tokenizer
-        self._runs = Runs(self._words_of) if _splits_at_spaces(backend) else None
+        self._loaded = tokenizer
         self.max_length = max_length
         self.prompt = prompt
         self.n_special = special
-        self.special_ids = frozenset(int(i) for i in tokenizer.all_special_ids)
-        self.pad_id = int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else 0
+        self.special_ids = tokenizer.special_ids
+        self.pad_id = tokenizer.pad_id or 0
+        self.unknown_id = tokenizer.unknown_id
         self._term_of = conflated_terms(self.tokens).tolist() if conflate else None
-        self.unknown_id = None if tokenizer.unk_token_id is None else int(tokenizer.unk_token_id)
 
-    @property
+    @cached_property
     def tokens(self) -> list[str]:
         """Every token in the order of its id; an id that no token has is named `[unnamed 123]`."""
         by_id = {number: token for token, number in self._tokenizer.get_vocab(with_added_tokens=True).items()}
         return [by_id.get(number, f"[unnamed {number}]") for number in range(max(by_id) + 1)]
+
+    @cached_property
+    def _whole(self) -> Tokenizer:
+        """The tokenizer that cuts nothing off. A copy: changing the other one would disturb who is using it."""
+        if self.max_length is None:
+            return self._tokenizer
+        whole = copy.deepcopy(self._tokenizer)
+        whole.no_truncation()
+        return whole
+
+    @cached_property
+    def _runs(self) -> Runs[tuple[int, ...]] | None:
+        return Runs(self._words_of) if _splits_at_spaces(self._loaded.content) else None
 
     def ids(self, texts: Sequence[str], *, special_tokens: bool = True, truncate: bool = True) -> list[list[int]]:
         """Return each text's token ids, with the model's special tokens around them unless told otherwise."""
@@ -80,8 +85,8 @@ class Tokenization:
         return list(ids) if self._term_of is None else [self._term_of[token] for token in ids]
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizer as transformers does."""
-        self._original.save_pretrained(folder)
+        """Write the tokenizer's files into a folder."""
+        self._loaded.save(folder)
 
     def windows(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """Return each text's consecutive pieces of up to max_length token ids, special tokens around each piece."""
@@ -134,9 +139,9 @@ class Tokenization:
         return tokenizer.encode_batch_fast(prompted, add_special_tokens=special_tokens)
 
 
-def _splits_at_spaces(tokenizer: Tokenizer) -> bool:
-    """Return whether what it makes of a text is what it makes of the runs between spaces, as BERT's kind does."""
-    content = json.loads(tokenizer.to_str())
+def _splits_at_spaces(tokenizer_json: str) -> bool:
+    """Return whether the tokens of a text are those of the runs between its spaces, as with BERT's tokenizers."""
+    content = json.loads(tokenizer_json)
     parts = [(content.get(part) or {}).get("type") for part in ("normalizer", "pre_tokenizer")]
     spacing = any(" " in token["content"] or token["lstrip"] or token["rstrip"] for token in content["added_tokens"])
     return parts == ["BertNormalizer", "BertPreTokenizer"] and not spacing

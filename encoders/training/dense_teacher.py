@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from encoders.checkpoints.builder import read_tokenizer
-from encoders.checkpoints.files import inside, position_limit, read_json, read_object, smallest, tokenizer_limit
+from encoders.checkpoints.files import inside, position_limit, read_json, read_object, smallest
 from encoders.checkpoints.fingerprint import fingerprint
 from encoders.checkpoints.model import load_model
 from encoders.checkpoints.sources import SideSource
+from encoders.checkpoints.tokenizer_files import read_tokenizer
 from encoders.compute.batches import token_batches
 from encoders.compute.device import resolve_device, resolve_dtype
 from encoders.compute.transformer import Body, ready
@@ -44,7 +44,7 @@ class DenseTeacher:
         tokenizer = read_tokenizer(transformer)
         config = transformer / "sentence_bert_config.json"
         own = read_object(config).get("max_seq_length") if config.is_file() else None
-        length = smallest(max_length, own, tokenizer_limit(tokenizer.model_max_length), position_limit(transformer))
+        length = smallest(max_length, own, tokenizer.max_length, position_limit(transformer))
         self._tokenization = Tokenization(tokenizer, length)
         model = load_model(transformer, "AutoModel")
         ready(model, device=on, dtype=resolve_dtype(dtype, on))

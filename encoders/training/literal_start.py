@@ -25,10 +25,10 @@ import transformers
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from encoders.checkpoints.builder import read_tokenizer
 from encoders.checkpoints.files import read_object
-from encoders.checkpoints.lsr_layout import save_encoder
 from encoders.checkpoints.model import load_model
+from encoders.checkpoints.saving import save_encoder
+from encoders.checkpoints.tokenizer_files import read_tokenizer
 from encoders.compute.device import resolve_device
 from encoders.compute.transformer import ready, split_off_projection
 from encoders.errors import SettingError
@@ -77,7 +77,7 @@ def start_literal(
         tokenizer, settings.max_length, lower_case=settings.lower_case, conflate=settings.conflate
     )
     ids = tokenization.ids(sample)
-    model = _with_head(backbone, ids, tokenization, tokenizer.mask_token_id, seed, on)
+    model = _with_head(backbone, ids, tokenization, tokenizer.mask_id, seed, on)
     body, projection = split_off_projection(model, device=on, dtype=torch.float32, pad_id=tokenization.pad_id)
     if projection.bias is None:
         raise SettingError(f"{backbone}: the vocabulary head has no bias, so it cannot be set to start below zero")
@@ -86,9 +86,9 @@ def start_literal(
     nn.init.ones_(factor.bias)
     documents = LiteralSide(tokenization, settings, body, projection, factor)
     if warm_up is not None:
-        if tokenizer.mask_token_id is None:
+        if tokenizer.mask_id is None:
             raise SettingError(f"{backbone}: its tokenizer has no mask token to warm up with")
-        warm_up(documents, int(tokenizer.mask_token_id))
+        warm_up(documents, tokenizer.mask_id)
     projection.bias.data -= _threshold(documents, ids, expansion_terms)
     vocabulary = FixedVocabulary(tokenization.tokens)
     encoder = LearnedEncoder(

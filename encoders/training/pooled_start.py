@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from encoders.checkpoints.builder import read_tokenizer
-from encoders.checkpoints.lsr_layout import save_encoder
 from encoders.checkpoints.model import load_model
+from encoders.checkpoints.saving import save_encoder
+from encoders.checkpoints.tokenizer_files import read_tokenizer
 from encoders.compute.device import resolve_device
 from encoders.compute.transformer import Body, ready
 from encoders.errors import SettingError

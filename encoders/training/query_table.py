@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
 from encoders.settings import Family, SideSettings
 from encoders.sides.static import StaticSide
 from encoders.text.tokenization import Tokenization
+from encoders.text.tokenizer import LoadedTokenizer
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class QueryTable:
     idf: NDArray[np.float32] | None = None
     collection_idf: float = 0.0
 
-    def side(self, tokenizer: PreTrainedTokenizerBase, documents: SideSettings) -> StaticSide:
+    def side(self, tokenizer: LoadedTokenizer, documents: SideSettings) -> StaticSide:
         """Return the query side beside a document side of these settings; raises SettingError."""
         tokenization = Tokenization(tokenizer, None, lower_case=documents.lower_case, conflate=documents.conflate)
         settings = SideSettings(

@@ -11,8 +11,8 @@ from sentence_transformers.base.modules import InputModule
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from encoders.checkpoints.builder import read_tokenizer
-from encoders.checkpoints.lsr_layout import save_encoder
+from encoders.checkpoints.saving import save_encoder
+from encoders.checkpoints.tokenizer_files import read_with_transformers
 from encoders.learned import LearnedEncoder
 from encoders.loading import load_encoder
 from encoders.sides.literal import LiteralSide
@@ -43,7 +43,7 @@ class DocumentSide(InputModule):
     def load(cls, model_name_or_path: str, subfolder: str = "", **_: Any) -> DocumentSide:  # type: ignore[override]
         """Load from a local folder; `subfolder` is the one with the document side."""
         encoder = _load(model_name_or_path, subfolder)
-        return cls(encoder, read_tokenizer(Path(model_name_or_path, subfolder)))
+        return cls(encoder, read_with_transformers(Path(model_name_or_path, subfolder)))
 
     def preprocess(  # type: ignore[override]
         self, inputs: list[str], prompt: str | None = None, **_: Any
@@ -83,7 +83,7 @@ class QuerySide(InputModule):
     def load(cls, model_name_or_path: str, subfolder: str = "", **_: Any) -> QuerySide:  # type: ignore[override]
         """Load from a local folder; `subfolder` is the one with the query side."""
         encoder = _load(model_name_or_path, subfolder)
-        return cls(encoder, read_tokenizer(Path(model_name_or_path, subfolder)))
+        return cls(encoder, read_with_transformers(Path(model_name_or_path, subfolder)))
 
     def preprocess(  # type: ignore[override]
         self, inputs: list[str], prompt: str | None = None, **_: Any

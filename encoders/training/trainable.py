@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from encoders.checkpoints.builder import Builder
 from encoders.checkpoints.fingerprint import fingerprint
+from encoders.checkpoints.sides import build_sides
 from encoders.checkpoints.sources import SideSource, Sources
-from encoders.compute.device import resolve_device
 from encoders.learned import LearnedEncoder
 from encoders.presets import preset
 from encoders.sides.epic import EpicSide
@@ -50,14 +50,16 @@ def untrained(
         queries=SideSource(backbone, dataclasses.replace(method.queries, max_length=max_length)),
         documents=SideSource(backbone, dataclasses.replace(method.documents, max_length=max_length)),
     )
-    builder = Builder(resolve_device(device), torch.float32, new_term_weights=True)
-    queries, documents, tokens = builder.build(sources)
+    builder = Builder(device, "float32", new_term_weights=True)
+    sides = build_sides(sources, lambda: builder, defer=False)
     return LearnedEncoder(
         str(backbone),
-        documents=documents,
-        queries=queries,
-        vocabulary=FixedVocabulary(tokens),
-        fingerprint=fingerprint((sources.queries, queries.settings), (sources.documents, documents.settings)),
+        documents=sides.documents,
+        queries=sides.queries,
+        vocabulary=FixedVocabulary(sides.terms),
+        fingerprint=fingerprint(
+            (sources.queries, sides.queries.settings), (sources.documents, sides.documents.settings)
+        ),
         settings={},
     )
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from encoders.checkpoints.lsr_layout import save_encoder
+from encoders.checkpoints.saving import save_encoder
 from encoders.learned import LearnedEncoder
 from encoders.training.batch import BatchSource
 from encoders.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint

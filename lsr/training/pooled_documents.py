@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from encoders.compute.batches import token_batches
-from encoders.compute.rows import prune, to_csr
+from encoders.compute.rows import to_csr
 from encoders.sides.pooled import PooledSide
+from encoders.sides.rows import prune
 from lsr.training.text_vectors import VECTORS, text_vectors
 
 _TOKENS = 4096  # of a batch that is read

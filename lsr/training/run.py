@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 
 from encoders import load_encoder
-from encoders.checkpoints.lsr_layout import save_compactly, save_encoder
+from encoders.checkpoints.saving import save_compactly, save_encoder
 from encoders.learned import LearnedEncoder
 from encoders.training.objective import Objective
 from encoders.training.sentence_transformers_export import write_sentence_transformers
@@ -156,6 +156,7 @@ def _store_in_int8(folder: Path) -> None:
     encoder = load_encoder(str(folder), device="cpu", dtype="float32")
     if not isinstance(encoder, LearnedEncoder):
         raise TypeError(f"{folder} gave a {type(encoder).__name__}")
+    encoder.prepare_documents()  # the files that it is read from go
     shutil.rmtree(folder)
     save_compactly(encoder, folder)
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import load_encoder
-from encoders.checkpoints.builder import read_tokenizer
 from encoders.checkpoints.static_weights import read_static_weights
+from encoders.checkpoints.tokenizer_files import read_tokenizer
 from encoders.learned import LearnedEncoder
 from encoders.settings import Family, SideSettings
 from encoders.sides.literal import LiteralSide

@@ -213,7 +213,7 @@ def test_unicoil_checkpoints_sum_query_tokens_and_skip_cls(make_checkpoint: Make
 def test_each_preset_trains_and_agrees_with_its_formula(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, name: str
 ) -> None:
-    from encoders.checkpoints.lsr_layout import save_encoder
+    from encoders.checkpoints.saving import save_encoder
 
     torch.manual_seed(3)
     folder = make_checkpoint()

@@ -13,9 +13,9 @@ from scipy.sparse import csr_array
 from encoders.compute import projection
 from encoders.compute.batches import MAX_ROWS, token_batches
 from encoders.compute.projection import activate, project_and_pool
-from encoders.compute.rows import merge_windows, prune
 from encoders.compute.sparse_gradient import project_and_pool_with_gradient
 from encoders.settings import Activation, Pooling, SideSettings, Windows
+from encoders.sides.rows import merge_windows, prune
 
 weights = arrays(
     np.float32,

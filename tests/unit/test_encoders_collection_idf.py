@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from encoders.cards import model_cards, shipped_folder
-from encoders.checkpoints.builder import read_tokenizer
+from encoders.checkpoints.tokenizer_files import read_tokenizer
 from encoders.errors import SettingError
 from encoders.settings import Family, SideSettings
 from encoders.sides.static import FLOOR, StaticSide

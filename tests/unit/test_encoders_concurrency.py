@@ -13,7 +13,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from encoders import load_encoder
-from encoders.compute.combined_calls import CombinedCalls
+from encoders.sides.combined_calls import CombinedCalls
 
 
 def numbers(texts: list[str]) -> csr_array:

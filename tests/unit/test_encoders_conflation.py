@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.checkpoints.builder import read_tokenizer
 from encoders.checkpoints.fingerprint import fingerprint
 from encoders.checkpoints.sources import SideSource
+from encoders.checkpoints.tokenizer_files import read_tokenizer
 from encoders.errors import SettingError
 from encoders.settings import Family, SideSettings
 from encoders.sides.bm25_impacts import BM25Impacts

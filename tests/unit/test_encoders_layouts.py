@@ -33,7 +33,7 @@ def test_query_and_document_models_in_two_folders(make_checkpoint: MakeCheckpoin
         == 0
     )
     assert pair.fingerprint not in (alone.fingerprint, load_encoder(str(documents)).fingerprint)
-    again = load_encoder(pair.name, dtype="float32", **json.loads(json.dumps(pair.settings)))
+    again = load_encoder(pair.name, **json.loads(json.dumps(pair.settings)))
     assert again.fingerprint == pair.fingerprint
 
 

@@ -36,6 +36,7 @@ def test_byte_level_pieces_stand_where_their_word_stands() -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
+    from encoders.checkpoints.tokenizer_files import of_transformers
     from encoders.text.tokenization import Tokenization
 
     tokenizer = Tokenizer(models.BPE())
@@ -47,7 +48,9 @@ def test_byte_level_pieces_stand_where_their_word_stands() -> None:
         show_progress=False,
     )
     tokenizer.train_from_iterator(["sparse retrieval retrieval sparse"], trainer)
-    tokenization = Tokenization(PreTrainedTokenizerFast(tokenizer_object=tokenizer), None, prompt="query: ")
+    tokenization = Tokenization(
+        of_transformers(PreTrainedTokenizerFast(tokenizer_object=tokenizer)), None, prompt="query: "
+    )
     text = " sparse  retrievals 日本語 😀, naïve"
     spans = [text[word.start : word.end] for word in tokenization.words(text)]
     assert spans == ["sparse", "retrievals", "日本語", "😀,", "naïve"]

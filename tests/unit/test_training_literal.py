@@ -13,8 +13,8 @@ import torch
 import transformers
 
 from encoders import CheckpointError, SettingError, load_encoder
-from encoders.checkpoints.builder import read_tokenizer
-from encoders.checkpoints.lsr_layout import save_encoder
+from encoders.checkpoints.saving import save_encoder
+from encoders.checkpoints.tokenizer_files import read_tokenizer
 from encoders.settings import SideSettings
 from encoders.sides.literal import surrogate_log1p_relu
 from encoders.text.tokenization import Tokenization
@@ -202,11 +202,11 @@ def test_masked_lm_warm_up_learns_to_name_tokens(start: Path) -> None:
 
 def test_a_literal_side_without_its_average_length_or_factor_is_refused(start: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="average_length"):
-        load_encoder(str(start), document_average_length=None)
+        load_encoder(str(start), document_average_length=None).prepare_documents()
     save_encoder(load_encoder(str(start), dtype="float32"), tmp_path / "model")
     (tmp_path / "model" / "documents" / "term_weights.safetensors").unlink()
     with pytest.raises(CheckpointError, match="linear layer"):
-        load_encoder(str(tmp_path / "model"))
+        load_encoder(str(tmp_path / "model")).prepare_documents()
 
 
 def test_a_dense_teacher_is_what_sentence_transformers_says(headless: Path, tmp_path: Path) -> None:

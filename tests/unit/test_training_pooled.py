@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from encoders import CheckpointError, load_encoder
 from encoders.checkpoints.int8 import load_int8, save_int8
-from encoders.checkpoints.lsr_layout import save_compactly, save_encoder
+from encoders.checkpoints.saving import save_compactly, save_encoder
 from encoders.sides.pooled import PooledHead, PooledSide
 from encoders.training.frozen_documents import FrozenDocuments
 from encoders.training.losses import flops
@@ -232,10 +232,10 @@ def test_a_head_that_does_not_fit_is_refused(run: Path, tmp_path: Path) -> None:
     tensors = load_file(head)
     save_file({**tensors, "expansion.weight": tensors["expansion.weight"][:, 1:].contiguous()}, head)
     with pytest.raises(CheckpointError, match=r"pooled_head.safetensors: .*expansion.weight"):
-        load_encoder(str(tmp_path))
+        load_encoder(str(tmp_path)).prepare_documents()
     head.unlink()
     with pytest.raises(CheckpointError, match="a pooled side needs"):
-        load_encoder(str(tmp_path))
+        load_encoder(str(tmp_path)).prepare_documents()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,20 @@
+"""The optional packages that run models, torch and transformers: the extra `models`.
+
+Only what runs a model, or trains one, needs them. BM25 and queries that are looked up in a table do not.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from encoders.errors import ModelsMissing
+
+PACKAGES = ("torch", "transformers")
+INSTALL = "pip install 'lsr[models]', or `make models` in a checkout"
+
+
+def require_models() -> None:
+    """Raise ModelsMissing unless the packages of the extra are installed; imports none of them."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise ModelsMissing(f"models need packages that are not installed ({', '.join(missing)}): {INSTALL}")

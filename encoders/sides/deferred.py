@@ -1,0 +1,54 @@
+"""A document side whose model is read when the first document is encoded.
+
+Searching with a static query side needs no model, so that opening such an encoder costs neither torch nor the weights.
+What is known from the checkpoint's small files is known here at once: the settings, and the tokenization.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from scipy.sparse import csr_array
+
+from encoders.settings import SideSettings
+from encoders.sides.side import Side
+from encoders.text.tokenization import Tokenization
+
+
+class DeferredSide:
+    """Stands for a side that `build` returns. Safe to call from many threads."""
+
+    def __init__(
+        self, settings: SideSettings, tokenization: Callable[[], Tokenization], build: Callable[[Tokenization], Side]
+    ) -> None:
+        """`settings` are those in force; `build` gets what `tokenization` returned. Each is called once at most, and
+        again after an error."""
+        self.settings = settings
+        self._tokenize = tokenization
+        self._build = build
+        self._built: Side | None = None
+        self._building = threading.Lock()
+
+    @cached_property
+    def tokenization(self) -> Tokenization:
+        """Text to token ids."""
+        return self._tokenize()
+
+    @property
+    def dtype(self) -> str | None:
+        """The precision that the model computes in; None until it is read."""
+        return None if self._built is None else self._built.dtype
+
+    def built(self) -> Side:
+        """Return the side, and read its model if that has not been done; raise CheckpointError, ModelsMissing."""
+        if self._built is None:
+            with self._building:
+                if self._built is None:
+                    self._built = self._build(self.tokenization)
+        return self._built
+
+    def encode(self, texts: Sequence[str]) -> csr_array:
+        """Return float32 csr_array [len(texts), vocabulary], rows sorted by term, every weight above zero."""
+        return self.built().encode(texts)

@@ -1,0 +1,195 @@
+"""Looking queries up, searching and serving need neither torch nor transformers; a model that does is said to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from encoders import CheckpointError, DeviceUnavailable, load_encoder
+from encoders.learned import LearnedEncoder
+from encoders.sides.deferred import DeferredSide
+from encoders.text.analysis import EnglishAnalysis, terms_of
+from lsr.collection import Collection
+from lsr.documents import Document
+from lsr.vectors import VectorConfig
+
+MakeCheckpoint = Callable[..., Path]
+TEXT = "The heart attacks of 1999"
+# Printed last, after what a program did: the modules of the two packages that it loaded.
+LOADED = "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'transformers'}))"
+WITHOUT = "sys.modules |= {'torch': None, 'transformers': None}"  # importing them fails as if they were not installed
+
+
+def run(program: str, *arguments: object, without: bool = False) -> list[str]:
+    """Run a program in a process of its own and return its lines; `without` hides torch and transformers from it."""
+    lines = ["import sys", *([WITHOUT] if without else []), program, *([] if without else [LOADED])]
+    line = [sys.executable, "-c", "\n".join(lines), *map(str, arguments)]
+    done = subprocess.run(line, capture_output=True, text=True, env=os.environ | {"LSR_DEBUG": "0"}, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("collections") / "texts"
+    with Collection.create(folder, vectors={"default": VectorConfig("lsr-mini")}) as made:
+        made.write([Document("a", text="Heart attacks and statins."), Document("b", text="Craters on the moon.")])
+        made.seal()
+    return folder
+
+
+LOOK_UP = """
+from encoders import load_encoder
+encoder = load_encoder(sys.argv[1])
+row = encoder.encode_queries([sys.argv[2]])
+print(encoder.fingerprint, row.indices.tolist(), [float(weight) for weight in row.data])
+print([(word.start, word.end, word.term_ids) for word in encoder.words(sys.argv[2])], len(encoder.vocabulary))
+"""
+
+
+def expected(encoder: Any) -> list[str]:
+    row = encoder.encode_queries([TEXT])
+    words = [(word.start, word.end, word.term_ids) for word in encoder.words(TEXT)]
+    return [
+        f"{encoder.fingerprint} {row.indices.tolist()} {[float(weight) for weight in row.data]}",
+        f"{words} {len(encoder.vocabulary)}",
+    ]
+
+
+@pytest.mark.parametrize("without", [False, True])
+def test_lsr_minis_queries_are_looked_up(without: bool) -> None:
+    lines = run(LOOK_UP, "lsr-mini", TEXT, without=without)
+    assert lines[2:] == ([] if without else ["[]"])
+    encoder = load_encoder("lsr-mini", device="cpu", dtype="float32")
+    encoder.prepare_documents()  # with its model there, it is the same encoder
+    assert lines[:2] == expected(encoder)
+
+
+def sentence_transformers_router(folder: Path, checkpoint: Path) -> dict[str, Any]:
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.sparse_encoder.modules import Router, SparseStaticEmbedding, SpladePooling, Transformer
+
+    transformer = Transformer(str(checkpoint), transformer_task="fill-mask")
+    static = SparseStaticEmbedding(transformer.tokenizer, weight=torch.rand(len(transformer.tokenizer.get_vocab())))
+    router = Router.for_query_document(query_modules=[static], document_modules=[transformer, SpladePooling()])
+    SparseEncoder(modules=[router]).save(str(folder))
+    return {"name": str(folder)}
+
+
+def plain_with_idf(folder: Path, checkpoint: Path) -> dict[str, Any]:
+    tokens = json.loads((checkpoint / "tokenizer.json").read_text())["model"]["vocab"]
+    (checkpoint / "idf.json").write_text(json.dumps({token: 0.5 + number for token, number in tokens.items()}))
+    return {"name": str(checkpoint), "query_family": "static"}
+
+
+def plain_binary(folder: Path, checkpoint: Path) -> dict[str, Any]:
+    return {"name": str(checkpoint), "query_family": "static"}
+
+
+def term_weights(folder: Path, checkpoint: Path) -> dict[str, Any]:
+    weights = load_file(checkpoint / "model.safetensors")
+    weights |= {"tok_proj.weight": torch.ones(1, 32), "tok_proj.bias": torch.ones(1)}
+    save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    return {"name": str(checkpoint), "query_family": "static", "query_pooling": "max"}
+
+
+def two_repositories(folder: Path, checkpoint: Path) -> dict[str, Any]:
+    """A document model whose queries are looked up in another folder's table, as OpenSearch's idf.json beside it."""
+    given = plain_with_idf(folder, checkpoint)
+    return given | {"query_weights": str(checkpoint / "idf.json")}
+
+
+LAYOUTS = [sentence_transformers_router, plain_with_idf, plain_binary, term_weights, two_repositories]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_with_a_static_query_side(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, layout: Callable[[Path, Path], dict[str, Any]]
+) -> None:
+    settings = layout(tmp_path, make_checkpoint())
+    name = settings.pop("name")
+    program = LOOK_UP.replace("load_encoder(sys.argv[1])", f"load_encoder(sys.argv[1], **{settings!r})")
+    lines = run(program, name, TEXT)
+    assert lines[2:] == ["[]"]
+    encoder = load_encoder(name, dtype="float32", **settings)
+    assert isinstance(encoder, LearnedEncoder)
+    assert isinstance(encoder._documents, DeferredSide)
+    assert encoder.dtype is None
+    assert encoder.encode_documents([TEXT]).nnz > 0
+    assert encoder.dtype == "float32"
+    assert lines[:2] == expected(encoder)
+
+
+def test_a_search_on_the_command_line_imports_no_model(collection: Path) -> None:
+    program = "from lsr.cli.running import run\nassert run(['search', sys.argv[1], 'heart attack', '--explain']) == 0"
+    lines = run(program, collection)
+    assert lines[0].split()[2] == "a"
+    assert lines[-1] == "[]"
+
+
+SERVE = """
+import json, urllib.request
+from lsr.store import CollectionStore
+from service.server import running
+with CollectionStore(sys.argv[1]) as store, running(store) as url:
+    body = {"query": {"text": "heart attack"}, "k": 1, "highlight": True}
+    request = urllib.request.Request(
+        url + "/v1/collections/texts/search", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    print(json.load(urllib.request.urlopen(request))["hits"][0]["id"])
+"""
+
+
+@pytest.mark.slow
+def test_a_service_starts_and_answers_without_a_model(collection: Path) -> None:
+    assert run(SERVE, collection.parent) == ["a", "[]"]
+
+
+def test_a_document_model_that_cannot_be_read_is_reported_when_it_is_needed(make_checkpoint: MakeCheckpoint) -> None:
+    folder = make_checkpoint()
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith("cls.")}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    encoder = load_encoder(str(folder), query_family="static")
+    assert encoder.encode_queries(["heart"]).nnz == 1
+    for _ in range(2):  # and again: nothing is half done
+        with pytest.raises(CheckpointError, match=str(folder)):
+            encoder.encode_documents(["heart"])
+    with pytest.raises(CheckpointError, match=str(folder)):
+        encoder.prepare_documents()
+
+
+def test_a_vocabulary_that_config_and_tokenizer_disagree_about_is_refused_at_once(
+    make_checkpoint: MakeCheckpoint,
+) -> None:
+    folder = make_checkpoint()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 50}))
+    with pytest.raises(CheckpointError, match=r"do not fit: 100 tokens, but the model has 50 terms"):
+        load_encoder(str(folder), query_family="static")
+
+
+def test_a_device_that_does_not_exist_is_refused_at_once() -> None:
+    with pytest.raises(DeviceUnavailable, match="cuda:99"):
+        load_encoder("lsr-mini", device="cuda:99")
+
+
+def test_a_vocabularys_terms_are_those_of_its_words(make_checkpoint: MakeCheckpoint) -> None:
+    analysis = EnglishAnalysis()
+    words = [
+        token
+        for token in load_encoder("lsr-mini").vocabulary.tokens(np.arange(30_522))
+        if token.isascii() and token.isalpha() and token.islower()
+    ]
+    assert len(words) > 20_000
+    assert terms_of(words) == [(analysis.terms(word) or [""])[0] for word in words]
