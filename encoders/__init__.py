@@ -22,7 +22,8 @@ from encoders.errors import (
 
 if TYPE_CHECKING:
     from encoders.bm25 import BM25Encoder
-    from encoders.encoder import CorpusStatistics, Encoder, Vocabulary
+    from encoders.dense import load_dense_encoder
+    from encoders.encoder import CorpusStatistics, DenseEncoder, Encoder, Vocabulary
     from encoders.loading import load_encoder
     from encoders.vocabulary import FixedVocabulary, GrowingVocabulary
 
@@ -30,6 +31,7 @@ __all__ = [
     "BM25Encoder",
     "CheckpointError",
     "CorpusStatistics",
+    "DenseEncoder",
     "DeviceUnavailable",
     "Encoder",
     "EncoderError",
@@ -41,16 +43,19 @@ __all__ = [
     "TextError",
     "UnknownEncoder",
     "Vocabulary",
+    "load_dense_encoder",
     "load_encoder",
 ]
 
 _HOMES = {
     "BM25Encoder": "encoders.bm25",
     "CorpusStatistics": "encoders.encoder",
+    "DenseEncoder": "encoders.encoder",
     "Encoder": "encoders.encoder",
     "FixedVocabulary": "encoders.vocabulary",
     "GrowingVocabulary": "encoders.vocabulary",
     "Vocabulary": "encoders.encoder",
+    "load_dense_encoder": "encoders.dense",
     "load_encoder": "encoders.loading",
 }
 

@@ -53,6 +53,42 @@ class CorpusStatistics(Protocol):
 
 
 @runtime_checkable
+class DenseEncoder(Protocol):
+    """Text to dense vectors of length 1, for rescoring. Safe to call from many threads.
+
+    A blank text has no dense vector: its row is zeros, as it has no term either.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name or path it was loaded by."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash over model files and settings: equal ones give equal vectors, up to device and precision."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """JSON values that, given to `load_dense_encoder` with the name, make this encoder again."""
+        ...
+
+    @property
+    def dense_size(self) -> int | None:
+        """Numbers in a vector; None for an encoder that makes no dense vectors, whose other methods raise."""
+        ...
+
+    def encode_dense_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 [len(texts), dense_size], rows of length 1, or zeros for a blank text."""
+        ...
+
+    def encode_dense_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 [len(texts), dense_size], rows of length 1, or zeros for a blank text."""
+        ...
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """Text to sparse vectors. Safe to call from many threads."""
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from encoders.encoder import CorpusStatistics
+from encoders.errors import SettingError
 from encoders.settings import Family
 from encoders.sides.combined_calls import CombinedCalls
 from encoders.sides.deferred import DeferredSide
-from encoders.sides.side import Side
+from encoders.sides.side import DenseSide, Side
 from encoders.sides.static import StaticSide
 from encoders.text.checks import batches, check_texts
 from encoders.text.words import Word
@@ -39,7 +40,8 @@ class LearnedEncoder:
         self._documents = documents
         self._queries = queries
         # For models: a lookup ends before a batch could form.
-        self._encode_queries = CombinedCalls(queries.encode)
+        self._encode_queries: CombinedCalls[csr_array] = CombinedCalls(queries.encode)
+        self._encode_dense_queries: CombinedCalls[NDArray[np.float32]] = CombinedCalls(self._encode_dense)
         # The latents of an autoencoder are numbered like tokens, but are no tokens.
         self._terms_are_tokens = documents.settings.family is not Family.AUTOENCODER
         self._vocabulary = vocabulary
@@ -106,6 +108,34 @@ class LearnedEncoder:
             return self._queries.encode(check_texts(texts), statistics)
         return self._encode_queries(check_texts(texts))
 
+    @property
+    def dense_size(self) -> int | None:
+        """Numbers in the dense vector that the document pass makes; None where it makes none. Reads the model."""
+        if self._documents.settings.family is not Family.POOLED:
+            return None
+        return self._dense_side().dense_size
+
+    def encode_documents_with_dense(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
+        """Return `encode_documents` and `encode_dense_documents` of the texts, from one pass of the model.
+
+        Raises SettingError where the document pass makes no dense vector.
+        """
+        return self._dense_side().encode_with_dense(check_texts(texts))
+
+    def encode_dense_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 [len(texts), dense_size], rows of length 1, zeros for a blank text.
+
+        Raises SettingError where the document pass makes no dense vector.
+        """
+        return self._encode_dense(check_texts(texts))
+
+    def encode_dense_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return what `encode_dense_documents` returns: a query's dense vector is made by the same model.
+
+        Calls that come at the same time are computed together.
+        """
+        return self._encode_dense_queries(check_texts(texts))
+
     def encode_document_batches(self, texts: Iterable[str]) -> Iterator[csr_array]:
         """Yield the matrices of consecutive batches, in order; memory does not grow with the number of texts."""
         for window in batches(texts, _WINDOW):
@@ -128,3 +158,12 @@ class LearnedEncoder:
             bare = self._documents.tokenization.words(checked) if term_ids is None else []
             return [Word(word.start, word.end, ()) for word in bare]
         return self._documents.tokenization.words(checked, term_ids)
+
+    def _encode_dense(self, texts: list[str]) -> NDArray[np.float32]:
+        return self._dense_side().encode_dense(texts)
+
+    def _dense_side(self) -> DenseSide:
+        side = self.documents
+        if not isinstance(side, DenseSide):
+            raise SettingError(f"{self._name} makes no dense vectors: its document side is not a pooled one")
+        return side

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from index.arrays.folder import Problem, verify_index
     from index.canonical_weights import canonical
     from index.config import IndexConfig
+    from index.dense_rows import DenseRows, quantise, verify_dense
     from index.prepared_rows import PreparedRows, score_rows
     from index.searching.parameters import SearchOptions, SearchParameters
     from index.sparse_index import SparseIndex, TopK
     from index.warming import warm_kernels
 
 _HOME = {
+    "DenseRows": "index.dense_rows",
     "IndexConfig": "index.config",
     "PreparedRows": "index.prepared_rows",
     "Problem": "index.arrays.folder",
@@ -27,12 +29,15 @@ _HOME = {
     "SparseIndex": "index.sparse_index",
     "TopK": "index.sparse_index",
     "canonical": "index.canonical_weights",
+    "quantise": "index.dense_rows",
     "score_rows": "index.prepared_rows",
+    "verify_dense": "index.dense_rows",
     "verify_index": "index.arrays.folder",
     "warm_kernels": "index.warming",
 }
 
 __all__ = [
+    "DenseRows",
     "IndexConfig",
     "PreparedRows",
     "Problem",
@@ -41,7 +46,9 @@ __all__ = [
     "SparseIndex",
     "TopK",
     "canonical",
+    "quantise",
     "score_rows",
+    "verify_dense",
     "verify_index",
     "warm_kernels",
 ]

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from index.config import IMPACT_DTYPES, IndexConfig
+from index.dense_rows import DenseRows
 from index.prepared_rows import score_rows
 from index.sparse_index import SparseIndex
 
@@ -25,3 +26,4 @@ def warm_kernels() -> None:
                 config = IndexConfig(n_postings=100, impact_dtype=dtype, short_list=1, exact_lists=exact_lists)
                 SparseIndex.build(vectors, config, threads=1).warm()
             score_rows(vectors, [0], [1.0], impact_dtype=dtype)
+    DenseRows.build([np.ones((1, 1), dtype=np.float32)], 1).score([0], [1.0])

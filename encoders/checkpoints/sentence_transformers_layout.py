@@ -51,13 +51,7 @@ def is_sentence_transformers(folder: Path) -> bool:
 def read_sentence_transformers(folder: Path) -> Sources:
     """Return both sides; raise CheckpointError for what is unknown or inconsistent, naming file and value."""
     file = folder / "modules.json"
-    listed = read_json(file)
-    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed) or not listed:
-        raise CheckpointError(f"{file} holds no list of modules")
-    modules = [
-        (_type_name(entry.get("type"), file), inside(folder, entry.get("path", ""), file))
-        for entry in sorted(listed, key=lambda entry: int(entry.get("idx", 0)))
-    ]
+    modules = read_modules(folder)
     if modules[0][0] in _ROUTERS:
         if len(modules) > 1:
             raise CheckpointError(f"{file}: modules after a Router are not supported")
@@ -70,6 +64,19 @@ def read_sentence_transformers(folder: Path) -> Sources:
         queries=_read_side(routes["query"], "query", config),
         documents=_read_side(routes["document"], "document", config),
     )
+
+
+def read_modules(folder: Path) -> list[Module]:
+    """Return the modules that modules.json lists, in their order, at least one; raise CheckpointError,
+    RemoteCodeRefused."""
+    file = folder / "modules.json"
+    listed = read_json(file)
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed) or not listed:
+        raise CheckpointError(f"{file} holds no list of modules")
+    return [
+        (_type_name(entry.get("type"), file), inside(folder, entry.get("path", ""), file))
+        for entry in sorted(listed, key=lambda entry: int(entry.get("idx", 0)))
+    ]
 
 
 def _type_name(reference: object, file: Path) -> str:
@@ -110,12 +117,12 @@ def _read_router(folder: Path) -> dict[str, list[Module]]:
 def _read_side(modules: Sequence[Module], side: str, config: dict[str, Any]) -> SideSource:
     names = [name for name, _ in modules]
     limit = config.get("max_active_dims")
-    settings = SideSettings(prompt=_prompt(config, side), max_active_dims=limit)
+    settings = SideSettings(prompt=side_prompt(config, side), max_active_dims=limit)
     if len(modules) == 2 and names[0] in _TRANSFORMERS and names[1] == "SpladePooling":
-        settings = _transformer_settings(settings, modules[0], side, "fill-mask")
+        settings = transformer_settings(settings, modules[0], side, "fill-mask")
         return SideSource(modules[0][1], _splade_settings(settings, modules[1][1]))
     if names[:2] == ["Transformer", "Pooling"] and names[2:] in (["SparseAutoEncoder"], _NORMALISED):
-        settings = _transformer_settings(settings, modules[0], side, "feature-extraction")
+        settings = transformer_settings(settings, modules[0], side, "feature-extraction")
         return SideSource(
             modules[0][1],
             _csr_settings(settings, modules[1][1], modules[-1][1]),
@@ -133,7 +140,7 @@ def _read_side(modules: Sequence[Module], side: str, config: dict[str, Any]) -> 
     )
 
 
-def _prompt(config: dict[str, Any], side: str) -> str:
+def side_prompt(config: dict[str, Any], side: str) -> str:
     """Return the side's prompt, chosen as `encode_query` and `encode_document` choose it."""
     prompts = config.get("prompts") or {}
     for name in ("query",) if side == "query" else ("document", "passage", "corpus"):
@@ -142,7 +149,7 @@ def _prompt(config: dict[str, Any], side: str) -> str:
     return str(prompts.get(config.get("default_prompt_name")) or "")
 
 
-def _transformer_settings(settings: SideSettings, transformer: Module, side: str, wanted: str) -> SideSettings:
+def transformer_settings(settings: SideSettings, transformer: Module, side: str, wanted: str) -> SideSettings:
     """Return `settings` with what the Transformer module says; its task must be the `wanted` one."""
     type_name, folder = transformer
     config, file = _transformer_config(folder)
@@ -181,14 +188,10 @@ def _splade_settings(settings: SideSettings, pooling: Path) -> SideSettings:
 
 def _csr_settings(settings: SideSettings, pooling: Path, autoencoder: Path) -> SideSettings:
     file = pooling / "config.json"
-    pooled = read_object(file)
-    old = [name for key, name in _OLD_POOLING_KEYS.items() if pooled.get(key)]
-    mode = pooled.get("pooling_mode", old or "mean")
-    if isinstance(mode, list) and len(mode) == 1:
-        mode = mode[0]
-    if not isinstance(mode, str) or mode not in _DENSE_POOLINGS:
+    mode = pooling_mode(pooling)
+    if mode not in _DENSE_POOLINGS:
         raise CheckpointError(f"{file}: pooling_mode {mode!r} is not supported; {', '.join(_DENSE_POOLINGS)} are")
-    if settings.prompt and pooled.get("include_prompt") is False:
+    if settings.prompt and read_object(file).get("include_prompt") is False:
         raise CheckpointError(f"{file}: a pooling that leaves out the prompt is not supported")
     k = read_object(autoencoder / "config.json").get("k")
     return dataclasses.replace(
@@ -197,6 +200,14 @@ def _csr_settings(settings: SideSettings, pooling: Path, autoencoder: Path) -> S
         pooling=_DENSE_POOLINGS[mode],
         max_active_dims=k if settings.max_active_dims is None else settings.max_active_dims,
     )
+
+
+def pooling_mode(pooling: Path) -> str:
+    """Return a Pooling module's mode, as its newer versions name it; several are joined with `+`."""
+    pooled = read_object(pooling / "config.json")
+    old = [name for key, name in _OLD_POOLING_KEYS.items() if pooled.get(key)]
+    mode = pooled.get("pooling_mode", old or "mean")
+    return "+".join(map(str, mode)) if isinstance(mode, list) else str(mode)
 
 
 def _transformer_config(folder: Path) -> tuple[dict[str, Any], Path]:

@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+_Rows = TypeVar("_Rows", bound=csr_array | NDArray[np.float32])
 
 _MOST_TEXTS = 64  # a batch; a call with more of its own makes a batch of its own
 
 
-class CombinedCalls:
-    """`compute` for many threads: the calls that wait are answered by one computation."""
+class CombinedCalls(Generic[_Rows]):
+    """`compute`, which gives a row for each text, for many threads: one computation answers the calls that wait."""
 
-    def __init__(self, compute: Callable[[list[str]], csr_array]) -> None:
+    def __init__(self, compute: Callable[[list[str]], _Rows]) -> None:
         self._compute = compute
-        self._waiting: list[_Call] = []
+        self._waiting: list[_Call[_Rows]] = []
         self._computing = False
         self._changed = threading.Condition()
 
-    def __call__(self, texts: list[str]) -> csr_array:
+    def __call__(self, texts: list[str]) -> _Rows:
         """Return `compute(texts)`."""
-        call = _Call(texts)
+        call: _Call[_Rows] = _Call(texts)
         with self._changed:
             self._waiting.append(call)
         while batch := self._turn_of(call):
@@ -46,7 +51,7 @@ class CombinedCalls:
             raise RuntimeError("a call was answered with neither rows nor an error")
         return call.rows
 
-    def _turn_of(self, call: _Call) -> list[_Call]:
+    def _turn_of(self, call: _Call[_Rows]) -> list[_Call[_Rows]]:
         """Wait until nobody computes and return what to compute, or until `call` is answered: then nothing."""
         with self._changed:
             self._changed.wait_for(lambda: call.is_answered or not self._computing)
@@ -55,8 +60,8 @@ class CombinedCalls:
             self._computing = True
             return self._next_batch()
 
-    def _next_batch(self) -> list[_Call]:
-        batch: list[_Call] = []
+    def _next_batch(self) -> list[_Call[_Rows]]:
+        batch: list[_Call[_Rows]] = []
         texts = 0
         for call in self._waiting:
             if batch and texts + len(call.texts) > _MOST_TEXTS:
@@ -66,9 +71,9 @@ class CombinedCalls:
         del self._waiting[: len(batch)]
         return batch
 
-    def _answer(self, batch: list[_Call]) -> None:
+    def _answer(self, batch: list[_Call[_Rows]]) -> None:
         try:
-            matrix = self._compute([text for call in batch for text in call.texts])
+            matrix: Any = self._compute([text for call in batch for text in call.texts])
         except Exception as error:
             for call in batch:
                 call.error = error
@@ -79,12 +84,12 @@ class CombinedCalls:
             first += len(call.texts)
 
 
-class _Call:
+class _Call(Generic[_Rows]):
     """The texts of one caller, and what became of them."""
 
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts
-        self.rows: csr_array | None = None
+        self.rows: _Rows | None = None
         self.error: Exception | None = None
 
     @property

@@ -19,15 +19,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoders.compute.device import float32_products
+from encoders.compute.rows import in_order, to_csr
 from encoders.compute.transformer import Body
 from encoders.errors import SettingError
 from encoders.settings import SideSettings, Windows
 from encoders.sides.bm25_impacts import BM25Impacts
-from encoders.sides.transformer_side import TransformerSide
+from encoders.sides.dense import dense_in_order
+from encoders.sides.rows import prune
+from encoders.sides.transformer_side import TransformerSide, work_on_each
 from encoders.text.tokenization import Tokenization
 
 _SLOPE = 20.0  # of the surrogate gradient: how fast it fades out below zero
@@ -91,6 +98,36 @@ class PooledSide(TransformerSide):
         with torch.autocast(pooled.device.type, enabled=False):
             weights: Tensor = self.head(pooled, flat.view(len(ids), self.n_terms))
         return weights * self.ordinary
+
+    @property
+    def dense_size(self) -> int:
+        """Numbers in p."""
+        return int(self.body.model.config.hidden_size)
+
+    def encode_dense(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return p of each text, float32 [len(texts), dense_size]; zeros for a blank one."""
+        ids = self.tokenization.ids(texts)
+        batches = self._batches(ids)
+        found = work_on_each(self._dense, [[ids[at] for at in batch] for batch in batches], self.body.device)
+        return dense_in_order(found, batches, texts, self.dense_size)
+
+    def encode_with_dense(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
+        """Return `encode` and `encode_dense` of the texts, from one pass of the model."""
+        ids = self.ids(texts)
+        batches = self._batches(ids)
+        found = work_on_each(self._both, [[ids[at] for at in batch] for batch in batches], self.body.device)
+        matrix = in_order([weights for weights, _ in found], [at for batch in batches for at in batch], self.n_terms)
+        dense = dense_in_order([pooled for _, pooled in found], batches, texts, self.dense_size)
+        return prune(matrix, self.settings), dense
+
+    def _dense(self, ids: list[list[int]]) -> NDArray[np.float32]:
+        with torch.inference_mode(), float32_products(rows=sum(map(len, ids))):
+            return self.pooled(ids).cpu().numpy()
+
+    def _both(self, ids: list[list[int]]) -> tuple[csr_array, NDArray[np.float32]]:
+        with torch.inference_mode(), float32_products(rows=sum(map(len, ids))):
+            pooled = self.pooled(ids)
+            return to_csr(self.weights_of(pooled, ids)), pooled.cpu().numpy()
 
 
 class _SurrogateRelu(torch.autograd.Function):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from encoders.settings import SideSettings
@@ -31,4 +33,22 @@ class Side(Protocol):
 
     def encode(self, texts: Sequence[str]) -> csr_array:
         """Return float32 csr_array [len(texts), vocabulary], rows sorted by term, every weight above zero."""
+        ...
+
+
+@runtime_checkable
+class DenseSide(Protocol):
+    """A side whose model makes a dense vector of each text, perhaps on its way to the weights."""
+
+    @property
+    def dense_size(self) -> int:
+        """Numbers in a dense vector."""
+        ...
+
+    def encode_dense(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 [len(texts), dense_size], rows of length 1; zeros for a blank text."""
+        ...
+
+    def encode_with_dense(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
+        """Return what `encode` and `encode_dense` return, from one pass of the model."""
         ...

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from scipy.sparse import csr_array
@@ -25,6 +26,23 @@ _MAX_TOKENS_ELSEWHERE = 32_768
 _MAX_PADDING = 32
 
 
+_R = TypeVar("_R")
+
+
+def batches_of(lengths: Sequence[int], device: torch.device, dtype: torch.dtype) -> list[list[int]]:
+    """Return positions of texts of these lengths in tokens, each once, in batches that suit device and precision."""
+    if device.type == "cpu":
+        return list(token_batches(lengths, _MAX_TOKENS[dtype.itemsize], _MAX_PADDING))
+    return list(token_batches(lengths, _MAX_TOKENS_ELSEWHERE))
+
+
+def work_on_each(
+    work: Callable[[list[list[int]]], _R], batches: list[list[list[int]]], device: torch.device
+) -> list[_R]:
+    """Return `work` of each batch of token ids, in order; on a CPU in a thread each."""
+    return compute_each(work, batches) if device.type == "cpu" else [work(batch) for batch in batches]
+
+
 class BatchedSide(ABC):
     """A side that computes batch by batch. Subclasses say how token ids become dense weights."""
 
@@ -44,9 +62,7 @@ class BatchedSide(ABC):
         self.tokenization = tokenization
         self.settings = settings
         self.n_terms = n_terms
-        on_cpu = device.type == "cpu"
-        self._max_tokens = _MAX_TOKENS[dtype.itemsize] if on_cpu else _MAX_TOKENS_ELSEWHERE
-        self._max_padding = _MAX_PADDING if on_cpu else None
+        self._device, self._dtype = device, dtype
         # float32 [n_terms]: 0 for the special tokens, 1 for all others.
         self.ordinary = torch.ones(n_terms, device=device)
         self.ordinary[sorted(token for token in tokenization.special_ids if token < n_terms)] = 0.0
@@ -74,9 +90,13 @@ class BatchedSide(ABC):
         return prune(matrix, self.settings)
 
     def _encode(self, ids: list[list[int]]) -> csr_array:
-        batches = list(token_batches([len(one) for one in ids], self._max_tokens, self._max_padding))
+        batches = self._batches(ids)
         blocks = self._compute([[ids[position] for position in batch] for batch in batches])
         return in_order(blocks, [position for batch in batches for position in batch], self.n_terms)
+
+    def _batches(self, ids: list[list[int]]) -> list[list[int]]:
+        """Return positions of `ids`, each once, batch by batch."""
+        return batches_of([len(one) for one in ids], self._device, self._dtype)
 
     def _compute(self, batches: list[list[list[int]]]) -> list[csr_array]:
         """Return the weights of each batch of token ids."""
@@ -100,6 +120,4 @@ class TransformerSide(BatchedSide):
         return str(self.body.dtype).removeprefix("torch.")
 
     def _compute(self, batches: list[list[list[int]]]) -> list[csr_array]:
-        if self.body.device.type == "cpu":
-            return compute_each(self._weights_without_gradient, batches)
-        return super()._compute(batches)
+        return work_on_each(self._weights_without_gradient, batches, self.body.device)

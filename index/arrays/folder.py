@@ -27,6 +27,18 @@ FORMAT = "lsr-sparse-index"
 VERSION = 3
 MANIFEST = "manifest.json"
 
+
+class FolderKind(NamedTuple):
+    """What a manifest says that its folder holds, and in which version of that format."""
+
+    format: str
+    version: int
+
+
+SPARSE_INDEX = FolderKind(FORMAT, VERSION)
+DENSE_ROWS = FolderKind("lsr-dense-rows", 1)
+
+
 _CHUNK = 1 << 20
 
 
@@ -60,9 +72,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     _sync(path.parent)
 
 
-def write_manifest(folder: Path, header: Mapping[str, Any]) -> dict[str, Any]:
+def write_manifest(folder: Path, header: Mapping[str, Any], kind: FolderKind = SPARSE_INDEX) -> dict[str, Any]:
     """Write the manifest of the folder's .npy files, with `header`'s entries, and return it."""
-    manifest: dict[str, Any] = {"format": FORMAT, "version": VERSION, **header}
+    manifest: dict[str, Any] = {"format": kind.format, "version": kind.version, **header}
     manifest["files"] = {
         file.name: {"bytes": file.stat().st_size, "blake2b": _digest(file)} for file in sorted(folder.glob("*.npy"))
     }
@@ -85,7 +97,7 @@ def replace_manifest(folder: Path, entries: Mapping[str, Any]) -> None:
     _sync(folder)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path, kind: FolderKind = SPARSE_INDEX) -> dict[str, Any]:
     """Return the folder's manifest; raises IndexCorrupt, or IndexFormatUnsupported for an older or newer one."""
     path = folder / MANIFEST
     try:
@@ -95,13 +107,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise IndexCorrupt(path, "the file is missing: is this folder an index?") from None
     except (ValueError, RecursionError) as error:
         raise IndexCorrupt(path, f"not valid JSON ({error})") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise IndexCorrupt(path, f"not the manifest of an index (format is not {FORMAT!r})")
+    if not isinstance(manifest, dict) or manifest.get("format") != kind.format:
+        raise IndexCorrupt(path, f"not the manifest of an index (format is not {kind.format!r})")
     version = manifest.get("version")
     if not isinstance(version, int) or version < 1:
         raise IndexCorrupt(path, f"the format version is {version!r}")
-    if version != VERSION:
-        raise IndexFormatUnsupported(path, version, VERSION)
+    if version != kind.version:
+        raise IndexFormatUnsupported(path, version, kind.version)
     if manifest.get("checksum") != _checksum(manifest) or text != _dump(manifest):
         raise IndexCorrupt(path, "the manifest does not match its own checksum")
     return manifest
@@ -126,14 +138,16 @@ def map_array(folder: Path, manifest: Mapping[str, Any], name: str) -> NDArray[A
     return np.asarray(mapped)
 
 
-def verify_index(path: Path | str, on_read: Callable[[int], None] | None = None) -> list[Problem]:
+def verify_index(
+    path: Path | str, on_read: Callable[[int], None] | None = None, kind: FolderKind = SPARSE_INDEX
+) -> list[Problem]:
     """Read every byte of the index at `path` and return the damaged files, each with the reason; empty if sound.
 
     `on_read` is called with the number of bytes after each piece read: it may wait, or raise to stop.
     """
     folder = Path(path)
     try:
-        manifest = read_manifest(folder)
+        manifest = read_manifest(folder, kind)
     except (IndexCorrupt, IndexFormatUnsupported) as error:
         return [Problem(error.path, getattr(error, "reason", str(error)))]
     problems = []

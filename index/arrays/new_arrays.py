@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -90,6 +92,29 @@ class ArraysInFolder:
     def temporary(self) -> BinaryIO:
         """As `NewArrays` says."""
         return tempfile.TemporaryFile(dir=self._folder)
+
+
+@contextmanager
+def append_rows(
+    folder: Path, name: str, shape: tuple[int, ...], dtype: DTypeLike
+) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """Give a function that appends rows of `shape` to the new file `name`.npy, whose number nobody knows yet.
+
+    The header is written when the block ends. Raises OSError.
+    """
+    kind = np.dtype(dtype)
+    with (folder / f"{name}.npy").open("xb") as file:
+        start = _write_header(file, (0, *shape), kind)
+
+        def append(rows: NDArray[Any]) -> None:
+            file.write(np.ascontiguousarray(rows, dtype=kind).data)
+
+        yield append
+        count = (file.tell() - start) // (kind.itemsize * int(np.prod(shape)))
+        file.seek(0)
+        # NumPy leaves room in a header for any number of rows, so that this one has the same length.
+        if _write_header(file, (count, *shape), kind) != start:
+            raise OSError(f"{name}.npy: NumPy wrote headers of two lengths")
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

@@ -179,3 +179,16 @@ def numbered_query(
         return None
     held = [(numbers[i], weight) for i, weight in zip(ids, weights, strict=True) if weight > 0 and i in numbers]
     return held, sum(weight for _, weight in held), float(sum(frequencies[number] for number, _ in held))
+
+
+def dense_scores(rows: list[int], values: list[list[int]], scale: list[float], query: list[float]) -> list[float]:
+    """Return float32(scale * sum) of each row: 8 lanes, each a sum of every eighth product in ascending order."""
+    scores = []
+    for row in rows:
+        lanes = [0.0] * 8
+        for at, (weight, value) in enumerate(zip(query, values[row], strict=True)):
+            lanes[at % 8] += float(weight) * float(value)
+        pairs = [lanes[at] + lanes[at + 1] for at in (0, 2, 4, 6)]
+        total = (pairs[0] + pairs[1]) + (pairs[2] + pairs[3])
+        scores.append(float(np.float32(float(scale[row]) * total)) if scale[row] else 0.0)
+    return scores

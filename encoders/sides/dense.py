@@ -1,0 +1,66 @@
+"""A dense retriever: the mean of a transformer's last hidden states, or the first of them, brought to length 1.
+
+    e(text) = normalise(mean or first of the last hidden states)
+
+The same arithmetic as sentence-transformers' Transformer + Pooling + Normalize.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from encoders.compute.device import float32_products
+from encoders.compute.transformer import Body
+from encoders.sides.transformer_side import batches_of, work_on_each
+from encoders.text.tokenization import Tokenization
+
+
+class DenseModel:
+    """Text to dense vectors, with one prompt. Two prompts may share a body. Safe to call from many threads."""
+
+    def __init__(self, tokenization: Tokenization, body: Body, *, mean: bool) -> None:
+        """`mean` of all tokens, special ones included; else the first token's states."""
+        self.tokenization = tokenization
+        self.body = body
+        self._mean = mean
+
+    @property
+    def dense_size(self) -> int:
+        """Numbers in a vector."""
+        return int(self.body.model.config.hidden_size)
+
+    def encode_dense(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 [len(texts), dense_size], rows of length 1; zeros for a blank text."""
+        ids = self.tokenization.ids(texts)
+        batches = batches_of([len(one) for one in ids], self.body.device, self.body.dtype)
+        found = work_on_each(self._vectors, [[ids[at] for at in batch] for batch in batches], self.body.device)
+        return dense_in_order(found, batches, texts, self.dense_size)
+
+    def pooled(self, ids: list[list[int]]) -> Tensor:
+        """Return float32 [len(ids), dense_size] on the model's device; `ids` hold the special tokens."""
+        parts = torch.split(self.body(ids).float(), [len(one) for one in ids])
+        return functional.normalize(torch.stack([part.mean(dim=0) if self._mean else part[0] for part in parts]), dim=1)
+
+    def _vectors(self, ids: list[list[int]]) -> NDArray[np.float32]:
+        with torch.inference_mode(), float32_products(rows=sum(map(len, ids))):
+            return self.pooled(ids).cpu().numpy()
+
+
+def dense_in_order(
+    blocks: Sequence[NDArray[np.float32]], batches: Sequence[Sequence[int]], texts: Sequence[str], size: int
+) -> NDArray[np.float32]:
+    """Return the rows of `blocks`, one for each of `batches`, at the positions that those hold; zeros for blank texts.
+
+    The result is float32 [len(texts), size].
+    """
+    dense = np.zeros((len(texts), size), dtype=np.float32)
+    for batch, block in zip(batches, blocks, strict=True):
+        dense[list(batch)] = block
+    dense[[at for at, text in enumerate(texts) if not text.strip()]] = 0.0
+    return dense
