@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -13,21 +15,60 @@ if TYPE_CHECKING:
     from lsr.documents import SparseInput
     from lsr.results import SearchResult
     from lsr.search.matched_words import MatchedWord
+    from lsr.search.request import Query, Rescore, Sort
 
 EXPLAINED_TERMS: Final = 8
+
+
+class FusionMethod(StrEnum):
+    """How the scores of several lists are made comparable, see lsr/search/fusion.py."""
+
+    scaled = "scaled"
+    rrf = "rrf"
+    minmax = "minmax"
+    zscore = "zscore"
+    sum = "sum"
 
 
 def search(
     directory: Annotated[Path, typer.Argument(help="A collection.", metavar="DIR")],
     query: Annotated[str | None, typer.Argument(help="The query's text.", metavar="QUERY", show_default=False)] = None,
     k: Annotated[int | None, typer.Option("-k", help="How many hits.  [default: 10]", metavar="N")] = None,
-    using: Annotated[str, typer.Option(help="Which of the collection's named vectors.", metavar="NAME")] = "default",
+    using: Annotated[
+        str | None, typer.Option(help="Rank by this named vector alone, unrescored.", metavar="NAME")
+    ] = None,
     sparse: Annotated[
         str | None, typer.Option(help="A sparse vector in place of QUERY: '{\"lobster\": 2.1}'.", metavar="JSON")
+    ] = None,
+    like: Annotated[
+        list[str] | None, typer.Option(help="Documents in place of QUERY; can be repeated.", metavar="ID")
+    ] = None,
+    unlike: Annotated[list[str] | None, typer.Option(help="With --like: stay away from these.", metavar="ID")] = None,
+    fuse: Annotated[
+        str | None,
+        typer.Option(help="Fuse these vectors instead of the defaults: default=1,bm25=1.", metavar="NAME=WEIGHT,…"),
+    ] = None,
+    method: Annotated[FusionMethod, typer.Option(help="How --fuse makes scores comparable.")] = FusionMethod.scaled,
+    rescore: Annotated[
+        str | None,
+        typer.Option(help="Rescore by this dense vector, or none.", metavar="NAME[:CANDIDATES[:WEIGHT]]|none"),
     ] = None,
     filter: Annotated[
         str | None, typer.Option(help='Only documents that match: \'{"year": {"gte": 2019}}\'.', metavar="JSON")
     ] = None,
+    must: Annotated[
+        list[str] | None, typer.Option(help="A word that hits must hold; repeatable.", metavar="WORD")
+    ] = None,
+    facet: Annotated[
+        list[str] | None, typer.Option(help="Count this field's values; repeatable.", metavar="FIELD")
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option(help="One hit per value: parent, or a field.", metavar="FIELD")
+    ] = None,
+    sort: Annotated[str | None, typer.Option(help="All matches by a field.", metavar="FIELD[:asc|desc]")] = None,
+    min_score: Annotated[float | None, typer.Option(help="Leave out hits below it.", metavar="X")] = None,
+    feedback: Annotated[bool, typer.Option("--feedback", help="Expand the query from its first hits.")] = False,
+    total: Annotated[bool, typer.Option("--total", help="Count all matches.")] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show the words that matched, and their terms' weights.")
     ] = False,
@@ -35,27 +76,40 @@ def search(
     json: JsonFlag = False,
 ) -> int:
     """Search a collection in its folder; no service is needed."""
-    if (query is None) == (sparse is None):
-        raise typer.BadParameter("give either a text or --sparse", param_hint="QUERY")
+    if sum(one is not None for one in (query, sparse, like)) != 1:
+        raise typer.BadParameter("give one of a text, --sparse and --like", param_hint="QUERY")
     from lsr.cli.arguments import one_collection, parse_object
     from lsr.cli.output import say
     from lsr.collection import Collection
-    from lsr.search.matched_words import matched_words
+    from lsr.search.matched_words import words_of_lists
+    from lsr.search.request import Facets, Feedback, Fusion, GroupBy, Leg, Like, Must
     from lsr.settings import load_settings
 
     settings = load_settings({"k": k})
     conditions = parse_object(filter, "--filter")
-    wanted = query if query is not None else _sparse(sparse)
+    wanted = query if query is not None else Like(tuple(like), tuple(unlike or ())) if like else _sparse(sparse)
+    asked: Query = wanted
+    if fuse is not None:
+        weights = _weights(fuse)
+        asked = Fusion([Leg(wanted, name) for name in weights], method.value, tuple(weights.values()))
     with Collection.open(one_collection(directory)) as collection:
         result = collection.search(
-            wanted,
+            asked,
             using=using,
             k=settings.k,
             exact=exact,
             filter=conditions,
+            rescore=_rescore(rescore),
+            must=Must(tuple(must)) if must else None,
+            facets=Facets(tuple(facet)) if facet else None,
+            group_by=GroupBy(group_by) if group_by else None,
+            sort=_sort(sort),
+            min_score=min_score,
+            prf=Feedback() if feedback else None,
+            total=total,
             explain_terms=EXPLAINED_TERMS if explain else 0,
         )
-        words = matched_words(collection.find_encoder(using), result.hits, EXPLAINED_TERMS) if explain else None
+        words = words_of_lists(collection.find_encoder, result.hits, EXPLAINED_TERMS) if explain else None
     if json:
         from service.messages.rendering import Shown, render_search
 
@@ -63,14 +117,55 @@ def search(
             result,
             took_ms=result.timings.total,
             shown=Shown(("metadata", "title", "text"), None, EXPLAINED_TERMS if explain else None),
-            words=None if words is None else (words, [{} for _ in words]),
+            words=words,
         )
         print_json(shown)
     else:
         _print_hits(result, words)
+        for name, counts in result.facets.items():
+            _print_facet(name, counts)
+        if total:
+            print(f"{result.total.value:,} documents match")
     for warning in result.warnings:
         say(f"warning: {warning}")
     return 0
+
+
+def _weights(text: str) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = part.strip().partition("=")
+        try:
+            weights[name] = float(number) if equals else 1.0
+        except ValueError:
+            raise typer.BadParameter(f"{part!r} is not NAME=WEIGHT", param_hint="--fuse") from None
+    return weights
+
+
+def _rescore(text: str | None) -> Rescore | Literal[False] | None:
+    from lsr.search.request import Rescore
+
+    if text is None:
+        return None
+    if text == "none":
+        return False
+    name, *numbers = text.split(":")
+    try:
+        candidates, weight = (*numbers, *("100", "1")[len(numbers) :])
+        return Rescore(name, int(candidates), float(weight))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not NAME[:CANDIDATES[:WEIGHT]]", param_hint="--rescore") from None
+
+
+def _sort(text: str | None) -> Sort | None:
+    from lsr.search.request import Sort
+
+    if text is None:
+        return None
+    field, _, order = text.partition(":")
+    if order not in ("", "asc", "desc"):
+        raise typer.BadParameter(f"{order!r} is neither asc nor desc", param_hint="--sort")
+    return Sort(field, "desc" if order == "desc" else "asc")
 
 
 def _sparse(text: str | None) -> SparseInput:
@@ -84,7 +179,7 @@ def _sparse(text: str | None) -> SparseInput:
         raise typer.BadParameter(str(error), param_hint="--sparse") from None
 
 
-def _print_hits(result: SearchResult, words: list[list[MatchedWord]] | None) -> None:
+def _print_hits(result: SearchResult, words: list[dict[str, list[MatchedWord]]] | None) -> None:
     if not result.hits:
         print("no hits")
         return
@@ -92,11 +187,33 @@ def _print_hits(result: SearchResult, words: list[list[MatchedWord]] | None) -> 
     for position, hit in enumerate(result.hits):
         line = f"{hit.rank:>3}  {hit.score:>8.4f}  {plain(hit.id):<{id_width}}  "
         print(fit(line + (plain(hit.document.title) or plain(hit.document.text)[:200])))
-        if words is not None:
-            _print_words(words[position], hit.other_terms)
+        if words is None:
+            continue
+        fused = len(hit.legs) > 1 or hit.boosts
+        for leg in hit.legs:
+            if fused:
+                rank = "not in its list" if leg.rank is None else f"rank {leg.rank}"
+                print(f"     {leg.contribution:>8.4f}  {plain(leg.using)} ({leg.score:.4f}, {rank})")
+            if leg.using in words[position]:
+                _print_words(words[position][leg.using], leg.other_terms, "  " if fused else "")
+        for boost in hit.boosts:
+            print(f"     {boost.contribution:>8.4f}  {plain(boost.field)}")
 
 
-def _print_words(words: list[MatchedWord], other_terms: float) -> None:
+def _print_facet(name: str, counts: Mapping[str, Any]) -> None:
+    print(f"{plain(name)}:")
+    for one in counts.get("values", ()):
+        print(f"  {one['count']:>8,}  {plain(str(one['value']))}")
+    for one in counts.get("buckets", ()):
+        upper = one.get("lt", one.get("lte"))
+        print(f"  {one['count']:>8,}  {one['gte']} to {upper}")
+    if counts.get("other"):
+        print(f"  {counts['other']:>8,}  others")
+    if counts.get("missing"):
+        print(f"  {counts['missing']:>8,}  without a value")
+
+
+def _print_words(words: list[MatchedWord], other_terms: float, indent: str) -> None:
     """Print each word's contribution, and the terms whose weights make it up."""
     shown = [plain(one.word or one.terms[0].token) for one in words]
     width = max(map(len, shown), default=0)
@@ -105,6 +222,6 @@ def _print_words(words: list[MatchedWord], other_terms: float) -> None:
         for term in one.terms:
             name = "" if one.word is None or term.token == word.casefold() else f" {plain(term.token)}"
             products.append(f"{term.query_weight:.4f} × {term.doc_weight:.4f}{name}")
-        print(f"     {one.contribution:>8.4f}  {emphasise(word.ljust(width))}  = {' + '.join(products)}")
+        print(f"     {indent}{one.contribution:>8.4f}  {emphasise(word.ljust(width))}  = {' + '.join(products)}")
     if abs(other_terms) >= 0.00005:  # what the sums differ by in the last bits is no term
-        print(f"     {other_terms:>8.4f}  other terms")
+        print(f"     {indent}{other_terms:>8.4f}  other terms")

@@ -44,8 +44,8 @@ class Answers:
             kept, name, start = self.cursors.find(options.cursor, request)
             of_then, answered = kept
             return self._page(of_then, answered, options, name, start)
-        key = (_content_key(searched), request)
         cacheable = options.cache and options.cursor is False and not _depends_on_now(options)
+        key = (_content_key(searched), request) if cacheable else None
         if cacheable and (found := self.results.get(key)) is not None:
             return found
         answered = answer(searched, query, options, parameters, timeout_ms)

@@ -24,7 +24,7 @@ from lsr.metadata import MetadataSchema
 from lsr.search.request import Boost
 from lsr.search.rows import Rows, RowSpace
 
-_NUMBERS = ("int", "float")
+_KINDS = ("int", "float")
 _MICROSECONDS_PER_DAY = 86_400_000_000
 
 
@@ -45,7 +45,7 @@ def check_boosts(boosts: Sequence[Boost], schema: MetadataSchema) -> None:
         if kind == "date":
             if boost.half_life_days is None:
                 raise QueryError(f"{where}: a date needs half_life_days", field=f"{where}.half_life_days")
-        elif kind not in _NUMBERS:
+        elif kind not in _KINDS:
             raise QueryError(f"{where}: a {kind} field is neither a number nor a date", field=where)
         elif boost.half_life_days is not None:
             raise QueryError(f"{where}: only a date has half_life_days", field=f"{where}.half_life_days")
@@ -64,16 +64,21 @@ def _added(column: pa.ChunkedArray[Any], boost: Boost, schema: MetadataSchema) -
     valid: Any = pc.is_valid(column)
     present = valid.to_numpy()
     if schema.fields[boost.field] == "date":
-        moments: NDArray[np.float64] = column.cast(pa.int64()).fill_null(0).to_numpy().astype(np.float64)
+        moments: NDArray[np.float64] = _numbers(column.cast(pa.int64()))
         now = (boost.now or datetime.now(UTC)).timestamp() * 1e6
         days = np.maximum(now - moments, 0.0) / _MICROSECONDS_PER_DAY
         value = np.exp2(-days / float(boost.half_life_days or 1.0))
     else:
-        number: NDArray[np.float64] = column.cast(pa.float64()).fill_null(0.0).to_numpy()
+        number: NDArray[np.float64] = _numbers(column.cast(pa.float64()))
         positive = np.maximum(number, 0.0)
-        value = {
-            "linear": lambda: number,
-            "log": lambda: np.log1p(positive),
-            "saturation": lambda: positive / (positive + boost.pivot),
-        }[boost.function]()
+        if boost.function == "log":
+            value = np.log1p(positive)
+        else:
+            value = positive / (positive + boost.pivot) if boost.function == "saturation" else number
     return np.where(present, boost.weight * value, 0.0)
+
+
+def _numbers(column: Any) -> NDArray[np.float64]:
+    """Return a column's numbers, 0 where there is none."""
+    numbers: NDArray[np.float64] = pc.fill_null(column, 0).to_numpy().astype(np.float64)
+    return numbers

@@ -55,7 +55,8 @@ def term_weights(space: RowSpace, vector: NamedVector, rows: Rows) -> tuple[NDAr
     if not ids:
         return np.empty(0, np.int64), np.empty(0, np.float64)
     every, at = np.unique(np.concatenate(ids), return_inverse=True)
-    total: NDArray[np.float64] = np.bincount(at, weights=np.concatenate(impacts), minlength=len(every))
+    total: NDArray[np.float64] = np.zeros(len(every))
+    np.add.at(total, at, np.concatenate(impacts))
     weights = total / len(rows)
     if vector.config.encoder is not None and vector.encoder.looks_queries_up:
         statistics = space.generation.statistics(vector.name)
@@ -68,9 +69,9 @@ def term_weights(space: RowSpace, vector: NamedVector, rows: Rows) -> tuple[NDAr
 
 def mean_direction(vectors: Sequence[NDArray[np.float32]], away: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return the unit vector, float32[size], of the mean of dense vectors less that of others; zeros for none."""
-    total = np.mean(vectors, axis=0, dtype=np.float64)
+    total: NDArray[np.float64] = np.asarray(vectors, dtype=np.float64).mean(axis=0)
     if len(away):
-        total = total - np.mean(away, axis=0, dtype=np.float64)
+        total -= np.asarray(away, dtype=np.float64).mean(axis=0)
     length = float(np.linalg.norm(total))
     direction: NDArray[np.float32] = np.asarray(total / length if length > 0 else total, dtype=np.float32)
     return direction

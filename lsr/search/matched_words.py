@@ -7,7 +7,7 @@ terms are added up, and each term counts once, so that the words add up to what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from encoders.encoder import Encoder
@@ -25,12 +25,14 @@ class MatchedWord:
     terms: tuple[MatchedTerm, ...]
 
 
-def matched_words(encoder: Encoder | None, hits: Sequence[Hit], most: int) -> list[list[MatchedWord]]:
-    """Return, for each hit, the first `most` terms of `matched` folded into the words of its text, by descending
-    contribution. Without an encoder, as with ready-made vectors, each term stands alone."""
+def words_of(encoder: Encoder | None, document: Document, matched: Sequence[MatchedTerm]) -> list[MatchedWord]:
+    """Return the matched terms folded into the words of the document's text, by descending contribution.
+
+    Without an encoder, as with ready-made vectors, each term stands alone.
+    """
     if encoder is None:
-        return [[MatchedWord(None, term.contribution, (term,)) for term in hit.matched[:most]] for hit in hits]
-    return [_folded(encoder, hit.document, hit.matched[:most]) for hit in hits]
+        return [MatchedWord(None, term.contribution, (term,)) for term in matched]
+    return _folded(encoder, document, matched)
 
 
 def _folded(encoder: Encoder, document: Document, matched: Sequence[MatchedTerm]) -> list[MatchedWord]:
@@ -41,3 +43,16 @@ def _folded(encoder: Encoder, document: Document, matched: Sequence[MatchedTerm]
         text, encoder.words(text, numbers), {number: term.contribution for number, term in terms.items()}
     )
     return [MatchedWord(one.word, one.weight, tuple(terms[number] for number in one.term_ids)) for one in folded]
+
+
+def words_of_lists(
+    find_encoder: Callable[[str], Encoder | None], hits: Sequence[Hit], most: int
+) -> list[dict[str, list[MatchedWord]]]:
+    """Return, for each hit, the words that each of its sparse lists matched, by the name of the vector."""
+    found: list[dict[str, list[MatchedWord]]] = [{} for _ in hits]
+    for using in dict.fromkeys(leg.using for hit in hits for leg in hit.legs if leg.matched):
+        encoder = find_encoder(using)
+        for at, hit in enumerate(hits):
+            matched = next((leg.matched for leg in hit.legs if leg.using == using), ())
+            found[at][using] = words_of(encoder, hit.document, matched[:most])
+    return found

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lsr.documents import Document
 from lsr.results import (
     BoostScore,
     Group,
     GroupMember,
     Hit,
     LegScore,
-    Passage,
     SearchResult,
     Timings,
 )
@@ -21,7 +21,7 @@ from lsr.search.explanation import NOTHING, matched_terms, query_terms
 from lsr.search.grouping import Kept
 from lsr.search.passages import neighbours
 from lsr.search.plan import Searched
-from lsr.search.ranked import Answered
+from lsr.search.ranked import Answered, Ranked
 from lsr.search.request import (
     RankingOptions,
 )
@@ -34,17 +34,36 @@ def page(searched: Searched, answered: Answered, options: RankingOptions, start:
     """Fetch hits number start .. start + k of an answer."""
     began = time.perf_counter()
     shown = answered.kept[start : start + options.k]
-    places = [answered.space.place(int(answered.ranked.rows[one.at])) for one in shown]
+    part = _Part.of(answered.ranked, np.array([one.at for one in shown], dtype=np.int64))
+    places = [answered.space.place(row) for row in part.rows]
     documents = [place.document() for place in places]
     words = options.neighbours
     passages = [neighbours(searched.generation, document, words) if words else () for document in documents]
     fetched = time.perf_counter()
-    hits = [
-        _hit(answered, one, start + number, options, place, document, around)
-        for number, (one, place, document, around) in enumerate(
-            zip(shown, places, documents, passages, strict=True), start=1
+    plain = answered.plan.raw and not options.boosts
+    hits = []
+    for at, one in enumerate(shown):
+        lists = _lists(answered, part, at, places[at], options.explain_terms)
+        score = part.scores[at]
+        hits.append(
+            Hit(
+                id=documents[at].id,
+                rank=start + at + 1,
+                score=score,
+                document=documents[at],
+                matched=lists[0].matched if plain else NOTHING,
+                other_terms=lists[0].other_terms if plain else score,
+                legs=lists,
+                boosts=tuple(
+                    BoostScore(boost.field, added)
+                    for boost, added in zip(options.boosts, part.boosted[at], strict=True)
+                ),
+                rescored=part.rescored[at],
+                group=None if options.group_by is None else _group(answered, one, options.group_by.field),
+                duplicates=_duplicates(answered, one),
+                passages=passages[at],
+            )
         )
-    ]
     terms = [term for leg in answered.legs if leg is not None for term in query_terms(leg)]
     took = answered.timings
     return SearchResult(
@@ -65,72 +84,60 @@ def page(searched: Searched, answered: Answered, options: RankingOptions, start:
     )
 
 
-def _hit(
-    answered: Answered,
-    one: Kept,
-    rank: int,
-    options: RankingOptions,
-    place: Place,
-    document: Document,
-    passages: tuple[Passage, ...],
-) -> Hit:
-    ranked, at = answered.ranked, one.at
-    score = float(ranked.scores[at])
-    shares = []
-    for number, leg in enumerate(answered.legs):
-        raw = float(ranked.raw[number, at])
-        matched, other = NOTHING, raw
-        if options.explain_terms and leg is not None:
-            matched, other = matched_terms(leg, place, raw, options.explain_terms)
-        shares.append(
-            LegScore(
-                EXTERNAL if leg is None else leg.using,
-                int(ranked.ranks[number, at]) or None,
-                raw,
-                float(ranked.shares[number, at]),
-                matched,
-                other if leg is not None else 0.0,
-            )
+class _Part(NamedTuple):
+    """Some documents of a ranking, number by number as Python has them: NumPy takes longer for each than for all."""
+
+    rows: list[int]
+    scores: list[float]
+    shares: list[list[float]]
+    raw: list[list[float]]
+    ranks: list[list[int]]
+    rescored: list[bool]
+    boosted: list[list[float]]
+
+    @classmethod
+    def of(cls, ranked: Ranked, at: NDArray[np.int64]) -> _Part:
+        """Return the documents at these positions."""
+        part = ranked.take(at)
+        return cls(
+            part.rows.tolist(),
+            part.scores.tolist(),
+            part.shares.T.tolist(),
+            part.raw.T.tolist(),
+            part.ranks.T.tolist(),
+            part.rescored.tolist(),
+            part.boosted.T.tolist() if len(part.boosted) else [[]] * len(at),
         )
-    if answered.plan.rescore is not None and ranked.rescored[at]:
-        last = len(answered.legs)
-        shares.append(
-            LegScore(
-                answered.plan.rescore.using,
-                int(ranked.ranks[last, at]) or None,
-                float(ranked.raw[last, at]),
-                float(ranked.shares[last, at]),
-            )
-        )
-    plain = answered.plan.raw and not options.boosts
-    return Hit(
-        id=document.id,
-        rank=rank,
-        score=score,
-        document=document,
-        matched=shares[0].matched if plain else (),
-        other_terms=shares[0].other_terms if plain else score,
-        legs=tuple(shares),
-        boosts=tuple(
-            BoostScore(boost.field, float(ranked.boosted[number, at])) for number, boost in enumerate(options.boosts)
-        ),
-        rescored=bool(ranked.rescored[at]),
-        group=_group(answered, one, options),
-        duplicates=tuple(answered.space.ids(ranked.rows[np.array(one.duplicates, dtype=np.int64)])),
-        passages=passages,
-    )
 
 
-def _group(answered: Answered, one: Kept, options: RankingOptions) -> Group | None:
-    if options.group_by is None:
-        return None
+def _lists(answered: Answered, part: _Part, at: int, place: Place, explain_terms: int) -> tuple[LegScore, ...]:
+    found = []
+    for leg, raw, share, rank in zip(answered.legs, part.raw[at], part.shares[at], part.ranks[at], strict=False):
+        if leg is None:
+            found.append(LegScore(EXTERNAL, rank or None, raw, share))
+            continue
+        matched, other = matched_terms(leg, place, raw, explain_terms) if explain_terms else (NOTHING, raw)
+        found.append(LegScore(leg.using, rank or None, raw, share, matched, other))
+    if part.rescored[at] and answered.plan.rescore is not None:
+        using = answered.plan.rescore.using
+        found.append(LegScore(using, part.ranks[at][-1] or None, part.raw[at][-1], part.shares[at][-1]))
+    return tuple(found)
+
+
+def _group(answered: Answered, one: Kept, field: str) -> Group:
     members = np.array(one.members, dtype=np.int64)
     ids = answered.space.ids(answered.ranked.rows[members])
     hits = [
-        GroupMember(identifier, float(score))
+        GroupMember(identifier, score)
         for identifier, score in zip(ids, answered.ranked.scores[members].tolist(), strict=True)
     ]
-    return Group(options.group_by.field, one.value, tuple(hits))
+    return Group(field, one.value, tuple(hits))
+
+
+def _duplicates(answered: Answered, one: Kept) -> tuple[str, ...]:
+    if not one.duplicates:
+        return ()
+    return tuple(answered.space.ids(answered.ranked.rows[np.array(one.duplicates, dtype=np.int64)]))
 
 
 def _query_warnings(answered: Answered) -> list[str]:

@@ -7,6 +7,7 @@ them. Deleted documents have rows too, and are masked wherever documents are cho
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
@@ -62,7 +63,7 @@ class RowSpace:
 
     def place(self, row: int) -> Place:
         """Return where the document of a row is."""
-        at = int(np.searchsorted(self.starts[1:], row, side="right"))
+        at = bisect_right(self.starts, row, 0, len(self.homes)) - 1
         return Place(self.homes[at], row - self.starts[at])
 
     def row_of(self, place: Place) -> int:

@@ -96,19 +96,20 @@ def render_search(
     took_ms: float,
     shown: Shown,
     highlights: list[list[Highlight]] | None = None,
-    words: tuple[list[list[MatchedWord]], list[dict[str, list[MatchedWord]]]] | None = None,
+    words: list[dict[str, list[MatchedWord]]] | None = None,
 ) -> dict[str, Any]:
     """Return a search result.
 
-    `highlights` has a list per hit; `words` has the words of each hit, and those of each list of each hit.
+    `highlights` has a list per hit; `words` has the words of each list of each hit.
     """
     hits = []
     for at, hit in enumerate(result.hits):
-        rendered = _render_hit(hit, shown, words[1][at] if words is not None else {})
+        rendered = _render_hit(hit, shown, words[at] if words is not None else {})
         if highlights is not None:
             rendered["highlights"] = [one._asdict() for one in highlights[at]]
         if words is not None:
-            rendered["words"] = [_render_word(one) for one in words[0][at]]
+            plain = words[at].get(hit.legs[0].using, []) if hit.matched else []
+            rendered["words"] = [_render_word(one) for one in plain]
         hits.append(rendered)
     timings = result.timings
     answer: dict[str, Any] = {

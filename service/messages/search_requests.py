@@ -58,7 +58,7 @@ class LegInput(Strict):
     like: Like | None = None
     scores: dict[str, float] | None = Field(default=None, description="Scores by document id, from elsewhere")
     limit: Annotated[int, Field(ge=1, le=ranking.MAX_LIMIT)] | None = Field(
-        default=None, description="How many documents this list brings; 200 if not given"
+        default=None, description="How many documents this list brings; 100 if not given"
     )
 
     @model_validator(mode="after")

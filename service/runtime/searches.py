@@ -11,8 +11,7 @@ from typing import Any, Final
 from index.errors import SearchStopped
 from lsr.collection import Collection
 from lsr.errors import EXPECTED_ERRORS, QueryError
-from lsr.results import Hit, MatchedTerm, SearchResult
-from lsr.search.matched_words import MatchedWord, matched_words
+from lsr.results import SearchResult
 from service.messages.highlight import Highlight, highlight, merged
 from service.messages.rendering import Shown, render_search
 from service.messages.search_requests import SearchRequest, keywords_of, query_of
@@ -55,9 +54,8 @@ def search(
         raise TimedOut(timeout_ms) from None
     began = perf_counter()
     highlights = _highlights(collection, result) if request.highlight else None
-    words = (
-        _words(collection, result, shown_terms) if request.explain and request.explain.words and shown_terms else None
-    )
+    wants_words = request.explain is not None and request.explain.words
+    words = words_of_lists(collection.find_encoder, result.hits, shown_terms or 0) if wants_words else None
     folded_ms = (perf_counter() - began) * 1000.0
     result = replace(result, timings=replace(result.timings, explain=result.timings.explain + folded_ms))
     service.metrics.observe_search(result.timings)
@@ -123,22 +121,3 @@ def _highlights(collection: Collection, result: SearchResult) -> list[list[Highl
         ]
         shown.append(merged(found))
     return shown
-
-
-def _words(
-    collection: Collection, result: SearchResult, most: int
-) -> tuple[list[list[MatchedWord]], list[dict[str, list[MatchedWord]]]]:
-    """Return the matched terms folded into words: those of each hit, and those of each list of each hit."""
-    usings = {leg.using for hit in result.hits for leg in hit.legs if leg.matched}
-    of_legs: list[dict[str, list[MatchedWord]]] = [{} for _ in result.hits]
-    for using in usings:
-        encoder = collection.find_encoder(using)
-        own = [replace(hit, matched=_matched(hit, using)) for hit in result.hits]
-        for at, words in enumerate(matched_words(encoder, own, most)):
-            of_legs[at][using] = words
-    plain = [next(iter(of_legs[at].values()), []) if hit.matched else [] for at, hit in enumerate(result.hits)]
-    return plain, of_legs
-
-
-def _matched(hit: Hit, using: str) -> tuple[MatchedTerm, ...]:
-    return next((leg.matched for leg in hit.legs if leg.using == using), ())

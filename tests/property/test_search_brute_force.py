@@ -54,7 +54,9 @@ def entries(seed: int) -> list[Entry]:
     made = []
     for number in range(N_DOCS):
         vectors = {
-            name: {term: float(rng.integers(1, 24)) / 8 for term in rng.choice(TERMS, rng.integers(0, 5), replace=False)}
+            name: {
+                term: float(rng.integers(1, 24)) / 8 for term in rng.choice(TERMS, rng.integers(0, 5), replace=False)
+            }
             for name in ("a", "b")
         }
         dense = rng.integers(-3, 4, DIMENSIONS).astype(np.float32) if rng.random() < 0.8 else None
@@ -62,7 +64,9 @@ def entries(seed: int) -> list[Entry]:
         if rng.random() < 0.8:
             metadata["tag"] = str(rng.choice(["x", "y", "z"]))
         parent = f"p{rng.integers(0, 6)}" if rng.random() < 0.7 else None
-        made.append(Entry(f"d{number:02}", vectors, dense if dense is not None and dense.any() else None, metadata, parent))
+        made.append(
+            Entry(f"d{number:02}", vectors, dense if dense is not None and dense.any() else None, metadata, parent)
+        )
     return made
 
 
@@ -338,7 +342,12 @@ def test_facets_and_totals_count_what_matches(
 
 
 @quickly
-@given(query=queries, order=st.sampled_from(["asc", "desc"]), field=st.sampled_from(["year", "views", "tag"]), k=st.integers(1, 30))
+@given(
+    query=queries,
+    order=st.sampled_from(["asc", "desc"]),
+    field=st.sampled_from(["year", "views", "tag"]),
+    k=st.integers(1, 30),
+)
 def test_sorting_orders_all_matches_by_the_field(
     world: World, query: dict[str, float], order: Literal["asc", "desc"], field: str, k: int
 ) -> None:
@@ -386,9 +395,9 @@ def test_feedback_adds_terms_of_the_first_hits_and_is_explained(
     if when == "before":
         brought = {term for hit in plain.hits for term in by_id[hit.id].vectors["a"]}
         assert terms <= brought | set(query)
-        assert {term.token for term in result.query_terms if term.using == "a" and term.origin == "prf"} == brought - set(
-            query
-        )
+        assert {
+            term.token for term in result.query_terms if term.using == "a" and term.origin == "prf"
+        } == brought - set(query)
 
 
 def test_a_cursor_neither_repeats_nor_skips_while_documents_are_written_and_merged(tmp_path: Path) -> None:
