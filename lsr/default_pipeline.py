@@ -1,7 +1,7 @@
 """The named vectors and the search defaults that a new collection gets when nothing else is asked for.
 
-lsr-mini makes a dense vector on the way to its sparse one. Its sparse vector and BM25's find, the dense vector rescores:
-together they rank better than each alone (decision 0309 has the measurements). Any other encoder ranks alone.
+lsr-mini makes a dense vector on the way to its sparse one. Its sparse vector and BM25's find, the dense vector
+rescores: together they rank better than each alone (decision 0309 has the measurements). Any other encoder ranks alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A collection's search defaults: how a query is ranked that does not say.
 
     {"queries": [{"using": "default"}, {"using": "bm25"}], "method": "scaled", "weights": [1, 1], "k": 60,
-     "rescore": {"using": "meaning", "candidates": 100, "weight": 1.0}}
+     "rescore": {"using": "meaning", "candidates": 100, "weight": 1.0}, "cache": {"field": "category", …}}
 
 A collection without them ranks by its default vector alone. They are a setting of the catalog and touch no data.
 """
@@ -16,10 +16,11 @@ from weakref import WeakKeyDictionary
 from lsr.documents import DEFAULT_VECTOR
 from lsr.errors import QueryError
 from lsr.search.request import MAX_LEGS, MAX_LIMIT, RRF_K, Method, Rescore, check_fusion, check_integer
+from lsr.search.semantic_cache import SemanticCaching, parse_caching
 from lsr.storage.layout import SEARCH_SETTING
 from lsr.storage.live_state import LiveState
 
-_KEYS = frozenset({"queries", "method", "weights", "k", "rescore"})
+_KEYS = frozenset({"queries", "method", "weights", "k", "rescore", "cache"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class SearchDefaults:
     weights: tuple[float, ...] = ()  # one per list; empty: 1 each
     k: int = RRF_K
     rescore: Rescore | None = None
+    cache: SemanticCaching | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -61,6 +63,7 @@ class SearchDefaults:
                 "candidates": self.rescore.candidates,
                 "weight": self.rescore.weight,
             },
+            "cache": None if self.cache is None else self.cache.to_json(),
         }
 
 
@@ -82,9 +85,14 @@ def parse_defaults(value: object, sparse: Mapping[str, Any], dense: Mapping[str,
     if weights is not None and not isinstance(weights, list):
         raise QueryError("search.weights is a list of numbers", field="search.weights")
     check_fusion(method, weights, k, len(legs), "search")
-    rescore = value.get("rescore")
+    rescore, caching = value.get("rescore"), value.get("cache")
     return SearchDefaults(
-        legs, method, tuple(map(float, weights or ())), k, parse_rescore(rescore, dense) if rescore else None
+        legs,
+        method,
+        tuple(map(float, weights or ())),
+        k,
+        parse_rescore(rescore, dense) if rescore else None,
+        parse_caching(caching) if caching else None,
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lsr.dense_vectors import DenseVector
 from lsr.errors import QueryError
 from lsr.metadata import MetadataSchema
 from lsr.search.boosts import check_boosts
+from lsr.search.cache import BoundedCache
 from lsr.search.defaults import SearchDefaults, check_dense
 from lsr.search.facets import check_facets
 from lsr.search.grouping import check_group_by
@@ -38,6 +40,7 @@ class Searched:
     dense: Mapping[str, DenseVector]
     schema: MetadataSchema
     defaults: SearchDefaults
+    encodings: BoundedCache[Any] | None = None  # queries that a model has encoded
 
 
 @dataclass(slots=True)

@@ -42,7 +42,6 @@ class LiveState:
             contents = layout.read_contents(catalog)
             self.schema: MetadataSchema = contents.schema
             self.vectors: Mapping[str, NamedVector] = contents.vectors
-            self.dense: Mapping[str, Any] = {}  # STUB
             self.search: Any = contents.search  # the search defaults as they are stored, None for none
             if contents.load is not None:
                 raise CollectionNotFound(

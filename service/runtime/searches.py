@@ -12,6 +12,7 @@ from index.errors import SearchStopped
 from lsr.collection import Collection
 from lsr.errors import EXPECTED_ERRORS, QueryError
 from lsr.results import SearchResult
+from lsr.search.matched_words import words_of_lists
 from service.messages.highlight import Highlight, highlight, merged
 from service.messages.rendering import Shown, render_search
 from service.messages.search_requests import SearchRequest, keywords_of, query_of
