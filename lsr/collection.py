@@ -72,7 +72,7 @@ class Collection:
     ) -> Collection:
         """Make a new, empty collection in a folder that is not there yet (or empty) and open it for writing.
 
-        vectors  the named vectors; without it one, "default", made by lsr-mini
+        vectors  the named vectors, of which one at least is sparse; without it one, "default", made by lsr-mini
         schema   the metadata fields that can be filtered by, see metadata.py
 
         Raises CollectionExists, UnknownEncoder, QueryError (a bad name or type), StorageFull.
@@ -139,7 +139,9 @@ class Collection:
 
     def check(self, document: Document) -> None:
         """Raise InvalidDocument if the document cannot be written here."""
-        check_document(settle_vectors(document, self._state.vectors), self._state.schema, self._state.vectors)
+        state = self._state
+        settled = settle_vectors(document, state.vectors, state.dense)
+        check_document(settled, state.schema, state.vectors, state.dense)
 
     def write(
         self, documents: Sequence[Document], *, on_problem: Callable[[int, InvalidDocument], None] | None = None
@@ -186,6 +188,21 @@ class Collection:
             return dict(zip(vector.vocabulary.tokens(term_ids), impacts.tolist(), strict=True))
         except IndexError as error:
             raise CollectionCorrupt(self.path, f"document {identifier!r}: {error}") from error
+
+    def dense_vector(self, identifier: str, using: str) -> NDArray[np.float32] | None:
+        """Return a document's dense vector as it is kept, float32[dimensions], of length 1; zeros where it has none.
+
+        None when there is no such document. Raises QueryError for an unknown name.
+        """
+        state = self._state
+        if using not in state.dense:
+            known = ", ".join(sorted(state.dense)) or "none"
+            raise QueryError(f"there is no dense vector {using!r}; there is {known}", field="using")
+        place = state.generation.find(identifier)
+        if place is None:
+            return None
+        steps, scale = place.dense(using)
+        return steps.astype(np.float32) * scale
 
     def search(
         self,
@@ -240,14 +257,18 @@ class Collection:
         options.setdefault("exact", True)
         return ranking.rank(state.generation, vector, queries, k, SearchParameters(**options), threads)
 
-    def scan(self, using: str = DEFAULT_VECTOR) -> Iterator[scanning.Scanned]:
+    def scan(self, using: str = DEFAULT_VECTOR, *, dense: Sequence[str] = ()) -> Iterator[scanning.Scanned]:
         """Yield every live document with a vector of it: (document, term numbers int64, impacts float32).
 
-        All of one moment, segment by segment and then what is pending, at bounded memory. Raises QueryError, and
-        CollectionCorrupt where a segment was found damaged.
+        The dense vectors named in `dense` are in the document's `vectors`, where it has them. All of one moment,
+        segment by segment and then what is pending, at bounded memory. Raises QueryError, and CollectionCorrupt where
+        a segment was found damaged.
         """
         state = self._state
-        return scanning.scan(state.generation, vector_of(state.vectors, using))
+        for name in dense:
+            if name not in state.dense:
+                raise QueryError(f"there is no dense vector {name!r}", field="dense")
+        return scanning.scan(state.generation, vector_of(state.vectors, using), dense)
 
     def matching(self, filter: object) -> list[str]:  # noqa: A002 - the name users of search engines know
         """Return the ids of all documents that match a filter, in no special order; raises QueryError, UnknownField."""
@@ -272,6 +293,10 @@ class Collection:
             vectors={
                 name: VectorInfo(vector.config.encoder, vector.fingerprint, vector.term_count)
                 for name, vector in state.vectors.items()
+            }
+            | {
+                name: VectorInfo(dense.config.encoder, dense.fingerprint, kind="dense", dimensions=dense.dims)
+                for name, dense in state.dense.items()
             },
             schema=dict(state.schema.fields),
             seq=generation.seq,

@@ -70,9 +70,14 @@ def _check_same_load(
         raise LsrError(f"{corpus.name}: an input that is gone once it was read cannot be resumed; remove {folder}")
     if contents.load["source"] != corpus.identity():
         raise LsrError(f"{corpus.name} is not the input that {folder} was begun with, or has changed since")
-    stored = {name: vector.config.encoder for name, vector in contents.vectors.items()}
-    wanted = {name: config.located().encoder for name, config in configs.items()}
+    stored = {name: _kind(vector.config) for name, vector in contents.vectors.items()}
+    stored |= {name: _kind(vector.config) for name, vector in contents.dense.items()}
+    wanted = {name: _kind(config.located()) for name, config in configs.items()}
     if stored != wanted:
         raise LsrError(f"{folder} was begun with the vectors {stored}, not {wanted}")
     if dict(contents.schema.fields) != dict(schema.fields):
         raise LsrError(f"{folder} was begun with the schema {dict(contents.schema.fields)}, not {dict(schema.fields)}")
+
+
+def _kind(config: VectorConfig) -> str | None:
+    return f"dense:{config.encoder or ''}" if config.dense else config.encoder
