@@ -31,6 +31,7 @@ from lsr.collection import Collection
 from lsr.documents import Document, SparseByToken
 from lsr.metadata import MetadataSchema
 from lsr.storage.catalog import CATALOG_FILE, Catalog
+from lsr.storage.segment import SegmentShape
 from lsr.storage.segment_writer import NewSegment, SegmentWriter
 from lsr.vectors import VectorConfig
 
@@ -54,7 +55,8 @@ def write_segment(folder: Path, first: int, count: int, terms: int) -> float:
     """Write one segment as an offline load does and list it; return the seconds it took."""
     generator = np.random.default_rng(first)
     started = time.perf_counter()
-    writer = SegmentWriter(NewSegment(folder, str(uuid.uuid4()), MetadataSchema(), {"default": IndexConfig()}))
+    shape = SegmentShape(MetadataSchema(), {"default": IndexConfig()})
+    writer = SegmentWriter(NewSegment(folder, str(uuid.uuid4()), shape))
     for start in range(first, first + count, BATCH):
         size = min(BATCH, first + count - start)
         numbers = (number * 7919 % 10_000_019 for number in range(start, start + size))

@@ -157,3 +157,12 @@ class Encoder(Protocol):
         With `term_ids`, only the words that became one of those, which is what highlighting needs, and cheaper.
         """
         ...
+
+
+@runtime_checkable
+class SparseAndDenseEncoder(Encoder, DenseEncoder, Protocol):
+    """An encoder that can make both vectors of a document; only where `dense_size` is not None."""
+
+    def encode_documents_with_dense(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
+        """Return `encode_documents` and `encode_dense_documents` of the texts, from one pass of the model."""
+        ...

@@ -13,6 +13,11 @@ PACKAGES = ("torch", "transformers")
 INSTALL = "pip install 'lsr[models]', or `make models` in a checkout"
 
 
+def models_installed() -> bool:
+    """Return whether the packages of the extra are installed; imports none of them."""
+    return all(find_spec(name) is not None for name in PACKAGES)
+
+
 def require_models() -> None:
     """Raise ModelsMissing unless the packages of the extra are installed; imports none of them."""
     missing = [name for name in PACKAGES if find_spec(name) is None]

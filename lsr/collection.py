@@ -24,14 +24,16 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from encoders.encoder import CorpusStatistics, Encoder
+from encoders.models_extra import INSTALL
 from index import Problem, SearchOptions, SearchParameters
+from lsr.default_pipeline import vectors_for
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError
 from lsr.metadata import MetadataSchema
 from lsr.results import CollectionInfo, Damage, SearchResult, VectorInfo, WriteResult
 from lsr.search import ranking, scanning, warming
 from lsr.search.answers import Answers
-from lsr.search.defaults import SearchDefaults, defaults_of, store_defaults
+from lsr.search.defaults import SearchDefaults, defaults_of, store_defaults, stored_defaults
 from lsr.search.filters import Filter
 from lsr.search.plan import Searched
 from lsr.search.request import Query, SearchKeywords, split_keywords
@@ -43,7 +45,7 @@ from lsr.upkeep import scrubbing, snapshots
 from lsr.upkeep.seal_and_merge import Upkeep
 from lsr.upkeep.snapshots import SnapshotInfo
 from lsr.upkeep.verification import verify_collection
-from lsr.vectors import VectorConfig, vector_of
+from lsr.vectors import DEFAULT_ENCODER, VectorConfig, vector_of
 from lsr.writing import changes
 from lsr.writing.document_vectors import check_document, settle_vectors
 
@@ -74,16 +76,20 @@ class Collection:
         *,
         vectors: Mapping[str, VectorConfig] | None = None,
         schema: Mapping[str, str] | None = None,
+        search: Mapping[str, Any] | None = None,
     ) -> Collection:
         """Make a new, empty collection in a folder that is not there yet (or empty) and open it for writing.
 
-        vectors  the named vectors; without it one, "default", made by lsr-mini
+        vectors  the named vectors, of which one at least is sparse; without it those of default_pipeline.py
         schema   the metadata fields that can be filtered by, see metadata.py
+        search   the search defaults as JSON, see search/defaults.py; without it the pipeline where its vectors are there
 
         Raises CollectionExists, UnknownEncoder, QueryError (a bad name or type), StorageFull.
         """
         folder = Path(path)
-        layout.create_files(folder, vectors or {DEFAULT_VECTOR: VectorConfig()}, MetadataSchema(schema)).close()
+        configs = vectors or vectors_for(DEFAULT_ENCODER)
+        extra = stored_defaults(configs, search)
+        layout.create_files(folder, configs, MetadataSchema(schema), extra).close()
         return cls.open(folder, "w")
 
     @classmethod
@@ -144,7 +150,9 @@ class Collection:
 
     def check(self, document: Document) -> None:
         """Raise InvalidDocument if the document cannot be written here."""
-        check_document(settle_vectors(document, self._state.vectors), self._state.schema, self._state.vectors)
+        state = self._state
+        settled = settle_vectors(document, state.vectors, state.dense)
+        check_document(settled, state.schema, state.vectors, state.dense)
 
     def write(
         self, documents: Sequence[Document], *, on_problem: Callable[[int, InvalidDocument], None] | None = None
@@ -191,6 +199,21 @@ class Collection:
             return dict(zip(vector.vocabulary.tokens(term_ids), impacts.tolist(), strict=True))
         except IndexError as error:
             raise CollectionCorrupt(self.path, f"document {identifier!r}: {error}") from error
+
+    def dense_vector(self, identifier: str, using: str) -> NDArray[np.float32] | None:
+        """Return a document's dense vector as it is kept, float32[dimensions], of length 1; zeros where it has none.
+
+        None when there is no such document. Raises QueryError for an unknown name.
+        """
+        state = self._state
+        if using not in state.dense:
+            known = ", ".join(sorted(state.dense)) or "none"
+            raise QueryError(f"there is no dense vector {using!r}; there is {known}", field="using")
+        place = state.generation.find(identifier)
+        if place is None:
+            return None
+        steps, scale = place.dense(using)
+        return steps.astype(np.float32) * scale
 
     def search(
         self,
@@ -240,7 +263,7 @@ class Collection:
     @property
     def _searched(self) -> Searched:
         state = self._state
-        return Searched(state.generation, state.vectors, state.dense, state.schema, defaults_of(state))
+        return Searched(state.generation, state.vectors, state.dense, state.schema, defaults_of(state), self._answers.encodings)
 
     def rank(
         self,
@@ -261,14 +284,18 @@ class Collection:
         options.setdefault("exact", True)
         return ranking.rank(state.generation, vector, queries, k, SearchParameters(**options), threads)
 
-    def scan(self, using: str = DEFAULT_VECTOR) -> Iterator[scanning.Scanned]:
+    def scan(self, using: str = DEFAULT_VECTOR, *, dense: Sequence[str] = ()) -> Iterator[scanning.Scanned]:
         """Yield every live document with a vector of it: (document, term numbers int64, impacts float32).
 
-        All of one moment, segment by segment and then what is pending, at bounded memory. Raises QueryError, and
-        CollectionCorrupt where a segment was found damaged.
+        The dense vectors named in `dense` are in the document's `vectors`, where it has them. All of one moment,
+        segment by segment and then what is pending, at bounded memory. Raises QueryError, and CollectionCorrupt where
+        a segment was found damaged.
         """
         state = self._state
-        return scanning.scan(state.generation, vector_of(state.vectors, using))
+        for name in dense:
+            if name not in state.dense:
+                raise QueryError(f"there is no dense vector {name!r}", field="dense")
+        return scanning.scan(state.generation, vector_of(state.vectors, using), dense)
 
     def matching(self, filter: object) -> list[str]:  # noqa: A002 - the name users of search engines know
         """Return the ids of all documents that match a filter, in no special order; raises QueryError, UnknownField."""
@@ -293,10 +320,24 @@ class Collection:
             vectors={
                 name: VectorInfo(vector.config.encoder, vector.fingerprint, vector.term_count)
                 for name, vector in state.vectors.items()
+            }
+            | {
+                name: VectorInfo(dense.config.encoder, dense.fingerprint, kind="dense", dimensions=dense.dims)
+                for name, dense in state.dense.items()
             },
             schema=dict(state.schema.fields),
             seq=generation.seq,
             damage=generation.damage,
+            search=defaults_of(state).to_json(),
+            notes=self._notes(),
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        rescore = self.search_defaults.rescore
+        if rescore is None or self._state.dense[rescore.using].can_encode:
+            return ()
+        return (
+            f"queries are not rescored by {rescore.using!r}: its model needs packages that are not installed ({INSTALL})",
         )
 
     def statistics(self, using: str = DEFAULT_VECTOR) -> CorpusStatistics:

@@ -6,6 +6,7 @@
     {"id": "d1", "title": "…", "text": "…", "parent": "book1", "metadata": {"year": 2020}}
     {"id": "d2", "sparse": {"lobster": 2.1}}              the vector of the only or the default name
     {"id": "d3", "vectors": {"splade": {"sparse": {…}}}}  by name; {"indices": […], "values": […]} works too
+    {"id": "d4", "vectors": {"meaning": {"dense": [0.1, …]}}}  a dense vector, which only rescores
 
 BEIR's `_id` is read as `id`. An unknown field is an error, so that a typo does not lose data.
 """
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from lsr.errors import InvalidDocument
 
 MAX_ID_BYTES = 512
+MAX_DIMENSIONS = 65_536
 DEFAULT_VECTOR = "default"
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -52,6 +54,16 @@ SparseInput = SparseByToken | SparseByIndex
 
 
 @dataclass(frozen=True, slots=True)
+class DenseInput:
+    """A dense vector: finite numbers, not all 0. A collection keeps its direction: it is brought to length 1."""
+
+    values: tuple[float, ...]
+
+
+VectorInput = SparseInput | DenseInput
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One document. Without `vectors[name]` the collection's encoder of that name encodes `full_text`."""
 
@@ -60,7 +72,7 @@ class Document:
     text: str = ""
     parent: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    vectors: Mapping[str, SparseInput] = field(default_factory=dict)
+    vectors: Mapping[str, VectorInput] = field(default_factory=dict)
 
     @property
     def full_text(self) -> str:
@@ -72,7 +84,7 @@ def parse_document(value: object) -> Document:
     """Check one decoded JSON value and return it as a `Document`.
 
     Raises InvalidDocument with a code (`not_an_object`, `missing_id`, `invalid_id`, `unknown_field`,
-    `invalid_field`, `invalid_sparse`) and the field.
+    `invalid_field`, `invalid_sparse`, `invalid_dense`) and the field.
     """
     if not isinstance(value, Mapping):
         raise InvalidDocument("not_an_object", f"a document is a JSON object, not {_kind(value)}")
@@ -115,6 +127,29 @@ def parse_sparse(value: object, field_name: str) -> SparseInput:
             raise InvalidDocument("invalid_sparse", f"{field_name}: a token is a non-empty string", field=field_name)
         weights[token] = _parse_weight(weight, f"{field_name}.{token}")
     return SparseByToken(weights)
+
+
+def parse_dense(value: object, field_name: str) -> DenseInput:
+    """Check a dense vector given as a list of numbers.
+
+    Raises InvalidDocument with the code `invalid_dense`; `field_name` is the path named in the message.
+    """
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_DIMENSIONS:
+        found = f"one of {len(value)}" if isinstance(value, list) else _kind(value)
+        raise InvalidDocument(
+            "invalid_dense", f"{field_name} is a list of 1 to {MAX_DIMENSIONS} numbers, not {found}", field=field_name
+        )
+    for position, number in enumerate(value):
+        name = f"{field_name}[{position}]"
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise InvalidDocument("invalid_dense", f"{name}: {_kind(number)} is not a number", field=name)
+        if not -_FLOAT32_MAX <= number <= _FLOAT32_MAX:  # a NaN is not, either
+            raise InvalidDocument("invalid_dense", f"{name}: {number!r:.80} is not a finite float32", field=name)
+    if not any(value):
+        raise InvalidDocument(
+            "invalid_dense", f"{field_name}: all numbers are 0, which is no direction", field=field_name
+        )
+    return DenseInput(tuple(map(float, value)))
 
 
 def _is_plain(weights: Mapping[Any, Any]) -> bool:
@@ -161,8 +196,8 @@ def _parse_weight(weight: object, name: str) -> float:
     return float(weight)
 
 
-def _parse_vectors(value: Mapping[str, Any]) -> dict[str, SparseInput]:
-    vectors: dict[str, SparseInput] = {}
+def _parse_vectors(value: Mapping[str, Any]) -> dict[str, VectorInput]:
+    vectors: dict[str, VectorInput] = {}
     if value.get("sparse") is not None:
         vectors[DEFAULT_VECTOR] = parse_sparse(value["sparse"], "sparse")
     named = value.get("vectors")
@@ -174,9 +209,14 @@ def _parse_vectors(value: Mapping[str, Any]) -> dict[str, SparseInput]:
         path = f"vectors.{name}"
         if name in vectors:
             raise InvalidDocument("invalid_field", f"{path} and sparse are both given", field=path)
-        if not isinstance(vector, Mapping) or set(vector) != {"sparse"}:
-            raise InvalidDocument("invalid_sparse", f'{path} is an object {{"sparse": …}}', field=path)
-        vectors[str(name)] = parse_sparse(vector["sparse"], f"{path}.sparse")
+        if isinstance(vector, Mapping) and set(vector) == {"dense"}:
+            vectors[str(name)] = parse_dense(vector["dense"], f"{path}.dense")
+        elif isinstance(vector, Mapping) and set(vector) == {"sparse"}:
+            vectors[str(name)] = parse_sparse(vector["sparse"], f"{path}.sparse")
+        else:
+            raise InvalidDocument(
+                "invalid_sparse", f'{path} is an object {{"sparse": …}} or {{"dense": […]}}', field=path
+            )
     return vectors
 
 

@@ -162,11 +162,16 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True)
 class VectorInfo:
-    """One named vector: the encoder's name (None: ready-made vectors only), its fingerprint, the vocabulary's size."""
+    """One named vector: the encoder's name (None: ready-made vectors only), its fingerprint, the vocabulary's size.
+
+    A dense one has no terms, but `dimensions`.
+    """
 
     encoder: str | None
     fingerprint: str | None
-    terms: int
+    terms: int = 0
+    kind: Literal["sparse", "dense"] = "sparse"
+    dimensions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,8 @@ class CollectionInfo:
     schema: Mapping[str, str]
     seq: int
     damage: tuple[Damage, ...] = ()
+    search: Mapping[str, Any] = field(default_factory=dict)  # the search defaults, as JSON
+    notes: tuple[str, ...] = ()  # what its users should know
 
 
 @dataclass(frozen=True, slots=True)

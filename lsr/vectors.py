@@ -32,11 +32,17 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class VectorConfig:
-    """How one named vector is made. `encoder` None: every vector is given ready-made."""
+    """How one named vector is made. `encoder` None: every vector is given ready-made.
+
+    A `dense` one has no index: it only rescores what the sparse ones have found. `dimensions` cuts it to its first
+    numbers; without an encoder it says how many there are.
+    """
 
     encoder: str | None = field(default_factory=lambda: DEFAULT_ENCODER)
     settings: Mapping[str, Any] = field(default_factory=dict)
     index: IndexConfig = field(default_factory=IndexConfig)
+    dense: bool = False
+    dimensions: int | None = None
 
     def located(self) -> VectorConfig:
         """Return the configuration with the path of a checkpoint made absolute: it is used from other folders, too."""
@@ -46,6 +52,16 @@ class VectorConfig:
         return replace(self, encoder=str(folder.resolve())) if folder.is_dir() else self
 
 
+def check_vector_name(name: str) -> str:
+    """Return a vector's name, or raise QueryError."""
+    if not _NAME.fullmatch(name):
+        raise QueryError(
+            f"vectors: {name!r} is no vector name: a-z, 0-9, _ and -, at most 63, none of _ - first",
+            field=f"vectors.{name}",
+        )
+    return name
+
+
 class NamedVector:
     """One named vector of an open collection. The encoder is loaded at first use. Safe to use from many threads."""
 
@@ -53,12 +69,7 @@ class NamedVector:
         self, name: str, config: VectorConfig, *, fingerprint: str | None = None, tokens: Sequence[str] = ()
     ) -> None:
         """`fingerprint` None means that nothing has been encoded yet; `tokens` restore a growing vocabulary."""
-        if not _NAME.fullmatch(name):
-            raise QueryError(
-                f"vectors: {name!r} is no vector name: a-z, 0-9, _ and -, at most 63, none of _ - first",
-                field=f"vectors.{name}",
-            )
-        self.name = name
+        self.name = check_vector_name(name)
         self.config = config
         self.persisted_terms = len(tokens)
         self.device = "auto"  # where the encoder runs, once it is loaded; no part of the collection

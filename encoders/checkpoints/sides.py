@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from encoders.checkpoints.files import read_object
 from encoders.checkpoints.sources import SideSource, Sources
 from encoders.checkpoints.static_weights import read_static_weights
 from encoders.checkpoints.vocabularies import (
@@ -105,4 +106,11 @@ def _defer(part: _Part, queries: _Part, builder: Callable[[], Builder]) -> tuple
             )
         return side
 
-    return DeferredSide(part.settings, lambda: part.tokenization, build), terms
+    size = _dense_size(part.source) if part.settings.family is Family.POOLED else None
+    return DeferredSide(part.settings, lambda: part.tokenization, build, dense_size=size), terms
+
+
+def _dense_size(source: SideSource) -> int | None:
+    """Return how many numbers the pooled vector has, from the model's config.json."""
+    size = read_object(source.folder / "config.json").get("hidden_size")
+    return size if isinstance(size, int) else None

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array, load_npz
 from encoders.vocabulary import GrowingVocabulary
 from index.searching.calibration import exact_top
 from lsr.corpora import Corpus, open_corpus
-from lsr.documents import Document, SparseByToken
+from lsr.documents import Document, SparseByIndex, SparseByToken
 from lsr.errors import CorpusUnreadable, QueryError
 
 _TIES = 50  # how far past k ties are looked for
@@ -90,7 +90,7 @@ def read_rows(corpus: Corpus, vocabulary: GrowingVocabulary, limit: int | None =
             if isinstance(vector, SparseByToken):
                 tokens.extend(vector.weights)
                 weights.extend(vector.weights.values())
-            else:
+            elif isinstance(vector, SparseByIndex):
                 tokens.extend(map(str, vector.indices))
                 weights.extend(vector.values)
         starts.append(len(tokens))

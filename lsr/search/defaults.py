@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from lsr.default_pipeline import defaults_for
 from lsr.documents import DEFAULT_VECTOR
 from lsr.errors import QueryError
 from lsr.search.request import MAX_LEGS, MAX_LIMIT, RRF_K, Method, Rescore, check_fusion, check_integer
 from lsr.search.semantic_cache import SemanticCaching, parse_caching
 from lsr.storage.layout import SEARCH_SETTING
 from lsr.storage.live_state import LiveState
+from lsr.vectors import VectorConfig
 
 _KEYS = frozenset({"queries", "method", "weights", "k", "rescore", "cache"})
 
@@ -140,6 +142,16 @@ def defaults_of(state: LiveState) -> SearchDefaults:
     if known is None or known[0] is not stored:
         known = _PARSED[state] = (stored, parse_defaults(stored, state.vectors, state.dense))
     return known[1]
+
+
+def stored_defaults(vectors: Mapping[str, VectorConfig], search: object = None) -> dict[str, Any]:
+    """Return the catalog's setting for a new collection with these vectors; empty for none. Raises QueryError."""
+    wanted = defaults_for(vectors) if search is None else search
+    if wanted is None:
+        return {}
+    sparse = {name: config for name, config in vectors.items() if not config.dense}
+    dense = {name: config for name, config in vectors.items() if config.dense}
+    return {SEARCH_SETTING: parse_defaults(wanted, sparse, dense).to_json()}
 
 
 def store_defaults(state: LiveState, value: object) -> SearchDefaults:

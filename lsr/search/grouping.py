@@ -64,10 +64,16 @@ def grouped(space: RowSpace, rows: Rows, group_by: GroupBy, most: int) -> list[K
 
 
 def collapsed(
-    space: RowSpace, kept: Sequence[Kept], rows: Rows, collapse: Collapse, using: str, most: int
+    space: RowSpace,
+    kept: Sequence[Kept],
+    rows: Rows,
+    collapse: Collapse,
+    using: str,
+    most: int,
+    *,
+    dense: bool,
 ) -> list[Kept]:
     """Return the first `most` hits, with later ones whose vector is as near as `collapse` says folded into them."""
-    dense = using in space.generation.dense_names
     found: list[Kept] = []
     vectors: list[Any] = []
     for one in kept:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from index import SearchParameters
 from index.errors import SearchStopped
+from lsr.documents import SparseInput
 from lsr.errors import QueryError
 from lsr.results import (
     SearchResult,
@@ -43,7 +44,7 @@ from lsr.search.like import like_query, mean_direction, rows_of
 from lsr.search.must import holding
 from lsr.search.page import page
 from lsr.search.plan import Plan, Searched, check_fields, limit_of, make_plan
-from lsr.search.query_vectors import encode_query, input_term_ids
+from lsr.search.query_vectors import QueryVector, encode_query, input_term_ids
 from lsr.search.ranked import Answered, Ranked
 from lsr.search.request import (
     MAX_LIMIT,
@@ -57,7 +58,7 @@ from lsr.search.request import (
 from lsr.search.rows import Allowed, Rows, RowSpace, Scored
 from lsr.search.sorting import sorted_rows
 from lsr.storage.generation import Generation
-from lsr.vectors import vector_of
+from lsr.vectors import NamedVector, vector_of
 
 
 def search(
@@ -108,9 +109,37 @@ def _encode(searched: Searched, space: RowSpace, one: Leg, weight: float, limit:
     if isinstance(one.query, Like):
         near, away = rows_of(space, one.query)
         return EncodedLeg(vector, None, like_query(space, vector, near, away), frozenset(), weight, limit)
-    encoded = encode_query(vector, one.query, searched.generation.statistics(vector.name))
+    encoded = _encoded(searched, vector, one.query)
     given = frozenset(input_term_ids(vector, one.query, encoded))
     return EncodedLeg(vector, one.query, encoded, given, weight, limit)
+
+
+def _encoded(searched: Searched, vector: NamedVector, query: str | SparseInput) -> QueryVector:
+    """Return the query's vector, from the cache where a model computed it before."""
+    by_model = isinstance(query, str) and vector.config.encoder is not None and not vector.encoder.looks_queries_up
+    known: QueryVector | None = None
+    if by_model and searched.encodings is not None:
+        known = searched.encodings.get((vector.name, query))
+    if known is not None:
+        return known
+    encoded = encode_query(vector, query, searched.generation.statistics(vector.name))
+    if by_model and searched.encodings is not None:
+        searched.encodings.put((vector.name, query), encoded, 500 + 12 * len(encoded.term_ids) + 4 * len(str(query)))
+    return encoded
+
+
+def dense_query(searched: Searched, using: str, text: str) -> NDArray[np.float32]:
+    """Return a text's dense vector, float32[dims], from the cache where it was computed before."""
+    vector = searched.dense[using]
+    if not text.strip():
+        return np.zeros(vector.dims, dtype=np.float32)
+    known = None if searched.encodings is None else searched.encodings.get((using, text))
+    if known is None:
+        known = vector.encode_query(text)
+        if searched.encodings is not None:
+            searched.encodings.put((using, text), known, 500 + known.nbytes + 4 * len(text))
+    found: NDArray[np.float32] = known
+    return found
 
 
 @cache
@@ -128,15 +157,17 @@ def _begin_dense(
     if like_rows is not None:
         near, away = ([_dense_of(space, vector.name, row) for row in rows.tolist()] for rows in like_rows)
         return mean_direction(near, away)
-    text = plan.text or ""
-    if not text.strip():
-        return np.zeros(vector.dimensions, dtype=np.float32)
-    return _background().submit(vector.encode_query, text)
+    text, using = plan.text or "", vector.name
+    if searched.encodings is not None and (known := searched.encodings.get((using, text))) is not None:
+        vector_of_text: NDArray[np.float32] = known
+        return vector_of_text
+    return _background().submit(dense_query, searched, using, text)
 
 
 def _dense_of(space: RowSpace, name: str, row: int) -> NDArray[np.float32]:
     values, scale = space.place(row).dense(name)
-    return values.astype(np.float32) * np.float32(scale)
+    vector: NDArray[np.float32] = values.astype(np.float32) * np.float32(scale)
+    return vector
 
 
 # --- search
@@ -198,7 +229,7 @@ def _by_score(
     ranked = _boosted(searched, space, ranked, options)
     if options.min_score is not None:
         ranked = ranked.take(np.flatnonzero(ranked.scores >= options.min_score))
-    kept = _choose(space, plan, legs, ranked, options)
+    kept = _choose(searched, space, plan, legs, ranked, options)
     full = any(leg is not None and len(one.rows) >= leg.limit for leg, one in zip(legs, found, strict=True))
     facets, total = _counts(searched, space, legs, ranked, allowed, options, clock, full=full)
     clock.lap("search")
@@ -372,7 +403,12 @@ def _boosted(searched: Searched, space: RowSpace, ranked: Ranked, options: Ranki
 
 
 def _choose(
-    space: RowSpace, plan: Plan, legs: Sequence[EncodedLeg | None], ranked: Ranked, options: RankingOptions
+    searched: Searched,
+    space: RowSpace,
+    plan: Plan,
+    legs: Sequence[EncodedLeg | None],
+    ranked: Ranked,
+    options: RankingOptions,
 ) -> list[Kept]:
     """Return the hits there may be, best first: of all pages when there is a cursor, else of the first."""
     most = len(ranked.rows) if options.cursor else min(options.k, len(ranked.rows))
@@ -387,7 +423,7 @@ def _choose(
         using = options.collapse.using or (plan.rescore.using if plan.rescore else None)
         if using is None:
             using = next(leg.using for leg in legs if leg is not None)
-        kept = collapsed(space, kept, ranked.rows, options.collapse, using, most)
+        kept = collapsed(space, kept, ranked.rows, options.collapse, using, most, dense=using in searched.dense)
     return kept
 
 

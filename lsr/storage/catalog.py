@@ -28,6 +28,7 @@ from lsr.storage.catalog_connection import connect, translated
 from lsr.storage.catalog_schema import (
     APPLICATION_ID,
     FORMAT_VERSION,
+    READABLE_VERSIONS,
     TABLES,
     CatalogState,
     PendingRow,
@@ -77,6 +78,12 @@ class Catalog:
                 catalog.close()
                 raise
         return catalog
+
+    @property
+    def format_version(self) -> int:
+        """The version of the collection's format."""
+        with self._lock, translated(self.path):
+            return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
     def close(self) -> None:
         """Close the connection; the last writer to do so folds the write-ahead log back into the file."""
@@ -225,9 +232,9 @@ class Catalog:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if application_id != APPLICATION_ID:
             raise CollectionCorrupt(self.path, "is no catalog of a collection")
-        if version != FORMAT_VERSION:
+        if version not in READABLE_VERSIONS:
             raise CollectionCorrupt(
                 self.path,
-                f"has format version {version}, but this program reads version {FORMAT_VERSION}: "
+                f"has format version {version}, but this program reads versions up to {FORMAT_VERSION}: "
                 + ("install a newer lsr" if version > FORMAT_VERSION else "the number is not one of ours"),
             )

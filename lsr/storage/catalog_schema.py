@@ -11,7 +11,10 @@ import zlib
 from dataclasses import dataclass
 
 APPLICATION_ID = 0x6C737263  # "lsrc", in SQLite's own header: `file catalog.sqlite` shows it
-FORMAT_VERSION = 1  # of the collection's folder as a whole; kept as SQLite's user_version
+# Of the collection's folder as a whole; kept as SQLite's user_version. A collection of version 1 has no dense vectors,
+# and stays what it is when it is written to.
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 
 TABLES = """
 CREATE TABLE state (

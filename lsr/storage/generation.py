@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from index import DenseRows
 from lsr.documents import Document
 from lsr.errors import CollectionCorrupt
 from lsr.results import Damage
@@ -116,6 +117,10 @@ class Place(NamedTuple):
             return self.home.segment.vector(name, self.position)
         return self.home.content.vectors[name].row(self.position)
 
+    def dense(self, name: str) -> tuple[NDArray[np.int8], np.float32]:
+        """The dense vector: a row of int8[dims] and its scale, 0 where the document has none."""
+        return _dense_rows(self.home, name).row(self.position)
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -169,6 +174,27 @@ class Generation:
         """Return the live document frequencies of a named vector."""
         return GenerationStatistics(self, name)
 
+    def dense_scores(
+        self, name: str, places: Sequence[Place], query: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the canonical dense scores of documents, float32[n], and which of them have the dense vector, bool[n].
+
+        query  float32[dims]. A document without the vector has the score 0. Raises VectorError for another length.
+        """
+        scores = np.zeros(len(places), dtype=np.float32)
+        present = np.zeros(len(places), dtype=np.bool_)
+        by_home: dict[int, list[int]] = {}
+        for at, place in enumerate(places):
+            by_home.setdefault(id(place.home), []).append(at)
+        for members in by_home.values():
+            rows = _dense_rows(places[members[0]].home, name)
+            # By rising position: a file is read from front to back.
+            members.sort(key=lambda at: places[at].position)
+            positions = [places[at].position for at in members]
+            scores[members] = rows.score(positions, query)
+            present[members] = rows.present(positions)
+        return scores, present
+
 
 @dataclass(frozen=True, slots=True)
 class GenerationStatistics:
@@ -189,6 +215,10 @@ class GenerationStatistics:
         for home in homes:
             total += home.document_frequencies(self.name, term_ids)
         return total
+
+
+def _dense_rows(home: SegmentView | PendingChunk, name: str) -> DenseRows:
+    return home.segment.dense[name] if isinstance(home, SegmentView) else home.content.dense[name]
 
 
 def find_many(generation: Generation, ids: Sequence[str]) -> Mapping[int, NDArray[np.int64]]:

@@ -1,6 +1,7 @@
 """Where the files of a collection are, and what its settings mean; shared by live and offline writers.
 
-The settings in the catalog: `uuid` and `created`; `vectors` (see NamedVector.setting); `schema` (field -> type);
+The settings in the catalog: `uuid` and `created`; `vectors` (see NamedVector.setting); `dense` (see
+DenseVector.setting), only where there are dense vectors; `schema` (field -> type);
 `load`, present only while an offline load is unfinished, and `loaded`, what a finished one was.
 """
 
@@ -16,13 +17,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from index import IndexConfig
-from lsr.errors import CollectionCorrupt, CollectionExists, CollectionNotFound
+from lsr.dense_vectors import DenseVector, dense_from_settings, new_vectors
+from lsr.errors import CollectionCorrupt, CollectionExists, CollectionNotFound, QueryError
 from lsr.metadata import MetadataSchema
 from lsr.storage.catalog import CATALOG_FILE, Catalog
 from lsr.storage.files import storage_errors, sync_file
-from lsr.storage.segment import SEGMENTS_FOLDER
+from lsr.storage.segment import SEGMENTS_FOLDER, SegmentShape
 from lsr.vectors import NamedVector, VectorConfig
 
+DENSE_SETTING = "dense"
 LOAD_SETTING = "load"
 LOADED_SETTING = "loaded"
 SEARCH_SETTING = "search"
@@ -34,6 +37,8 @@ class Contents:
 
     schema: MetadataSchema
     vectors: Mapping[str, NamedVector]
+    dense: Mapping[str, DenseVector]
+    format_version: int
     load: Mapping[str, Any] | None
     search: Any
 
@@ -54,20 +59,24 @@ def create_files(
 
     `extra` are more settings; `device` is where the encoders will run.
 
-    Raises CollectionExists, UnknownEncoder, DeviceUnavailable, StorageFull.
+    Raises CollectionExists, QueryError, UnknownEncoder, DeviceUnavailable, StorageFull.
     """
     if is_collection(folder):
         raise CollectionExists(f"{folder} is a collection already")
     if folder.exists() and (not folder.is_dir() or any(not _leftover(path) for path in folder.iterdir())):
         raise CollectionExists(f"{folder} is there already and is not empty; nothing was changed")
-    named = {name: NamedVector(name, config.located()) for name, config in vectors.items()}
+    named, dense = new_vectors(vectors)
+    run_on(device, named, dense)
     for vector in named.values():
-        vector.device = device
         _ = vector.vocabulary  # loads the encoder: an unknown one is refused before anything is written
+    for dense_vector in dense.values():
+        if dense_vector.source is not None:
+            _ = dense_vector.encoder
     settings = {
         "uuid": str(uuid.uuid4()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "vectors": {name: vector.setting() for name, vector in named.items()},
+        **dense_settings(dense),
         "schema": dict(schema.fields),
         **(extra or {}),
     }
@@ -107,17 +116,48 @@ def read_contents(catalog: Catalog) -> Contents:
             name: NamedVector.from_setting(name, setting, catalog.tokens(name))
             for name, setting in settings["vectors"].items()
         }
-    except (KeyError, TypeError, ValueError) as error:
+        dense = dense_from_settings(settings.get(DENSE_SETTING, {}), vectors)
+    except (KeyError, TypeError, ValueError, QueryError) as error:
         raise CollectionCorrupt(catalog.path, f"table settings: {error!r}") from error
-    return Contents(schema, vectors, settings.get(LOAD_SETTING), settings.get(SEARCH_SETTING))
+    return Contents(
+        schema, vectors, dense, catalog.format_version, settings.get(LOAD_SETTING), settings.get(SEARCH_SETTING)
+    )
 
 
-def read_shape(catalog: Catalog) -> tuple[MetadataSchema, dict[str, IndexConfig]]:
-    """Read what a segment's files depend on: the metadata schema, and each named vector's index parameters."""
+def shape_of(contents: Contents) -> SegmentShape:
+    """Return what the files of a collection's segments depend on."""
+    return SegmentShape(
+        contents.schema,
+        {name: vector.config.index for name, vector in contents.vectors.items()},
+        {name: vector.dims for name, vector in contents.dense.items()},
+        contents.format_version,
+    )
+
+
+def dense_settings(dense: Mapping[str, DenseVector]) -> dict[str, Any]:
+    """Return the setting of the dense vectors, by its key; nothing where there are none."""
+    return {DENSE_SETTING: {name: vector.setting() for name, vector in dense.items()}} if dense else {}
+
+
+def run_on(device: str, vectors: Mapping[str, NamedVector], dense: Mapping[str, DenseVector]) -> None:
+    """Say where the encoders run, before they are loaded."""
+    for vector in vectors.values():
+        vector.device = device
+    for dense_vector in dense.values():
+        if dense_vector.source is not None:
+            dense_vector.source.device = device
+
+
+def read_shape(catalog: Catalog) -> SegmentShape:
+    """Read what the files of a collection's segments depend on."""
     settings = catalog.settings()
     try:
-        indexes = {name: IndexConfig.from_json(setting["index"]) for name, setting in settings["vectors"].items()}
-        return MetadataSchema(settings["schema"]), indexes
+        return SegmentShape(
+            MetadataSchema(settings["schema"]),
+            {name: IndexConfig.from_json(setting["index"]) for name, setting in settings["vectors"].items()},
+            {name: int(setting["dimensions"]) for name, setting in settings.get(DENSE_SETTING, {}).items()},
+            catalog.format_version,
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise CollectionCorrupt(catalog.path, f"table settings: {error!r}") from error
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from index import IndexConfig, PreparedRows
+from index import DenseRows, PreparedRows
 from index.errors import IndexCorrupt
+from lsr.dense_vectors import DenseVector
 from lsr.errors import CollectionCorrupt, CollectionNotFound
 from lsr.metadata import MetadataSchema
 from lsr.storage import layout
@@ -41,7 +42,9 @@ class LiveState:
         with catalog.reading():
             contents = layout.read_contents(catalog)
             self.schema: MetadataSchema = contents.schema
-            self.vectors: Mapping[str, NamedVector] = contents.vectors
+            self.vectors: Mapping[str, NamedVector] = contents.vectors  # the sparse ones
+            self.dense: Mapping[str, DenseVector] = contents.dense
+            self.shape = layout.shape_of(contents)
             self.search: Any = contents.search  # the search defaults as they are stored, None for none
             if contents.load is not None:
                 raise CollectionNotFound(
@@ -51,18 +54,13 @@ class LiveState:
             self.generation = self._read_generation()
 
     @property
-    def index_configs(self) -> dict[str, IndexConfig]:
-        """How each named vector's index is built."""
-        return {name: vector.config.index for name, vector in self.vectors.items()}
-
-    @property
     def impact_dtypes(self) -> dict[str, str]:
         """What each named vector's canonical weights are kept as."""
         return {name: vector.config.index.impact_dtype for name, vector in self.vectors.items()}
 
     def open_segment(self, row: SegmentRow) -> Segment:
         """Open a segment of this collection; raises CollectionCorrupt, IndexCorrupt."""
-        return Segment(self.path, row, self.schema, list(self.vectors))
+        return Segment(self.path, row, self.shape)
 
     def _read_generation(self) -> Generation:
         state = self.catalog.state()
@@ -81,10 +79,11 @@ class LiveState:
         rows = list(self.catalog.pending())
         if not rows:
             return Pending()
-        documents, matrices = decode_rows(rows, list(self.vectors))
+        documents, matrices, quantised = decode_rows(rows, list(self.vectors), self.shape.dense)
         vectors = {name: PreparedRows.of(matrices[name], dtype) for name, dtype in self.impact_dtypes.items()}
         numbers = np.array([row.row for row in rows], dtype=np.int64)
-        return Pending().add(ChunkContent(numbers, documents, vectors, columns_of(documents, self.schema)))
+        dense = {name: DenseRows(*rows_of) for name, rows_of in quantised.items()}
+        return Pending().add(ChunkContent(numbers, documents, vectors, columns_of(documents, self.schema), dense))
 
 
 def open_state(folder: Path, mode: Literal["r", "w"]) -> LiveState:

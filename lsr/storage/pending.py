@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from index import PreparedRows
+from index import DenseRows, PreparedRows
 from lsr.documents import Document
 from lsr.metadata import MetadataSchema
 
 
 class ChunkContent:
-    """What a chunk holds, deleted or not; immutable. `vectors[name]` has a row for each document.
+    """What a chunk holds, deleted or not; immutable. `vectors[name]` and `dense[name]` have a row for each document.
 
     Whatever a search needs is made here, by the writer, so that no search waits for it.
     """
@@ -34,14 +34,17 @@ class ChunkContent:
         documents: Sequence[Document],
         vectors: Mapping[str, PreparedRows],
         columns: pa.Table,
+        dense: Mapping[str, DenseRows] | None = None,
     ) -> None:
         """`rows` are the catalog's numbers, rising; ids are distinct; `columns` are made by `columns_of`."""
         self.rows = rows
         self.documents = documents
         self.vectors = vectors
         self.columns = columns
+        self.dense: Mapping[str, DenseRows] = dense or {}
         texts = sum(len(document.title) + len(document.text) for document in documents)
-        self.bytes = texts + sum(12 * vector.nnz for vector in vectors.values())  # about what memory it takes
+        weights = sum(12 * vector.nnz for vector in vectors.values())
+        self.bytes = texts + weights + sum(rows.bytes for rows in self.dense.values())  # about what memory it takes
         self.positions = {document.id: position for position, document in enumerate(documents)}
 
 
@@ -167,6 +170,10 @@ def _merge(chunks: Sequence[PendingChunk]) -> PendingChunk:
         name: PreparedRows.join([(chunk.content.vectors[name], chunk.live) for chunk in chunks])
         for name in chunks[0].content.vectors
     }
+    dense = {
+        name: DenseRows.join([(chunk.content.dense[name], chunk.live) for chunk in chunks])
+        for name in chunks[0].content.dense
+    }
     columns = pa.concat_tables([chunk.content.columns.filter(pa.array(chunk.live)) for chunk in chunks])
-    content = ChunkContent(rows, documents, vectors, columns.combine_chunks())
+    content = ChunkContent(rows, documents, vectors, columns.combine_chunks(), dense)
     return PendingChunk(content, np.ones(len(rows), dtype=np.bool_), len(rows))

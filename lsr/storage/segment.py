@@ -3,7 +3,7 @@
     segments/<uuid>/manifest.json     counts, and each file's size and SHA-256
                     documents.arrow   texts and metadata, see document_file.py
                     ids.npy           external id -> doc_id, see id_file.py
-                    vectors/<name>/   one SparseIndex for each named vector
+                    vectors/<name>/   one SparseIndex for each sparse vector, DenseRows for each dense one
 
 Documents are numbered by rising external id. So the index's rule for equal scores, doc_id rising, is the collection's
 rule, external id rising; and an index that returns k documents returns the right k of those that tie.
@@ -14,15 +14,15 @@ How one is written is in segment_writer.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index import Problem, SparseIndex, verify_index
+from index import DenseRows, IndexConfig, Problem, SparseIndex, verify_dense, verify_index
 from lsr.errors import CollectionCorrupt
 from lsr.metadata import MetadataSchema
 from lsr.storage.catalog_schema import SegmentRow
@@ -34,7 +34,17 @@ SEGMENTS_FOLDER = "segments"
 TEMPORARY_PREFIX = "writing-"
 MANIFEST_FILE = "manifest.json"
 INDEX_MANIFEST = "manifest.json"
-SEGMENT_FORMAT_VERSION = 1
+SEGMENT_FORMAT_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentShape:
+    """What the files of a collection's segments depend on."""
+
+    schema: MetadataSchema
+    indexes: Mapping[str, IndexConfig]  # of each sparse vector
+    dense: Mapping[str, int] = field(default_factory=dict)  # the dimensions of each dense vector
+    format_version: int = SEGMENT_FORMAT_VERSION  # that new segments are written in: the collection's
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +63,36 @@ class FinishedSegment:
 class Segment:
     """An open segment. Immutable, safe to use from many threads; its files are mapped, not read."""
 
-    def __init__(self, collection: Path, row: SegmentRow, schema: MetadataSchema, vectors: Sequence[str]) -> None:
+    def __init__(self, collection: Path, row: SegmentRow, shape: SegmentShape) -> None:
         """Open and check what could make a reader leave its arrays; raises CollectionCorrupt, IndexCorrupt."""
         self.row = row
         self.folder = collection / SEGMENTS_FOLDER / row.uuid
         self.manifest = _read_manifest(self.folder, row)
         for name, entry in self.manifest["files"].items():
             _check_size(self.folder / name, entry["bytes"])
-        self.documents = DocumentFile(self.folder / DOCUMENTS_FILE, schema)
+        self.documents = DocumentFile(self.folder / DOCUMENTS_FILE, shape.schema)
         if len(self.documents) != row.documents:
             raise CollectionCorrupt(
                 self.folder / DOCUMENTS_FILE, f"has {len(self.documents)} rows instead of {row.documents}"
             )
         self._ids = IdFile(self.folder / IDS_FILE, row.documents)
         self.indexes: dict[str, SparseIndex] = {}
-        for name in vectors:
+        for name in shape.indexes:
             index = SparseIndex.open(self.folder / "vectors" / name)
             if index.n_docs != row.documents:
                 raise CollectionCorrupt(
                     self.folder / "vectors" / name, f"has {index.n_docs} documents instead of {row.documents}"
                 )
             self.indexes[name] = index
+        self.dense: dict[str, DenseRows] = {}
+        for name, dims in shape.dense.items():
+            rows = DenseRows.open(self.folder / "vectors" / name)
+            if (rows.n_docs, rows.dims) != (row.documents, dims):
+                raise CollectionCorrupt(
+                    self.folder / "vectors" / name,
+                    f"has {rows.n_docs} rows of {rows.dims} instead of {row.documents} of {dims}",
+                )
+            self.dense[name] = rows
 
     def __len__(self) -> int:
         return self.row.documents
@@ -121,6 +140,9 @@ def verify_segment(collection: Path, row: SegmentRow, on_read: OnRead | None = N
             yield Problem(path, f"cannot be read: {error.strerror}")
     for name in manifest["vectors"]:
         for problem in verify_index(folder / "vectors" / name, on_read):
+            yield Problem(Path(problem.path), problem.reason)
+    for name in manifest.get("dense", {}):
+        for problem in verify_dense(folder / "vectors" / name, on_read):
             yield Problem(Path(problem.path), problem.reason)
 
 

@@ -21,21 +21,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from index import IndexConfig, SparseIndex
+from index import DenseRows, SparseIndex
 from lsr.documents import Document
-from lsr.metadata import MetadataSchema
 from lsr.storage.document_file import DOCUMENTS_FILE, DocumentFile, DocumentFileWriter, documents_table
 from lsr.storage.files import publish, sha256_of, storage_errors, write_file
 from lsr.storage.id_file import IDS_FILE, hash_ids, write_id_file
 from lsr.storage.segment import (
     INDEX_MANIFEST,
     MANIFEST_FILE,
-    SEGMENT_FORMAT_VERSION,
     SEGMENTS_FOLDER,
     TEMPORARY_PREFIX,
     FinishedSegment,
+    SegmentShape,
 )
-from lsr.storage.sorted_runs import SortedRuns, join_rows, take_rows, with_small_indices
+from lsr.storage.sorted_runs import Quantised, SortedRuns, join_rows, take_rows, with_small_indices
 
 _RUNS_FILE = "runs.arrow"
 _RUN_BYTES = 64 << 20  # of texts that are sorted together
@@ -47,8 +46,7 @@ class NewSegment:
 
     collection: Path
     uuid: str
-    schema: MetadataSchema
-    indexes: Mapping[str, IndexConfig]  # an entry for every named vector
+    shape: SegmentShape
 
     @property
     def final(self) -> Path:
@@ -76,10 +74,12 @@ def write_segment(
         (new.folder / "vectors").mkdir(parents=True)
         write_id_file(new.folder / IDS_FILE, _write_documents(new, documents))
         counts = {}
-        for name, config in new.indexes.items():
+        for name, config in new.shape.indexes.items():
             folder, sample = new.folder / "vectors" / name, (queries or {}).get(name)
             index = SparseIndex.build(documents.vectors(name), config, path=folder, threads=threads, queries=sample)
             counts[name] = {"documents": index.n_docs, "postings": index.nnz}
+        for name, dims in new.shape.dense.items():
+            DenseRows.build(documents.dense(name), dims, new.folder / "vectors" / name)
         write_file(new.folder / MANIFEST_FILE, _manifest(new, len(documents), counts))
         publish(new.folder, new.final)
     return FinishedSegment(new.uuid, len(documents), sha256_of(new.final / MANIFEST_FILE))
@@ -91,10 +91,11 @@ class SegmentWriter:
     def __init__(self, new: NewSegment) -> None:
         self.text_bytes = 0
         self.postings = 0
+        self.dense_bytes = 0
         self._new = new
         self._count = 0
-        self._at_hand = _Unsorted(list(new.indexes))
-        self._finished: list[tuple[int, dict[str, csr_array]]] = []  # documents and vectors of each run in the file
+        self._at_hand = _Unsorted(new.shape)
+        self._finished: list[tuple[int, _SortedVectors]] = []  # documents and vectors of each run in the file
         self._file: DocumentFileWriter | None = None
         with storage_errors(new.folder):
             new.folder.mkdir(parents=True)
@@ -102,13 +103,20 @@ class SegmentWriter:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, documents: Sequence[Document], vectors: Mapping[str, csr_array]) -> None:
+    def add(
+        self,
+        documents: Sequence[Document],
+        vectors: Mapping[str, csr_array],
+        dense: Mapping[str, Quantised] | None = None,
+    ) -> None:
         """Add checked documents with one row each in every named matrix; raises StorageFull."""
-        table = documents_table(documents, self._new.schema)
-        self._at_hand.add(table, vectors)
+        dense = dense or {}
+        table = documents_table(documents, self._new.shape.schema)
+        self._at_hand.add(table, vectors, dense)
         self._count += len(documents)
         self.text_bytes += table.nbytes
-        self.postings += sum(vectors[name].nnz for name in self._new.indexes)
+        self.postings += sum(vectors[name].nnz for name in self._new.shape.indexes)
+        self.dense_bytes += sum(dense[name][0].nbytes for name in self._new.shape.dense)
         if self._at_hand.bytes >= _RUN_BYTES:
             self._put_aside()
 
@@ -119,10 +127,10 @@ class SegmentWriter:
             with storage_errors(self._new.folder):
                 self._file.close()
             path = self._new.folder / _RUNS_FILE
-            table, start = DocumentFile(path, self._new.schema).table, 0
+            table, start = DocumentFile(path, self._new.shape.schema).table, 0
             path.unlink()  # it is mapped, and is gone with that
-            for length, matrices in self._finished:
-                runs.append(_SortedRun(table.slice(start, length), matrices))
+            for length, vectors in self._finished:
+                runs.append(_SortedRun(table.slice(start, length), vectors))
                 start += length
         if self._at_hand.bytes:
             runs.append(self._at_hand.sorted())
@@ -139,10 +147,18 @@ class SegmentWriter:
         run = self._at_hand.sorted()
         with storage_errors(self._new.folder):
             if self._file is None:
-                self._file = DocumentFileWriter(self._new.folder / _RUNS_FILE, self._new.schema)
+                self._file = DocumentFileWriter(self._new.folder / _RUNS_FILE, self._new.shape.schema)
             self._file.append(run.documents)
-        self._finished.append((len(run.documents), run.matrices))
-        self._at_hand = _Unsorted(list(self._new.indexes))
+        self._finished.append((len(run.documents), run.held))
+        self._at_hand = _Unsorted(self._new.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _SortedVectors:
+    """The vectors of some documents by name."""
+
+    sparse: dict[str, csr_array]
+    dense: dict[str, Quantised]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +166,7 @@ class _SortedRun:
     """A `Run` of documents that live."""
 
     documents: pa.Table
-    matrices: dict[str, csr_array]
+    held: _SortedVectors
 
     @property
     def ids(self) -> pa.ChunkedArray[Any]:
@@ -164,22 +180,29 @@ class _SortedRun:
         return self.documents.slice(start, stop - start)
 
     def vectors(self, name: str, start: int, stop: int) -> csr_array:
-        return self.matrices[name][start:stop]
+        return self.held.sparse[name][start:stop]
+
+    def dense(self, name: str, start: int, stop: int) -> Quantised:
+        values, scale = self.held.dense[name]
+        return values[start:stop], scale[start:stop]
 
 
 class _Unsorted:
     """Documents in the order they came."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, shape: SegmentShape) -> None:
         self.bytes = 0
         self._tables: list[pa.Table] = []
-        self._parts: dict[str, list[csr_array]] = {name: [] for name in names}
+        self._parts: dict[str, list[csr_array]] = {name: [] for name in shape.indexes}
+        self._dense: dict[str, list[Quantised]] = {name: [] for name in shape.dense}
 
-    def add(self, table: pa.Table, vectors: Mapping[str, csr_array]) -> None:
+    def add(self, table: pa.Table, vectors: Mapping[str, csr_array], dense: Mapping[str, Quantised]) -> None:
         self.bytes += table.nbytes
         self._tables.append(table)
         for name, parts in self._parts.items():
             parts.append(with_small_indices(vectors[name]))
+        for name, blocks in self._dense.items():
+            blocks.append(dense[name])
 
     def sorted(self) -> _SortedRun:
         """Return them by rising id; they are not held here any longer."""
@@ -189,14 +212,19 @@ class _Unsorted:
         for name, parts in self._parts.items():
             matrices[name] = take_rows(join_rows(parts), order)
             parts.clear()
+        dense = {}
+        for name, blocks in self._dense.items():
+            values, scale = (np.concatenate(arrays)[order] for arrays in zip(*blocks, strict=True))
+            dense[name] = values, scale
+            blocks.clear()
         self._tables.clear()
-        return _SortedRun(table.take(order), matrices)
+        return _SortedRun(table.take(order), _SortedVectors(matrices, dense))
 
 
 def _write_documents(new: NewSegment, documents: SortedRuns) -> NDArray[np.uint64]:
     """Write documents.arrow and return the hash of each external id."""
     hashes = [np.empty(0, np.uint64)]
-    with DocumentFileWriter(new.folder / DOCUMENTS_FILE, new.schema) as writer:
+    with DocumentFileWriter(new.folder / DOCUMENTS_FILE, new.shape.schema) as writer:
         for table in documents.tables():
             writer.append(table)
             hashes.append(hash_ids([str(identifier) for identifier in table.column("id").to_pylist()]))
@@ -204,16 +232,19 @@ def _write_documents(new: NewSegment, documents: SortedRuns) -> NDArray[np.uint6
 
 
 def _manifest(new: NewSegment, documents: int, vectors: Mapping[str, Mapping[str, int]]) -> bytes:
-    names = [DOCUMENTS_FILE, IDS_FILE, *(f"vectors/{name}/{INDEX_MANIFEST}" for name in new.indexes)]
+    named = [*new.shape.indexes, *new.shape.dense]
+    names = [DOCUMENTS_FILE, IDS_FILE, *(f"vectors/{name}/{INDEX_MANIFEST}" for name in named)]
     files = {
         name: {"bytes": (new.folder / name).stat().st_size, "sha256": sha256_of(new.folder / name)} for name in names
     }
     content = {
         "format": "lsr-segment",
-        "format_version": SEGMENT_FORMAT_VERSION,
+        "format_version": new.shape.format_version,
         "uuid": new.uuid,
         "documents": documents,
         "vectors": vectors,
         "files": files,
     }
+    if new.shape.dense:
+        content["dense"] = {name: {"dimensions": dims} for name, dims in new.shape.dense.items()}
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

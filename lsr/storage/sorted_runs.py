@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+Quantised = tuple[NDArray[np.int8], NDArray[np.float32]]  # rows of int8 [n, dims], and a scale for each
+
 _WINDOW = 8192  # documents in memory, dead ones included
 
 
@@ -36,6 +38,9 @@ class Run(Protocol):
 
     def vectors(self, name: str, start: int, stop: int) -> csr_array:
         """Return the same documents' vectors, csr_array float32 [stop - start, terms]."""
+
+    def dense(self, name: str, start: int, stop: int) -> Quantised:
+        """Return the same documents' dense vectors."""
 
 
 class _Window(NamedTuple):
@@ -74,6 +79,13 @@ class SortedRuns:
         for window in self._windows():
             matrix = join_rows([run.vectors(name, start, stop) for run, start, stop in window.pieces])
             yield take_rows(matrix, window.order)
+
+    def dense(self, name: str) -> Iterator[Quantised]:
+        """Yield the documents' dense vectors in the same order, as the runs hold them."""
+        for window in self._windows():
+            pieces = [run.dense(name, start, stop) for run, start, stop in window.pieces]
+            values, scale = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+            yield values[window.order], scale[window.order]
 
     def _windows(self) -> Iterator[_Window]:
         starts = np.zeros(len(self._runs), dtype=np.int64)

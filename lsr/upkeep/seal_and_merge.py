@@ -180,7 +180,7 @@ class Upkeep:
             shutil.rmtree(view.segment.folder, ignore_errors=True)
 
     def _run_here(self, job: Job) -> FinishedSegment:
-        return run_job(self._state.path, job, self._state.schema, self._state.index_configs)
+        return run_job(self._state.path, job, self._state.shape)
 
     def _run_in_child(self, job: Job) -> FinishedSegment:
         def note(child: subprocess.Popen[bytes]) -> None:

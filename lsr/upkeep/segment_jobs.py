@@ -6,7 +6,7 @@ process or, as JSON, in another (segment_process.py). Nothing here changes the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,15 +17,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from index import IndexConfig
 from lsr.errors import CollectionCorrupt
-from lsr.metadata import MetadataSchema
 from lsr.storage.catalog import CATALOG_FILE, Catalog
 from lsr.storage.catalog_schema import SegmentRow
 from lsr.storage.pending_rows import decode_rows
-from lsr.storage.segment import FinishedSegment, Segment, verify_segment
+from lsr.storage.segment import FinishedSegment, Segment, SegmentShape, verify_segment
 from lsr.storage.segment_writer import NewSegment, SegmentWriter, write_segment
-from lsr.storage.sorted_runs import SortedRuns
+from lsr.storage.sorted_runs import Quantised, SortedRuns
 
 _BATCH = 4096  # documents read at a time
 
@@ -56,15 +54,15 @@ class Job:
         return cls(**{**values, "inputs": inputs})
 
 
-def run_job(collection: Path, job: Job, schema: MetadataSchema, indexes: Mapping[str, IndexConfig]) -> FinishedSegment:
+def run_job(collection: Path, job: Job, shape: SegmentShape) -> FinishedSegment:
     """Write the segment; raises StorageFull, CollectionCorrupt. It is on disk, synced, but not in the catalog."""
-    new = NewSegment(collection, job.uuid, schema, indexes)
+    new = NewSegment(collection, job.uuid, shape)
     try:
         dead, queries = _load_beside(job)
         if job.last_row is None:
             return _merge(new, job, dead, queries)
         writer = SegmentWriter(new)
-        _add_pending(writer, collection, job.last_row, list(indexes))
+        _add_pending(writer, collection, job.last_row, shape)
         return writer.finish(job.threads, queries)
     except BaseException:
         new.abandon()
@@ -94,14 +92,14 @@ def _load_beside(job: Job) -> tuple[dict[int, NDArray[np.int64]], dict[str, csr_
     return dead, queries
 
 
-def _add_pending(writer: SegmentWriter, collection: Path, last_row: int, names: Sequence[str]) -> None:
+def _add_pending(writer: SegmentWriter, collection: Path, last_row: int, shape: SegmentShape) -> None:
     catalog = Catalog.open(collection / CATALOG_FILE, "r")
     try:
         # One read transaction: of a document that is replaced meanwhile exactly one version is seen.
         with catalog.reading():
             rows = catalog.pending(last_row)
             while batch := list(islice(rows, _BATCH)):
-                writer.add(*decode_rows(batch, names))
+                writer.add(*decode_rows(batch, list(shape.indexes), shape.dense))
     finally:
         catalog.close()
 
@@ -114,7 +112,7 @@ def _merge(
         # What is copied gets a new checksum: damage must be found before.
         for problem in verify_segment(new.collection, row):
             raise CollectionCorrupt(problem.path, problem.reason)
-        segment = Segment(new.collection, row, new.schema, list(new.indexes))
+        segment = Segment(new.collection, row, new.shape)
         live = np.ones(len(segment), dtype=np.bool_)
         live[dead.get(row.segment, np.empty(0, np.int64))] = False
         inputs.append(_Input(segment, live))
@@ -137,3 +135,6 @@ class _Input:
 
     def vectors(self, name: str, start: int, stop: int) -> csr_array:
         return self.segment.indexes[name].rows(start, stop)
+
+    def dense(self, name: str, start: int, stop: int) -> Quantised:
+        return self.segment.dense[name].rows(start, stop)

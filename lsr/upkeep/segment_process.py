@@ -66,10 +66,10 @@ def main() -> int:
     try:
         catalog = layout.open_catalog(collection, "r")
         try:
-            schema, indexes = layout.read_shape(catalog)
+            shape = layout.read_shape(catalog)
         finally:
             catalog.close()
-        finished = run_job(collection, job, schema, indexes)
+        finished = run_job(collection, job, shape)
     except (LsrError, SparseIndexError) as error:
         answer = {"error": type(error).__name__, "message": str(error)}
         for name in ("path", "reason"):

@@ -24,7 +24,8 @@ import numpy as np
 
 from encoders.errors import StatisticsMissing
 from lsr.corpora import Corpus, CorpusLine
-from lsr.documents import DEFAULT_VECTOR, Document
+from lsr.default_pipeline import defaults_for, vectors_for
+from lsr.documents import Document
 from lsr.errors import InvalidDocument
 from lsr.metadata import MetadataSchema
 from lsr.results import IndexReport
@@ -35,13 +36,14 @@ from lsr.storage.id_file import hash_ids
 from lsr.storage.sample_queries import SampledTexts
 from lsr.storage.segment import Segment
 from lsr.storage.segment_writer import NewSegment, SegmentWriter
-from lsr.vectors import VectorConfig
-from lsr.writing.document_vectors import check_document, document_rows, settle_vectors
+from lsr.vectors import DEFAULT_ENCODER, VectorConfig
+from lsr.writing.document_vectors import check_document, document_vectors, settle_vectors
 from lsr.writing.load_folder import finished_report, start_load
 
 BATCH_LINES = 1024  # encoded together; segments are cut between batches
 SEGMENT_POSTINGS = 64_000_000  # 512 MB of term numbers and weights
 SEGMENT_TEXT_BYTES = 1 << 30
+SEGMENT_DENSE_BYTES = 512 << 20
 SEGMENT_DOCUMENTS = 2_000_000
 
 Progress = Callable[[str, int, int | None], None]
@@ -55,6 +57,7 @@ def index_corpus(
     encoder: str | None = None,
     vectors: Mapping[str, VectorConfig] | None = None,
     schema: Mapping[str, str] | None = None,
+    search: Mapping[str, Any] | None = None,
     resume: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -63,8 +66,9 @@ def index_corpus(
 ) -> IndexReport:
     """Load a corpus into a new collection in folder `out`.
 
-    encoder     short for vectors={"default": VectorConfig(encoder)}; lsr-mini when neither is given
+    encoder     short for the vectors that default_pipeline.py has for it; lsr-mini when neither is given
     schema      metadata fields to filter by
+    search      the search defaults as JSON, checked; without it the pipeline where its vectors are there
     resume      go on with an interrupted load of the same corpus; starts afresh when there is none
     device      where encoders run: auto, cpu, cuda, …
     threads     for building the index; None: all cores
@@ -76,13 +80,11 @@ def index_corpus(
     """
     started = time.perf_counter()
     folder = Path(out)
-    configs = (
-        dict(vectors) if vectors is not None else {DEFAULT_VECTOR: VectorConfig(encoder) if encoder else VectorConfig()}
-    )
+    configs = dict(vectors) if vectors is not None else vectors_for(encoder or DEFAULT_ENCODER)
     finished = finished_report(folder, corpus, resume)
     if finished is not None:
         return finished
-    catalog, lock = start_load(folder, corpus, configs, MetadataSchema(schema), resume, device)
+    catalog, lock = start_load(folder, corpus, configs, MetadataSchema(schema), resume, device, search or defaults_for(configs))
     try:
         load = _Load(folder, catalog, corpus, device, threads, progress, on_problem)
         load.measure()
@@ -116,12 +118,13 @@ class _Load:
         self._on_problem = on_problem or _ignore
         self._schema = contents.schema
         self._vectors = contents.vectors
-        for vector in self._vectors.values():
-            vector.device = device
+        self._dense = contents.dense
+        self._shape = layout.shape_of(contents)
+        layout.run_on(device, self._vectors, self._dense)
         self._load = dict(contents.load or {})
         rows = catalog.segments()
         layout.remove_leftovers(folder, [row.uuid for row in rows])
-        self._segments = [Segment(folder, row, self._schema, list(self._vectors)) for row in rows]
+        self._segments = [Segment(folder, row, self._shape) for row in rows]
         self._report = IndexReport(**self._load["report"])
         self._counts = {key: int(value) for key, value in asdict(self._report).items() if key != "seconds"}
         self._ids: set[str] = set()  # of the segment at hand
@@ -163,7 +166,7 @@ class _Load:
             if number % BATCH_LINES == 0:
                 self._progress("measuring", self._corpus.position, self._corpus.size)
             document = line.content
-            if isinstance(document, Document) and vector not in settle_vectors(document, self._vectors).vectors:
+            if isinstance(document, Document) and vector not in self._settled(document).vectors:
                 text = document.full_text
                 if text.strip():
                     yield text
@@ -173,11 +176,11 @@ class _Load:
         self._counts["lines"] += len(batch)
         if not documents:
             return
-        matrices = {name: document_rows(vector, documents) for name, vector in self._vectors.items()}
-        lengths = sum((np.diff(matrix.indptr) for matrix in matrices.values()), np.zeros(len(documents), np.int64))
+        made = document_vectors(self._vectors, self._dense, documents)
+        lengths = sum((np.diff(matrix.indptr) for matrix in made.sparse.values()), np.zeros(len(documents), np.int64))
         self._counts["empty"] += int((lengths == 0).sum())
         self._counts["accepted"] += len(documents)
-        writer.add(documents, matrices)
+        writer.add(documents, made.sparse, made.dense)
         self._sampled.add(documents)
 
     def _good_documents(self, batch: list[CorpusLine]) -> list[Document]:
@@ -191,8 +194,8 @@ class _Load:
                     raise InvalidDocument(
                         "duplicate_id", f"the id {line.content.id!r} was there before; the first one counts", field="id"
                     )
-                document = settle_vectors(line.content, self._vectors)
-                check_document(document, self._schema, self._vectors)
+                document = self._settled(line.content)
+                check_document(document, self._schema, self._vectors, self._dense)
             except InvalidDocument as error:
                 self._counts["failed"] += 1
                 self._on_problem(line.line_number, error)
@@ -200,6 +203,9 @@ class _Load:
                 self._ids.add(document.id)
                 documents.append(document)
         return documents
+
+    def _settled(self, document: Document) -> Document:
+        return settle_vectors(document, self._vectors, self._dense)
 
     def _known(self, ids: list[str]) -> set[str]:
         """Return those of the ids that an earlier segment holds."""
@@ -214,8 +220,7 @@ class _Load:
     def _new_writer(self) -> SegmentWriter:
         self._ids.clear()
         self._sampled = SampledTexts()
-        configs = {name: vector.config.index for name, vector in self._vectors.items()}
-        return SegmentWriter(NewSegment(self._folder, str(uuid.uuid4()), self._schema, configs))
+        return SegmentWriter(NewSegment(self._folder, str(uuid.uuid4()), self._shape))
 
     def _close_segment(self, writer: SegmentWriter, *, last: bool) -> None:
         """Finish the segment and list it, together with how far the load has come."""
@@ -231,6 +236,8 @@ class _Load:
             for name, vector in self._vectors.items():
                 change.append_terms(name, vector.persisted_terms, vector.new_tokens())
             change.set_setting("vectors", {name: vector.setting() for name, vector in self._vectors.items()})
+            for key, setting in layout.dense_settings(self._dense).items():
+                change.set_setting(key, setting)
             if finished is not None:
                 number = change.add_segment(finished.uuid, finished.documents, finished.manifest_sha256)
             if last:
@@ -241,13 +248,14 @@ class _Load:
         for vector in self._vectors.values():
             vector.persisted_terms = len(vector.vocabulary)
         if finished is not None:
-            self._segments.append(Segment(self._folder, finished.row(number), self._schema, list(self._vectors)))
+            self._segments.append(Segment(self._folder, finished.row(number), self._shape))
 
 
 def _is_full(writer: SegmentWriter) -> bool:
     return (
         writer.postings >= SEGMENT_POSTINGS
         or writer.text_bytes >= SEGMENT_TEXT_BYTES
+        or writer.dense_bytes >= SEGMENT_DENSE_BYTES
         or len(writer) >= SEGMENT_DOCUMENTS
     )
 

@@ -14,16 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from index import PreparedRows
+from index import DenseRows, PreparedRows
 from lsr.documents import Document
 from lsr.errors import InvalidDocument, TooManyPending
 from lsr.results import WriteResult
 from lsr.storage.catalog_transaction import Transaction
 from lsr.storage.generation import SegmentView, find_many
+from lsr.storage.layout import dense_settings
 from lsr.storage.live_state import LiveState
 from lsr.storage.pending import ChunkContent, columns_of
 from lsr.storage.pending_rows import encode_rows
-from lsr.writing.document_vectors import check_document, document_rows, settle_vectors
+from lsr.writing.document_vectors import check_document, document_vectors, settle_vectors
 
 MAX_PENDING = 100_000  # documents; beyond it a write is refused until a seal has caught up
 MAX_PENDING_BYTES = 512 << 20
@@ -43,15 +44,14 @@ def write(state: LiveState, documents: Sequence[Document], on_problem: OnProblem
     if not latest:
         return WriteResult(state.generation.seq, 0)
     _check_room(state, len(latest))
-    vectors = {
-        name: PreparedRows.of(document_rows(vector, latest), vector.config.index.impact_dtype)
-        for name, vector in state.vectors.items()
-    }
+    made = document_vectors(state.vectors, state.dense, latest)
+    vectors = {name: PreparedRows.of(made.sparse[name], dtype) for name, dtype in state.impact_dtypes.items()}
+    dense = {name: DenseRows(*rows) for name, rows in made.dense.items()}
     bare = [Document(d.id, d.title, d.text, d.parent, d.metadata) for d in latest]
     with state.changing:
         _check_current(state)
         _check_room(state, len(latest))
-        return WriteResult(_put(state, bare, vectors), len(good))
+        return WriteResult(_put(state, bare, vectors, dense), len(good))
 
 
 def delete(state: LiveState, ids: Iterable[str]) -> WriteResult:
@@ -91,7 +91,11 @@ def patch(state: LiveState, identifier: str, metadata: Mapping[str, Any]) -> Wri
             term_ids, impacts = place.vector(name)
             width = int(term_ids.max(initial=0)) + 1
             vectors[name] = PreparedRows.of(csr_array((impacts, term_ids, [0, len(term_ids)]), shape=(1, width)), dtype)
-        return WriteResult(_put(state, [replace(document, metadata=merged)], vectors), 1)
+        dense = {}
+        for name in state.dense:
+            steps, scale = place.dense(name)
+            dense[name] = DenseRows(steps[None, :], np.array([scale], dtype=np.float32))
+        return WriteResult(_put(state, [replace(document, metadata=merged)], vectors, dense), 1)
 
 
 def without(segments: tuple[SegmentView, ...], dead: Mapping[int, NDArray[np.int64]]) -> tuple[SegmentView, ...]:
@@ -100,7 +104,12 @@ def without(segments: tuple[SegmentView, ...], dead: Mapping[int, NDArray[np.int
     return tuple(view.without(dead.get(view.segment.row.segment, nothing)) for view in segments)
 
 
-def _put(state: LiveState, documents: Sequence[Document], vectors: Mapping[str, PreparedRows]) -> int:
+def _put(
+    state: LiveState,
+    documents: Sequence[Document],
+    vectors: Mapping[str, PreparedRows],
+    dense: Mapping[str, DenseRows],
+) -> int:
     """Commit documents with distinct ids over whatever had these ids, and return the change's number."""
     before = state.generation
     ids = [document.id for document in documents]
@@ -112,12 +121,12 @@ def _put(state: LiveState, documents: Sequence[Document], vectors: Mapping[str, 
         change.remove_pending(replaced)
         for segment, doc_ids in dead.items():
             change.add_deletions(segment, doc_ids)
-        change.add_pending(encode_rows(first, documents, vectors))
+        change.add_pending(encode_rows(first, documents, vectors, dense))
         seq = change.seq
     for name, count in terms.items():
         state.vectors[name].persisted_terms = count
     rows = np.arange(first, first + len(documents), dtype=np.int64)
-    content = ChunkContent(rows, documents, vectors, columns_of(documents, state.schema))
+    content = ChunkContent(rows, documents, vectors, columns_of(documents, state.schema), dense)
     pending = before.pending.without_rows(replaced).add(content)
     state.generation = replace(before, seq=seq, segments=without(before.segments, dead), pending=pending)
     return seq
@@ -131,6 +140,8 @@ def _write_terms(state: LiveState, change: Transaction) -> dict[str, int]:
         change.append_terms(name, vector.persisted_terms, tokens)
         counts[name] = vector.persisted_terms + len(tokens)
     change.set_setting("vectors", {name: vector.setting() for name, vector in state.vectors.items()})
+    for key, setting in dense_settings(state.dense).items():
+        change.set_setting(key, setting)
     return counts
 
 
@@ -138,8 +149,8 @@ def _good_documents(state: LiveState, documents: Sequence[Document], on_problem:
     good = []
     for position, document in enumerate(documents):
         try:
-            settled = settle_vectors(document, state.vectors)
-            check_document(settled, state.schema, state.vectors)
+            settled = settle_vectors(document, state.vectors, state.dense)
+            check_document(settled, state.schema, state.vectors, state.dense)
         except InvalidDocument as error:
             if on_problem is None:
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from lsr.corpora import Corpus
 from lsr.errors import CollectionExists, LsrError
@@ -38,8 +39,9 @@ def start_load(
     schema: MetadataSchema,
     resume: bool,
     device: str,
+    search: Mapping[str, Any] | None = None,
 ) -> tuple[Catalog, WriterLock]:
-    """Open the unfinished load in `folder`, or create it."""
+    """Open the unfinished load in `folder`, or create it; `search` are a new collection's search defaults."""
     if layout.is_collection(folder):
         if not resume:
             raise CollectionExists(
@@ -56,7 +58,8 @@ def start_load(
             raise
         return catalog, lock
     load = {"source": corpus.identity(), "report": asdict(IndexReport())}
-    catalog = layout.create_files(folder, configs, schema, {layout.LOAD_SETTING: load}, device)
+    extra = {layout.LOAD_SETTING: load, **({layout.SEARCH_SETTING: dict(search)} if search is not None else {})}
+    catalog = layout.create_files(folder, configs, schema, extra, device)
     return catalog, WriterLock(folder)
 
 
@@ -70,9 +73,14 @@ def _check_same_load(
         raise LsrError(f"{corpus.name}: an input that is gone once it was read cannot be resumed; remove {folder}")
     if contents.load["source"] != corpus.identity():
         raise LsrError(f"{corpus.name} is not the input that {folder} was begun with, or has changed since")
-    stored = {name: vector.config.encoder for name, vector in contents.vectors.items()}
-    wanted = {name: config.located().encoder for name, config in configs.items()}
+    stored = {name: _kind(vector.config) for name, vector in contents.vectors.items()}
+    stored |= {name: _kind(vector.config) for name, vector in contents.dense.items()}
+    wanted = {name: _kind(config.located()) for name, config in configs.items()}
     if stored != wanted:
         raise LsrError(f"{folder} was begun with the vectors {stored}, not {wanted}")
     if dict(contents.schema.fields) != dict(schema.fields):
         raise LsrError(f"{folder} was begun with the schema {dict(contents.schema.fields)}, not {dict(schema.fields)}")
+
+
+def _kind(config: VectorConfig) -> str | None:
+    return f"dense:{config.encoder or ''}" if config.dense else config.encoder

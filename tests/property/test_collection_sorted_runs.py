@@ -16,21 +16,22 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from index import IndexConfig, SparseIndex
+from lsr.dense_vectors import unit_rows
 from lsr.documents import Document
 from lsr.metadata import MetadataSchema
 from lsr.storage import segment_writer, sorted_runs
-from lsr.storage.segment import SEGMENTS_FOLDER, FinishedSegment
+from lsr.storage.segment import SEGMENTS_FOLDER, FinishedSegment, SegmentShape
 from lsr.storage.segment_writer import NewSegment, SegmentWriter
 from lsr.storage.sorted_runs import SortedRuns
 from lsr.upkeep.segment_jobs import Job, run_job, save_beside
 
-SCHEMA = MetadataSchema({"year": "int"})
-INDEXES = {"a": IndexConfig(), "b": IndexConfig()}
+DIMS = 6
+SHAPE = SegmentShape(MetadataSchema({"year": "int"}), {"a": IndexConfig(), "b": IndexConfig()}, {"m": DIMS})
 VOCABULARY = 50
 
 
 class MemoryRun:
-    """A run of ids, of which some live; document number n of all has the vector {n: n + 1}."""
+    """A run of ids, of which some live; document number n of all has the vector {n: n + 1} and the scale n + 1."""
 
     def __init__(self, ids: Sequence[str], live: Sequence[bool], first: int) -> None:
         self.ids = pa.chunked_array([pa.array(ids, pa.large_string())])
@@ -44,6 +45,10 @@ class MemoryRun:
         numbers = np.arange(self._first + start, self._first + stop)
         indptr = np.arange(len(numbers) + 1)
         return csr_array((numbers.astype(np.float32) + 1, numbers, indptr), shape=(len(numbers), self._first + stop))
+
+    def dense(self, name: str, start: int, stop: int) -> sorted_runs.Quantised:
+        scale = np.arange(self._first + start, self._first + stop, dtype=np.float32) + 1
+        return np.zeros((len(scale), 2), dtype=np.int8), scale
 
 
 @given(st.dictionaries(st.text(max_size=3), st.tuples(st.integers(0, 3), st.booleans())), st.integers(1, 9))
@@ -62,8 +67,9 @@ def test_live_documents_come_by_rising_id_each_with_its_vector(
         merged = SortedRuns(runs)
         found = [identifier for table in merged.tables() for identifier in table.column("id").to_pylist()]
         weights = [float(weight) for matrix in merged.vectors("a") for weight in matrix.data]
+        scales = [float(one) for values, scale in merged.dense("m") for _, one in zip(values, scale, strict=True)]
     assert found == sorted(expected)
-    assert weights == [expected[identifier] for identifier in found]
+    assert weights == scales == [expected[identifier] for identifier in found]
     assert len(merged) == len(expected)
 
 
@@ -77,11 +83,12 @@ def some_documents(count: int) -> tuple[list[Document], csr_array]:
 
 
 def write(folder: Path, documents: Sequence[Document], matrix: csr_array, batch: int = 37) -> FinishedSegment:
-    """Write a segment with `SegmentWriter`; the second vector is the first one doubled."""
-    writer = SegmentWriter(NewSegment(folder, str(uuid.uuid4()), SCHEMA, INDEXES))
+    """Write a segment with `SegmentWriter`; the second vector is the first one doubled, the dense one its beginning."""
+    writer = SegmentWriter(NewSegment(folder, str(uuid.uuid4()), SHAPE))
     for start in range(0, len(documents), batch):
         rows = matrix[start : start + batch]
-        writer.add(documents[start : start + batch], {"a": rows, "b": csr_array(rows * np.float32(2))})
+        vectors = {"a": rows, "b": csr_array(rows * np.float32(2))}
+        writer.add(documents[start : start + batch], vectors, {"m": unit_rows(rows[:, :DIMS].toarray())})
     return writer.finish()
 
 
@@ -89,7 +96,7 @@ def merge(folder: Path, inputs: Sequence[FinishedSegment], dead: dict[int, NDArr
     """Merge segments, of which some documents are deleted."""
     rows = tuple(finished.row(number) for number, finished in enumerate(inputs))
     save_beside(folder / "beside.npz", dead, {})
-    return run_job(folder, Job(str(uuid.uuid4()), inputs=rows, beside=str(folder / "beside.npz")), SCHEMA, INDEXES)
+    return run_job(folder, Job(str(uuid.uuid4()), inputs=rows, beside=str(folder / "beside.npz")), SHAPE)
 
 
 def contents(folder: Path, finished: FinishedSegment) -> dict[str, bytes]:
