@@ -82,7 +82,7 @@ class Collection:
 
         vectors  the named vectors, of which one at least is sparse; without it those of default_pipeline.py
         schema   the metadata fields that can be filtered by, see metadata.py
-        search   the search defaults as JSON, see search/defaults.py; without it the pipeline where its vectors are there
+        search   the search defaults as JSON, see search/defaults.py; without it those of default_pipeline.py
 
         Raises CollectionExists, UnknownEncoder, QueryError (a bad name or type), StorageFull.
         """
@@ -263,7 +263,9 @@ class Collection:
     @property
     def _searched(self) -> Searched:
         state = self._state
-        return Searched(state.generation, state.vectors, state.dense, state.schema, defaults_of(state), self._answers.encodings)
+        return Searched(
+            state.generation, state.vectors, state.dense, state.schema, defaults_of(state), self._answers.encodings
+        )
 
     def rank(
         self,
@@ -336,9 +338,7 @@ class Collection:
         rescore = self.search_defaults.rescore
         if rescore is None or self._state.dense[rescore.using].can_encode:
             return ()
-        return (
-            f"queries are not rescored by {rescore.using!r}: its model needs packages that are not installed ({INSTALL})",
-        )
+        return (f"queries are not rescored by {rescore.using!r}, since no model can run here: {INSTALL}",)
 
     def statistics(self, using: str = DEFAULT_VECTOR) -> CorpusStatistics:
         """Return the number of live documents and their document frequencies, at this moment. Raises QueryError."""

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from lsr.collection import Collection
 from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, CollectionExists, CollectionNotFound, LsrError, QueryError
@@ -117,6 +117,7 @@ class CollectionStore:
         name: str,
         *,
         vectors: Mapping[str, VectorConfig] | None = None,
+        search: Mapping[str, Any] | None = None,
         schema: Mapping[str, str] | None = None,
     ) -> Collection:
         """Make and open a new collection; raises QueryError, CollectionExists and what Collection.create raises."""
@@ -124,7 +125,7 @@ class CollectionStore:
         with self._changing:
             self._check_folder("created")
             self._check_free(name)
-            self._open[name] = Collection.create(self.directory / name, vectors=vectors, schema=schema)
+            self._open[name] = Collection.create(self.directory / name, vectors=vectors, schema=schema, search=search)
             return self._open[name]
 
     def drop(self, name: str) -> None:

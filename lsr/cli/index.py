@@ -67,9 +67,9 @@ def index(
     was stopped leaves a folder that --resume finishes with the same result.
     """
     from lsr.corpora import holds_vectors, open_corpus
+    from lsr.default_pipeline import vectors_for
     from lsr.documents import DEFAULT_VECTOR
     from lsr.settings import load_settings
-    from lsr.vectors import VectorConfig
 
     declared = parse_object(schema, "--schema")
     settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
@@ -77,12 +77,13 @@ def index(
     opened = open_corpus(corpus, format.value, chunk=chunk)
     if holds_vectors(corpus, format.value):
         config = config_for_vectors(opened, stored_name(encoder) if encoder is not None else None, chosen)
+        vectors = {DEFAULT_VECTOR: config}
     else:
-        config = VectorConfig(stored_name(settings.encoder), chosen)
+        vectors = vectors_for(stored_name(settings.encoder), chosen)
     return index_and_report(
         opened,
         out,
-        {DEFAULT_VECTOR: config},
+        vectors,
         schema=declared,
         resume=resume,
         threads=settings.threads,

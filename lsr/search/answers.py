@@ -20,8 +20,8 @@ from lsr.search.paging import Cursors, cursor_to
 from lsr.search.pipeline import answer, dense_query, search
 from lsr.search.plan import Searched
 from lsr.search.ranked import Answered
-from lsr.search.semantic_cache import Policy, SemanticCache, category_of
 from lsr.search.request import Query, RankingOptions, request_key
+from lsr.search.semantic_cache import Policy, SemanticCache, category_of
 
 
 class Answers:
@@ -103,7 +103,7 @@ class Answers:
         caching, rescore = searched.defaults.cache, searched.defaults.rescore
         if caching is None or rescore is None or options.using is not None or not isinstance(query, str):
             return None
-        category = category_of(options.filter, caching.field)
+        category = category_of(options.filter, caching.field_name)
         if category is None or not query.strip() or not searched.dense[rescore.using].can_encode:
             return None
         key = (*shared, *request_key("", options, parameters))

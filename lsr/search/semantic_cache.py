@@ -43,7 +43,7 @@ class Policy:
 class SemanticCaching:
     """The policy of each value of a metadata field."""
 
-    field: str
+    field_name: str
     every: Policy
     values: Mapping[str, Policy] = field(default_factory=dict)
 
@@ -54,7 +54,7 @@ class SemanticCaching:
     def to_json(self) -> dict[str, Any]:
         """Return what `parse_caching` takes."""
         return {
-            "field": self.field,
+            "field": self.field_name,
             **_json(self.every),
             "values": {name: _json(one) for name, one in self.values.items()},
         }

@@ -84,7 +84,9 @@ def index_corpus(
     finished = finished_report(folder, corpus, resume)
     if finished is not None:
         return finished
-    catalog, lock = start_load(folder, corpus, configs, MetadataSchema(schema), resume, device, search or defaults_for(configs))
+    catalog, lock = start_load(
+        folder, corpus, configs, MetadataSchema(schema), resume, device, search or defaults_for(configs)
+    )
     try:
         load = _Load(folder, catalog, corpus, device, threads, progress, on_problem)
         load.measure()

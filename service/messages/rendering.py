@@ -10,7 +10,7 @@ import orjson
 from starlette.responses import Response
 
 from lsr.documents import Document
-from lsr.results import CollectionInfo, Damage, Hit, LegScore, MatchedTerm, SearchResult
+from lsr.results import CollectionInfo, Damage, Hit, LegScore, MatchedTerm, SearchResult, VectorInfo
 from lsr.search.matched_words import MatchedWord
 from service.messages.highlight import Highlight
 from service.messages.search_requests import PARTS
@@ -38,14 +38,24 @@ def render_collection(info: CollectionInfo) -> dict[str, Any]:
         "pending": info.pending,
         "deleted": info.deleted,
         "bytes": info.bytes,
-        "vectors": {
-            name: {"encoder": vector.encoder, "fingerprint": vector.fingerprint, "terms": vector.terms}
-            for name, vector in info.vectors.items()
-        },
+        "vectors": {name: _render_vector(vector) for name, vector in info.vectors.items()},
         "schema": dict(info.schema),
         "seq": info.seq,
         "damage": render_damage(info.damage),
+        "search": dict(info.search),
+        "notes": list(info.notes),
     }
+
+
+def _render_vector(vector: VectorInfo) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "encoder": vector.encoder,
+        "fingerprint": vector.fingerprint,
+        "dense": vector.kind == "dense",
+    }
+    if vector.kind == "dense":
+        return shown | {"dimensions": vector.dimensions}
+    return shown | {"terms": vector.terms}
 
 
 def render_damage(damage: Sequence[Damage]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from lsr.documents import MAX_DIMENSIONS
 from service.messages.search_requests import MAX_QUERY_CHARACTERS
 from service.messages.strict_model import OptionalText, Strict, Text, exactly_one_of
 
@@ -14,6 +15,12 @@ MAX_INPUTS: Final = 256
 MAX_DELETED_IDS: Final = 100_000
 COLLECTION_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
+SEARCH_EXAMPLE: Final = {
+    "queries": [{"using": "default"}, {"using": "bm25"}],
+    "method": "scaled",
+    "weights": [1, 1],
+    "rescore": {"using": "meaning", "candidates": 100, "weight": 5},
+}
 FieldType = Literal["int", "float", "bool", "date", "keyword", "keyword[]"]
 InputText = Annotated[Text, Field(max_length=MAX_QUERY_CHARACTERS)]
 Name = Annotated[str, Field(pattern=COLLECTION_NAME)]
@@ -36,6 +43,10 @@ class VectorRequest(Strict):
     """A named vector and what makes it."""
 
     encoder: OptionalText = Field(description="An encoder's id; null for vectors that are always given ready-made")
+    dense: bool = Field(default=False, description="A dense vector, which rescores what the sparse ones have found")
+    dimensions: Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None = Field(
+        default=None, description="Of a dense vector: how many numbers are kept; needed without an encoder"
+    )
 
 
 class CollectionRequest(Strict):
@@ -45,12 +56,19 @@ class CollectionRequest(Strict):
     encoder: OptionalText = Field(default=None, min_length=1)
     vectors: dict[Name, VectorRequest] | None = Field(default=None, min_length=1, max_length=16)
     fields: dict[Text, FieldType] = Field(default={}, alias="schema", max_length=256)
+    search: dict[str, Any] | None = Field(default=None, description="The search defaults", examples=[SEARCH_EXAMPLE])
 
     @model_validator(mode="after")
     def _one_way(self) -> CollectionRequest:
         if self.encoder is not None and self.vectors is not None:
             raise PydanticCustomError("one_of", "give encoder or vectors, not both")
         return self
+
+
+class DefaultsRequest(Strict):
+    """New search defaults: how a text is ranked that names no vector."""
+
+    search: dict[str, Any] = Field(examples=[SEARCH_EXAMPLE])
 
 
 class DeleteRequest(Strict):

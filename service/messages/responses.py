@@ -33,7 +33,9 @@ class VectorModel(BaseModel):
 
     encoder: str | None
     fingerprint: str | None
-    terms: int
+    dense: bool
+    terms: int | None = None
+    dimensions: int | None = None
 
 
 class DamageModel(BaseModel):
@@ -59,6 +61,8 @@ class CollectionModel(BaseModel):
     fields: dict[str, str] = Field(alias="schema")
     seq: int
     damage: list[DamageModel]
+    search: dict[str, Any]
+    notes: list[str]
 
 
 class BrokenModel(BaseModel):

@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
 
+from lsr.default_pipeline import vectors_for
 from lsr.errors import EXPECTED_ERRORS
 from lsr.vectors import VectorConfig
 from service.auth import requires
 from service.http.strict_route import StrictRoute
 from service.messages.rendering import json_response, render_collection
-from service.messages.requests import COLLECTION_NAME, CollectionRequest
+from service.messages.requests import COLLECTION_NAME, CollectionRequest, DefaultsRequest
 from service.messages.responses import CollectionModel, CollectionsModel
 from service.problems import FieldProblem
 from service.runtime.state import Service, service_of
@@ -58,12 +59,26 @@ async def create_collection(collection: CollectionName, request: CollectionReque
     vectors = _vectors(request, settings.encoders | {settings.default_encoder}, settings.default_encoder)
 
     def create() -> dict[str, Any]:
-        made = service.store.create(collection, vectors=vectors, schema=request.fields)
+        made = service.store.create(collection, vectors=vectors, schema=request.fields, search=request.search)
         made.warm()
         return render_collection(made.info())
 
     shown = await service.chores.run(create)
     return json_response(shown, 201, {"Location": f"/v1/collections/{collection}"})
+
+
+@router.patch("/{collection}", response_model=CollectionModel)
+@requires("admin")
+async def change_defaults(collection: CollectionName, request: DefaultsRequest, service: ServiceOf) -> Response:
+    """Change the search defaults; no document is touched."""
+
+    def change() -> dict[str, Any]:
+        changed = service.store.get(collection)
+        changed.set_search_defaults(request.search)
+        service.search_turns.forget(changed)
+        return render_collection(changed.info())
+
+    return json_response(await service.chores.run(change))
 
 
 @router.delete("/{collection}", status_code=204, response_class=Response)
@@ -76,15 +91,20 @@ async def drop_collection(collection: CollectionName, service: ServiceOf) -> Res
 
 
 def _vectors(request: CollectionRequest, allowed: frozenset[str], default: str) -> dict[str, VectorConfig]:
-    named = {name: vector.encoder for name, vector in (request.vectors or {}).items()}
-    wanted: dict[str, str | None] = named or {"default": request.encoder or default}
-    for name, encoder in wanted.items():
-        if encoder is not None and encoder not in allowed:
+    if request.vectors:
+        wanted = {
+            name: VectorConfig(vector.encoder, dense=vector.dense, dimensions=vector.dimensions)
+            for name, vector in request.vectors.items()
+        }
+    else:
+        wanted = vectors_for(request.encoder or default)
+    for name, config in wanted.items():
+        if config.encoder is not None and config.encoder not in allowed:
             raise FieldProblem(
-                f"vectors.{name}.encoder" if named else "encoder",
-                f"{encoder!r:.200} is not offered here; there are {', '.join(sorted(allowed))}. "
+                f"vectors.{name}.encoder" if request.vectors else "encoder",
+                f"{config.encoder!r:.200} is not offered here; there are {', '.join(sorted(allowed))}. "
                 "`lsr index --encoder` on the server takes any",
                 slug="unknown-encoder",
                 title="Unknown encoder",
             )
-    return {name: VectorConfig(encoder) for name, encoder in wanted.items()}
+    return wanted
