@@ -30,6 +30,8 @@ from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, describe
 MEDIA_TYPE = "application/problem+json"
 MAX_LISTED_ERRORS = 20
 _logger = logging.getLogger("lsr.service")
+# What pydantic calls the forms of the fields that have several (service/messages/search_requests.py).
+_FORMS = frozenset({"RescoreInput", "MustInput", "FacetsInput", "GroupByInput", "LikeInput", "bool", "__root__"})
 _PARAMETER = re.compile(r"\{[^}]*\}")  # of a route's path
 
 
@@ -197,12 +199,17 @@ async def _on_http(request: Request, error: Exception) -> Response:
 async def _on_validation(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    found = [_field_error(one) for one in error.errors()]
+    found = _without_alternatives([_field_error(one) for one in error.errors()])
     title, slug = "Invalid request", "invalid-request"
-    if any(one["type"] == "not_supported" for one in error.errors()):
-        title, slug = "Not supported", "not-supported"
     return problem_response(
         request.scope, 422, slug, title, "; ".join(f"{one.field}: {one.detail}" for one in found[:3]), found
+    )
+
+
+def _is_form(part: object) -> bool:
+    """Whether a part of pydantic's location names one of several forms of a field, not a field."""
+    return isinstance(part, str) and (
+        part in _FORMS or part.startswith(("literal[", "list[", "function-", "constrained-"))
     )
 
 
@@ -220,8 +227,18 @@ def _methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
     return sorted(fitting[max(fitting)]) if fitting else []
 
 
+def _without_alternatives(errors: Sequence[FieldError]) -> list[FieldError]:
+    """Leave out what the other forms of a field say where one form says more: its errors are of parts of the field."""
+    kept = []
+    for one in errors:
+        deeper = (f"{one.field}.", f"{one.field}[")
+        if not any(other.field.startswith(deeper) for other in errors) and one not in kept:
+            kept.append(one)
+    return kept
+
+
 def _field_error(error: Mapping[str, Any]) -> FieldError:
-    location = [part for part in error["loc"] if part not in ("__root__",)]
+    location = [part for part in error["loc"] if not _is_form(part)]
     if len(location) > 1 and location[0] in ("body", "query", "path", "header"):
         location = location[1:]
     detail = error["msg"]

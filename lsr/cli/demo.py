@@ -90,8 +90,7 @@ def smoke_test(out: Path, *, encoder: str, encode: bool) -> int:
 def _ensure_indexed(out: Path, encoder: str, *, encode: bool) -> None:
     from lsr.cli.sample_vectors import EncodedCorpus
     from lsr.corpora import open_corpus
-    from lsr.documents import DEFAULT_VECTOR
-    from lsr.vectors import VectorConfig
+    from lsr.default_pipeline import vectors_for
 
     sample = _find_sample()
     beforehand = _vectors_of(sample, encoder) if not encode else None
@@ -106,7 +105,7 @@ def _ensure_indexed(out: Path, encoder: str, *, encode: bool) -> None:
     if beforehand is None:
         say(f"encoding {sample.name} with {encoder} and indexing it into {folder}")
     else:
-        corpus = EncodedCorpus(corpus, beforehand.weights)
+        corpus = EncodedCorpus(corpus, beforehand)
         say(f"indexing {sample.name} into {folder}, with vectors that {encoder} made beforehand")
         say(f"(fingerprint {beforehand.fingerprint}; --encode makes them here, which takes minutes)")
     # What lies there is of another sample or version, or was not finished. Only what an earlier demo made is removed.
@@ -114,7 +113,7 @@ def _ensure_indexed(out: Path, encoder: str, *, encode: bool) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     out.mkdir(parents=True, exist_ok=True)
-    index_and_report(corpus, folder, {DEFAULT_VECTOR: VectorConfig(encoder)}, schema=SCHEMA)
+    index_and_report(corpus, folder, vectors_for(encoder), schema=SCHEMA)
     marker.write_text(made_of)
 
 

@@ -4,6 +4,9 @@
     sample        SHA-256 of samples/arxiv-10k.jsonl.zst
     indptr int64 [documents + 1], indices uint16 [weights], data float16 [weights]     CSR, rows in the sample's order
 
+and samples/arxiv-10k.lsr-mini.dense.npz: dense int8 [documents, size] and scale float32 [documents], the dense vectors
+that the same pass makes, with the same fingerprint and sample.
+
 float16 keeps a weight to three digits. `make demo` indexes them and takes seconds; encoding anew takes minutes.
 `check` encodes some documents again and compares.
 """
@@ -17,25 +20,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from encoders.encoder import Encoder
+from encoders.learned import LearnedEncoder
 from lsr.corpora import Corpus, open_corpus
 from lsr.corpora.corpus import CorpusLine, WrappedCorpus
-from lsr.documents import DEFAULT_VECTOR, Document, SparseByIndex
+from lsr.default_pipeline import MEANING
+from lsr.dense_vectors import unit_rows
+from lsr.documents import DEFAULT_VECTOR, DenseInput, Document, SparseByIndex, VectorInput
 from lsr.errors import CorpusUnreadable, EncoderMismatch
 
+_BATCH = 1024
 _TOLERANCE = 0.03  # of a weight: bfloat16 and float32 processors, float16 in the file
+_LEAST_COSINE = 0.999  # of a dense vector with the stored one: int8, and bfloat16
 _CUT = 2  # terms of a document that may stand on the other side of the cut at max_active_dims or at zero, a hundred
 
 
 @dataclass(frozen=True)
 class SampleVectors:
-    """Vectors of a sample, float32 csr_array [documents, vocabulary], and what they were made of."""
+    """Vectors of a sample, and what they were made of.
+
+    weights  float32 csr_array [documents, vocabulary]
+    dense    int8 [documents, size] with scale, float32 [documents]: as a collection keeps them
+    """
 
     fingerprint: str
     sample: str
     weights: csr_array
+    dense: NDArray[np.int8]
+    scale: NDArray[np.float32]
 
     def save(self, file: Path) -> None:
         """Write the file; the same vectors give the same bytes."""
@@ -50,19 +64,27 @@ class SampleVectors:
             n_terms=np.array(self.weights.shape[1]),
         )
         file.write_bytes(buffer.getvalue())
+        buffer = io.BytesIO()
+        source = {"fingerprint": np.array(self.fingerprint), "sample": np.array(self.sample)}
+        np.savez_compressed(buffer, **source, dense=self.dense, scale=self.scale)
+        _dense_file(file).write_bytes(buffer.getvalue())
 
     @classmethod
     def load(cls, file: Path) -> SampleVectors:
         """Raises CorpusUnreadable for a file that is not there or no such file."""
         try:
-            with np.load(file, allow_pickle=False) as arrays:
+            with np.load(file, allow_pickle=False) as arrays, np.load(_dense_file(file), allow_pickle=False) as more:
                 shape = (len(arrays["indptr"]) - 1, int(arrays["n_terms"]))
                 parts = (arrays["data"].astype(np.float32), arrays["indices"].astype(np.int32), arrays["indptr"])
-                return cls(str(arrays["fingerprint"]), str(arrays["sample"]), csr_array(parts, shape=shape))
+                weights = csr_array(parts, shape=shape)
+                source = (str(arrays["fingerprint"]), str(arrays["sample"]))
+                if source != (str(more["fingerprint"]), str(more["sample"])):
+                    raise ValueError("the sparse and the dense vectors are not of one model and sample")
+                return cls(*source, weights, more["dense"], more["scale"])
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise CorpusUnreadable(f"{file}: no vectors of the sample can be read ({error})") from None
 
-    def check(self, encoder: Encoder, sample: Path, documents: int) -> int:
+    def check(self, encoder: LearnedEncoder, sample: Path, documents: int) -> int:
         """Encode `documents` of the sample again, evenly spaced, and return how many differ from what is stored.
 
         Raises EncoderMismatch for another model or another sample.
@@ -70,8 +92,17 @@ class SampleVectors:
         self.require(encoder.fingerprint, sample)
         rows = np.unique(np.linspace(0, self.weights.shape[0] - 1, documents).astype(np.int64))
         texts = [document.full_text for document in _documents(open_corpus(str(sample)))]
-        again = encoder.encode_documents([texts[row] for row in rows.tolist()])
-        return sum(not _alike(self.weights[[row]], again[[i]]) for i, row in enumerate(rows.tolist()))
+        again, vectors = encoder.encode_documents_with_dense([texts[row] for row in rows.tolist()])
+        steps, scale = unit_rows(vectors)
+        cosines = np.einsum("ij,ij->i", self._directions(rows), steps * scale[:, None])
+        return sum(
+            not _alike(self.weights[[row]], again[[i]]) or cosines[i] < _LEAST_COSINE
+            for i, row in enumerate(rows.tolist())
+        )
+
+    def _directions(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        directions: NDArray[np.float32] = self.dense[rows] * self.scale[rows, None]
+        return directions
 
     def require(self, fingerprint: str, sample: Path) -> None:
         """Raise EncoderMismatch unless the vectors are those of this model and this sample."""
@@ -86,29 +117,40 @@ class SampleVectors:
 class EncodedCorpus(WrappedCorpus):
     """A corpus whose documents bring their vectors."""
 
-    def __init__(self, corpus: Corpus, weights: csr_array) -> None:
+    def __init__(self, corpus: Corpus, vectors: SampleVectors) -> None:
         super().__init__(corpus)
-        self._weights = weights
+        self._weights = vectors.weights
+        self._dense = vectors.dense
+        self._scale = vectors.scale
 
     def __iter__(self) -> Iterator[CorpusLine]:
         for row, line in enumerate(self._corpus):
             if isinstance(line.content, Document):
                 span = slice(self._weights.indptr[row], self._weights.indptr[row + 1])
-                vector = SparseByIndex(
+                sparse = SparseByIndex(
                     tuple(self._weights.indices[span].tolist()), tuple(self._weights.data[span].tolist())
                 )
-                yield line._replace(content=replace(line.content, vectors={DEFAULT_VECTOR: vector}))
+                dense = DenseInput(tuple((self._dense[row] * self._scale[row]).tolist()))
+                vectors: dict[str, VectorInput] = {DEFAULT_VECTOR: sparse, MEANING: dense}
+                yield line._replace(content=replace(line.content, vectors=vectors))
             else:
                 yield line
 
 
-def encode_sample(encoder: Encoder, sample: Path) -> SampleVectors:
+def _dense_file(file: Path) -> Path:
+    return file.with_suffix(".dense.npz")
+
+
+def encode_sample(encoder: LearnedEncoder, sample: Path) -> SampleVectors:
     """Return the vectors of every document of the sample."""
     from scipy.sparse import vstack
 
-    texts = (document.full_text for document in _documents(open_corpus(str(sample))))
-    weights: csr_array = vstack(list(encoder.encode_document_batches(texts)), format="csr")
-    return SampleVectors(encoder.fingerprint, hashlib.sha256(sample.read_bytes()).hexdigest(), weights)
+    texts = [document.full_text for document in _documents(open_corpus(str(sample)))]
+    found = [encoder.encode_documents_with_dense(texts[at : at + _BATCH]) for at in range(0, len(texts), _BATCH)]
+    weights: csr_array = vstack([sparse for sparse, _ in found], format="csr")
+    steps, scale = unit_rows(np.concatenate([dense for _, dense in found]))
+    digest = hashlib.sha256(sample.read_bytes()).hexdigest()
+    return SampleVectors(encoder.fingerprint, digest, weights, steps, scale)
 
 
 def _documents(corpus: Corpus) -> Iterator[Document]:

@@ -68,8 +68,10 @@ def test_each_route_needs_the_documented_scope(openapi: dict[str, Any]) -> None:
         assert documented()[route] == (needed.group(1) if needed else "none"), route
 
 
-def test_the_planned_fields_are_those_that_are_refused_by_name(openapi: dict[str, Any]) -> None:
-    properties = openapi["components"]["schemas"]["SearchRequest"]["properties"]
-    planned = {("search", name) for name in set(SearchRequest.model_fields) - set(properties)}
-    planned |= {("query", name) for name in set(QueryInput.model_fields) - {"text", "sparse"}}
-    assert {(kind, name) for kind, name, _ in rows("Planned")} == planned
+def test_the_table_of_search_fields_is_that_of_the_request_model() -> None:
+    section = DOCUMENT.read_text(encoding="utf-8").split("\n## Search\n")[1].split("\n### ")[0]
+    table = section.split("|---|---|---|\n")[1].split("\n\n")[0]
+    names = {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert names == set(SearchRequest.model_fields)
+    queries = DOCUMENT.read_text(encoding="utf-8").split("\n### Ranking\n")[1].split("\n\n")[0]
+    assert set(re.findall(r'^\| `\{"(\w+)"', queries, re.MULTILINE)) == set(QueryInput.model_fields)

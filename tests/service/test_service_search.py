@@ -42,10 +42,14 @@ def test_answer_has_the_fields_of_the_contract_and_no_others(client: httpx.Clien
         "took_ms", "timings", "query", "hits", "total", "facets", "next_cursor", "approximate", "partial",
         "warnings",
     }  # fmt: skip
-    assert set(answer["timings"]) == {"encode", "search", "fetch"}
+    assert set(answer["timings"]) == {"encode", "search", "rescore", "fetch", "explain"}
     assert answer["took_ms"] >= sum(answer["timings"].values()) * 0.99
     assert set(answer["hits"][0]) == {
         "id", "rank", "score", "title", "text", "parent", "metadata", "matched", "other_terms", "highlights",
+        "legs", "rescored",
+    }  # fmt: skip
+    assert set(answer["hits"][0]["legs"][0]) == {
+        "using", "rank", "score", "contribution", "matched", "other_terms",
     }  # fmt: skip
 
 
@@ -84,6 +88,7 @@ def test_a_sparse_query_by_token_and_by_index_find_the_same(client: httpx.Client
 def test_k_limits_the_hits_and_exact_agrees_on_a_small_collection(client: httpx.Client) -> None:
     everything = search(client, {"text": "lobster"}, params={"exact": True})
     assert everything["approximate"] is False
+    assert search(client, {"text": "lobster"})["approximate"] is False  # no blocks: the index searched exactly
     first = search(client, {"text": "lobster"}, k=1)
     assert [hit["id"] for hit in first["hits"]] == [everything["hits"][0]["id"]]
 
@@ -94,8 +99,13 @@ def test_the_search_parameters_of_a_request_are_those_of_the_index(client: httpx
 
 
 def test_include_chooses_what_comes_with_a_hit(client: httpx.Client) -> None:
-    assert set(search(client, {"text": "lobster"}, include=[])["hits"][0]) == {"id", "rank", "score"}
-    assert set(search(client, {"text": "lobster"}, include=["title"])["hits"][0]) == {"id", "rank", "score", "title"}
+    always = {"id", "rank", "score", "legs", "rescored"}
+    assert set(search(client, {"text": "lobster"}, include=[])["hits"][0]) == always
+    assert set(search(client, {"text": "lobster"}, include=["title"])["hits"][0]) == always | {"title"}
+    part = search(client, {"text": "lobster roll"}, include=["metadata.year", "text"], exclude=["text"])["hits"][0]
+    assert set(part) == always | {"metadata"}
+    assert part["metadata"] == {"year": 2019}
+    assert search(client, {"text": "lobster roll"}, exclude=["metadata.tag"])["hits"][0]["metadata"] == {"year": 2019}
 
 
 def test_a_filter_keeps_matching_documents_only(client: httpx.Client) -> None:
@@ -167,29 +177,14 @@ def test_a_wrong_field_is_refused_by_name(client: httpx.Client, body: dict[str, 
     assert field in problem["detail"]
 
 
-@pytest.mark.parametrize(
-    ("extra", "field"),
-    [
-        ({"cursor": "abc"}, "cursor"),
-        ({"must": ["lobster"]}, "must"),
-        ({"group_by": "parent"}, "group_by"),
-        ({"facets": ["tag"]}, "facets"),
-        ({"prf": {"docs": 3}}, "prf"),
-        ({"query": {"like": "d1"}}, "query.like"),
-        ({"query": {"fusion": {"queries": []}}}, "query.fusion"),
-    ],
-)
-def test_what_is_not_supported_yet_is_refused_by_name_and_never_ignored(
-    client: httpx.Client, extra: dict[str, Any], field: str
-) -> None:
-    response = client.post(SEARCH, json={"query": {"text": "lobster"}} | extra)
-    assert response.status_code == 422
-    assert response.json()["type"] == "/problems/not-supported"
-    assert field in [error["field"] for error in response.json()["errors"]]
-
-
-def test_the_contract_s_empty_values_of_unsupported_fields_are_fine(client: httpx.Client) -> None:
-    assert search(client, {"text": "lobster"}, cursor=None, must=[], facets=[], group_by=None, prf=None)["hits"]
+def test_null_and_empty_fields_are_as_good_as_none(client: httpx.Client) -> None:
+    plain = search(client, {"text": "lobster"})
+    same = search(
+        client,
+        {"text": "lobster", "sparse": None, "like": None, "fusion": None},
+        cursor=None, must=[], facets=[], group_by=None, prf=None, rescore=None, sort=None, boosts=[], using=None,
+    )  # fmt: skip
+    assert [hit["id"] for hit in same["hits"]] == [hit["id"] for hit in plain["hits"]]
 
 
 def test_an_unknown_collection_is_a_404(client: httpx.Client) -> None:
