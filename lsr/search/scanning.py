@@ -1,4 +1,4 @@
-"""Every live document of a generation with one of its vectors, at bounded memory."""
+"""All live documents of a generation, each with one of its vectors, in bounded memory."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Scanned = tuple[Document, NDArray[np.int64], NDArray[np.float32]]
 
 
 def scan(generation: Generation, vector: NamedVector) -> Iterator[Scanned]:
-    """Yield (document, term numbers int64, impacts float32), segment by segment and then what is pending.
+    """Yield (document, term numbers int64, impacts float32), segment by segment and then the pending documents.
 
-    Raises CollectionCorrupt where a segment was taken out.
+    Raises CollectionCorrupt if a segment was taken out of use.
     """
     generation.require_whole()
     for view in generation.segments:

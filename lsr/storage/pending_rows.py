@@ -1,7 +1,7 @@
-"""Pending documents as rows of the catalog: a document as JSON, its vectors as numbers. Both directions.
+"""Pending documents as rows of the catalog: a document as JSON, its vectors as numbers. Encodes and decodes.
 
-A vector's bytes are its number of terms (uint32), the term numbers (uint32, rising) and the weights (float32), all
-little-endian; those of several names follow each other in alphabetical order.
+A vector's bytes are its number of terms (uint32), the term numbers (uint32, ascending) and the weights (float32), all
+little-endian; several named vectors follow each other in alphabetical order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lsr.storage.catalog_schema import PendingRow
 
 
 def encode_rows(first_row: int, documents: Sequence[Document], vectors: Mapping[str, PreparedRows]) -> list[PendingRow]:
-    """Return documents as rows with numbers from `first_row` on; `vectors[name]` has a row for each document."""
+    """Return documents as rows, numbered from `first_row`; `vectors[name]` has a row for each document."""
     packed = [vectors[name].packed() for name in sorted(vectors)]
     joined = packed[0] if len(packed) == 1 else list(map(b"".join, zip(*packed, strict=True)))
     return [
@@ -46,7 +46,7 @@ def encode_rows(first_row: int, documents: Sequence[Document], vectors: Mapping[
 def decode_rows(rows: Sequence[PendingRow], names: Sequence[str]) -> tuple[list[Document], dict[str, csr_array]]:
     """Return the documents and, for each name, their vectors as csr_array float32 [len(rows), terms].
 
-    Raises CollectionCorrupt for content that `encode_rows` cannot have made.
+    Raises CollectionCorrupt for content that `encode_rows` cannot have written.
     """
     try:
         documents = [Document(**orjson.loads(row.document)) for row in rows]
@@ -67,7 +67,7 @@ def _unpack(packed: Sequence[bytes], names: Sequence[str]) -> dict[str, csr_arra
             raise ValueError(f"a vector {name!r} is missing")
         lengths = words[at].astype(np.int64)
         if (at + 1 + 2 * lengths > ends).any():
-            raise ValueError(f"a vector {name!r} is cut off")
+            raise ValueError(f"a vector {name!r} is truncated")
         start = np.zeros(len(packed) + 1, dtype=np.int64)
         np.cumsum(lengths, out=start[1:])
         entries = np.arange(int(start[-1])) + np.repeat(at + 1 - start[:-1], lengths)
@@ -77,5 +77,5 @@ def _unpack(packed: Sequence[bytes], names: Sequence[str]) -> dict[str, csr_arra
         matrices[name] = csr_array((weights, term_ids, start), shape=(len(packed), width))
         at = at + 1 + 2 * lengths
     if (at != ends).any():
-        raise ValueError("there is more than the vectors")
+        raise ValueError("there are extra bytes after the vectors")
     return matrices

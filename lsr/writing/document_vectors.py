@@ -1,4 +1,4 @@
-"""Documents on their way in: checked against the collection, then turned into sparse rows."""
+"""Checks documents against the collection, then turns them into sparse rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lsr.metadata import MetadataSchema
 from lsr.vectors import NamedVector
 
 _PIECE = 64  # documents
-_SURELY_HELD = 65_000.0  # below the largest float16
+_SAFE_WEIGHT = 65_000.0  # below the largest float16
 
 
 def settle_vectors(document: Document, vectors: Mapping[str, NamedVector]) -> Document:
-    """Return the document with its vector `sparse` under the only vector's name, where none is named default."""
+    """Return the document with its vector `sparse` under the only vector's name, if no vector is named default."""
     if DEFAULT_VECTOR not in document.vectors or DEFAULT_VECTOR in vectors or len(vectors) != 1:
         return document
     (only,) = vectors
@@ -32,30 +32,30 @@ def settle_vectors(document: Document, vectors: Mapping[str, NamedVector]) -> Do
 
 
 def check_document(document: Document, schema: MetadataSchema, vectors: Mapping[str, NamedVector]) -> None:
-    """Raise InvalidDocument unless metadata and ready-made vectors of a settled document fit the collection."""
+    """Raise InvalidDocument unless metadata and precomputed vectors of a settled document fit the collection."""
     schema.check(document.metadata)
     for name in document.vectors:
         if name not in vectors:
             raise InvalidDocument(
                 "unknown_vector",
-                f"the collection has no vector {name!r}; it has {', '.join(sorted(vectors))}",
+                f"the collection has no vector {name!r}; its vectors: {', '.join(sorted(vectors))}",
                 field=f"vectors.{name}",
             )
         _check_vector(vectors[name], document)
 
 
 def document_rows(vector: NamedVector, documents: Sequence[Document]) -> csr_array:
-    """Return the documents' vectors, csr_array float32 [n, terms], term numbers rising in each row, no zeros.
+    """Return the documents' vectors, csr_array float32 [n, terms], term numbers ascending in each row, no zeros.
 
-    A document with a vector of this name keeps it; the others are encoded, or stay empty where there is no encoder.
-    `check` has passed every document. Raises EncoderError.
+    A document with a vector of this name keeps it; the others are encoded, or stay empty without an encoder. All
+    documents must have passed `check_document`. Raises EncoderError.
     """
     ready = [row for row, document in enumerate(documents) if vector.name in document.vectors]
     rows: list[NDArray[np.int64]] = []
     term_ids: list[NDArray[np.int64]] = []
     weights: list[NDArray[np.float32]] = []
     if vector.config.encoder is not None:
-        # A model gives weights even to an empty text; here no text is no term.
+        # A model gives weights even to an empty text; here an empty text has no terms.
         texts = [
             row
             for row, document in enumerate(documents)
@@ -66,7 +66,7 @@ def document_rows(vector: NamedVector, documents: Sequence[Document]) -> csr_arr
             rows.append(np.array(texts, dtype=np.int64)[encoded.row])
             term_ids.append(encoded.col.astype(np.int64))
             weights.append(encoded.data.astype(np.float32))
-    # In pieces: reading a dictionary into an array holds the interpreter's lock, and searches wait for that.
+    # In pieces: converting dictionaries to arrays holds the interpreter's lock, and searches wait for it.
     for piece in (ready[first : first + _PIECE] for first in range(0, len(ready), _PIECE)):
         given = [documents[row].vectors[vector.name] for row in piece]
         lengths = [len(one.weights) if isinstance(one, SparseByToken) else len(one.indices) for one in given]
@@ -77,7 +77,7 @@ def document_rows(vector: NamedVector, documents: Sequence[Document]) -> csr_arr
 
 
 def _check_vector(vector: NamedVector, document: Document) -> None:
-    """Raise InvalidDocument if the document's ready-made vector names a term that cannot be taken."""
+    """Raise InvalidDocument if the document's precomputed vector has an unknown term or an invalid weight."""
     given = document.vectors.get(vector.name)
     if given is None:
         return
@@ -99,8 +99,8 @@ def _check_vector(vector: NamedVector, document: Document) -> None:
             field=f"vectors.{vector.name}.sparse.indices",
         )
     values = given.weights.values() if isinstance(given, SparseByToken) else given.values
-    # Built-ins see in a few µs that all is well (a NaN shows in the sum); who is not gets a message from `canonical`.
-    if not values or (min(values) >= 0 and max(values) <= _SURELY_HELD and math.isfinite(sum(values))):
+    # A fast check with built-ins, a few µs (any NaN makes the sum NaN); if it fails, `canonical` gives the message.
+    if not values or (min(values) >= 0 and max(values) <= _SAFE_WEIGHT and math.isfinite(sum(values))):
         return
     try:
         canonical(np.fromiter(values, dtype=np.float32, count=len(values)), vector.config.index.impact_dtype)
@@ -117,7 +117,7 @@ def _encode(vector: NamedVector, texts: list[str]) -> csr_array:
 
 
 def _numbers(vector: NamedVector, given: Sequence[SparseInput]) -> NDArray[np.int64]:
-    """Number the terms of many ready-made vectors, one after the other; unknown tokens are added."""
+    """Return the term numbers of many precomputed vectors, concatenated; unknown tokens are added."""
     if all(isinstance(one, SparseByIndex) for one in given) and vector.config.encoder is not None:
         indices = [index for one in given if isinstance(one, SparseByIndex) for index in one.indices]
         return np.array(indices, dtype=np.int64)
@@ -139,9 +139,9 @@ def _matrix(
     column = np.concatenate(term_ids) if term_ids else np.empty(0, np.int64)
     weight = np.concatenate(weights) if weights else np.empty(0, np.float32)
     weight = canonical(weight, vector.config.index.impact_dtype)
-    # A weight that rounds to 0 is no term of the document: not for a match, not for a document frequency.
+    # A weight that rounds to 0 is not a term of the document: neither for a match nor for a document frequency.
     kept = np.flatnonzero(weight > 0)
-    # Row and term in one integer, distinct for each entry: NumPy sorts that many times faster than two keys.
+    # Row and term in one integer, distinct for each entry: NumPy sorts it many times faster than two keys.
     order = kept[np.argsort((row[kept] << 32) | column[kept])]
     indptr = np.zeros(count + 1, dtype=np.int64)
     np.cumsum(np.bincount(row[kept], minlength=count), out=indptr[1:])
