@@ -1,4 +1,4 @@
-"""Documents over HTTP: write, read, and what is said about bad ones."""
+"""Documents over HTTP: write, read, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_request_whose_documents_are_all_bad_is_a_422(client: httpx.Client, do
         (b'{"docs":[]}', 422),
     ],
 )
-def test_a_body_that_is_no_list_of_documents_is_refused(
+def test_a_body_that_is_not_a_list_of_documents_is_refused(
     client: httpx.Client, documents: str, body: bytes, status: int
 ) -> None:
     response = client.post(documents, content=body, headers={"Content-Type": "application/json"})
@@ -101,7 +101,7 @@ def test_an_unknown_document_is_a_404(client: httpx.Client) -> None:
     assert response.json()["type"] == "/problems/document-not-found"
 
 
-def test_ready_made_sparse_vectors_are_searched_as_given(client: httpx.Client) -> None:
+def test_precomputed_sparse_vectors_are_searched_as_given(client: httpx.Client) -> None:
     client.put("/v1/collections/ready", json={"vectors": {"default": {"encoder": None}}}).raise_for_status()
     body = {"documents": [{"id": "s1", "sparse": {"lobster": 2.0, "roll": 0.5}}, {"id": "s2", "sparse": {"roll": 2.0}}]}
     client.post("/v1/collections/ready/documents", json=body).raise_for_status()
