@@ -1,11 +1,11 @@
-"""The sample collection's vectors, encoded beforehand: samples/arxiv-10k.lsr-mini.npz.
+"""The precomputed vectors of the sample collection: samples/arxiv-10k.lsr-mini.npz.
 
-    fingerprint   the model's; another model's vectors are not used
+    fingerprint   the model's; vectors of another model are not used
     sample        SHA-256 of samples/arxiv-10k.jsonl.zst
     indptr int64 [documents + 1], indices uint16 [weights], data float16 [weights]     CSR, rows in the sample's order
 
-float16 keeps a weight to three digits. `make demo` indexes them and takes seconds; encoding anew takes minutes.
-`check` encodes some documents again and compares.
+float16 keeps three digits of a weight. `make demo` indexes these vectors in seconds; encoding takes minutes. `check`
+encodes some documents again and compares them.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _CUT = 2  # terms of a document that may stand on the other side of the cut at m
 
 @dataclass(frozen=True)
 class SampleVectors:
-    """Vectors of a sample, float32 csr_array [documents, vocabulary], and what they were made of."""
+    """Vectors of a sample, float32 csr_array [documents, vocabulary], with the model and the sample they come from."""
 
     fingerprint: str
     sample: str
     weights: csr_array
 
     def save(self, file: Path) -> None:
-        """Write the file; the same vectors give the same bytes."""
+        """Write the file; equal vectors give equal bytes."""
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
@@ -53,17 +53,17 @@ class SampleVectors:
 
     @classmethod
     def load(cls, file: Path) -> SampleVectors:
-        """Raises CorpusUnreadable for a file that is not there or no such file."""
+        """Read the file; raises CorpusUnreadable if it is missing or not in this format."""
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 shape = (len(arrays["indptr"]) - 1, int(arrays["n_terms"]))
                 parts = (arrays["data"].astype(np.float32), arrays["indices"].astype(np.int32), arrays["indptr"])
                 return cls(str(arrays["fingerprint"]), str(arrays["sample"]), csr_array(parts, shape=shape))
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise CorpusUnreadable(f"{file}: no vectors of the sample can be read ({error})") from None
+            raise CorpusUnreadable(f"{file}: the sample's vectors cannot be read ({error})") from None
 
     def check(self, encoder: Encoder, sample: Path, documents: int) -> int:
-        """Encode `documents` of the sample again, evenly spaced, and return how many differ from what is stored.
+        """Encode that number of documents again, evenly spaced, and return how many differ from the stored vectors.
 
         Raises EncoderMismatch for another model or another sample.
         """
@@ -74,17 +74,17 @@ class SampleVectors:
         return sum(not _alike(self.weights[[row]], again[[i]]) for i, row in enumerate(rows.tolist()))
 
     def require(self, fingerprint: str, sample: Path) -> None:
-        """Raise EncoderMismatch unless the vectors are those of this model and this sample."""
+        """Raise EncoderMismatch unless the vectors come from this model and this sample."""
         digest = hashlib.sha256(sample.read_bytes()).hexdigest()
         if (fingerprint, digest) != (self.fingerprint, self.sample):
             raise EncoderMismatch(
-                f"the sample's vectors were made by {self.fingerprint} of the sample {self.sample[:12]}, but here are "
-                f"{fingerprint} and {digest[:12]}: encode them again (benchmarks/encode_sample.py)"
+                f"the sample's vectors come from the model {self.fingerprint} and the sample {self.sample[:12]}, but "
+                f"this is {fingerprint} and {digest[:12]}: encode them again (benchmarks/encode_sample.py)"
             )
 
 
 class EncodedCorpus(WrappedCorpus):
-    """A corpus whose documents bring their vectors."""
+    """A corpus whose documents have precomputed vectors."""
 
     def __init__(self, corpus: Corpus, weights: csr_array) -> None:
         super().__init__(corpus)
@@ -103,7 +103,7 @@ class EncodedCorpus(WrappedCorpus):
 
 
 def encode_sample(encoder: Encoder, sample: Path) -> SampleVectors:
-    """Return the vectors of every document of the sample."""
+    """Return the vectors of all documents of the sample."""
     from scipy.sparse import vstack
 
     texts = (document.full_text for document in _documents(open_corpus(str(sample))))
@@ -119,6 +119,6 @@ def _documents(corpus: Corpus) -> Iterator[Document]:
 
 
 def _alike(stored: csr_array, again: csr_array) -> bool:
-    """Return whether two rows are the same up to rounding: a few smallest terms may be in one alone."""
+    """Return whether two rows are equal up to rounding; a few of the smallest terms may be in one row only."""
     difference = np.abs(stored - again).toarray()[0]
     return int((difference > _TOLERANCE).sum()) <= max(1, _CUT * stored.nnz // 100)
