@@ -1,10 +1,9 @@
-"""Make docs/results anew: BM25 (and any encoder named) over SciFact, which is in the repository, and further folders.
+"""Update docs/results: BM25 (and the given encoders) on SciFact, which is in the repository, and on other folders.
 
     python benchmarks/eval_results.py [--encoder NAME …] [BEIR-FOLDER …]
 
-Writes a JSON cell a figure, the leaderboard as Markdown and CSV, and one page with plots. Cells that are there and
-were made of the same request and data are kept, unless `--fresh` is given. Times are only worth something on a quiet
-machine.
+Writes one JSON cell per figure, the leaderboard as Markdown and CSV, and one page with plots. Existing cells with the
+same request and data are kept, unless `--fresh` is given. Times are reliable only on a quiet machine.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ TITLE = "lsr: leaderboard"
 HEAD = """\
 # Results
 
-Made by `python benchmarks/eval_results.py FOLDERS`; do not edit. `index.html` is the page with plots, costs, sources;
-`leaderboard.csv` has all digits, `cells/` a JSON file a figure. On a larger scale: `scale.md`.
+Written by `python benchmarks/eval_results.py FOLDERS`; do not edit. `index.html` is the page with plots, costs and
+sources; `leaderboard.csv` has all digits, `cells/` one JSON file per figure. Larger collections: `scale.md`.
 
 """
 
 
 def main() -> int:
-    """Evaluate what is missing and write the reports; 4 when a cell failed."""
+    """Evaluate the missing cells and write the reports; return 4 if a cell failed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--encoder", action="append", default=[])
