@@ -1,4 +1,4 @@
-"""Open time, bytes, and a merge's time and peak memory for a large collection of precomputed sparse vectors.
+"""Open time, bytes, and a merge's time and peak memory for a large collection of ready-made sparse vectors.
 
 usage: python benchmarks/collection_million.py [--documents 1000000] [--terms 106] [--folder DIR]
 

@@ -1,4 +1,4 @@
-"""Upserts per second of precomputed sparse vectors in bulk, with sealing and merging in the background.
+"""Upserts per second of ready-made sparse vectors in bulk, with sealing and merging in the background.
 
 usage: python benchmarks/collection_writes.py [--documents 100000] [--batch 1000] [--terms 100] [--folder DIR]
 

@@ -41,7 +41,7 @@ class Dataset:
 
     @property
     def has_vectors(self) -> bool:
-        """Whether the queries are precomputed sparse vectors, so that no encoder is needed."""
+        """Whether the queries are ready-made sparse vectors, so that no encoder is needed."""
         return all(query.sparse is not None for query in self.queries.values())
 
     def data_hash(self) -> str | None:

@@ -66,7 +66,7 @@ class SearchSettings:
 
 
 class CollectionSystem:
-    """Searches a collection; a query with a precomputed vector is not encoded."""
+    """Searches a collection; a query with a ready-made vector is not encoded."""
 
     def __init__(self, collection: Collection, settings: SearchSettings, *, name: str | None = None) -> None:
         self._collection = collection
@@ -98,7 +98,7 @@ class CollectionSystem:
 class IndexSystem:
     """Searches a SparseIndex whose documents are numbered; `doc_ids[i]` is the external id of document i.
 
-    Queries are precomputed vectors by term number. The index breaks ties by document number, also at depth k. So the
+    Queries are ready-made vectors by term number. The index breaks ties by document number, also at depth k. So the
     documents must be numbered by ascending external id, which is the order of ties everywhere else.
     """
 

@@ -292,7 +292,7 @@ class Collection:
         return encoder
 
     def find_encoder(self, using: str = DEFAULT_VECTOR) -> Encoder | None:
-        """Return the encoder of a named vector; None if its vectors are always precomputed.
+        """Return the encoder of a named vector; None if its vectors are always ready-made.
 
         Raises QueryError for an unknown name, EncoderMismatch.
         """

@@ -1,4 +1,4 @@
-"""Documents as users write them: an id, text or precomputed sparse vectors, and metadata.
+"""Documents as users write them: an id, text or ready-made sparse vectors, and metadata.
 
 Every corpus reader yields `Document`s and every write accepts them. `parse_document` checks a document once; later
 code relies on that. A document's fields in JSON:
@@ -228,7 +228,7 @@ def _kind(value: object) -> str:
 
 
 def weights_of(vectors: Sequence[SparseInput], count: int) -> NDArray[np.float32]:
-    """Return the weights of precomputed vectors, concatenated: float32[count], where `count` is their total number."""
+    """Return the weights of ready-made vectors, concatenated: float32[count], where `count` is their total number."""
     values = chain.from_iterable(
         vector.weights.values() if isinstance(vector, SparseByToken) else vector.values for vector in vectors
     )

@@ -90,7 +90,7 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True)
 class VectorInfo:
-    """One named vector: the encoder's name (None: precomputed vectors only), its fingerprint, the vocabulary's size."""
+    """One named vector: the encoder's name (None: ready-made vectors only), its fingerprint, the vocabulary's size."""
 
     encoder: str | None
     fingerprint: str | None

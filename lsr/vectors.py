@@ -4,7 +4,7 @@ A named vector has an encoder ("bm25", a model), or none: then documents and que
 vocabulary is the model's, which is fixed, or grows with the documents. A growing vocabulary is stored in the catalog;
 a term's number never changes.
 
-Precomputed vectors name their terms by token or by index. With an encoder an index is the vocabulary's number. Without
+Ready-made vectors name their terms by token or by index. With an encoder an index is the vocabulary's number. Without
 one there is no shared numbering, so index 17 means the token "17".
 """
 
@@ -30,7 +30,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class VectorConfig:
-    """How one named vector is produced. `encoder` None: all vectors are precomputed."""
+    """How one named vector is produced. `encoder` None: all vectors are ready-made."""
 
     encoder: str | None = field(default_factory=lambda: lsr_settings.DEFAULT_ENCODER)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -131,7 +131,7 @@ class NamedVector:
         return vocabulary.tokens(range(self.persisted_terms, len(vocabulary)))
 
     def tokens_of(self, vector: SparseInput) -> list[str]:
-        """Return the tokens of a precomputed vector's terms; raises IndexError."""
+        """Return the tokens of a ready-made vector's terms; raises IndexError."""
         if isinstance(vector, SparseByToken):
             return list(vector.weights)
         if self._own_vocabulary is not None:

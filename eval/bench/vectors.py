@@ -1,6 +1,6 @@
 """The vectors of `lsr bench`: documents and queries as matrices, and the true results.
 
-It reads corpora of precomputed vectors in every format of `lsr index`, matched by token; scipy's .npz files, matched by
+It reads corpora of ready-made vectors in every format of `lsr index`, matched by token; scipy's .npz files, matched by
 column; and an .npz file with both matrices (d_indptr, d_indices, d_data, q_indptr, q_indices, q_data and the number of
 columns V).
 """
@@ -77,7 +77,7 @@ class Rows(NamedTuple):
 
 
 def read_rows(corpus: Corpus, vocabulary: GrowingVocabulary, limit: int | None = None) -> Rows:
-    """Read precomputed vectors. Raises CorpusUnreadable for an invalid line: a benchmark must not skip any."""
+    """Read ready-made vectors. Raises CorpusUnreadable for an invalid line: a benchmark must not skip any."""
     tokens: list[str] = []
     weights: list[float] = []
     starts = [0]

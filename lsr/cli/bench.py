@@ -19,7 +19,7 @@ RECALLS = (0.90, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 
 def bench(
     target: Annotated[
-        str, typer.Argument(help="A collection, or a file of precomputed vectors.", metavar="DIR|VECTORS")
+        str, typer.Argument(help="A collection, or a file of ready-made vectors.", metavar="DIR|VECTORS")
     ],
     queries: Annotated[
         str | None,

@@ -88,7 +88,7 @@ def _collection(folder: Path) -> Iterator[Finding]:
     except EXPECTED_ERRORS as error:
         yield Finding(name, "failure", str(error))
         return
-    vectors = ", ".join(f"{vector}: {config.encoder or 'precomputed'}" for vector, config in info.vectors.items())
+    vectors = ", ".join(f"{vector}: {config.encoder or 'ready-made'}" for vector, config in info.vectors.items())
     detail = f"{info.documents:,} documents, {info.segments} segments, {info.pending:,} pending, {vectors}"
     yield Finding(name, "ok", detail)
     stored = info.documents + info.deleted

@@ -141,7 +141,7 @@ def _print_report(report: IndexReport, out: Path) -> None:
 
 
 def config_for_vectors(corpus: Corpus, encoder: str | None, settings: Mapping[str, Any]) -> VectorConfig:
-    """Return the vector's configuration for a corpus of precomputed vectors.
+    """Return the vector's configuration for a corpus of ready-made vectors.
 
     An Arrow file of `lsr encode` names its encoder; `encoder` may only give its current path. For other files `encoder`
     is not checked; without it the collection accepts sparse queries only. Raises EncoderMismatch, UnknownEncoder.

@@ -47,7 +47,7 @@ def open_corpus(spec: str, format: str = "auto", *, chunk: int | None = None) ->
 
 
 def holds_vectors(spec: str, format: str = "auto") -> bool:  # noqa: A002
-    """Return whether `open_corpus` with these arguments reads precomputed vectors."""
+    """Return whether `open_corpus` with these arguments reads ready-made vectors."""
     return format == "vectors" or (format == "auto" and Path(spec).suffix in (*MATRIX_SUFFIXES, *ARROW_SUFFIXES))
 
 

@@ -44,7 +44,7 @@ class PassageCorpus(WrappedCorpus):
 def cut(document: Document, words: int) -> Iterator[Document | InvalidDocument]:
     """Yield the passages of a document, in order; an InvalidDocument if it cannot be cut."""
     if document.vectors:
-        yield InvalidDocument("cannot_chunk", "a document with precomputed vectors cannot be cut", field="vectors")
+        yield InvalidDocument("cannot_chunk", "a document with ready-made vectors cannot be cut", field="vectors")
         return
     if len(f"{document.id}#{len(document.text)}".encode()) > MAX_ID_BYTES:
         detail = f"with #1, #2, … appended the id is longer than {MAX_ID_BYTES} bytes"

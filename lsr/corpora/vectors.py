@@ -1,4 +1,4 @@
-"""Precomputed sparse vectors as JSON lines (`--format vectors`), in three common formats.
+"""Ready-made sparse vectors as JSON lines (`--format vectors`), in three common formats.
 
     {"id": "d1", "sparse": {"lobster": 2.1}}                            ours; {"indices": […], "values": […]} works too
     {"id": 0, "content": "…", "vector": {"lobster": 2.1}}               Seismic
@@ -35,5 +35,5 @@ def parse_vector_document(value: object) -> Document:
         fields["id"] = str(fields["id"])
     document = parse_document(fields)
     if not document.vectors:
-        raise InvalidDocument("missing_vector", "a line of precomputed vectors needs sparse, vector or vectors")
+        raise InvalidDocument("missing_vector", "a line of ready-made vectors needs sparse, vector or vectors")
     return document

@@ -27,7 +27,7 @@ class MatchedWord:
 
 def matched_words(encoder: Encoder | None, hits: Sequence[Hit], most: int) -> list[list[MatchedWord]]:
     """Return, for each hit, the first `most` terms of `matched` folded into the words of its text, by descending
-    contribution. Without an encoder (precomputed vectors) each term stays on its own."""
+    contribution. Without an encoder (ready-made vectors) each term stays on its own."""
     if encoder is None:
         return [[MatchedWord(None, term.contribution, (term,)) for term in hit.matched[:most]] for hit in hits]
     return [_folded(encoder, hit.document, hit.matched[:most]) for hit in hits]

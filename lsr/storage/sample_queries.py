@@ -2,7 +2,7 @@
 
 `search(recall=0.98)` uses a curve that is measured when a segment is built. The measurement needs queries similar to
 those of users; the best substitute that every collection has are its titles, or the first words of its texts. Whole
-documents would mislead: they are far longer than queries. Precomputed vectors have no text to encode, and BM25
+documents would mislead: they are far longer than queries. Ready-made vectors have no text to encode, and BM25
 collections need no curve: they are searched exactly.
 """
 

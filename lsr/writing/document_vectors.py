@@ -32,7 +32,7 @@ def settle_vectors(document: Document, vectors: Mapping[str, NamedVector]) -> Do
 
 
 def check_document(document: Document, schema: MetadataSchema, vectors: Mapping[str, NamedVector]) -> None:
-    """Raise InvalidDocument unless metadata and precomputed vectors of a settled document fit the collection."""
+    """Raise InvalidDocument unless metadata and ready-made vectors of a settled document fit the collection."""
     schema.check(document.metadata)
     for name in document.vectors:
         if name not in vectors:
@@ -77,7 +77,7 @@ def document_rows(vector: NamedVector, documents: Sequence[Document]) -> csr_arr
 
 
 def _check_vector(vector: NamedVector, document: Document) -> None:
-    """Raise InvalidDocument if the document's precomputed vector has an unknown term or an invalid weight."""
+    """Raise InvalidDocument if the document's ready-made vector has an unknown term or an invalid weight."""
     given = document.vectors.get(vector.name)
     if given is None:
         return
@@ -117,7 +117,7 @@ def _encode(vector: NamedVector, texts: list[str]) -> csr_array:
 
 
 def _numbers(vector: NamedVector, given: Sequence[SparseInput]) -> NDArray[np.int64]:
-    """Return the term numbers of many precomputed vectors, concatenated; unknown tokens are added."""
+    """Return the term numbers of many ready-made vectors, concatenated; unknown tokens are added."""
     if all(isinstance(one, SparseByIndex) for one in given) and vector.config.encoder is not None:
         indices = [index for one in given if isinstance(one, SparseByIndex) for index in one.indices]
         return np.array(indices, dtype=np.int64)

@@ -101,7 +101,7 @@ def test_an_unknown_document_is_a_404(client: httpx.Client) -> None:
     assert response.json()["type"] == "/problems/document-not-found"
 
 
-def test_precomputed_sparse_vectors_are_searched_as_given(client: httpx.Client) -> None:
+def test_ready_made_sparse_vectors_are_searched_as_given(client: httpx.Client) -> None:
     client.put("/v1/collections/ready", json={"vectors": {"default": {"encoder": None}}}).raise_for_status()
     body = {"documents": [{"id": "s1", "sparse": {"lobster": 2.0, "roll": 0.5}}, {"id": "s2", "sparse": {"roll": 2.0}}]}
     client.post("/v1/collections/ready/documents", json=body).raise_for_status()

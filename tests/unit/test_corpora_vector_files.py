@@ -1,4 +1,4 @@
-"""Precomputed vectors in binary files: all four formats give the same documents; damaged files are refused."""
+"""Ready-made vectors in binary files: all four formats give the same documents; damaged files are refused."""
 
 from __future__ import annotations
 

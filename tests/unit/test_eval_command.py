@@ -1,4 +1,4 @@
-"""`evaluate` from end to end on small folders: collections, encoders, precomputed vectors, runs."""
+"""`evaluate` from end to end on small folders: collections, encoders, ready-made vectors, runs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_run_that_was_written_evaluates_to_the_same_values(folder, tmp_path):
     assert run.read_text().splitlines()[0].split()[:4] == ["q1", "Q0", "b", "1"]
 
 
-def test_precomputed_vectors_need_no_encoder(tmp_path):
+def test_ready_made_vectors_need_no_encoder(tmp_path):
     folder = write_folder(
         tmp_path / "vectors",
         documents=[{"_id": "a", "sparse": {"x": 2.0}}, {"_id": "b", "sparse": {"x": 1.0, "y": 1.0}}],
