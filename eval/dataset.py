@@ -93,7 +93,7 @@ def from_trec_files(
     relevance: int | None = None,
     encoded: bool = False,
 ) -> Dataset:
-    """Return a dataset from a topics file and a qrels file; `corpus` is the CORPUS argument of `lsr index`.
+    """Return a data set from a topics file and a qrels file; `corpus` is the CORPUS argument of `lsr index`.
 
     name        the name of a known data set applies its rules; any other name has no effect
     relevance   the lowest relevant grade; default: the known data set's, or 1

@@ -1,11 +1,11 @@
 """The errors of an evaluation. All but one mean invalid input, with exit code 2.
 
 lsr.errors.LsrError
-├── DatasetUnavailable          a known dataset that could not be downloaded; exit code 1
+├── DatasetUnavailable          a known data set that could not be downloaded; exit code 1
 └── lsr.errors.QueryError
     └── EvaluationError
         ├── InputFileError      a file that does not have the expected format; names file and line
-        ├── UnknownDataset      a dataset that is neither a folder nor a known id; names the nearest known ones
+        ├── UnknownDataset      a data set that is neither a folder nor a known id; names similar ones
         ├── DatasetMismatch     queries, judgements, documents or rankings that do not belong together
         └── UnknownMeasure      an unknown measure name
 """
@@ -37,7 +37,7 @@ class UnknownDataset(EvaluationError):
 
 
 class DatasetUnavailable(LsrError):
-    """A known dataset whose files are missing and could not be downloaded."""
+    """A known data set whose files are missing and could not be downloaded."""
 
 
 class DatasetMismatch(EvaluationError):

@@ -1,6 +1,6 @@
 """`evaluate`: the function behind `lsr eval`.
 
-It evaluates one of three: a collection's folder; an encoder, with which the dataset's corpus is indexed into a
+It evaluates one of three: a collection's folder; an encoder, with which the data set's corpus is indexed into a
 temporary collection by the same code as `lsr index`; or an existing run file.
 """
 
@@ -48,10 +48,10 @@ def evaluate(
     progress: Progress | None = None,
     index_progress: IndexProgress | None = None,
 ) -> Evaluation:
-    """Evaluate a collection, an encoder or a run on a dataset (a BEIR folder, an ir-datasets id, or an open one).
+    """Evaluate a collection, an encoder or a run on a data set (a BEIR folder, an ir-datasets id, or an open one).
 
     The rankings are written to `run` as a TREC run. If neither `collection` nor `encoder` is given and the file exists,
-    the run is evaluated instead. Without all three, BM25 is evaluated, or the dataset's own vectors if it has them.
+    the run is evaluated instead. Without all three, BM25 is evaluated, or the data set's own vectors if it has them.
     Search is exact unless `search` says otherwise; `k` is the depth of the ranking (default: the deepest cutoff of the
     measures, 1,000 for MAP). `efficiency` also measures sizes and times (eval.efficiency).
 
@@ -156,9 +156,9 @@ def _index(
     folder: Path,
     progress: IndexProgress | None,
 ) -> float:
-    """Index the dataset's corpus, like `lsr index`, and return the seconds.
+    """Index the data set's corpus, like `lsr index`, and return the seconds.
 
-    Without an encoder: BM25, or the dataset's own vectors.
+    Without an encoder: BM25, or the data set's own vectors.
     """
     if dataset.corpus is None:
         raise DatasetMismatch(f"{dataset.name} has no corpus to index; evaluate a collection or a run instead")
@@ -185,7 +185,7 @@ def _check_vector_name(collection: Collection, using: str) -> None:
 
 
 def _with_documents(result: Evaluation, dataset: Dataset, collection: Collection) -> Evaluation:
-    """Add the number of documents, and warn if they are not those of the dataset."""
+    """Add the number of documents, and warn if they are not those of the data set."""
     documents = collection.info().documents
     official = dataset.known.documents if dataset.known is not None else None
     warnings = list(result.warnings)

@@ -1,4 +1,4 @@
-"""Evaluates a ranking system on a dataset: search, rank, drop the documents that the benchmark excludes, measure, mean.
+"""Evaluates a system on a data set: search, rank, drop the documents that the benchmark excludes, measure, average.
 
 `measure_system` is the loop; it keeps one batch of rankings in memory, for any number of queries. The result is an
 `Evaluation`: means and values by query, with everything that is needed to reproduce it.
@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]  # (queries done, all queries)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The values of a system on a dataset.
+    """The values of a system on a data set.
 
     `values[measure]` is float64[len(query_ids)], in the order of `query_ids`.
     """
@@ -49,7 +49,7 @@ class Evaluation:
     seconds: float
     judgements: int = 0
     documents: int | None = None
-    files: tuple[Path, ...] = ()  # of the dataset, for its hash
+    files: tuple[Path, ...] = ()  # of the data set, for its hash
     efficiency: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
 
@@ -105,7 +105,7 @@ def measure_system(
     batch_size: int = BATCH_SIZE,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Rank the dataset's judged queries and measure the rankings; with `run_path`, also write them as a TREC run."""
+    """Rank the data set's judged queries and measure the rankings; with `run_path`, also write them as a TREC run."""
     queries = list(dataset.judged_queries())
     values: dict[Measure, list[NDArray[np.float64]]] = {measure: [] for measure in measures}
     empty = 0

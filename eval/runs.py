@@ -56,9 +56,9 @@ def read_run(
         document_id = sys.intern(document_id)
         score = _parse_score(path, number, score_text)
         if query_ids is not None and query_id not in query_ids:
-            raise InputFileError(path, f"the dataset has no query {query_id!r}", line=number)
+            raise InputFileError(path, f"the data set has no query {query_id!r}", line=number)
         if document_id in unknown_ids:
-            raise InputFileError(path, f"the dataset has no document {document_id!r}", line=number)
+            raise InputFileError(path, f"the data set has no document {document_id!r}", line=number)
         documents, scores = found.setdefault(query_id, ([], []))
         seen = pairs.setdefault(query_id, set())
         if document_id in seen:

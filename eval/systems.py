@@ -168,6 +168,6 @@ class RunSystem:
                 yield Ranking(query.id, ranking.doc_ids[:k], ranking.scores[:k])
 
     def check_queries(self, queries: Mapping[str, Query]) -> None:
-        """Raise DatasetMismatch if the run has no result for any of the dataset's queries."""
+        """Raise DatasetMismatch if the run has no result for any of the data set's queries."""
         if not any(query_id in queries for query_id in self._run.rankings):
-            raise DatasetMismatch(f"{self._path}: none of its queries belongs to the dataset")
+            raise DatasetMismatch(f"{self._path}: none of its queries belongs to the data set")

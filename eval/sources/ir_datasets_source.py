@@ -29,7 +29,9 @@ def load(identifier: str) -> tuple[dict[str, Query], dict[str, dict[str, int]]]:
         known = tuple(str(name) for name in ir_datasets.registry._registered)
         near = nearest_names(identifier, known)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise UnknownDataset(f"{identifier!r} is neither a folder nor a known dataset{hint}", field="dataset") from None
+        raise UnknownDataset(
+            f"{identifier!r} is neither a folder nor a known data set{hint}", field="dataset"
+        ) from None
     if not dataset.has_queries() or not dataset.has_qrels():
         splits = [name for name in ir_datasets.registry._registered if str(name).startswith(f"{identifier}/")]
         hint = f"; its parts are {', '.join(splits)}" if splits else ""

@@ -1,4 +1,4 @@
-"""A query of a dataset: its text, or a ready-made sparse vector."""
+"""A query of a data set: its text, or a ready-made sparse vector."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_a_collection_that_does_not_hold_the_relevant_documents_warns(folder, tm
 def test_a_run_with_a_document_that_the_corpus_does_not_have_is_named_with_its_line(folder, tmp_path):
     run = tmp_path / "x.run"
     run.write_text("q1 Q0 a 1 2.0 t\nq2 Q0 zebra 1 1.0 t\n")
-    with pytest.raises(InputFileError, match=r"x\.run:2: the dataset has no document 'zebra'"):
+    with pytest.raises(InputFileError, match=r"x\.run:2: the data set has no document 'zebra'"):
         evaluate(folder, run=run)
 
 
