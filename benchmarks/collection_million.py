@@ -2,12 +2,12 @@
 
 usage: python benchmarks/collection_million.py [--documents 1000000] [--terms 106] [--folder DIR]
 
-Writes two segments of half the documents each, as an offline load does, then merges them in a child process as the
-background does, and prints a JSON line. Vectors are drawn at random over 30,000 tokens, Zipf-like, seeded; texts have
-some 50 characters, so bytes are those of the vectors.
+Writes two segments of half the documents each, like an offline load, then merges them in a child process, like the
+background upkeep, and prints a JSON line. Vectors are random over 30,000 tokens, Zipf-like, seeded; texts have about 50
+characters, so the bytes are those of the vectors.
 
-`merge_peak_mib` is what the merging process held at most of its own; `merge_peak_mapped_mib` counts the pages of mapped
-files too, which the kernel takes back when it needs them.
+`merge_peak_mib` is the merging process's own peak memory; `merge_peak_mapped_mib` includes the pages of mapped files,
+which the kernel can reclaim.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def some_vectors(generator: np.random.Generator, count: int, terms: int) -> csr_
 
 
 def write_segment(folder: Path, first: int, count: int, terms: int) -> float:
-    """Write one segment as an offline load does and list it; return the seconds it took."""
+    """Write one segment like an offline load and list it; return the seconds."""
     generator = np.random.default_rng(first)
     started = time.perf_counter()
     shape = SegmentShape(MetadataSchema(), {"default": IndexConfig()})
@@ -71,7 +71,7 @@ def write_segment(folder: Path, first: int, count: int, terms: int) -> float:
 
 
 def watch_child(collection: Collection, peak: dict[str, int]) -> None:
-    """Keep the most MiB that the merging process held of its own, and with mapped files, until this one ends."""
+    """Record the merging process's peak MiB, own and including mapped files, until this process ends."""
     while True:
         time.sleep(0.02)
         child = collection._upkeep._child

@@ -1,9 +1,9 @@
-"""Upserts a second for ready-made sparse vectors in bulk, with sealing and merging going on in the background.
+"""Upserts per second of ready-made sparse vectors in bulk, with sealing and merging in the background.
 
 usage: python benchmarks/collection_writes.py [--documents 100000] [--batch 1000] [--terms 100] [--folder DIR]
 
-Prints a JSON line: acknowledged (durable) upserts a second over the whole run, the batches' latencies, and what a
-search took meanwhile and before. Vectors are drawn at random over 30,000 tokens, Zipf-like, seeded.
+Prints a JSON line: acknowledged (durable) upserts per second over the whole run, the batches' latencies, and the
+latency of searches during the writes. Vectors are random over 30,000 tokens, Zipf-like, seeded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VOCABULARY = 30_000
 
 
 def make_documents(count: int, terms: int, seed: int) -> list[Document]:
-    """Documents with `terms` distinct tokens each, and a text of some 50 characters."""
+    """Documents with `terms` distinct tokens each, and a text of about 50 characters."""
     generator = np.random.default_rng(seed)
     tokens = np.array([f"token{number}" for number in range(VOCABULARY)], dtype=object)
     documents = []

@@ -1,4 +1,4 @@
-"""Encode the sample collection with lsr-mini, or check what is stored.
+"""Encode the sample collection with lsr-mini, or check the stored vectors.
 
 python benchmarks/encode_sample.py               writes samples/arxiv-10k.lsr-mini.npz
 python benchmarks/encode_sample.py --check 100   encodes 100 documents again and compares; fails if one differs

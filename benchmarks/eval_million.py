@@ -2,10 +2,10 @@
 
     python benchmarks/eval_million.py [--documents 1000000] [--topics TOPICS.tsv.gz] [--approximate] [--threads 2]
 
-With `--topics` the queries are real (Anserini's encoded topics, such as SPLADE-v3's of MS MARCO dev); without, they are
-drawn from a Zipf distribution. Documents are always made up: each mixes four queries' vectors, with dropout and noise,
-about 50 terms. Query i's relevant document is the one that holds most of it. Only the machinery is measured: batches
-are searched, ranked and measured one after the other, so memory must not grow with the number of queries.
+With `--topics` the queries are real (Anserini's encoded topics, such as SPLADE-v3's of MS MARCO dev); otherwise they
+are drawn from a Zipf distribution. Documents are synthetic: each mixes four queries' vectors, with dropout and noise,
+about 50 terms. Query i's relevant document is the one that contains most of it. This measures only the software:
+batches are searched, ranked and measured one after the other, so memory must not grow with the number of queries.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--topics", type=Path)
-    parser.add_argument("--queries", type=int, default=QUERIES, help="only so many of them are evaluated")
+    parser.add_argument("--queries", type=int, default=QUERIES, help="evaluate only this many")
     parser.add_argument("--approximate", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     rng = np.random.default_rng(17)
-    queries = real_queries(options.topics) if options.topics else made_up_queries(rng)
+    queries = real_queries(options.topics) if options.topics else synthetic_queries(rng)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         index = SparseIndex.build(documents(queries, options.documents, rng), path=Path(folder) / "index")
@@ -84,12 +84,12 @@ def main() -> None:
 
 
 def forget_peak_memory() -> None:
-    """Set the process's peak resident memory back to what is resident now (Linux)."""
+    """Reset the process's peak resident memory to the current value (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory_since_forgotten() -> int:
-    """Return the peak resident memory since then, in bytes; mapped files that were read count."""
+    """Return the peak resident memory since then, in bytes, including mapped files that were read."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
@@ -106,7 +106,7 @@ def real_queries(path: Path) -> csr_array:
     return csr_array(coo_array((np.asarray(values, np.float32), (rows, columns))))
 
 
-def made_up_queries(rng: np.random.Generator, terms: int = 20_000) -> csr_array:
+def synthetic_queries(rng: np.random.Generator, terms: int = 20_000) -> csr_array:
     """Return queries of about 24 terms, whose terms follow Zipf's law."""
     share = 1 / np.arange(20, terms + 20)
     columns = rng.choice(terms, size=(QUERIES, 24), p=share / share.sum())

@@ -1,11 +1,11 @@
-"""MS MARCO's paths from end to end on real encoded queries and made-up passages: dev MRR@10, DL19 and DL20.
+"""MS MARCO from end to end on real encoded queries and synthetic passages: dev MRR@10, DL19 and DL20.
 
     python benchmarks/eval_msmarco.py FOLDER
 
 FOLDER has `topics/` and `qrels/` as in anserini-tools: SPLADE-v3's encodings of the dev-small, DL19 and DL20 queries,
-and their judgements. The data is for research and not part of this repository. The passages are not real: each judged
-passage is a query's own terms with noise, the better its grade the more of them, among as many passages of other
-queries' terms. So the figures say that every step runs and agrees with trec_eval; they say nothing about SPLADE-v3.
+and their judgements. The data is for research and not part of this repository. The passages are synthetic: each judged
+passage has some of a query's terms, more for a better grade, with noise; the same number of passages has terms of other
+queries. So the figures show that every step runs and agrees with trec_eval; they say nothing about SPLADE-v3.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def write_passages(dataset: Dataset, path: Path, *, seed: int = 5) -> int:
-    """Write a made-up passage for every judged one, and as many that nobody judged; return how many."""
+    """Write a synthetic passage for every judged one, and the same number of unjudged ones; return the total."""
     rng = np.random.default_rng(seed)
     queries = list(dataset.queries.values())
     written: set[str] = set()
@@ -94,7 +94,7 @@ def largest_difference(result: dict[str, object], dataset: Dataset, run: Path) -
     """Return the largest difference between our means and trec_eval's over the same run, in our order of ties."""
     cutoff = 10 if "MRR@10" in result else 1000
     rankings = read_run(run).rankings
-    # Falling surrogates instead of scores: trec_eval would break ties the other way.
+    # Descending surrogates instead of scores: trec_eval would break ties the other way.
     ranked = {
         query: {doc: float(-rank) for rank, doc in enumerate(ranking.doc_ids[:1000])}
         for query, ranking in rankings.items()

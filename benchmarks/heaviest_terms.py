@@ -1,9 +1,9 @@
-"""Ten abstracts of the sample with their twenty heaviest terms and ten of expansion, as Markdown for a model card.
+"""Ten abstracts of the sample with their twenty heaviest terms and ten expansion terms, as Markdown for a model card.
 
 python benchmarks/heaviest_terms.py lsr-mini
 
-Weights are multiplied by the query side's, so that the order is what a query word would earn; terms that the text does
-not hold are in bold.
+Terms are ordered by document weight times query weight: the contribution that a query word would have. Terms that are
+not in the text are in bold.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EXPANSION = 10
 
 
 def main() -> None:
-    """Print a paragraph an abstract."""
+    """Print one paragraph per abstract."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("encoder")
     given = parser.parse_args()

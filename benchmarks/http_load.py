@@ -1,8 +1,8 @@
-"""A load generator that leaves the machine to the server: one thread, plain sockets, requests as ready-made bytes.
+"""A load generator that uses little of the machine: one thread, plain sockets, requests as precomputed bytes.
 
-A request costs it some 30 µs, a tenth of what an asyncio or httpx client takes, so that client and server can share
-two cores and the figures are still the server's. Connections are kept and reused; at most one request is under way on
-each. Latencies of an open loop count from when a request was due, whether or not a connection was free.
+It spends about 30 µs per request, a tenth of an asyncio or httpx client, so that client and server can share two cores
+and the figures are still the server's. Connections are reused, with at most one request in flight on each. Latencies of
+an open loop count from the time when a request was due, whether or not a connection was free.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from time import perf_counter
 import numpy as np
 
 MAX_CONNECTIONS = 512
-_ANSWER_SECONDS = 30.0  # what has not been answered then counts as lost
+_ANSWER_SECONDS = 30.0  # requests without an answer after this time count as lost
 
 
 @dataclass
 class Answers:
-    """What came back: per status how many milliseconds each answer took; "lost" where the connection broke."""
+    """The answers: the milliseconds of each, by status; "lost" if the connection broke."""
 
     milliseconds: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0  # from the first request to the last answer
@@ -33,11 +33,11 @@ class Answers:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many of each status."""
+        """The number of answers by status."""
         return Counter({status: len(times) for status, times in self.milliseconds.items()})
 
     def figures(self, seconds: float) -> dict[str, object]:
-        """Return counts, successful answers a second, and the latencies of those and of the refused."""
+        """Return counts, successful answers per second, and the latencies of successful and refused requests."""
         shown: dict[str, object] = {"answers": dict(self.counts)}
         shown["per_second"] = round(self.counts["200"] / seconds, 1)
         for status, name in (("200", ""), ("429", "refused_")):
@@ -49,7 +49,7 @@ class Answers:
 
 
 class _Connection:
-    """One socket with the request under way on it, if any."""
+    """One socket with its request in flight, if any."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.socket = socket.create_connection(address)
@@ -59,7 +59,7 @@ class _Connection:
         self.received = b""
 
     def answer(self) -> str | None:
-        """Read what is there; return the status of a complete answer, "lost" at the end, None when more is to come."""
+        """Read the available data; return the status of a complete answer, "lost" at the end, None if incomplete."""
         try:
             piece = self.socket.recv(1 << 16)
         except BlockingIOError:
@@ -93,7 +93,7 @@ class LoadClient:
         self._busy: set[_Connection] = set()
 
     def closed_loop(self, request: Callable[[], bytes], clients: int, seconds: float) -> Answers:
-        """Have `clients` ask one after the other for `seconds`."""
+        """Run `clients` that each send one request after the other, for `seconds`."""
         answers = Answers()
         started = perf_counter()
         for _ in range(clients):
@@ -107,7 +107,7 @@ class LoadClient:
         return answers
 
     def open_loop(self, request: Callable[[], bytes], rate: float, seconds: float) -> Answers:
-        """Send `rate` requests a second for `seconds`, answered or not."""
+        """Send `rate` requests per second for `seconds`, whether or not they are answered."""
         answers = Answers()
         started = perf_counter()
         due = started
@@ -138,7 +138,7 @@ class LoadClient:
         self._busy.add(connection)
 
     def _answered(self, seconds: float) -> Iterator[tuple[str, float, float]]:
-        """Wait up to `seconds`, then yield (status, due, now) of what was answered."""
+        """Wait up to `seconds`, then yield (status, due, now) for each answer."""
         for key, _ in self._selector.select(seconds):
             connection: _Connection = key.data
             status = connection.answer()
@@ -147,7 +147,7 @@ class LoadClient:
             if status == "lost":
                 self._selector.unregister(connection.socket)
                 connection.socket.close()
-                if connection in self._idle:  # the server ends a connection that nobody has used for long
+                if connection in self._idle:  # the server closes idle connections
                     self._idle.remove(connection)
             else:
                 self._idle.append(connection)
@@ -157,6 +157,6 @@ class LoadClient:
 
 
 def http_request(method: str, path: str, body: bytes = b"", kind: str = "application/json") -> bytes:
-    """Return a request as the bytes to send."""
+    """Return a request as bytes to send."""
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body

@@ -1,11 +1,11 @@
-"""Make samples/arxiv-10k.jsonl.zst: 10,000 arXiv titles and abstracts, the collection that `make demo` indexes.
+"""Write samples/arxiv-10k.jsonl.zst: 10,000 arXiv titles and abstracts, the collection that `make demo` indexes.
 
 usage: make_sample.py SHARD.jsonl.zst [--documents 10000] [--out samples/arxiv-10k.jsonl.zst]
 
 SHARD holds lines {id, cat, date, title, text} (arXiv metadata, CC0; Geiger 2020, doi 10.5281/zenodo.1463242), already
-shuffled, so its first lines are a fair sample. Records without a title, an abstract of at least 200 characters or a
-date are passed over. The shard's ids went through a float on their way ("1802.0748600000002", "1409.807"): they get
-their digits back, so that https://arxiv.org/abs/<id> works. The same shard gives the same bytes.
+shuffled, so its first lines are a random sample. Records without a title, an abstract of at least 200 characters or a
+date are skipped. The shard's ids were once converted to floats ("1802.0748600000002", "1409.807"): the digits are
+restored, so that https://arxiv.org/abs/<id> works. The same shard gives the same bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import zstandard
 
 
 def sample(shard: Path, documents: int) -> list[dict[str, object]]:
-    """Return the first `documents` records of `shard` that are fit to be shown, as lsr documents."""
+    """Return the first `documents` usable records of `shard`, as lsr documents."""
     chosen: list[dict[str, object]] = []
     seen: set[str] = set()
     with shard.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
@@ -55,7 +55,7 @@ def repaired_id(identifier: str) -> str:
 
 
 def main() -> None:
-    """Write the sample and say how large it is."""
+    """Write the sample and print its size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shard", type=Path)
     parser.add_argument("--documents", type=int, default=10_000)

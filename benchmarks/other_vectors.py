@@ -4,13 +4,13 @@ usage: python benchmarks/other_vectors.py bm25 OUT.npz FILE.jsonl[.zst] ... [--q
        python benchmarks/other_vectors.py idf OUT.npz VECTORS.npz [--terms 6]
        python benchmarks/other_vectors.py lsr-mini OUT.npz samples/arxiv-10k.jsonl.zst [--queries 1000]
 
-`bm25`: the impacts of the files' texts (a JSON object a line, with title and text), and titles of evenly spaced lines
-as queries, weighted by the idf over these texts. A document's title is not part of its text, or each query would find
-its own document by all of its terms.
-`idf`: the documents of VECTORS.npz, and of each of its queries the heaviest terms, weighted by nothing but the idf over
-the documents: what an inference-free model asks.
-`lsr-mini`: the vectors that come with the sample, and titles of evenly spaced documents, as the model asks them.
-OUT.npz holds both (d_indptr, d_indices, d_data, q_…, V).
+`bm25`: the impacts of the files' texts (one JSON object per line, with title and text), and titles of evenly spaced
+lines as queries, weighted by the idf over these texts. A document's title is not part of its text; otherwise each query
+would find its own document by all of its terms.
+`idf`: the documents of VECTORS.npz, and the heaviest terms of each of its queries, weighted only by the idf over the
+documents, like the queries of an inference-free model.
+`lsr-mini`: the precomputed vectors of the sample, and titles of evenly spaced documents as the model's queries.
+OUT.npz has both (d_indptr, d_indices, d_data, q_…, V).
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from lsr.corpora.line_source import LineSource
 
 
 class Counted:
-    """How many documents there are, and how many hold each term."""
+    """The number of documents, and the document frequency of each term."""
 
     def __init__(self, documents: csr_array) -> None:
         self.document_count = documents.shape[0]
         self._frequencies = np.bincount(documents.indices, minlength=documents.shape[1])
 
     def document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return them, 0 for a term that no document holds."""
+        """Return the document frequencies, 0 for a term that is in no document."""
         known = term_ids < len(self._frequencies)
         return np.where(known, self._frequencies[np.where(known, term_ids, 0)], 0)
 
@@ -92,7 +92,7 @@ def lsr_mini(sample: Path, n_queries: int) -> tuple[csr_array, csr_array]:
 
 
 def main() -> None:
-    """Make the vectors that were asked for."""
+    """Write the vectors of the given kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=("bm25", "idf", "lsr-mini"))
     parser.add_argument("out", type=Path)

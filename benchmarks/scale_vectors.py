@@ -1,14 +1,14 @@
-"""A SPLADE-like collection of millions of documents, written in parts, grown from real SPLADE-encoded queries.
+"""A SPLADE-like collection of millions of documents, written in parts, generated from real SPLADE-encoded queries.
 
 usage: python benchmarks/scale_vectors.py FOLDER --docs 8800000 --topics FILE.tsv.gz ... [--seed 11] [--part 100000]
 
-FILE.tsv.gz holds a query a line: its id, a tab, and its terms, each repeated as often as its weight in hundredths (the
-form in which Anserini publishes encoded queries). 1,000 of the first file's are kept as queries; the others are topics.
-A document mixes four related topics, with dropout and log-normal noise, and adds some 60 background terms: about 106
-terms a document. A collection that grows has more topics, not more documents on each: beyond a million documents every
-topic gets variants, one a million, which keep three quarters of its terms, take some from a neighbour and others by
-chance; the variants of one number are each other's neighbours. FOLDER gets queries.npz (indptr, indices, data, V) and
-part-00000.npz … (indptr, indices uint16, data float16).
+FILE.tsv.gz has one query per line: its id, a tab, and its terms, each repeated as often as its weight in hundredths
+(the form in which Anserini publishes encoded queries). 1,000 of the first file's are kept as queries; the others are
+topics. A document mixes four related topics, with dropout and log-normal noise, and adds about 60 background terms:
+about 106 terms per document. A larger collection has more topics, not more documents per topic: beyond a million
+documents every topic gets variants, one per million, which keep three quarters of its terms, and add some terms of a
+neighbour and some random terms; the variants with the same number are neighbours of each other. FOLDER gets queries.npz
+(indptr, indices, data, V) and part-00000.npz … (indptr, indices uint16, data float16).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LONGEST = 320
 
 
 def read_topics(path: Path, vocabulary: dict[str, int]) -> list[Counter[int]]:
-    """Return each query of the file as weights by term number; `vocabulary` grows."""
+    """Return each query of the file as weights by term number; adds new terms to `vocabulary`."""
     rows = []
     with gzip.open(path, "rt") as lines:
         for line in lines:
@@ -41,7 +41,7 @@ def read_topics(path: Path, vocabulary: dict[str, int]) -> list[Counter[int]]:
 
 
 def as_matrix(rows: list[Counter[int]], n_terms: int) -> csr_array:
-    """Return the rows as float32 CSR, weights back from hundredths."""
+    """Return the rows as float32 CSR, with weights converted from hundredths."""
     start = np.cumsum([0, *map(len, rows)])
     terms = np.concatenate([np.fromiter(row, np.int32, len(row)) for row in rows])
     weights = np.concatenate([np.fromiter(row.values(), np.float32, len(row)) for row in rows]) / np.float32(100)
@@ -61,7 +61,7 @@ def nearest(topics: csr_array) -> np.ndarray:
 
 
 def with_variants(topics: csr_array, neighbours: np.ndarray, variants: int, rng: np.random.Generator) -> Any:
-    """Return (topics, neighbours) with every topic in so many variants, the first as it is."""
+    """Return (topics, neighbours) with `variants` variants of every topic; the first is unchanged."""
     n, n_terms = topics.shape
     rows: list[Counter[int]] = []
     for _ in range(1, variants):
@@ -90,7 +90,7 @@ def with_variants(topics: csr_array, neighbours: np.ndarray, variants: int, rng:
 
 @njit(cache=True)
 def grow(n_docs, start, terms, weights, neighbours, cumulated, seed, out_start, out_terms, out_weights):
-    """Write `n_docs` documents and return how many impacts they have."""
+    """Write `n_docs` documents and return their number of impacts."""
     np.random.seed(seed)
     held = np.zeros(len(cumulated), np.float32)
     touched = np.empty(4096, np.int32)
@@ -128,7 +128,7 @@ def grow(n_docs, start, terms, weights, neighbours, cumulated, seed, out_start, 
 
 
 def main() -> None:
-    """Write the parts, then the queries: a folder with queries.npz is whole."""
+    """Write the parts, then the queries: a folder with queries.npz is complete."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--docs", type=int, required=True)

@@ -2,9 +2,9 @@
 
 usage: scifact.py [--rounds 5] [--folder .bench]
 
-One JSON line a figure. Searches run one after the other on one thread, in this process (HTTP is measured by
-service_latency.py); every query is timed once a round, and the median over the rounds is what counts for it, so that a
-neighbour's burst on a shared machine does not.
+One JSON line per figure. Searches run one after the other on one thread, in this process (service_latency.py measures
+HTTP). Every query is timed once per round; its time is the median over the rounds, which ignores short disturbances of
+a shared machine.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def latency(collection: Collection, queries: list[str], exact: bool, rounds: int) -> dict[str, float]:
-    """Return p50 and p99, milliseconds, of the index search alone and of the whole call with encoding and fetching."""
+    """Return p50 and p99, in milliseconds, of the search alone and of the whole call with encoding and fetching."""
     search: list[list[float]] = [[] for _ in queries]
     whole: list[list[float]] = [[] for _ in queries]
     for _ in range(rounds):
@@ -74,7 +74,7 @@ def latency(collection: Collection, queries: list[str], exact: bool, rounds: int
 
 
 def line(what: str, **figures: object) -> None:
-    """Print one figure with the machine it was measured on."""
+    """Print one figure with its machine."""
     print(json.dumps({"figure": what, **figures, "machine": describe_machine()}))
 
 

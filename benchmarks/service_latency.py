@@ -1,12 +1,12 @@
-"""How long a search over HTTP takes, and how much of it the search itself is.
+"""The time of a search over HTTP, and the part of the search itself.
 
 One client, one connection, one request at a time, on SciFact's 300 test queries:
 
     python benchmarks/service_latency.py COLLECTION [--queries queries.jsonl] [--rounds 3] [--quick-search-ms MS]
 
-Prints JSON lines: first `Collection.search` alone in this process (one thread), then the same over HTTP with the
-server as a process of its own, with nothing shown but ids, with everything, and with explanations and highlights (as
-the web page asks). Milliseconds.
+Prints JSON lines: first `Collection.search` alone in this process (one thread), then the same over HTTP with the server
+in a separate process: with ids only, with whole documents, and with explanations and highlights (like the web page).
+Milliseconds.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def measure(search: Callable[[str], object], queries: list[str], rounds: int) -> list[float]:
-    """Return the milliseconds of every call, after one round that does not count."""
+    """Return the milliseconds of every call, after one warm-up round."""
     times = []
     for turn in range(rounds + 1):
         for text in queries:
@@ -97,14 +97,14 @@ def get(url: Any, path: str) -> bytes:
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add the service's setting that can be compared with another value of it."""
+    """Add the option for the service setting that can be compared."""
     default = ServiceSettings.quick_search_ms
     parser.add_argument("--quick-search-ms", type=float, default=default, help="0: all searches in threads")
 
 
 @contextmanager
 def server(collection: Path, quick_search_ms: float) -> Iterator[tuple[Any, int]]:
-    """Serve `collection` from another process while the block runs; yields its address and the process's number."""
+    """Serve `collection` from another process while the block runs; yields its address and the process id."""
     code = (
         "import sys; from pathlib import Path; from service.server import serve; "
         "from service.settings import ServiceSettings; settings = ServiceSettings(quick_search_ms=float(sys.argv[2])); "

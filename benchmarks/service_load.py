@@ -1,17 +1,16 @@
-"""The service under load: what it carries, and what it does with four times that.
+"""The service under load: its maximum throughput, and its behaviour at four times that load.
 
     python benchmarks/service_load.py COLLECTION [--queries queries.jsonl] [--seconds 5] [--quick-search-ms MS]
 
-Works on a copy of the collection, with the server as a process of its own. Prints JSON lines:
+Works on a copy of the collection, with the server in a separate process. Prints JSON lines:
 
-* `peak`: searches a second of 16 clients that each wait for their answer;
-* `overload`: an open loop of four times that. How many were answered, as a share of the peak, and how fast; how fast
-  the others were refused; how long /healthz took, asked ten times a second on a connection of its own.
+* `peak`: searches per second of 16 clients that each wait for their answer;
+* `overload`: an open loop of four times that rate. The answered searches as a share of the peak, and their latency; the
+  latency of refusals; the latency of /healthz, requested ten times per second on its own connection.
 
-Client and server share the machine's cores, so what they carry together is less than the server would alone; both
-lines say how many cores each of them used. /proc is read for that: needs Linux.
-Latencies of the open loop count from when a request was due, not from when it could be sent. service_writing.py
-measures searches while documents are written.
+Client and server share the machine's cores, so the throughput is lower than that of the server alone; both lines give
+the cores that each of them used, from /proc (needs Linux). Latencies of the open loop count from the time when a
+request was due, not from when it could be sent. service_writing.py measures searches while documents are written.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from service_latency import SCIFACT, add_settings, server
 
 
 class HealthWatch:
-    """Asks /healthz ten times a second from a thread of its own, and keeps the milliseconds."""
+    """Requests /healthz ten times per second from its own thread, and records the milliseconds."""
 
     def __init__(self, host: str, port: int) -> None:
         self.milliseconds: list[float] = []
@@ -44,7 +43,7 @@ class HealthWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop asking."""
+        """Stop the requests."""
         self._stop.set()
         self._thread.join()
 
@@ -57,7 +56,7 @@ class HealthWatch:
 
 
 class Cores:
-    """How much of the processors this process and another one have used since this was made."""
+    """The processor use of this process and another one since this object was created."""
 
     def __init__(self, other: int) -> None:
         self._other = other

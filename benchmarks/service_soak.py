@@ -1,13 +1,12 @@
-"""An hour of mixed load on one service: does anything grow that should not?
+"""An hour of mixed load on one service: checks that memory, descriptors and threads do not grow.
 
 usage: service_soak.py [--seconds 3600] [--documents 20000] [--writes-per-second 10] [--searches-per-second 20]
 
-A server of its own is started on a new collection of made-up sparse documents. From then on a writer replaces and
-deletes documents in small batches, so that sealing and merging go on all the time while the number of live documents
-stays where it is, and a searcher asks. Every ten seconds the server's resident memory, open descriptors and threads
-(its children's too) are sampled from /proc; each sample is a JSON line. The last line compares the medians of the
-second tenth of the run (the first is warm-up) with those of the last tenth, and counts the answers by status. Needs
-Linux.
+Starts a server on a new collection of synthetic sparse documents. Then a writer replaces and deletes documents in small
+batches, so that sealing and merging run all the time while the number of live documents stays about the same, and a
+searcher sends queries. Every ten seconds the server's resident memory, open descriptors, threads and children are
+sampled from /proc; each sample is a JSON line. The last line compares the medians of the second tenth of the run (the
+first is warm-up) with those of the last tenth, and counts the answers by status. Needs Linux.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ COLLECTION = "soak"
 
 
 class Client:
-    """One connection, requests one after the other; statuses and latencies are kept."""
+    """One connection, one request at a time; records statuses and latencies."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -42,7 +41,7 @@ class Client:
         self.milliseconds: list[float] = []
 
     def send(self, what: str, method: str, path: str, value: object) -> None:
-        """Send a JSON request, and note the status, or the error's class, and how long it took."""
+        """Send a JSON request, and record the status or the error's class, and the time."""
         started = time.perf_counter()
         try:
             self._connection.request(method, path, json.dumps(value), {"Content-Type": "application/json"})
@@ -56,13 +55,13 @@ class Client:
 
 
 def document(identifier: int, draw: random.Random) -> dict[str, Any]:
-    """Return a document of some 40 terms, frequent ones first, as in a text."""
+    """Return a document of about 40 terms, with frequent terms more likely, as in a text."""
     terms = {f"t{int(VOCABULARY * draw.random() ** 3)}": round(draw.expovariate(1.0) + 0.01, 3) for _ in range(40)}
     return {"id": f"d{identifier}", "title": f"Document {identifier}", "text": "soak " * 20, "sparse": terms}
 
 
 def repeat(until: float, per_second: float, action: Callable[[], None]) -> threading.Thread:
-    """Call `action` at a fixed rate, or as fast as it goes, in a thread of its own until the clock says `until`."""
+    """Call `action` at a fixed rate, or as fast as possible, in its own thread until the time `until`."""
 
     def loop() -> None:
         due = time.monotonic()

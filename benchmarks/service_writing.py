@@ -1,12 +1,12 @@
-"""Searches over HTTP while documents are written, sealed and merged, beside the same searches on a quiet service.
+"""Searches over HTTP while documents are written, sealed and merged, compared with searches on a quiet service.
 
 usage: service_writing.py [--documents 50000] [--seconds 40] [--writes-per-second 1000] [--searches-per-second 50]
 
-A server of its own is started on a new collection of made-up sparse documents (40 terms each), which are loaded as
-NDJSON in batches of 1,000 and then left until they are sealed. Then the same open loop of searches runs twice: alone,
-and while another process replaces documents in batches of 200, so that sealing and merging go on. Prints JSON lines:
-the load, both phases with the latencies of the searches, and what the second did (documents written, seals and merges
-seen, the largest number of pending documents).
+Starts a server on a new collection of synthetic sparse documents (40 terms each), which are loaded as NDJSON in batches
+of 1,000; then it waits until they are sealed. The same open loop of searches runs twice: alone, and while another
+process replaces documents in batches of 200, so that sealing and merging run. Prints JSON lines: the load, both phases
+with the latencies of the searches, and for the second the documents written, the seals and merges seen, and the largest
+number of pending documents.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def measure(port: int, options: argparse.Namespace) -> None:
 
 
 def load(port: int, count: int) -> None:
-    """Fill the collection and wait until upkeep has come to rest."""
+    """Fill the collection and wait until the upkeep has finished."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     send(connection, "PUT", COLLECTION, json.dumps({"vectors": {"default": {"encoder": None}}}).encode())
     draw = random.Random(7)
@@ -101,7 +101,7 @@ def load(port: int, count: int) -> None:
 def replace_documents(
     port: int, count: int, rate: float, seconds: float, done: multiprocessing.Queue[dict[str, float]]
 ) -> None:
-    """Replace documents at random, `rate` a second; a process of its own, which says at the end what it has seen."""
+    """Replace random documents, `rate` per second, in a separate process; puts its observations into `done`."""
     draw = random.Random(9)
     bodies = [
         "\n".join(json.dumps(document(number, draw)) for number in draw.sample(range(count), BATCH)).encode()
@@ -139,7 +139,7 @@ def send(
 
 
 def info(port: int) -> dict[str, int]:
-    """Return how much the collection holds."""
+    """Return the collection's counts."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("GET", COLLECTION)
     shown: dict[str, Any] = json.loads(connection.getresponse().read())

@@ -1,16 +1,16 @@
 """Evaluation: datasets, runs, measures, comparison, leaderboard.
 
-Import what you need from here; it is loaded at the first use (PEP 562), because measures need ranx, which takes seconds
-to import, and a search service needs none of it.
+Import the names from here; each is loaded at its first use (PEP 562), because measures need ranx, which takes seconds
+to import, and a search service needs none of this.
 
-    evaluate            a collection, an encoder or a run on a dataset -> Evaluation
-    evaluate_all        many datasets and systems, a JSON cell each, with resume
+    evaluate            a collection, an encoder or a run on a data set -> Evaluation
+    evaluate_all        many data sets and systems, one JSON cell each, resumable
     open_dataset        a BEIR folder or an ir-datasets id -> Dataset
     read_cells, build_table, then to_text, to_markdown, to_csv, to_html, to_json     the leaderboard
     export_mteb         cells as MTEB's result files
-    compare_runs        two runs on a dataset: tests, wins and losses, side by side
+    compare_runs        two runs on a data set: significance tests, wins and losses
     side_by_side_table  one query's documents in two runs
-    diagnose_query      which terms of one query matched, in one collection or several
+    diagnose_query      the matched terms of one query, in one collection or several
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Many evaluations with resume: every data set of a folder, every system asked for, one cell a file.
+"""Many evaluations, resumable: all data sets of a folder with all given systems, one cell per file.
 
-What is there already is not done again: a cell counts as done when it was made of the same system settings, measures,
-depth and data files. A data set that fails is reported and the others go on.
+Finished cells are not computed again: a cell is finished if it has the same system settings, measures, depth and data
+files. A data set that fails is reported, and the others continue.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 
 from eval.dataset import Dataset, open_dataset
 from eval.errors import InputFileError
-from eval.evaluate_system import DEFAULT_ENCODER, evaluate
+from eval.evaluate_system import evaluate
 from eval.evaluation import depth_for
 from eval.leaderboard.cells import Cell, cell_content, cell_path, read_cell, write_cell
 from eval.measures import DEFAULT_MEASURES, parse_measures, with_relevance
 from eval.sources.beir_folder import is_beir_folder
-from eval.systems import SearchSettings
+from eval.systems import BASELINE_ENCODER, SearchSettings
 from lsr.errors import EXPECTED_ERRORS
 
 _PARENTS = frozenset({"cqadupstack"})  # a folder of BEIR folders
@@ -26,22 +26,22 @@ _PARENTS = frozenset({"cqadupstack"})  # a folder of BEIR folders
 
 @dataclass(frozen=True)
 class SystemSpec:
-    """A system to evaluate: an encoder with its settings, and how it is searched; `name` is what tables call it."""
+    """A system to evaluate: an encoder with its settings, and the search settings; `name` is its name in tables."""
 
-    name: str = DEFAULT_ENCODER
-    encoder: str = DEFAULT_ENCODER
+    name: str = BASELINE_ENCODER
+    encoder: str = BASELINE_ENCODER
     encoder_settings: Mapping[str, Any] = field(default_factory=dict)
     search: SearchSettings = field(default_factory=SearchSettings)
 
     def request(self) -> dict[str, Any]:
-        """Return what was asked for, as it is kept in the cell to recognise it by."""
+        """Return the request as JSON values; a cell stores it, so that it can be recognised."""
         search = {key: value for key, value in self.search.as_keywords().items() if value is not None}
         return {"encoder": self.encoder, "encoder_settings": dict(self.encoder_settings), "search": search}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one data set and system: `done`, `kept` (was there) or `failed` with the reason."""
+    """The outcome of one data set and system: `done`, `kept` (an existing cell) or `failed` with the reason."""
 
     dataset: str
     system: str
@@ -53,7 +53,7 @@ class Outcome:
 def find_datasets(folder: Path) -> list[Path]:
     """Return the BEIR folders inside `folder` (and inside its `cqadupstack`), sorted.
 
-    Raises InputFileError for none.
+    Raises InputFileError if there are none.
     """
     if not folder.is_dir():
         raise InputFileError(folder, "is not a folder")
@@ -61,7 +61,7 @@ def find_datasets(folder: Path) -> list[Path]:
     candidates += [forum for child in candidates if child.name in _PARENTS for forum in child.iterdir()]
     found = sorted(child for child in candidates if child.is_dir() and is_beir_folder(child))
     if not found:
-        raise InputFileError(folder, "holds no BEIR folders (each has corpus.jsonl, queries.jsonl and qrels/)")
+        raise InputFileError(folder, "contains no BEIR folders (each has corpus.jsonl, queries.jsonl and qrels/)")
     return found
 
 
@@ -77,9 +77,10 @@ def evaluate_all(
     command: Sequence[str] = (),
     on_start: Callable[[str, str], None] | None = None,
 ) -> Iterator[Outcome]:
-    """Evaluate every system on every data set, write a cell for each, and yield what became of it.
+    """Evaluate every system on every data set, write a cell for each, and yield the outcomes.
 
-    With `resume`, a cell of the same request and the same data is kept. `on_start` hears (data set, system) first.
+    With `resume`, an existing cell of the same request and data is kept. `on_start` is called with (data set, system)
+    before each evaluation.
     """
     for spec in datasets:
         try:
@@ -89,9 +90,9 @@ def evaluate_all(
             yield from (Outcome(str(spec), system.name, "failed", reason=str(error)) for system in systems)
             continue
         for system in systems:
-            there = _finished(results, dataset, sha256, system, measures, k, efficiency) if resume else None
-            if there is not None:
-                yield Outcome(dataset.name, system.name, "kept", there)
+            existing = _finished(results, dataset, sha256, system, measures, k, efficiency) if resume else None
+            if existing is not None:
+                yield Outcome(dataset.name, system.name, "kept", existing)
                 continue
             if on_start is not None:
                 on_start(dataset.name, system.name)
@@ -123,7 +124,7 @@ def _evaluate_one(
     )
     content = cell_content(result, command=command, name=system.name) | {"request": system.request()}
     path = cell_path(results, dataset.name, system.name)
-    path.unlink(missing_ok=True)  # made of another request or of other data, or it would have been kept
+    path.unlink(missing_ok=True)  # it belongs to another request or other data; otherwise it would have been kept
     return read_cell(write_cell(results, content))
 
 
@@ -136,14 +137,14 @@ def _finished(
     k: int | None,
     efficiency: bool,
 ) -> Cell | None:
-    """Return the cell that is there and answers the request, or None."""
+    """Return the existing cell that answers the request, or None."""
     path = cell_path(results, dataset.name, system.name)
     if not path.exists():
         return None
     try:
         cell = read_cell(path)
     except InputFileError:
-        return None  # cut short or damaged: made anew
+        return None  # truncated or damaged: computed again
     parsed = with_relevance(parse_measures(measures), dataset.relevance)
     same = (
         cell.content.get("request") == system.request()

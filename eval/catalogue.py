@@ -1,4 +1,4 @@
-"""The data sets that the project knows, read from datasets.toml: official counts, and the rules of each benchmark."""
+"""The known data sets, read from datasets.toml: official counts, and the rules of each benchmark."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib.resources import files
 
 @dataclass(frozen=True, slots=True)
 class KnownDataset:
-    """One entry of datasets.toml; a count that is not known is None."""
+    """One entry of datasets.toml; an unknown count is None."""
 
     name: str
     title: str
@@ -37,7 +37,7 @@ def known_datasets() -> Mapping[str, KnownDataset]:
 
 
 def find_known(name: str) -> KnownDataset | None:
-    """Return the entry whose name or ir-datasets id is `name` (capitals do not matter), or None.
+    """Return the entry whose name or ir-datasets id is `name` (case-insensitive), or None.
 
     BEIR's folders of the CQADupStack forums are called `cqadupstack/android` or `android` inside `cqadupstack`.
     """
@@ -49,7 +49,7 @@ def find_known(name: str) -> KnownDataset | None:
 
 
 def nearest_names(name: str, more: tuple[str, ...] = ()) -> list[str]:
-    """Return up to three known names or ids that `name` may be a typo of."""
+    """Return up to three known names or ids that are similar to `name`."""
     names = [known.name for known in known_datasets().values()]
     ids = [known.id for known in known_datasets().values() if known.id is not None]
     return difflib.get_close_matches(name.lower(), [*names, *ids, *more], n=3, cutoff=0.6)

@@ -1,8 +1,8 @@
 """A test collection: queries, judgements, a corpus, and the rules of its benchmark.
 
-`open_dataset` takes a BEIR folder or an ir-datasets id (`beir/scifact/test`, or the short names of datasets.toml,
-such as `scifact`); `from_trec_files` takes plain topics and qrels. The corpus is not read here: it is named, and
-whoever indexes it reads it. Every query of the judgements is evaluated, whether or not anything is found for it.
+`open_dataset` accepts a BEIR folder or an ir-datasets id (`beir/scifact/test`, or the short names of datasets.toml,
+such as `scifact`); `from_trec_files` accepts plain topics and qrels. The corpus is not read here: the data set only
+names it, and indexing reads it. Every query with judgements is evaluated, also if nothing is found for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from eval.sources.trec_topics import read_encoded_topics, read_topics
 
 @dataclass(frozen=True)
 class Dataset:
-    """Queries by id, their judgements, and where the documents are (a corpus spec of `lsr index`, or None)."""
+    """Queries by id, their judgements, and the corpus (an argument of `lsr index`, or None)."""
 
     name: str
     split: str
@@ -30,7 +30,7 @@ class Dataset:
     qrels: Qrels
     corpus: str | None
     exclude_query_id: bool = False
-    relevance: int = 1  # the lowest grade that is relevant to measures that know only relevant or not
+    relevance: int = 1  # the lowest relevant grade, for measures with binary relevance
     known: KnownDataset | None = None
     files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = field(default=())
@@ -45,15 +45,15 @@ class Dataset:
         return all(query.sparse is not None for query in self.queries.values())
 
     def data_hash(self) -> str | None:
-        """Return the SHA-256 over queries, judgements and corpus files; None when they are not plain files."""
+        """Return the SHA-256 over queries, judgements and corpus files; None if they are not plain files."""
         return content_hash(self.files) if self.files else None
 
 
 def open_dataset(spec: str | Path, *, split: str | None = None) -> Dataset:
     """Open a BEIR folder or an ir-datasets id.
 
-    Raises UnknownDataset with the nearest known names, DatasetUnavailable when it cannot be downloaded, InputFileError
-    for a damaged file, DatasetMismatch when queries and judgements do not belong together.
+    Raises UnknownDataset with the nearest known names, DatasetUnavailable if it cannot be downloaded, InputFileError
+    for a damaged file, DatasetMismatch if queries and judgements do not belong together.
     """
     folder = Path(spec)
     if folder.is_dir():
@@ -63,7 +63,7 @@ def open_dataset(spec: str | Path, *, split: str | None = None) -> Dataset:
     if known is not None and known.parts:
         parts = ", ".join(known.parts[:3])
         raise UnknownDataset(
-            f"{name} is the mean over {len(known.parts)} data sets; evaluate each ({parts}, …)", field="dataset"
+            f"{name} is the mean over {len(known.parts)} data sets; evaluate each of them ({parts}, …)", field="dataset"
         )
     if known is not None and known.id is None:
         raise UnknownDataset(f"{name} cannot be downloaded; give the path of its BEIR folder", field="dataset")
@@ -93,11 +93,11 @@ def from_trec_files(
     relevance: int | None = None,
     encoded: bool = False,
 ) -> Dataset:
-    """Make a dataset of a topics file and a qrels file; `corpus` is what `lsr index` takes as CORPUS.
+    """Return a data set from a topics file and a qrels file; `corpus` is the CORPUS argument of `lsr index`.
 
-    name        a known data set's name brings its rules; otherwise it is only a name
-    relevance   the lowest relevant grade; the known data set's, or 1, if not given
-    encoded     the topics are word pieces, each repeated by its weight, as Anserini's encoded topics are
+    name        the name of a known data set applies its rules; any other name has no effect
+    relevance   the lowest relevant grade; default: the known data set's, or 1
+    encoded     the topics are word pieces, each repeated as often as its weight, like Anserini's encoded topics
     """
     known = find_known(name) if name is not None else None
     return _checked(
@@ -140,12 +140,12 @@ def _from_beir_folder(folder: Path, split: str | None) -> Dataset:
 
 
 def _checked(dataset: Dataset, *, where: str) -> Dataset:
-    """Refuse judgements of unknown queries, and say where the counts are not the official ones."""
+    """Refuse judgements of unknown queries, and warn about counts that differ from the official ones."""
     unknown = [query_id for query_id in dataset.qrels if query_id not in dataset.queries]
     if unknown:
         raise DatasetMismatch(
             f"{where}: {len(unknown)} of {len(dataset.qrels)} judged queries are not among the {len(dataset.queries)} "
-            f"queries, the first is {unknown[0]!r}; do judgements and queries come from the same split?",
+            f"queries, for example {unknown[0]!r}; are judgements and queries from the same split?",
             field="dataset",
         )
     if dataset.known is None:
@@ -155,7 +155,7 @@ def _checked(dataset: Dataset, *, where: str) -> Dataset:
         ("judgements", count_judgements(dataset.qrels), dataset.known.judgements),
     )
     warnings = tuple(
-        f"{dataset.name} ({dataset.split}) has {found:,} {what} here, officially {official:,}"
+        f"{dataset.name} ({dataset.split}) has {found:,} {what}; the official number is {official:,}"
         for what, found, official in counts
         if official is not None and found != official
     )

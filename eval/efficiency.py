@@ -1,16 +1,15 @@
-"""What a figure costs: sizes, counts that do not depend on the machine, and times that do.
+"""Efficiency: sizes, counts that do not depend on the machine, and times that do.
 
-* active terms: non-zero weights of a query and of a document, on average.
-* FLOPS: how many multiplications a document costs a query on average, as in SPLADE's papers: the sum over terms of
+* active terms: the mean number of non-zero weights of a query and of a document.
+* FLOPS: the mean number of multiplications for one query and one document, as in SPLADE's papers: the sum over terms of
   (share of queries with the term) x (share of documents with it).
-* bytes a document: everything the collection keeps on disk, texts included, over its documents; and the vectors and
-  their index alone.
-* encoding: documents a second that the encoder alone takes, in one call of 1,000; indexing: with reading, storing and
-  building the index.
+* bytes per document: all files of the collection on disk, including texts, divided by its documents; and the vectors
+  and their index alone.
+* encoding: documents per second of the encoder alone, in one call with 1,000 documents; indexing: including reading,
+  storing and building the index.
 * latency: one query at a time, on one thread, k = 10, after a warm-up. `search` is the index alone; `total` adds
-encoding
-  the query and fetching the documents.
-* approximate search: the share of the exact top 10 that it finds, and its nDCG@10 beside the exact one.
+  encoding the query and fetching the documents.
+* approximate search: the share of the exact top 10 that it finds, and its nDCG@10 next to that of exact search.
 """
 
 from __future__ import annotations
@@ -36,15 +35,15 @@ TIMED_QUERIES = 1_000
 SAMPLED_DOCUMENTS = 1_000
 _K = 10
 _ROUNDS = 5
-# From careless to thorough; query_cut is how many query terms lead to candidates, heap_factor how eagerly blocks are
-# skipped.
+# From fast to thorough. query_cut: the number of query terms that select candidates; heap_factor: how readily blocks
+# are skipped.
 _CURVE: tuple[tuple[int, float], ...] = ((2, 1.0), (4, 1.0), (6, 0.9), (8, 0.9), (12, 0.8), (16, 0.7), (24, 0.5))
 
 
 def measure_efficiency(
     collection: Collection, dataset: Dataset, search: SearchSettings, *, index_seconds: float | None = None
 ) -> dict[str, Any]:
-    """Return the figures above as one JSON object; `index_seconds` is the time the whole index took, where known."""
+    """Return the figures above as one JSON object; `index_seconds` is the time for the whole index, if known."""
     queries = list(dataset.judged_queries())
     info = collection.info()
     figures: dict[str, Any] = {
@@ -86,7 +85,7 @@ def active_terms(collection: Collection, queries: Sequence[Query], using: str) -
 
 
 def latency(collection: Collection, queries: Sequence[Query], search: SearchSettings) -> dict[str, Any]:
-    """Time queries one by one on this thread, exact and approximate; milliseconds, and queries a second."""
+    """Time queries individually on this thread, exact and approximate; milliseconds, and queries per second."""
     collection.warm()
     return {
         "queries": len(queries),
@@ -99,7 +98,7 @@ def latency(collection: Collection, queries: Sequence[Query], search: SearchSett
 
 
 def approximation(collection: Collection, dataset: Dataset, search: SearchSettings) -> dict[str, float]:
-    """Return recall@10 of approximate search against exact, and nDCG@10 of both."""
+    """Return recall@10 of approximate search relative to exact search, and nDCG@10 of both."""
     exact, approximate = search.with_exact(True), search.with_exact(False)
     queries = list(dataset.judged_queries())
     truth: list[list[str]] = []
@@ -123,7 +122,7 @@ def approximation(collection: Collection, dataset: Dataset, search: SearchSettin
 def recall_latency_curve(
     collection: Collection, queries: Sequence[Query], search: SearchSettings
 ) -> list[dict[str, float]]:
-    """Return recall@10 of exact and search p50/p99 for settings from careless to thorough, and exact search last."""
+    """Return recall@10 relative to exact search, and search p50/p99, for settings from fast to thorough; exact last."""
     inputs = [_input(query) for query in queries]
     truth = [ids for ids, _ in collection.rank(inputs, k=_K, **search.with_exact(True).as_keywords())]
     points: list[dict[str, float]] = []
@@ -139,7 +138,7 @@ def recall_latency_curve(
 
 
 def encoding_rate(collection: Collection, corpus: str, using: str) -> float:
-    """Return how many documents a second the collection's encoder encodes, from the first 1,000 of the corpus."""
+    """Return the documents per second that the collection's encoder encodes, from the first 1,000 of the corpus."""
     lines = islice(open_corpus(corpus), SAMPLED_DOCUMENTS)
     texts = [line.content.full_text for line in lines if isinstance(line.content, Document)]
     encoder = collection.encoder(using)
@@ -150,7 +149,7 @@ def encoding_rate(collection: Collection, corpus: str, using: str) -> float:
 
 
 def _time(collection: Collection, queries: Sequence[Query], search: SearchSettings) -> dict[str, float]:
-    """Time every query in several rounds; its median counts, so that a neighbour's burst on the machine does not."""
+    """Time every query in several rounds and use its median, which ignores short disturbances of the machine."""
     keywords = search.as_keywords()
     for query in queries[:20]:
         collection.search(_input(query), k=_K, **keywords)
@@ -167,7 +166,7 @@ def _time(collection: Collection, queries: Sequence[Query], search: SearchSettin
 
 
 def _recall(truth: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> float:
-    """Return the mean share of the true results that were found, over the queries that have results."""
+    """Return the mean share of the true results that were found, over queries with results."""
     shares = [
         len(set(got).intersection(wanted)) / len(wanted) for wanted, got in zip(truth, found, strict=True) if wanted
     ]
@@ -188,7 +187,7 @@ def _per_document(size: int, documents: int) -> float:
 
 
 def flat(figures: Mapping[str, Any]) -> dict[str, float]:
-    """Return the figures that a table or a plot shows, by short names; what was not measured is left out."""
+    """Return the figures for tables and plots, by short names, without those that were not measured."""
     latency_figures = figures.get("latency", {})
     approximate = figures.get("approximate", {})
     found = {

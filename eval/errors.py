@@ -1,13 +1,13 @@
-"""What can go wrong in an evaluation. All but one are a caller's input that makes no sense, so the shell sees a 2.
+"""The errors of an evaluation. All but one mean invalid input, with exit code 2.
 
 lsr.errors.LsrError
-├── DatasetUnavailable          a known dataset that could not be downloaded; the shell sees a 1
+├── DatasetUnavailable          a known data set that could not be downloaded; exit code 1
 └── lsr.errors.QueryError
     └── EvaluationError
-        ├── InputFileError      a file that cannot be read as what it should be; names file and line
-        ├── UnknownDataset      a dataset that is neither a folder nor a known id; names the nearest known ones
+        ├── InputFileError      a file that does not have the expected format; names file and line
+        ├── UnknownDataset      a data set that is neither a folder nor a known id; names similar ones
         ├── DatasetMismatch     queries, judgements, documents or rankings that do not belong together
-        └── UnknownMeasure      a measure's name that nobody knows
+        └── UnknownMeasure      an unknown measure name
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class EvaluationError(QueryError):
 
 
 class InputFileError(EvaluationError):
-    """A file that cannot be read as what it should be. `line` counts from 1; None means the whole file."""
+    """A file that does not have the expected format. `line` counts from 1; None: the whole file."""
 
     def __init__(self, path: Path | str, reason: str, *, line: int | None = None) -> None:
         where = f"{path}:{line}" if line is not None else str(path)
@@ -37,7 +37,7 @@ class UnknownDataset(EvaluationError):
 
 
 class DatasetUnavailable(LsrError):
-    """A known dataset whose files are not here and could not be fetched."""
+    """A known data set whose files are missing and could not be downloaded."""
 
 
 class DatasetMismatch(EvaluationError):
@@ -45,4 +45,4 @@ class DatasetMismatch(EvaluationError):
 
 
 class UnknownMeasure(EvaluationError):
-    """A measure's name that nobody knows."""
+    """An unknown measure name."""

@@ -1,7 +1,7 @@
-"""`evaluate`: what `lsr eval` does, as a function of its options.
+"""`evaluate`: the function behind `lsr eval`.
 
-Three ways to say what is evaluated: a collection's folder; an encoder, with which the dataset's corpus is indexed
-into a temporary collection by the same code as `lsr index`; or a run file that exists already.
+It evaluates one of three: a collection's folder; an encoder, with which the data set's corpus is indexed into a
+temporary collection by the same code as `lsr index`; or an existing run file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eval.evaluation import Evaluation, Progress, depth_for, measure_system
 from eval.measures import DEFAULT_MEASURES, Measure, parse_measures, with_relevance
 from eval.ranking import TieOrder
 from eval.runs import read_run
-from eval.systems import CollectionSystem, RunSystem, SearchSettings, System
+from eval.systems import BASELINE_ENCODER, CollectionSystem, RunSystem, SearchSettings, System
 from lsr.collection import Collection
 from lsr.corpora import open_corpus
 from lsr.documents import Document
@@ -29,8 +29,7 @@ from lsr.vectors import VectorConfig
 from lsr.writing.bulk_load import Progress as IndexProgress
 from lsr.writing.bulk_load import index_corpus
 
-DEFAULT_ENCODER = "bm25"
-_CHECKED_DOCUMENTS = 1_000  # relevant documents that are looked for in the collection
+_CHECKED_DOCUMENTS = 1_000  # relevant documents that must be in the collection
 
 
 def evaluate(
@@ -49,27 +48,25 @@ def evaluate(
     progress: Progress | None = None,
     index_progress: IndexProgress | None = None,
 ) -> Evaluation:
-    """Evaluate a collection, an encoder or a run on a dataset (a BEIR folder, an ir-datasets id, or an open one).
+    """Evaluate a collection, an encoder or a run on a data set (a BEIR folder, an ir-datasets id, or an open one).
 
-    `run` is where the rankings are written as a TREC run; when neither `collection` nor `encoder` is given and the
-    file exists, it is what is evaluated. With nothing given, BM25 is, or the dataset's own vectors where it has them.
-    Search is exact unless `search` says otherwise; `k` is the depth of the ranking (otherwise the deepest cutoff
-    among the measures, 1,000 for MAP). `efficiency` measures sizes and times as well (eval.efficiency).
+    The rankings are written to `run` as a TREC run. If neither `collection` nor `encoder` is given and the file exists,
+    the run is evaluated instead. Without all three, BM25 is evaluated, or the data set's own vectors if it has them.
+    Search is exact unless `search` says otherwise; `k` is the depth of the ranking (default: the deepest cutoff of the
+    measures, 1,000 for MAP). `efficiency` also measures sizes and times (eval.efficiency).
 
-    Raises EvaluationError (an lsr.errors.QueryError) for input that makes no sense, and what a collection raises.
+    Raises EvaluationError (an lsr.errors.QueryError) for invalid input, and what a collection raises.
     """
     named = parse_measures(measures)
     if collection is not None and encoder is not None:
         raise EvaluationError("give a collection or an encoder, not both", field="encoder")
     if k is not None and k < 1:
-        raise EvaluationError(f"k is at least 1, not {k}", field="k")
+        raise EvaluationError(f"k must be at least 1, not {k}", field="k")
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, split=split)
     parsed = with_relevance(named, opened.relevance)
     if collection is None and encoder is None and run is not None and (run.exists() or not opened.has_vectors):
         if not run.is_file():
-            raise EvaluationError(
-                f"{run}: there is no such run to evaluate; give a collection or --encoder to make one", field="run"
-            )
+            raise EvaluationError(f"{run}: no such run file; give a collection or --encoder to write one", field="run")
         system: System = _run_system(opened, run, ties)
         return measure_system(system, opened, parsed, depth=depth_for(parsed, k), ties=ties, progress=progress)
     settings = search or SearchSettings()
@@ -100,7 +97,7 @@ def _measure_collection(
     run: Path | None,
     progress: Progress | None,
 ) -> Evaluation:
-    """Take each measure from a search as deep as it needs; the deepest one is written to `run`."""
+    """Compute each measure from a search of the depth it needs; the deepest search is written to `run`."""
     passes = _passes(measures, k, search)
     deepest = max(passes)
     results = {
@@ -124,10 +121,10 @@ def _measure_collection(
 
 
 def _passes(measures: Sequence[Measure], k: int | None, search: SearchSettings) -> dict[int, list[Measure]]:
-    """Return which measures are taken from a search of which depth.
+    """Return the measures to compute for each search depth.
 
-    Exact search is done once, as deep as any measure needs. Approximate search is done for every cutoff by itself: the
-    deeper it is asked to go the more thorough it is, and nDCG@10 is to tell what a user sees who asks for 10.
+    Exact search runs once, at the largest depth. Approximate search runs separately for every cutoff: a deeper search
+    is more thorough, and nDCG@10 must show what a user gets with k = 10.
     """
     if search.parameters.exact or k is not None:
         return {depth_for(measures, k): list(measures)}
@@ -142,7 +139,7 @@ def _run_system(dataset: Dataset, path: Path, ties: TieOrder) -> RunSystem:
     system = RunSystem(run, path=str(path))
     system.check_queries(dataset.queries)
     if dataset.corpus is not None and Path(dataset.corpus).exists():
-        # The run's ids stay in memory and the corpus goes by, not the other way round: it may be far larger.
+        # The run's ids are in memory and the corpus is streamed, because the corpus may be far larger.
         unknown = {doc_id for ranking in run.rankings.values() for doc_id in ranking.doc_ids}
         for line in open_corpus(dataset.corpus):
             if isinstance(line.content, Document):
@@ -159,14 +156,14 @@ def _index(
     folder: Path,
     progress: IndexProgress | None,
 ) -> float:
-    """Index the dataset's corpus, as `lsr index` does, and return the seconds that it took.
+    """Index the data set's corpus, like `lsr index`, and return the seconds.
 
-    Without an encoder: BM25, or the dataset's own vectors.
+    Without an encoder: BM25, or the data set's own vectors.
     """
     if dataset.corpus is None:
         raise DatasetMismatch(f"{dataset.name} has no corpus to index; evaluate a collection or a run instead")
     if encoder is None and not dataset.has_vectors:
-        encoder = DEFAULT_ENCODER
+        encoder = BASELINE_ENCODER
     first_problem: list[str] = []
 
     def refuse(line: int, problem: InvalidDocument) -> None:
@@ -175,29 +172,29 @@ def _index(
     vectors = {"default": VectorConfig(encoder=encoder, settings=dict(encoder_settings))}
     report = index_corpus(open_corpus(dataset.corpus), folder, vectors=vectors, progress=progress, on_problem=refuse)
     if first_problem:
-        # Part of a corpus makes a figure that looks like one and is none.
+        # The figures of an incomplete corpus would look valid and be wrong.
         more = f" ({len(first_problem)} such lines)" if len(first_problem) > 1 else ""
-        raise DatasetMismatch(f"the corpus is not whole: {first_problem[0]}{more}", field="dataset")
+        raise DatasetMismatch(f"the corpus is incomplete: {first_problem[0]}{more}", field="dataset")
     return report.seconds
 
 
 def _check_vector_name(collection: Collection, using: str) -> None:
     names = collection.info().vectors
     if using not in names:
-        raise EvaluationError(f"the collection has no vector {using!r}; it has {', '.join(names)}", field="using")
+        raise EvaluationError(f"the collection has no vector {using!r}; its vectors: {', '.join(names)}", field="using")
 
 
 def _with_documents(result: Evaluation, dataset: Dataset, collection: Collection) -> Evaluation:
-    """Add the number of documents, and warn where they are not those of the dataset."""
+    """Add the number of documents, and warn if they are not those of the data set."""
     documents = collection.info().documents
     official = dataset.known.documents if dataset.known is not None else None
     warnings = list(result.warnings)
     if official is not None and documents != official:
-        warnings.append(f"{dataset.name} has {documents:,} documents here, officially {official:,}")
+        warnings.append(f"{dataset.name} has {documents:,} documents; the official number is {official:,}")
     pairs = ((doc, grade) for judgements in dataset.qrels.values() for doc, grade in judgements.items())
     relevant = list(dict.fromkeys(doc for doc, grade in pairs if grade > 0))[:_CHECKED_DOCUMENTS]
     missing = [doc for doc in relevant if collection.get(doc) is None]
     if missing:
         share = f"{len(missing):,} of {len(relevant):,} relevant documents"
-        warnings.append(f"{share} are not in the collection, such as {missing[0]!r}")
+        warnings.append(f"{share} are not in the collection, for example {missing[0]!r}")
     return replace(result, documents=documents, warnings=tuple(warnings))

@@ -1,7 +1,7 @@
-"""Evaluate a ranking system on a dataset: search, rank, drop what the benchmark drops, measure, average.
+"""Evaluates a system on a data set: search, rank, drop the documents that the benchmark excludes, measure, average.
 
-`measure_system` is the loop; it holds one batch of rankings at a time, whatever the number of queries. What comes out
-is an `Evaluation`: means and values by query, with everything a reader needs to make it again.
+`measure_system` is the loop; it keeps one batch of rankings in memory, for any number of queries. The result is an
+`Evaluation`: means and values by query, with everything that is needed to reproduce it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from eval.sources.queries import Query
 from eval.systems import System
 
 BATCH_SIZE = 128  # queries; at k = 1,000 a batch of rankings takes about 15 MB
-DEFAULT_DEPTH = 1000  # documents a query for measures without a cutoff, as TREC runs have
+DEFAULT_DEPTH = 1000  # documents per query for measures without a cutoff, as in TREC runs
 
-Progress = Callable[[int, int], None]  # (queries done, queries in all)
+Progress = Callable[[int, int], None]  # (queries done, all queries)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The values of a system on a dataset.
+    """The values of a system on a data set.
 
     `values[measure]` is float64[len(query_ids)], in the order of `query_ids`.
     """
@@ -49,13 +49,13 @@ class Evaluation:
     seconds: float
     judgements: int = 0
     documents: int | None = None
-    files: tuple[Path, ...] = ()  # of the dataset, for its hash
+    files: tuple[Path, ...] = ()  # of the data set, for its hash
     efficiency: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
 
     @property
     def means(self) -> dict[str, float]:
-        """The mean over all judged queries, by the measure's usual name."""
+        """The means over all judged queries, by the measures' usual names."""
         return {str(measure): float(values.mean()) for measure, values in self.values.items()}
 
     def per_query(self, measure: Measure) -> dict[str, float]:
@@ -63,7 +63,7 @@ class Evaluation:
         return dict(zip(self.query_ids, self.values[measure].tolist(), strict=True))
 
     def to_json(self) -> dict[str, Any]:
-        """Return one flat JSON object: what was evaluated, and the measures under their usual names."""
+        """Return one flat JSON object: the request, and the measures under their usual names."""
         return {
             "dataset": self.dataset,
             "split": self.split,
@@ -80,7 +80,7 @@ class Evaluation:
         }
 
     def table(self) -> str:
-        """Return a short text for people: a heading and a line for each measure."""
+        """Return a short text: a heading and a line for each measure."""
         split = f" ({self.split})" if self.split else ""
         heading = f"{self.system} on {self.dataset}{split}: {len(self.query_ids)} queries, {self.seconds:.1f} s"
         width = max(len(name) for name in self.means)
@@ -88,7 +88,7 @@ class Evaluation:
 
 
 def depth_for(measures: Sequence[Measure], k: int | None = None) -> int:
-    """Return how many documents a query must be searched for: the deepest cutoff, or 1,000 when one has none."""
+    """Return the search depth that the measures need: the deepest cutoff, or 1,000 if a measure has none."""
     cutoffs = [measure.cutoff for measure in measures]
     needed = DEFAULT_DEPTH if None in cutoffs else max(cutoff for cutoff in cutoffs if cutoff is not None)
     return needed if k is None else k
@@ -105,7 +105,7 @@ def measure_system(
     batch_size: int = BATCH_SIZE,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Rank the dataset's judged queries and measure the rankings; with `run_path`, write them as a TREC run too."""
+    """Rank the data set's judged queries and measure the rankings; with `run_path`, also write them as a TREC run."""
     queries = list(dataset.judged_queries())
     values: dict[Measure, list[NDArray[np.float64]]] = {measure: [] for measure in measures}
     empty = 0
@@ -142,10 +142,10 @@ def measure_system(
 def _rank_batch(
     system: System, dataset: Dataset, batch: Sequence[Query], depth: int, ties: TieOrder
 ) -> dict[str, Ranking]:
-    """Return a ranking for every query of the batch, ordered by us and cut at `depth`."""
+    """Return a ranking for every query of the batch, in our order and cut at `depth`."""
     nothing = np.empty(0)
     found = {query.id: Ranking(query.id, [], nothing) for query in batch}
-    # One more than needed where the query's own document may be among them.
+    # One document more if the query's own document must be removed.
     for ranking in system.rank(batch, depth + 1 if dataset.exclude_query_id else depth):
         ordered = rank(ranking.query_id, ranking.doc_ids, ranking.scores, ties=ties)
         if dataset.exclude_query_id:

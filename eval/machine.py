@@ -1,4 +1,4 @@
-"""The machine and the software that a figure was made with, so that a reader can judge a time or make it again."""
+"""The machine and the software of a measurement, so that readers can judge a time or reproduce it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SOURCE = Path(__file__).resolve().parents[1]
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return processor, usable cores, memory in GiB, system. No host name: it says nothing and may be private."""
+    """Return processor, usable cores, memory in GiB, system. The host name is omitted: it may be private."""
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -24,7 +24,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def describe_software() -> dict[str, Any]:
-    """Return the versions of Python and of what decides a figure, and the commit where the source is a checkout."""
+    """Return the versions of Python and of the packages that affect a figure, and the commit of a checkout."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -35,7 +35,7 @@ def describe_software() -> dict[str, Any]:
 
 
 def peak_memory_bytes() -> int:
-    """Return the most memory this process has had resident so far."""
+    """Return this process's peak resident memory so far."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -57,7 +57,7 @@ def _total_memory() -> int:
 
 
 def _commit() -> str | None:
-    """Return the checkout's commit, with a + when the code of it is changed; None outside a checkout."""
+    """Return the checkout's commit, with a + if its code has uncommitted changes; None outside a checkout."""
     if not (_SOURCE / ".git").exists():
         return None
     try:

@@ -1,7 +1,7 @@
-"""A result cell in the format of MTEB's result files, so that it can be put beside MTEB's leaderboard.
+"""A result cell in the format of MTEB's result files, so that it can be compared with MTEB's leaderboard.
 
-MTEB keeps a folder a model and revision, with one JSON file a task and a `model_meta.json`. Its measures have their own
-names (`ndcg_at_10`, `main_score`). Only what a cell holds is written; nothing is filled in.
+MTEB has one folder per model and revision, with one JSON file per task and a `model_meta.json`. Its measures have their
+own names (`ndcg_at_10`, `main_score`). Only the values of the cell are written; nothing is added.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NAMES = {"nDCG": "ndcg", "Recall": "recall", "MRR": "mrr", "MAP": "map", "P": "
 def export_mteb(cells: Sequence[Cell], folder: Path) -> list[Path]:
     """Write `folder/<model>/<revision>/<task>.json` for each cell, and model_meta.json; return the task files.
 
-    A data set that is no task of MTEB keeps its own name. Raises EvaluationError for a cell without its main measure.
+    A data set that is not a task of MTEB keeps its name. Raises EvaluationError for a cell without its main measure.
     """
     written = []
     for cell in cells:
@@ -56,7 +56,7 @@ def export_mteb(cells: Sequence[Cell], folder: Path) -> list[Path]:
 
 
 def task_name(dataset: str) -> str:
-    """Return MTEB's name of a data set, or the data set's own where MTEB has none."""
+    """Return MTEB's name of a data set, or the data set's own name if MTEB has none."""
     if dataset.startswith(_FORUM):
         return f"CQADupstack{dataset.removeprefix(_FORUM).capitalize()}Retrieval"
     return _TASKS.get(dataset, dataset)
@@ -89,7 +89,7 @@ def _mteb_name(name: str) -> str | None:
     measure = parse_measure(name)
     if measure.kind not in _NAMES or measure.rel is not None:
         return None
-    # MTEB's measures all have a cutoff; ours without one go down to the depth of the run, which is 1,000.
+    # All of MTEB's measures have a cutoff; ours without a cutoff use the depth of the run, 1,000.
     return f"{_NAMES[measure.kind]}_at_{measure.cutoff or 1000}"
 
 

@@ -1,7 +1,7 @@
-"""Qrels: for each query, which documents were judged, and how relevant they are.
+"""Qrels: the judged documents of each query, and their relevance grades.
 
-Two file formats are read. TREC's has four columns separated by blanks (`query 0 document grade`); BEIR's has a header
-and three columns separated by tabs (`query-id corpus-id score`). A grade is a whole number; 0 and below mean not
+Two file formats are read. TREC's has four columns separated by white space (`query 0 document grade`); BEIR's has a
+header and three columns separated by tabs (`query-id corpus-id score`). A grade is an integer; 0 and below mean not
 relevant.
 """
 
@@ -22,8 +22,8 @@ _BEIR_HEADER = ("query-id", "corpus-id", "score")
 def read_qrels(path: Path, *, header_optional: bool = False) -> dict[str, dict[str, int]]:
     """Read a qrels file in TREC's or BEIR's format (recognised by BEIR's header).
 
-    With `header_optional`, as inside a BEIR folder, three columns without a header are taken too. Raises
-    InputFileError, with the line, for a wrong number of columns, a grade that is no whole number, two grades for one
+    With `header_optional`, as inside a BEIR folder, three columns without a header are accepted too. Raises
+    InputFileError, with the line, for a wrong number of columns, a grade that is not an integer, two grades for one
     document, no lines.
     """
     qrels: dict[str, dict[str, int]] = {}
@@ -37,17 +37,17 @@ def read_qrels(path: Path, *, header_optional: bool = False) -> dict[str, dict[s
             if judgements.setdefault(document_id, grade) != grade:
                 raise InputFileError(
                     path,
-                    f"query {query_id!r} has document {document_id!r} with the grade {grade} here and "
+                    f"query {query_id!r}: the document {document_id!r} has the grade {grade} here, but "
                     f"{judgements[document_id]} above",
                     line=number,
                 )
     if not qrels:
-        raise InputFileError(path, "holds no judgements")
+        raise InputFileError(path, "contains no judgements")
     return qrels
 
 
 def count_judgements(qrels: Qrels) -> int:
-    """Return how many (query, document) pairs are judged."""
+    """Return the number of judged (query, document) pairs."""
     return sum(len(judgements) for judgements in qrels.values())
 
 
@@ -66,8 +66,8 @@ def _parse_line(path: Path, number: int, line: str, beir: bool) -> tuple[str, st
                 "query-id<TAB>corpus-id<TAB>score"
             )
         )
-        raise InputFileError(path, f"{len(columns)} columns, where qrels have {expected}", line=number)
+        raise InputFileError(path, f"{len(columns)} columns, but qrels have {expected}", line=number)
     try:
         return query_id, document_id, int(grade)
     except ValueError:
-        raise InputFileError(path, f"the grade {grade!r} is not a whole number", line=number) from None
+        raise InputFileError(path, f"the grade {grade!r} is not an integer", line=number) from None

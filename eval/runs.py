@@ -1,8 +1,7 @@
-"""Run files in TREC's format: `query Q0 document rank score tag`, one line a found document.
+"""Run files in TREC's format: `query Q0 document rank score tag`, one line per document found.
 
-The order of a run is made by its scores (eval.ranking), not by its lines or its rank column: that is what trec_eval
-does. Scores are written as the shortest decimal that reads back to the same number, so that reading a run gives the
-same order.
+The scores decide the order of a run (eval.ranking), not its lines or its rank column, as in trec_eval. Scores are
+written as the shortest decimal that reads back as the same number, so a run that is read has the same order.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from eval.sources.text_lines import numbered_lines
 
 @dataclass(frozen=True)
 class Run:
-    """A run in memory: its tag (the last column of its first line) and a ranking for each query that has results."""
+    """A run in memory: its tag (the last column of its first line) and a ranking for each query with results."""
 
     tag: str
     rankings: dict[str, Ranking]
@@ -38,7 +37,7 @@ def read_run(
     query_ids: Collection[str] | None = None,
     unknown_ids: Collection[str] = (),
 ) -> Run:
-    """Read a run; a query that is not among `query_ids`, or a document that is among `unknown_ids`, is an error.
+    """Read a run; a query that is not in `query_ids`, or a document that is in `unknown_ids`, is an error.
 
     Raises InputFileError, with the line, for a wrong number of columns, a score that is not a number, an unknown id, a
     document that a query has twice, and a file without lines.
@@ -50,25 +49,25 @@ def read_run(
         columns = line.split()
         if len(columns) != 6:
             raise InputFileError(
-                path, f"{len(columns)} columns, where a run has six (query Q0 document rank score tag)", line=number
+                path, f"{len(columns)} columns, but a run has six (query Q0 document rank score tag)", line=number
             )
         query_id, _, document_id, _, score_text, line_tag = columns
         tag = tag or line_tag
         document_id = sys.intern(document_id)
         score = _parse_score(path, number, score_text)
         if query_ids is not None and query_id not in query_ids:
-            raise InputFileError(path, f"the dataset has no query {query_id!r}", line=number)
+            raise InputFileError(path, f"the data set has no query {query_id!r}", line=number)
         if document_id in unknown_ids:
-            raise InputFileError(path, f"the dataset has no document {document_id!r}", line=number)
+            raise InputFileError(path, f"the data set has no document {document_id!r}", line=number)
         documents, scores = found.setdefault(query_id, ([], []))
         seen = pairs.setdefault(query_id, set())
         if document_id in seen:
-            raise InputFileError(path, f"query {query_id!r} has document {document_id!r} a second time", line=number)
+            raise InputFileError(path, f"query {query_id!r}: the document {document_id!r} occurs twice", line=number)
         seen.add(document_id)
         documents.append(document_id)
         scores.append(score)
     if not found:
-        raise InputFileError(path, "holds no results")
+        raise InputFileError(path, "contains no results")
     return Run(
         tag, {query_id: rank(query_id, ids, np.asarray(scores), ties=ties) for query_id, (ids, scores) in found.items()}
     )
@@ -76,7 +75,7 @@ def read_run(
 
 @contextmanager
 def run_writer(path: Path, tag: str) -> Iterator[RunWriter]:
-    """Write a run while it is made; the file appears under its name only when all of it is there."""
+    """Write a run while it is computed; the file gets its name when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -88,7 +87,7 @@ def run_writer(path: Path, tag: str) -> Iterator[RunWriter]:
 
 
 class RunWriter:
-    """Writes rankings as lines of a run. An id with white space cannot be written: the format has no quotes."""
+    """Writes rankings as lines of a run. Ids with white space are refused: the format has no quotes."""
 
     def __init__(self, file: IO[str], tag: str) -> None:
         self._file = file
@@ -100,7 +99,7 @@ class RunWriter:
             for identifier in (ranking.query_id, doc_id):
                 if len(identifier.split()) != 1:
                     raise InputFileError(
-                        self._file.name, f"the id {identifier!r} holds white space, which a TREC run cannot hold"
+                        self._file.name, f"the id {identifier!r} contains white space, which a TREC run does not allow"
                     )
             self._file.write(f"{ranking.query_id} Q0 {doc_id} {position} {score!s} {self._tag}\n")
 

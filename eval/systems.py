@@ -1,15 +1,15 @@
-"""What is evaluated: anything that ranks documents for queries.
+"""Systems that rank documents for queries, and that can be evaluated.
 
-`CollectionSystem` searches a collection, `RunSystem` hands on a run that somebody made before. A system gets its
-queries in batches and yields rankings one by one, so that 6,980 queries of 1,000 documents each never stand in memory
-together.
+`CollectionSystem` searches a collection, `RunSystem` returns the rankings of an existing run. A system receives its
+queries in batches and yields one ranking at a time, so that the results of 6,980 queries with 1,000 documents each are
+never in memory together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Unpack
+from typing import Any, Final, Protocol, Unpack
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -22,28 +22,31 @@ from index import SearchOptions, SearchParameters, SparseIndex
 from lsr.collection import Collection
 from lsr.documents import SparseByIndex, SparseInput
 
+# The encoder that is evaluated if none is given, and that others are compared with.
+BASELINE_ENCODER: Final = "bm25"
+
 
 class System(Protocol):
     """A named way to rank documents."""
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Its name in tables."""
         ...
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """JSON values that, with the code's version, decide the rankings."""
+        """JSON values that, with the code's version, determine the rankings."""
         ...
 
     def rank(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
-        """Yield a ranking of at most `k` documents for each query, in order; empty where nothing is found."""
+        """Yield a ranking of at most `k` documents for each query, in order; empty if nothing is found."""
         ...
 
 
 @dataclass(init=False)
 class SearchSettings:
-    """Which of a collection's vectors is searched, and how; exact if not said otherwise."""
+    """The named vector of a collection to search, and the search parameters; exact by default."""
 
     using: str
     parameters: SearchParameters
@@ -72,12 +75,12 @@ class CollectionSystem:
 
     @property
     def name(self) -> str:
-        """The encoder's name, unless another was given."""
+        """The given name, or the encoder's."""
         return self._name or self._collection.info().vectors[self._search.using].encoder or "vectors"
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Encoder, its settings and fingerprint, and how the collection is searched."""
+        """The encoder, its fingerprint, and the search settings."""
         vector = self._collection.info().vectors[self._search.using]
         search = {key: value for key, value in self._search.as_keywords().items() if value is not None}
         return {"encoder": vector.encoder, "fingerprint": vector.fingerprint, **search}
@@ -95,9 +98,8 @@ class CollectionSystem:
 class IndexSystem:
     """Searches a SparseIndex whose documents are numbered; `doc_ids[i]` is the external id of document i.
 
-    Queries are ready-made vectors by term number. To break ties by rising external id, as everywhere, the documents
-    must have been numbered in that order: the index breaks them by its own numbers, and a tie at depth k is cut by
-    them.
+    Queries are ready-made vectors by term number. The index breaks ties by document number, also at depth k. So the
+    documents must be numbered by ascending external id, which is the order of ties everywhere else.
     """
 
     def __init__(
@@ -111,7 +113,7 @@ class IndexSystem:
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Its name in tables."""
         return self._name
 
     @property
@@ -130,7 +132,7 @@ class IndexSystem:
         indptr, indices, values = [0], list[int](), list[float]()
         for query in queries:
             if not isinstance(query.sparse, SparseByIndex):
-                raise DatasetMismatch(f"query {query.id!r} is no vector by term number")
+                raise DatasetMismatch(f"query {query.id!r} is not a vector by term number")
             pairs = sorted(zip(query.sparse.indices, query.sparse.values, strict=True))
             indices += [index for index, _ in pairs]
             values += [value for _, value in pairs]
@@ -142,7 +144,7 @@ class IndexSystem:
 
 
 class RunSystem:
-    """Hands on the rankings of a run file."""
+    """Returns the rankings of a run file."""
 
     def __init__(self, run: Run, *, path: str) -> None:
         self._run = run
@@ -159,13 +161,13 @@ class RunSystem:
         return {"run": self._path}
 
     def rank(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
-        """Hand on what the run has for each query."""
+        """Yield the run's ranking of each query that it has."""
         for query in queries:
             ranking = self._run.rankings.get(query.id)
             if ranking is not None:
                 yield Ranking(query.id, ranking.doc_ids[:k], ranking.scores[:k])
 
     def check_queries(self, queries: Mapping[str, Query]) -> None:
-        """Raise DatasetMismatch when the run has no result at all for the dataset's queries."""
+        """Raise DatasetMismatch if the run has no result for any of the data set's queries."""
         if not any(query_id in queries for query_id in self._run.rankings):
-            raise DatasetMismatch(f"{self._path}: none of its queries belongs to the dataset")
+            raise DatasetMismatch(f"{self._path}: none of its queries belongs to the data set")

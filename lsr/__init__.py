@@ -1,7 +1,7 @@
 """Learned sparse retrieval: encode, index, search, evaluate.
 
-Users import only this package. What it hands on is loaded at first use (PEP 562), so that `import lsr` and
-`lsr --help` stay quick although PyTorch and Numba stand behind some of the names.
+Users import only this package. Each name is loaded at its first use (PEP 562), so that `import lsr` and `lsr --help`
+stay fast although some of the names need PyTorch or Numba.
 """
 
 from __future__ import annotations

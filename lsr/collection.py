@@ -4,12 +4,12 @@
         papers.write([Document("d1", text="A lobster roll", metadata={"year": 2020})])
         papers.search("lobster").hits
 
-A write is one durable batch: when `write` returns, the documents survive a crash, and every search that starts from
-then on finds them. They wait in the catalog until they are sealed into a segment; segments are merged, which drops what
-was deleted. Both happen in the background (upkeep/) or on request. None of it changes a result.
+A write is one durable batch: when `write` returns, the documents survive a crash, and every later search finds them.
+They stay in the catalog until they are sealed into a segment; a merge joins segments and drops deleted documents. Both
+run in the background (upkeep/) or on request. Neither changes a result.
 
-One process writes (it holds the folder's lock), any number read. All methods may be called from many threads: writes
-take turns, a search works on the generation that was current when it began.
+One process writes (it holds the folder's lock), any number of processes read. All methods may be called from many
+threads: writes run one at a time, a search uses the generation that was current when it started.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ __all__ = ["Collection", "verify_collection"]
 
 
 class Collection:
-    """An open collection. Make one with `Collection.create` or `Collection.open`; close it, or use `with`."""
+    """An open collection, from `Collection.create` or `Collection.open`. Close it, or use `with`."""
 
     def __init__(self, state: LiveState, lock: WriterLock | None) -> None:
-        """Not for users: `create` and `open` call it."""
+        """Internal: use `create` or `open`."""
         self.path = state.path
         self._state = state
         self._lock = lock
@@ -78,7 +78,7 @@ class Collection:
         schema: Mapping[str, str] | None = None,
         search: Mapping[str, Any] | None = None,
     ) -> Collection:
-        """Make a new, empty collection in a folder that is not there yet (or empty) and open it for writing.
+        """Create a new, empty collection and open it for writing. The folder must not exist yet, or must be empty.
 
         vectors  the named vectors, of which one at least is sparse; without it those of default_pipeline.py
         schema   the metadata fields that can be filtered by, see metadata.py
@@ -94,15 +94,15 @@ class Collection:
 
     @classmethod
     def open(cls, path: Path | str, mode: Literal["r", "w"] = "r") -> Collection:
-        """Open a collection to read, or to read and write.
+        """Open a collection for reading, or for reading and writing.
 
-        Raises CollectionNotFound, CollectionCorrupt, IndexCorrupt, and CollectionLocked when another process writes.
+        Raises CollectionNotFound, CollectionCorrupt, IndexCorrupt, and CollectionLocked if another process writes.
         """
         folder = Path(path)
         if mode == "r":
             return cls(open_to_read(folder), None)
         if not layout.is_collection(folder):
-            raise CollectionNotFound(f"{folder} is no collection: it holds no catalog")
+            raise CollectionNotFound(f"{folder} is not a collection: it has no catalog")
         lock = WriterLock(folder)
         try:
             return cls(open_state(folder, "w"), lock)
@@ -119,7 +119,8 @@ class Collection:
         self.close()
 
     def close(self) -> None:
-        """Stop the upkeep, close the catalog, give the lock back. Nothing is lost without it; searches may finish."""
+        """Stop the upkeep, close the catalog, release the lock. Running searches may finish; without it no data is
+        lost."""
         self._upkeep.stop()
         with self._state.changing:
             if self._closed:
@@ -138,12 +139,12 @@ class Collection:
 
     @property
     def schema(self) -> MetadataSchema:
-        """The metadata fields that can be filtered by."""
+        """The metadata fields that filters can use."""
         return self._state.schema
 
     @property
     def damage(self) -> tuple[Damage, ...]:
-        """What `scrub`, a merge or a search has found damaged since the collection was opened."""
+        """The damage that `scrub`, a merge or a search has found since the collection was opened."""
         return self._state.generation.damage
 
     # --- writing
@@ -157,38 +158,38 @@ class Collection:
     def write(
         self, documents: Sequence[Document], *, on_problem: Callable[[int, InvalidDocument], None] | None = None
     ) -> WriteResult:
-        """Write documents as one batch: all durable when this returns, or none. One with a known id replaces the old.
+        """Write documents as one batch: all are durable when this returns, or none. An existing id is replaced.
 
-        Of several with one id the last counts. A document that cannot be taken is left out and reported to
-        `on_problem` with its position; without that nothing is written. Raises InvalidDocument, TooManyPending,
-        StorageFull, EncoderError.
+        If several documents have the same id, the last one is kept. An invalid document is skipped and reported to
+        `on_problem` with its position; without `on_problem` it raises InvalidDocument and nothing is written. Raises
+        TooManyPending, StorageFull, EncoderError.
         """
         return self._change(lambda state: changes.write(state, documents, on_problem))
 
     def delete(self, ids: Iterable[str]) -> WriteResult:
-        """Delete documents by id, as one durable batch; `accepted` counts those that were there. Raises StorageFull."""
+        """Delete documents by id, as one durable batch; `accepted` counts those that existed. Raises StorageFull."""
         wanted = list(ids)
         return self._change(lambda state: changes.delete(state, wanted))
 
     def patch(self, identifier: str, metadata: Mapping[str, Any]) -> WriteResult | None:
-        """Set some metadata of a document, and remove the keys that are given as None; it is not encoded again.
+        """Set some metadata keys of a document and remove the keys given as None; it is not encoded again.
 
-        Returns None when there is no such document. Raises InvalidDocument, TooManyPending, StorageFull.
+        Returns None if the document does not exist. Raises InvalidDocument, TooManyPending, StorageFull.
         """
         return self._change(lambda state: changes.patch(state, identifier, metadata))
 
     # --- reading
 
     def get(self, identifier: str) -> Document | None:
-        """Return a document by its id, without its vectors; None when there is none.
+        """Return a document by its id, without its vectors; None if it does not exist.
 
-        Raises CollectionCorrupt when it may be in a damaged segment.
+        Raises CollectionCorrupt if it may be in a damaged segment.
         """
         place = self._state.generation.find(identifier)
         return None if place is None else place.document()
 
     def vector(self, identifier: str, using: str = DEFAULT_VECTOR) -> dict[str, float] | None:
-        """Return a document's sparse vector by token; None when there is no such document. Raises QueryError."""
+        """Return a document's sparse vector by token; None if the document does not exist. Raises QueryError."""
         state = self._state
         vector = vector_of(state.vectors, using)
         place = state.generation.find(identifier)
@@ -300,16 +301,16 @@ class Collection:
         return scanning.scan(state.generation, vector_of(state.vectors, using), dense)
 
     def matching(self, filter: object) -> list[str]:  # noqa: A002 - the name users of search engines know
-        """Return the ids of all documents that match a filter, in no special order; raises QueryError, UnknownField."""
+        """Return the ids of all documents that match a filter, in any order; raises QueryError, UnknownField."""
         state = self._state
         return list(state.generation.matching(Filter(filter, state.schema)))
 
     def tokens(self, term_ids: Sequence[int] | NDArray[np.int64], using: str = DEFAULT_VECTOR) -> list[str]:
-        """Return the tokens of term numbers; raises QueryError, IndexError for a number that was never given."""
+        """Return the tokens of term numbers; raises QueryError, IndexError for a number that was never assigned."""
         return vector_of(self._state.vectors, using).vocabulary.tokens(term_ids)
 
     def info(self) -> CollectionInfo:
-        """Return what the collection holds."""
+        """Return the collection's counts, sizes, vectors and schema."""
         state = self._state
         generation = state.generation
         return CollectionInfo(
@@ -341,19 +342,19 @@ class Collection:
         return (f"queries are not rescored by {rescore.using!r}, since no model can run here: {INSTALL}",)
 
     def statistics(self, using: str = DEFAULT_VECTOR) -> CorpusStatistics:
-        """Return the number of live documents and their document frequencies, at this moment. Raises QueryError."""
+        """Return the current number of live documents and their document frequencies. Raises QueryError."""
         state = self._state
         return state.generation.statistics(vector_of(state.vectors, using).name)
 
     def encoder(self, using: str = DEFAULT_VECTOR) -> Encoder:
-        """Return the encoder of a named vector; raises QueryError where there is none, EncoderMismatch."""
+        """Return the encoder of a named vector; raises QueryError if it has none, EncoderMismatch."""
         encoder = self.find_encoder(using)
         if encoder is None:
             raise QueryError(f"the vector {using!r} has no encoder", field="using")
         return encoder
 
     def find_encoder(self, using: str = DEFAULT_VECTOR) -> Encoder | None:
-        """Return the encoder of a named vector, None where vectors are always given ready-made.
+        """Return the encoder of a named vector; None if its vectors are always ready-made.
 
         Raises QueryError for an unknown name, EncoderMismatch.
         """
@@ -371,32 +372,32 @@ class Collection:
         return encoder is None or encoder.looks_queries_up
 
     def warm(self) -> None:
-        """Load encoders and run what a search runs, so that the first query does not wait."""
+        """Load the encoders and run every search path once, so that the first query does not wait."""
         warming.warm(self._state)
 
     # --- upkeep
 
     def seal(self) -> bool:
-        """Put the pending documents into a new segment now; False when there are none. Raises StorageFull."""
+        """Write the pending documents to a new segment now; False if there are none. Raises StorageFull."""
         self._check_writable()
         return self._upkeep.seal()
 
     def merge(self) -> bool:
-        """Join all segments into one now and drop what was deleted; False when there is nothing to do."""
+        """Merge all segments into one now and drop the deleted documents; False if there is nothing to do."""
         self._check_writable()
         return self._upkeep.merge()
 
     def wait_for_upkeep(self) -> None:
-        """Return when no seal or merge is under way in the background."""
+        """Wait until no seal or merge runs in the background."""
         self._upkeep.wait()
 
     def snapshot(self, name: str | None = None) -> SnapshotInfo:
-        """Keep the collection as it is now, see snapshots.py; raises QueryError, CollectionExists, StorageFull."""
+        """Take a snapshot, see snapshots.py; raises QueryError, CollectionExists, StorageFull."""
         self._check_writable()
         return snapshots.take(self._state, name)
 
     def snapshots(self) -> list[SnapshotInfo]:
-        """Return the snapshots there are, oldest first."""
+        """Return the snapshots, oldest first."""
         return snapshots.listed(self.path)
 
     def delete_snapshot(self, name: str) -> None:
@@ -405,7 +406,7 @@ class Collection:
         snapshots.remove(self.path, name)
 
     def restore(self, name: str) -> None:
-        """Go back to a snapshot, at once for every search that begins afterwards.
+        """Restore a snapshot. Every search that starts afterwards sees the restored state.
 
         Raises CollectionNotFound, CollectionCorrupt for a damaged snapshot, StorageFull.
         """
@@ -419,26 +420,26 @@ class Collection:
                 try:
                     self._state = LiveState(self.path, old.catalog)
                 except BaseException:
-                    self._closed = True  # the files are the snapshot's, what is in memory is not: nobody may write
+                    self._closed = True  # the files are the snapshot's, the memory is not: no write is allowed
                     raise
         finally:
             self._answers.forget()
             self._upkeep = Upkeep(self._state)
 
     def verify(self, level: Literal["metadata", "full"] = "full") -> list[Problem]:
-        """Return what is damaged, by file. "full" reads every byte; "metadata" checks what `open` checks."""
+        """Return the damage, by file. "full" reads every byte; "metadata" checks only what `open` checks."""
         return verify_collection(self.path, level)
 
     def scrub(self, on_read: OnRead | None = None) -> list[Damage]:
-        """Read every byte once more, take damaged segments out, and return what was found; see scrubbing.py.
+        """Read every byte again, take damaged segments out of use, and return the damage found; see scrubbing.py.
 
-        Searches go on over the other segments and say that they are partial; writes raise CollectionCorrupt. `on_read`
-        is called with the number of bytes after each piece read: it may wait, or raise to stop.
+        Searches continue over the other segments and report partial results; writes raise CollectionCorrupt. `on_read`
+        is called after each piece with its number of bytes: it may wait, or raise to stop.
         """
         return scrubbing.scrub(self._state, on_read)
 
     def _change(self, change: Callable[[LiveState], _T]) -> _T:
-        """Make a change to the current state, or to the one that a restore puts in its place meanwhile."""
+        """Apply a change to the current state; if a restore replaces the state meanwhile, to the new one."""
         while True:
             self._check_writable()
             try:

@@ -1,10 +1,10 @@
 """Documents as users write them: an id, text or ready-made sparse vectors, and metadata.
 
-`Document` is what every reader of a corpus yields and every write takes. It is checked once, here, by
-`parse_document`; what comes after may rely on it. A document's fields in JSON:
+Every corpus reader yields `Document`s and every write accepts them. `parse_document` checks a document once; later
+code relies on that. A document's fields in JSON:
 
     {"id": "d1", "title": "…", "text": "…", "parent": "book1", "metadata": {"year": 2020}}
-    {"id": "d2", "sparse": {"lobster": 2.1}}              the vector of the only or the default name
+    {"id": "d2", "sparse": {"lobster": 2.1}}              the only vector, or the one named "default"
     {"id": "d3", "vectors": {"splade": {"sparse": {…}}}}  by name; {"indices": […], "values": […]} works too
     {"id": "d4", "vectors": {"meaning": {"dense": [0.1, …]}}}  a dense vector, which only rescores
 
@@ -65,7 +65,7 @@ VectorInput = SparseInput | DenseInput
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document. Without `vectors[name]` the collection's encoder of that name encodes `full_text`."""
+    """One document. If `vectors[name]` is missing, the collection's encoder of that name encodes `full_text`."""
 
     id: str
     title: str = ""
@@ -76,7 +76,7 @@ class Document:
 
     @property
     def full_text(self) -> str:
-        """Title and text, joined by a blank as BEIR does it; what is encoded."""
+        """Title and text joined by a space, as in BEIR: the text to encode."""
         return f"{self.title} {self.text}".strip() if self.title else self.text
 
 
@@ -153,13 +153,13 @@ def parse_dense(value: object, field_name: str) -> DenseInput:
 
 
 def _is_plain(weights: Mapping[Any, Any]) -> bool:
-    """Whether built-ins see, in some µs for hundreds of terms, that all is well; if not, a loop finds out what is."""
+    """Whether a fast check with built-ins (a few µs for hundreds of terms) passes; if not, a loop finds the error."""
     if not weights or "" in weights or not _STRINGS.issuperset(map(type, weights)):
         return False
     values = weights.values()
     if not _NUMBERS.issuperset(map(type, values)) or min(values) < 0 or max(values) > _FLOAT32_MAX:
         return False
-    return math.isfinite(sum(values))  # a NaN shows in the sum, wherever it stands
+    return math.isfinite(sum(values))  # any NaN makes the sum NaN
 
 
 def _parse_by_index(indices: list[object], values: object, field_name: str) -> SparseByIndex:
@@ -178,7 +178,7 @@ def _parse_by_index(indices: list[object], values: object, field_name: str) -> S
             raise InvalidDocument("invalid_sparse", f"{name}: {index!r} is not a term number >= 0", field=name)
         if index in seen:
             name = f"{field_name}.indices[{position}]"
-            raise InvalidDocument("invalid_sparse", f"{name}: {index} is there twice", field=name)
+            raise InvalidDocument("invalid_sparse", f"{name}: the index {index} occurs twice", field=name)
         seen.add(index)
         numbers.append(index)
     weights = (_parse_weight(weight, f"{field_name}.values[{position}]") for position, weight in enumerate(values))
@@ -188,7 +188,7 @@ def _parse_by_index(indices: list[object], values: object, field_name: str) -> S
 def _parse_weight(weight: object, name: str) -> float:
     if isinstance(weight, bool) or not isinstance(weight, (int, float)):
         raise InvalidDocument("invalid_sparse", f"{name}: {_kind(weight)} is not a number", field=name)
-    # Integers are compared before they become floats: a huge one would overflow in the conversion.
+    # Integers are compared before conversion: a huge one would overflow a float.
     if (isinstance(weight, float) and math.isnan(weight)) or weight < 0 or weight > _FLOAT32_MAX:
         raise InvalidDocument(
             "invalid_sparse", f"{name}: a weight is a finite float32 >= 0, not {weight!r}", field=name
@@ -247,13 +247,13 @@ def _check_characters(text: str, key: str, *, code: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidDocument(code, f"{key} holds a lone surrogate, which is no Unicode text", field=key) from None
+        raise InvalidDocument(code, f"{key} has a lone surrogate, which is not valid Unicode", field=key) from None
     if code == "invalid_id" and "\0" in text:
-        raise InvalidDocument(code, f"{key} holds a NUL character", field=key)
+        raise InvalidDocument(code, f"{key} has a NUL character", field=key)
 
 
 def _kind(value: object) -> str:
-    """Name a JSON value's kind as a JSON user would."""
+    """Return the JSON name of a value's type."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -268,7 +268,7 @@ def _kind(value: object) -> str:
 
 
 def weights_of(vectors: Sequence[SparseInput], count: int) -> NDArray[np.float32]:
-    """Return the weights of ready-made vectors one after the other, float32[count]; `count` is their number."""
+    """Return the weights of ready-made vectors, concatenated: float32[count], where `count` is their total number."""
     values = chain.from_iterable(
         vector.weights.values() if isinstance(vector, SparseByToken) else vector.values for vector in vectors
     )

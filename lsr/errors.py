@@ -1,14 +1,14 @@
-"""What can go wrong with a collection, and what each error means to a caller.
+"""The errors of a collection, and what each one means to a caller.
 
 LsrError                          the root of this package's errors
-├── InvalidJson                   a text that is no JSON, or none that two parsers read alike; says where
-├── InvalidDocument               a document that cannot be taken; names the field
-├── CorpusUnreadable              a file or data set that cannot be read as the corpus it is said to be
-├── CorpusDamaged                 a corpus file that is cut short or whose checksum is wrong
-├── SettingsError                 a setting in lsr.toml, the environment or a flag that makes no sense
-├── QueryError                    a query or a search parameter that makes no sense; names the field
-├── CollectionNotFound            no collection of that name, or a folder that is none
-├── CollectionExists              creating what is there
+├── InvalidJson                   not JSON, or JSON that two parsers read differently; says where
+├── InvalidDocument               a document that is rejected; names the field
+├── CorpusUnreadable              a file or data set that cannot be read as the given corpus
+├── CorpusDamaged                 a corpus file that is truncated or has a wrong checksum
+├── SettingsError                 an invalid setting in lsr.toml, the environment or a flag
+├── QueryError                    an invalid query or search parameter; names the field
+├── CollectionNotFound            no collection of that name, or a folder that is not a collection
+├── CollectionExists              the collection to create exists already
 ├── CollectionLocked              another process writes to this collection
 ├── CollectionCorrupt             a file that is missing, damaged or not what the catalog says
 ├── EncoderMismatch               the query's encoder is not the one that made the vectors
@@ -18,8 +18,8 @@ LsrError                          the root of this package's errors
 ├── StorageFull                   the disk is full; nothing was acknowledged
 └── Interrupted                   stopped on request (Ctrl-C, a deadline)
 
-index/errors.py and encoders/errors.py draw the other two trees (those packages know nothing of this one).
-`describe` is the one table over all three: the HTTP status and problem type, and the exit code.
+index/errors.py and encoders/errors.py show the other two trees (those packages do not import this one).
+`describe` covers all three in one table: the HTTP status and problem type, and the exit code.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class LsrError(Exception):
 
 
 class InvalidJson(LsrError, ValueError):
-    """A text that is no strict JSON; `position` counts characters from 0, `field` is a path or None."""
+    """A text that is not strict JSON; `position` counts characters from 0, `field` is a path or None."""
 
     def __init__(self, reason: str, position: int, *, field: str | None = None) -> None:
         where = f" at {field}" if field else ""
@@ -48,7 +48,7 @@ class InvalidJson(LsrError, ValueError):
 
 
 class InvalidDocument(LsrError, ValueError):
-    """A document that cannot be taken; `field` is a path such as `metadata.year`, `code` a fixed word."""
+    """A rejected document; `field` is a path such as `metadata.year`, `code` one of a fixed set."""
 
     def __init__(self, code: str, detail: str, *, field: str | None = None) -> None:
         super().__init__(detail)
@@ -58,19 +58,19 @@ class InvalidDocument(LsrError, ValueError):
 
 
 class CorpusUnreadable(LsrError):
-    """A file or data set that is not there, or that cannot be read as the corpus it is said to be."""
+    """A file or data set that is missing, or that cannot be read as the given corpus."""
 
 
 class CorpusDamaged(LsrError):
-    """A corpus file that is cut short or whose checksum is wrong; the message names the file and the last good line."""
+    """A corpus file that is truncated or has a wrong checksum; the message names the file and the last good line."""
 
 
 class SettingsError(LsrError, ValueError):
-    """A setting in lsr.toml, the environment or a flag that makes no sense; the message names where it came from."""
+    """An invalid setting in lsr.toml, the environment or a flag; the message names its source."""
 
 
 class QueryError(LsrError, ValueError):
-    """A query or a search parameter that makes no sense; `field` is a path such as `query.sparse.values`."""
+    """An invalid query or search parameter; `field` is a path such as `query.sparse.values`."""
 
     def __init__(self, detail: str, *, field: str | None = None) -> None:
         super().__init__(detail)
@@ -79,11 +79,11 @@ class QueryError(LsrError, ValueError):
 
 
 class CollectionNotFound(LsrError):
-    """There is no collection of that name, or the folder is none."""
+    """No collection has that name, or the folder is not a collection."""
 
 
 class CollectionExists(LsrError):
-    """There is a collection of that name already."""
+    """A collection of that name exists already."""
 
 
 class CollectionLocked(LsrError):
@@ -91,7 +91,7 @@ class CollectionLocked(LsrError):
 
 
 class CollectionCorrupt(LsrError):
-    """A file of the collection is missing, damaged, or not what the catalog says."""
+    """A file of the collection is missing, damaged, or differs from what the catalog says."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -100,7 +100,7 @@ class CollectionCorrupt(LsrError):
 
 
 class EncoderMismatch(LsrError):
-    """The encoder is not the one that made the stored vectors; `lsr reindex` encodes them again."""
+    """The encoder is not the one that produced the stored vectors; `lsr reindex` encodes them again."""
 
 
 class UnknownField(QueryError):
@@ -112,7 +112,7 @@ class CursorGone(LsrError):
 
 
 class TooManyPending(LsrError):
-    """The cap on writes that wait to be sealed is reached; the writer should try again later."""
+    """The limit on unsealed writes is reached; the writer should try again later."""
 
 
 class StorageFull(LsrError):
@@ -120,11 +120,11 @@ class StorageFull(LsrError):
 
 
 class Interrupted(LsrError):
-    """Stopped on request: a deadline passed, or the caller went away."""
+    """Stopped on request: a deadline passed, or the caller disconnected."""
 
 
 class ExitCode(IntEnum):
-    """What `lsr` returns to the shell."""
+    """The exit codes of `lsr`."""
 
     OK = 0
     FAILURE = 1
@@ -136,7 +136,7 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an error class means outside of Python."""
+    """What an error class means over HTTP and to the shell."""
 
     status: int
     slug: str  # of the problem type, `/problems/<slug>`
@@ -146,7 +146,7 @@ class Meaning:
 
 _FALLBACK = Meaning(500, "internal", "Internal error", ExitCode.FAILURE)
 
-# The most specific class comes first in an exception's own MRO, so order does not matter here.
+# The order does not matter: an exception's MRO starts with its most specific class.
 _MEANINGS: dict[type[BaseException], Meaning] = {
     InvalidJson: Meaning(400, "malformed-json", "Malformed JSON", ExitCode.USAGE),
     InvalidDocument: Meaning(422, "invalid-document", "Invalid document", ExitCode.USAGE),
@@ -178,17 +178,17 @@ _MEANINGS: dict[type[BaseException], Meaning] = {
     encoder_errors.SettingError: Meaning(422, "invalid-setting", "Invalid encoder setting", ExitCode.USAGE),
     encoder_errors.TextError: Meaning(422, "invalid-text", "Invalid text", ExitCode.USAGE),
     encoder_errors.StatisticsMissing: Meaning(409, "statistics-missing", "No statistics yet", ExitCode.FAILURE),
-    # What has no class of its own, such as a write to a collection that is open for reading only.
+    # Errors without a class of their own, such as a write to a collection that is open for reading only.
     LsrError: Meaning(409, "refused", "Refused", ExitCode.FAILURE),
     KeyboardInterrupt: Meaning(503, "interrupted", "Interrupted", ExitCode.INTERRUPTED),
 }
 
-# Every error that is somebody's mistake or misfortune and not a bug of ours: shown as a message, never as a traceback.
+# Expected errors (a user's mistake, a full disk), not bugs: shown as a message, never as a traceback.
 EXPECTED_ERRORS = (LsrError, index_errors.SparseIndexError, encoder_errors.EncoderError)
 
 
 def describe(error: BaseException) -> Meaning:
-    """Return what `error` means over HTTP and to the shell; an error nobody foresaw is a 500."""
+    """Return what `error` means over HTTP and to the shell; an unexpected error is a 500."""
     for cls in type(error).__mro__:
         if cls in _MEANINGS:
             return _MEANINGS[cls]

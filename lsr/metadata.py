@@ -1,8 +1,8 @@
-"""The metadata schema of a collection: which fields can be filtered by, of which type, and their Arrow columns.
+"""The metadata schema of a collection: the fields that filters can use, their types and their Arrow columns.
 
 A collection may declare fields, `{"year": "int", "tag": "keyword[]"}`. A declared field is checked on every write and
-gets a typed column that filters run over. Other metadata is kept and handed back as it came, but cannot be filtered
-by. A missing or null value is a null in the column, and no comparison with a null holds.
+gets a typed column, which filters read. Other metadata is stored and returned unchanged, but filters cannot use it. A
+missing or null value is a null in the column, and every comparison with a null is false.
 
     int        64-bit integer                       keyword    a string, compared as a whole
     float      a finite number                      keyword[]  a list of strings
@@ -47,13 +47,13 @@ class MetadataSchema:
         for name, kind in (fields or {}).items():
             if not isinstance(name, str) or not _NAME.fullmatch(name) or name in RESERVED_NAMES:
                 raise QueryError(
-                    f"schema: {name!r} is no field name: a letter or _, then letters, digits, _ . -, at most 64, "
-                    "and none of and, or, not",
+                    f"schema: {name!r} is not a field name: a letter or _, then letters, digits, _ . -, at most 64 "
+                    "characters, and not one of and, or, not",
                     field=f"schema.{name}",
                 )
             if kind not in get_args(FieldType):
                 raise QueryError(
-                    f"schema.{name}: {kind!r} is no type; there are {', '.join(get_args(FieldType))}",
+                    f"schema.{name}: {kind!r} is not a type; the types are {', '.join(get_args(FieldType))}",
                     field=f"schema.{name}",
                 )
             checked[name] = cast(FieldType, kind)
@@ -80,7 +80,7 @@ class MetadataSchema:
         return encoded
 
     def columns(self, metadata: Sequence[Mapping[str, Any]]) -> list[pa.Array[Any]]:
-        """Return one Arrow array for each field, a value a document; `metadata` has been checked."""
+        """Return one Arrow array for each field, with one value for each document; `metadata` is already checked."""
         arrays = []
         for name, kind in self.fields.items():
             path = f"metadata.{name}"
@@ -91,11 +91,12 @@ class MetadataSchema:
 
 
 def parse_value(kind: FieldType, value: object, path: str) -> Any:
-    """Return a value as its column holds it; raises InvalidDocument that names `path`."""
+    """Return a value as its column stores it; raises InvalidDocument, which names `path`."""
     try:
         return _PARSERS[kind](value)
     except ValueError as error:
-        raise InvalidDocument("invalid_metadata", f"{path}: {value!r:.80} is no {kind}: {error}", field=path) from None
+        detail = f"{path}: {value!r:.80} is not of the type {kind}: {error}"
+        raise InvalidDocument("invalid_metadata", detail, field=path) from None
 
 
 def arrow_type(kind: FieldType) -> pa.DataType:
@@ -105,9 +106,9 @@ def arrow_type(kind: FieldType) -> pa.DataType:
 
 def _parse_int(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("a whole number is needed")
+        raise ValueError("an integer is needed")
     if not -(2**63) <= value < 2**63:
-        raise ValueError("it does not fit 64 bits")
+        raise ValueError("it does not fit in 64 bits")
     return value
 
 
@@ -135,7 +136,7 @@ def _parse_keyword(value: object) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError("it holds a lone surrogate, which is no Unicode text") from None
+        raise ValueError("it has a lone surrogate, which is not valid Unicode") from None
     return value
 
 
@@ -168,15 +169,15 @@ _MAX_DEPTH = 16
 
 
 def _check_json(value: object, path: str, depth: int) -> None:
-    """Refuse what JSON cannot carry there and back: NaN and infinities, deep nesting, keys that are no strings."""
+    """Refuse values that a JSON round trip would change: NaN, infinities, deep nesting, keys that are not strings."""
     if depth > _MAX_DEPTH:
-        raise InvalidDocument("invalid_metadata", f"{path} is nested deeper than {_MAX_DEPTH}", field=path)
+        raise InvalidDocument("invalid_metadata", f"{path} is nested deeper than {_MAX_DEPTH} levels", field=path)
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidDocument("invalid_metadata", f"{path}: {value} is not finite", field=path)
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise InvalidDocument("invalid_metadata", f"{path}: the key {key!r} is no string", field=path)
+                raise InvalidDocument("invalid_metadata", f"{path}: the key {key!r} is not a string", field=path)
             _check_json(item, f"{path}.{key}", depth + 1)
     elif isinstance(value, (list, tuple)):
         for position, item in enumerate(value):

@@ -1,4 +1,4 @@
-"""What a collection hands back: hits with scores and what matched, receipts of writes, and what it is made of."""
+"""What a collection returns: hits with scores and matched terms, receipts of writes, and its own description."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lsr.documents import DEFAULT_VECTOR, Document
 
 @dataclass(frozen=True, slots=True)
 class QueryTerm:
-    """A term of the encoded query. `origin` says whether the user typed it."""
+    """A term of the encoded query. `origin` says whether it comes from the user's query or was added."""
 
     token: str
     term_id: int
@@ -119,7 +119,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """How many documents match: exactly (`eq`) or at least (`gte`)."""
+    """The number of documents that match: exactly (`eq`) or at least (`gte`)."""
 
     value: int
     relation: Literal["eq", "gte"]
@@ -135,7 +135,7 @@ class CachedFrom:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The ranked hits of one query; `warnings` tells what the caller should know, such as a query without terms.
+    """The ranked hits of one query, with warnings for the caller, such as a query without terms.
 
     `partial` means that something is missing: a damaged segment was left out, or a late stage was skipped.
     """
@@ -176,9 +176,9 @@ class VectorInfo:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """What a collection holds. `documents` counts the live ones, `deleted` those that a merge will drop.
+    """A collection's contents. `documents` counts the live ones, `deleted` those that a merge will drop.
 
-    Segments with damage are taken out, and counted nowhere else.
+    Damaged segments are counted in `damage` only.
     """
 
     name: str
@@ -197,7 +197,7 @@ class CollectionInfo:
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """What a load did. Lines are accepted or failed; `empty` of the accepted documents have no term at all."""
+    """The result of a load. Each line is accepted or failed; `empty` counts the accepted documents without a term."""
 
     accepted: int = 0
     failed: int = 0
@@ -208,7 +208,7 @@ class IndexReport:
 
 
 class Damage(NamedTuple):
-    """A file that is not what was written. `documents` is how many live ones cannot be found because of it."""
+    """A damaged file. `documents` is the number of live documents that cannot be found because of it."""
 
     path: Path
     reason: str

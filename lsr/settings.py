@@ -1,12 +1,11 @@
-"""What a user can set once for all commands: a flag wins over LSR_*, that over lsr.toml, that over the default.
+"""Settings for all commands, in order of priority: a flag, an LSR_* variable, lsr.toml, the default.
 
-lsr.toml stands in the current folder, or where LSR_CONFIG says, and holds `name = value` lines:
+lsr.toml is in the current folder, or at the path in LSR_CONFIG, and has `name = value` lines:
 
     encoder = "lsr-mini"
     port = 9200
 
-Each value remembers where it came from, so that `lsr config show` can tell. This module stays light: `lsr --help`
-imports it.
+Each value keeps its source, which `lsr config show` prints. This module imports little: `lsr --help` needs it.
 """
 
 from __future__ import annotations
@@ -39,12 +38,15 @@ def _about(description: str, minimum: int | None = None, maximum: int | None = N
     return {"description": description, "minimum": minimum, "maximum": maximum}
 
 
-DEFAULT_ENCODER = "lsr-mini"  # the model that comes with the package: docs/decisions/0708
+# The model that comes with the package: docs/decisions/0708-lsr-mini-is-the-default.md.
+DEFAULT_ENCODER: Final = "lsr-mini"
+# The encoders that come with the package and need no download.
+BUILT_IN_ENCODERS: Final = ("bm25", "lsr-mini")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The values in force; `origins` tells for each name where it came from."""
+    """The current values; `origins` gives the source of each."""
 
     encoder: str = field(
         default=DEFAULT_ENCODER, metadata=_about("encoder of a new collection: an id, a name or a path")
@@ -53,17 +55,17 @@ class Settings:
     threads: int | None = field(default=None, metadata=_about("threads of one command; default: all cores", 1, 1024))
     k: int = field(default=10, metadata=_about("hits of a search", 1, 1_000))
     host: str = field(default="127.0.0.1", metadata=_about("address that the service binds to"))
-    port: int = field(default=8080, metadata=_about("port of the service; 0 takes a free one", 0, 65_535))
+    port: int = field(default=8080, metadata=_about("port of the service; 0: any free port", 0, 65_535))
     api_key_file: Path | None = field(default=None, metadata=_about("file with the service's API keys"))
-    # None leaves these to the service, which knows the right number for its machine and version.
-    search_threads: int | None = field(default=None, metadata=_about("searches at a time in the service", 1, 1024))
+    # None: the service chooses a value for its machine.
+    search_threads: int | None = field(default=None, metadata=_about("concurrent searches in the service", 1, 1024))
     search_queue: int | None = field(default=None, metadata=_about("searches that may wait in the service", 0, 100_000))
     quick_search_ms: float | None = field(
-        default=None, metadata=_about("the service runs quicker searches on its event loop; 0: all in threads", 0)
+        default=None, metadata=_about("shorter searches run on the service's event loop; 0: all in threads", 0)
     )
     slow_query_ms: float | None = field(default=None, metadata=_about("the service logs slower searches", 0))
     scrub_hours: float | None = field(
-        default=None, metadata=_about("the service reads all files again, to find damage, after so many hours", 0)
+        default=None, metadata=_about("hours until the service reads all files again to find damage; 0: never", 0)
     )
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,14 +76,14 @@ def setting_names() -> list[str]:
 
 
 def describe_setting(name: str) -> str:
-    """Return what a setting is for, in one line."""
+    """Return a setting's description, in one line."""
     return str(Settings.__dataclass_fields__[name].metadata["description"])
 
 
 def load_settings(flags: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings in force; a flag that is None was not given.
+    """Return the current settings; a flag that is None was not given.
 
-    Raises SettingsError, naming the flag, variable or file, for a value of the wrong kind, out of range or unknown.
+    Raises SettingsError for an unknown name, a wrong type or a value out of range; it names the flag, variable or file.
     """
     environment = os.environ if environment is None else environment
     given = {name: value for name, value in (flags or {}).items() if value is not None}
@@ -122,13 +124,13 @@ def _read_file(environment: Mapping[str, str]) -> tuple[dict[str, Any], Path]:
     for name in content:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+            hint = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(known)}"
             raise _error(f"{path}: unknown setting {name!r}; {hint}")
     return content, path
 
 
 def _check(name: str, value: object, origin: str) -> object:
-    """Return `value` as the setting's type; text, from the environment, is converted."""
+    """Return `value` as the setting's type; strings from the environment are converted."""
     declared = _types()[name]
     if declared is bool:
         converted = _WORDS.get(value.lower()) if isinstance(value, str) else value
@@ -138,7 +140,7 @@ def _check(name: str, value: object, origin: str) -> object:
     if declared in (int, float):
         return _check_number(name, value, origin, declared)
     if not isinstance(value, (str, Path)) or not str(value):
-        raise _error(f"{origin}: {value!r} is not a text")
+        raise _error(f"{origin}: {value!r} is not a string")
     return declared(value)
 
 
@@ -148,11 +150,11 @@ def _check_number(name: str, value: object, origin: str, declared: type) -> floa
             raise ValueError
         number: float = declared(value)
     except (TypeError, ValueError):
-        kind = "a whole number" if declared is int else "a number"
+        kind = "an integer" if declared is int else "a number"
         raise _error(f"{origin}: {value!r} is not {kind}") from None
     limits = Settings.__dataclass_fields__[name].metadata
     low, high = limits["minimum"], limits["maximum"]
-    # Written so that NaN, for which every comparison is false, is out of range.
+    # NaN, for which every comparison is false, must be out of range.
     if not ((low is None or number >= low) and (high is None or number <= high)):
         upper = f" and {high:,}" if high is not None else ""
         raise _error(f"{origin}: {value} is out of range: at least {low}{upper and ', at most' + upper[4:]}")
@@ -160,7 +162,7 @@ def _check_number(name: str, value: object, origin: str, declared: type) -> floa
 
 
 def _types() -> dict[str, type]:
-    """Return each setting's type, without the None that stands for "not set"."""
+    """Return each setting's type, without the None that means "not set"."""
     hints = get_type_hints(Settings)
     return {
         name: next(t for t in (*getattr(hints[name], "__args__", ()), hints[name]) if t is not type(None))
@@ -169,6 +171,6 @@ def _types() -> dict[str, type]:
 
 
 def _error(message: str) -> Exception:
-    from lsr.errors import SettingsError  # not at the top: the three error trees stand behind it
+    from lsr.errors import SettingsError  # not at the top: it imports the index and the encoders
 
     return SettingsError(message)

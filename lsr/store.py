@@ -1,9 +1,8 @@
 """`CollectionStore`: the collections that one service serves, by name or alias.
 
-The directory is a folder of collections, or itself one collection. Names follow the API's rule and are folder names,
-so nothing outside of the directory can be named. A collection that does not open is put aside with its error; the
-others are served. Aliases are other names for collections, kept in `aliases.json`: setting one to another collection
-is one atomic replacement of that file.
+The directory is a folder of collections, or one collection. Names follow the API's rule and are folder names, so a name
+cannot reach outside the directory. A collection that fails to open is kept with its error; the others are served.
+Aliases are other names for collections, stored in `aliases.json`; a change replaces that file atomically.
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ def check_name(name: str) -> str:
     """Return a collection's name, or raise QueryError."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise QueryError(
-            f"{name!r:.80} is no collection name: a-z, 0-9, _ and -, at most 63, a letter or digit first", field="name"
+            f"{name!r:.80} is not a collection name: a-z, 0-9, _ and -, at most 63 characters, a letter or digit first",
+            field="name",
         )
     return name
 
@@ -44,7 +44,7 @@ class CollectionStore:
     """Open collections by name. Use as a context manager; safe to use from many threads."""
 
     def __init__(self, directory: Path | str, mode: Literal["r", "w"] = "w") -> None:
-        """Open every collection of the directory; raises CollectionNotFound when there is no such directory."""
+        """Open every collection of the directory; raises CollectionNotFound if the directory does not exist."""
         self.directory = Path(directory)
         self._mode = mode
         self._single = is_collection(self.directory)
@@ -53,10 +53,10 @@ class CollectionStore:
         self._aliases: dict[str, str] = {}
         self._changing = threading.RLock()
         if not self.directory.is_dir():
-            raise CollectionNotFound(f"{self.directory}: there is no such folder")
+            raise CollectionNotFound(f"{self.directory}: no such folder")
         if self._single:
             name = _name_of(self.directory)
-            # Alone, a broken collection is the caller's error, not one to serve around.
+            # If the only collection is broken, there is nothing else to serve: the error goes to the caller.
             self._open[name] = Collection.open(self.directory, mode)
             return
         self._aliases = self._read_aliases()
@@ -89,7 +89,7 @@ class CollectionStore:
 
     @property
     def broken(self) -> Mapping[str, Exception]:
-        """The collections that did not open, with the reason."""
+        """The collections that failed to open, with the error."""
         return dict(self._broken)
 
     def names(self) -> list[str]:
@@ -97,7 +97,7 @@ class CollectionStore:
         return sorted(self._open)
 
     def get(self, name: str) -> Collection:
-        """Return an open collection by name or alias; raises CollectionNotFound, or why it did not open."""
+        """Return an open collection by name or alias; raises CollectionNotFound, or the error of its opening."""
         name = self._aliases.get(name, name)
         collection = self._open.get(name)
         if collection is not None:
@@ -105,10 +105,10 @@ class CollectionStore:
         if name in self._broken:
             raise self._broken[name]
         known = ", ".join(self.names()) or "none"
-        raise CollectionNotFound(f"there is no collection {name!r:.80}; there is {known}")
+        raise CollectionNotFound(f"no collection {name!r:.80}; the collections are: {known}")
 
     def damage(self, name: str) -> tuple[Damage, ...]:
-        """Return what was found damaged in a collection; nothing for one that is not open (any more)."""
+        """Return the damage found in a collection; empty if it is not open."""
         collection = self._open.get(name)
         return () if collection is None else collection.damage
 
@@ -120,7 +120,7 @@ class CollectionStore:
         search: Mapping[str, Any] | None = None,
         schema: Mapping[str, str] | None = None,
     ) -> Collection:
-        """Make and open a new collection; raises QueryError, CollectionExists and what Collection.create raises."""
+        """Create and open a new collection; raises QueryError, CollectionExists and what Collection.create raises."""
         check_name(name)
         with self._changing:
             self._check_folder("created")
@@ -129,31 +129,33 @@ class CollectionStore:
             return self._open[name]
 
     def drop(self, name: str) -> None:
-        """Remove a collection with its files and aliases, a broken one too; raises CollectionNotFound."""
+        """Remove a collection, also a broken one, with its files and aliases; raises CollectionNotFound."""
         with self._changing:
             self._check_folder("dropped")
             if name in self._aliases:
-                raise CollectionNotFound(f"{name!r} is an alias of {self._aliases[name]!r}: drop that, or the alias")
+                raise CollectionNotFound(
+                    f"{name!r} is an alias of {self._aliases[name]!r}: drop that collection, or the alias"
+                )
             collection = self._open.pop(name, None)
             if collection is None and self._broken.pop(name, None) is None:
                 self.get(name)
             self._write_aliases({alias: target for alias, target in self._aliases.items() if target != name})
             if collection is not None:
                 collection.close()
-            # One rename makes it gone; what a crash leaves of the rest is removed by the next start.
+            # The rename removes it; if the process dies before the files are deleted, the next start deletes them.
             removed = self.directory / f"{_REMOVED_PREFIX}{uuid.uuid4()}"
             (self.directory / name).rename(removed)
             sync_file(self.directory)
             shutil.rmtree(removed, ignore_errors=True)
 
     def aliases(self) -> dict[str, str]:
-        """Return the collection that each alias stands for."""
+        """Return the aliases, each with its collection."""
         return dict(self._aliases)
 
     def set_alias(self, alias: str, collection: str) -> None:
-        """Let an alias stand for a collection, at once for every request that comes afterwards.
+        """Point an alias to a collection. Every later request uses it.
 
-        Raises QueryError, CollectionNotFound, CollectionExists when a collection has that name.
+        Raises QueryError, CollectionNotFound, CollectionExists if a collection has that name.
         """
         check_name(alias)
         with self._changing:
@@ -170,14 +172,14 @@ class CollectionStore:
         with self._changing:
             self._check_folder("given an alias")
             if alias not in self._aliases:
-                raise CollectionNotFound(f"there is no alias {alias!r:.80}")
+                raise CollectionNotFound(f"no alias {alias!r:.80}")
             self._write_aliases({name: target for name, target in self._aliases.items() if name != alias})
 
     def _check_free(self, name: str) -> None:
         if name in self._open or name in self._broken:
-            raise CollectionExists(f"there is a collection {name!r} already")
+            raise CollectionExists(f"the collection {name!r} exists already")
         if name in self._aliases:
-            raise CollectionExists(f"{name!r} is an alias of {self._aliases[name]!r} already")
+            raise CollectionExists(f"{name!r} is already an alias of {self._aliases[name]!r}")
 
     def _read_aliases(self) -> dict[str, str]:
         path = self.directory / ALIASES_FILE
@@ -186,7 +188,7 @@ class CollectionStore:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, KeyError) as error:
-            self._broken[ALIASES_FILE] = CollectionCorrupt(path, f"is not readable: {error!r}")
+            self._broken[ALIASES_FILE] = CollectionCorrupt(path, f"cannot be read: {error!r}")
             return {}
 
     def _write_aliases(self, aliases: dict[str, str]) -> None:
@@ -209,6 +211,6 @@ class CollectionStore:
 
 
 def _name_of(folder: Path) -> str:
-    """Return the name that a collection outside of a store is served under: its folder's, made to fit the rule."""
+    """Return the name under which a single collection is served: its folder's name, changed to fit the rule."""
     name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")[:63]
     return name or "default"

@@ -1,14 +1,14 @@
-"""JSON as RFC 8259 means it, for input that may be hostile.
+"""Strict JSON (RFC 8259) for untrusted input.
 
-`loads` takes what orjson takes and refuses more: the same key twice in one object (JSON parsers differ in which
-one wins, so two parties would see two documents) and nesting deeper than 64. orjson itself already refuses NaN,
-Infinity, numbers beyond a float64, lone surrogates and bytes that are no UTF-8. The error says why, where (the
-character, from 0) and in which field (`query.sparse.lobster`).
+`loads` accepts what orjson accepts, except two things: a key that occurs twice in one object (parsers differ in which
+one they keep, so two programs would see two documents), and nesting deeper than 64 levels. orjson already refuses NaN,
+Infinity, numbers beyond a float64, lone surrogates and bytes that are not UTF-8. The error gives the reason, the
+position (the character, from 0) and the field (`query.sparse.lobster`).
 
-How duplicate keys are found without parsing twice: outside of strings, JSON has exactly one colon a key. So the
-colons of the input are the keys that orjson kept, the colons inside the strings that it kept, and those of the
-keys that it dropped. Counting the first is a memchr, the next two a walk over the value. A colon that hides in a
-string as \\u003a would break the count, so an input with \\u003 in it goes through the slower standard parser.
+How duplicate keys are found without parsing twice: outside strings, JSON has exactly one colon per key. So the colons
+of the input are the keys that orjson kept, the colons inside the strings that it kept, and those of the keys that it
+dropped. Counting the first is a memchr, the next two a walk over the value. A colon written in a string as \\u003a
+would break the count, so an input that contains \\u003 is checked by the slower standard parser.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from lsr.errors import InvalidJson
 
 MAX_DEPTH: Final = 64
 
-_PATH_LIMIT: Final = 1 << 20  # characters; beyond, an error does not name the field: a scan in Python takes too long
-# Possessive, and a string without an end is a token too: else each of its quotes starts a scan of the whole rest.
+_PATH_LIMIT: Final = 1 << 20  # characters; beyond it an error does not name the field: the scan in Python is slow
+# Possessive, and an unterminated string is a token too; otherwise each of its quotes starts a scan of the whole rest.
 _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\],]', re.DOTALL)
 _NUMBERS: Final = frozenset({int, float, bool, type(None)})
 _NOT_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
@@ -52,7 +52,7 @@ def loads(data: bytes | bytearray | memoryview | str) -> Any:
 
 
 def _measure(value: Any, level: int) -> tuple[int, int, int]:
-    """Return (keys, colons inside strings, depth) of a parsed value that stands at nesting `level`.
+    """Return (keys, colons inside strings, depth) of a parsed value at nesting `level`.
 
     The recursion ends one level past MAX_DEPTH.
     """
@@ -70,7 +70,7 @@ def _measure(value: Any, level: int) -> tuple[int, int, int]:
         return 0, 0, 0
     if level > MAX_DEPTH:
         return keys, colons, level
-    # A sparse vector is thousands of numbers: a set of types is made in C, a loop over them is not.
+    # A sparse vector has thousands of numbers: `map` into a set runs in C, a loop does not.
     if _NUMBERS.issuperset(map(type, children)):
         return keys, colons, level
     colons += "".join([child for child in children if type(child) is str]).count(":")
@@ -90,7 +90,7 @@ class _DuplicateKey(Exception):
 
 
 def _refuse_duplicates(text: str) -> None:
-    """Raise InvalidJson when an object of this valid JSON text has a key twice."""
+    """Raise InvalidJson if an object of this valid JSON text has a key twice."""
     try:
         json.loads(text, object_pairs_hook=_unique)
     except _DuplicateKey as error:
@@ -109,21 +109,21 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _explain(text: str, error: orjson.JSONDecodeError) -> tuple[str, int]:
-    """Return why orjson refused the text, in a user's words, and at which character."""
+    """Return why orjson refused the text, as a message for users, and at which character."""
     # After "-", orjson points at the character that should have been a digit.
     for position in (error.pos, max(error.pos - 1, 0)):
         for word in _NOT_NUMBERS:
             if text.startswith(word, position):
-                return f"{word} is no JSON number", position
+                return f"{word} is not a JSON number", position
     reason = error.msg
     if text.startswith("\ufeff"):
         return "it starts with a byte order mark", 0
     if "surrogate" in reason and "UTF-8" not in reason:
-        reason = "a lone surrogate, which is no Unicode text"
+        reason = "a lone surrogate, which is not valid Unicode"
     elif "UTF-8" in reason:
         return "the bytes are not valid UTF-8", max(text.find("\ufffd"), 0)
     elif "zero-length" in reason or not text.strip():
-        reason = "nothing there"
+        reason = "the input is empty"
     elif "depth" in reason:
         reason = f"nested deeper than {MAX_DEPTH} levels"
     elif "infinity" in reason:
@@ -132,7 +132,7 @@ def _explain(text: str, error: orjson.JSONDecodeError) -> tuple[str, int]:
 
 
 def _path_at(text: str, position: int) -> str | None:
-    """Return the dotted path of the field that holds character `position`, or None at the top or when it is unclear."""
+    """Return the dotted path of the field that contains character `position`; None at the top level or if unclear."""
     if position > _PATH_LIMIT:
         return None
     stack: list[str | int] = []
@@ -144,7 +144,7 @@ def _path_at(text: str, position: int) -> str | None:
 
 
 def _find_duplicate(text: str) -> tuple[int, str | None]:
-    """Return (position, path) of the first key that its object has twice, in valid JSON."""
+    """Return (position, path) of the first duplicate key, in valid JSON."""
     stack: list[str | int] = []
     seen: list[set[str]] = []
     for token in _TOKEN.finditer(text):

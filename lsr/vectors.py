@@ -1,11 +1,11 @@
-"""A collection's named vectors: how each is made, and what its term numbers mean.
+"""A collection's named vectors: the encoder of each, and the meaning of its term numbers.
 
-A named vector belongs to an encoder ("bm25", a model), or to none: then documents and queries bring their own sparse
-vectors. Its vocabulary is the model's, which is fixed, or one that grows with the documents. A growing one is kept
-in the catalog; a number, once given, never changes.
+A named vector has an encoder ("bm25", a model), or none: then documents and queries bring their own sparse vectors. Its
+vocabulary is the model's, which is fixed, or grows with the documents. A growing vocabulary is stored in the catalog;
+a term's number never changes.
 
 Ready-made vectors name their terms by token or by index. With an encoder an index is the vocabulary's number. Without
-one there is no number that both sides know, so index 17 stands for the token "17".
+one there is no shared numbering, so index 17 means the token "17".
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from lsr import settings as lsr_settings
 from lsr.documents import DEFAULT_VECTOR, SparseByToken, SparseInput
 from lsr.errors import EncoderMismatch, QueryError
 
-DEFAULT_ENCODER = lsr_settings.DEFAULT_ENCODER
-
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -38,15 +36,15 @@ class VectorConfig:
     numbers; without an encoder it says how many there are.
     """
 
-    encoder: str | None = field(default_factory=lambda: DEFAULT_ENCODER)
+    encoder: str | None = field(default_factory=lambda: lsr_settings.DEFAULT_ENCODER)
     settings: Mapping[str, Any] = field(default_factory=dict)
     index: IndexConfig = field(default_factory=IndexConfig)
     dense: bool = False
     dimensions: int | None = None
 
     def located(self) -> VectorConfig:
-        """Return the configuration with the path of a checkpoint made absolute: it is used from other folders, too."""
-        if self.encoder is None or self.encoder == "bm25":
+        """Return the configuration with an absolute checkpoint path, which is valid from every folder."""
+        if self.encoder is None or self.encoder in lsr_settings.BUILT_IN_ENCODERS:
             return self
         folder = Path(self.encoder).expanduser()
         return replace(self, encoder=str(folder.resolve())) if folder.is_dir() else self
@@ -72,17 +70,17 @@ class NamedVector:
         self.name = check_vector_name(name)
         self.config = config
         self.persisted_terms = len(tokens)
-        self.device = "auto"  # where the encoder runs, once it is loaded; no part of the collection
+        self.device = "auto"  # where the encoder runs; not stored in the collection
         self._fingerprint = fingerprint
         self._tokens = list(tokens)
         self._encoder: Encoder | None = None
-        self._ready_made = GrowingVocabulary(tokens) if config.encoder is None else None
+        self._own_vocabulary = GrowingVocabulary(tokens) if config.encoder is None else None
         self._loading = threading.Lock()
         self._measuring = threading.Lock()
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder; raises EncoderMismatch when it is not the one that made the stored vectors."""
+        """The encoder; raises EncoderMismatch if it is not the one that produced the stored vectors."""
         if self._encoder is None:
             with self._loading:
                 if self._encoder is None:
@@ -91,28 +89,28 @@ class NamedVector:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """What the term numbers mean."""
-        return self._ready_made if self._ready_made is not None else self.encoder.vocabulary
+        """The meaning of the term numbers."""
+        return self._own_vocabulary if self._own_vocabulary is not None else self.encoder.vocabulary
 
     @property
     def fingerprint(self) -> str | None:
-        """The fingerprint of the encoder that made the stored vectors; None where there is no encoder."""
+        """The fingerprint of the encoder that produced the stored vectors; None without an encoder."""
         return self._fingerprint if self._encoder is None else self._encoder.fingerprint
 
     @property
     def term_count(self) -> int:
-        """How many terms the vocabulary has, without loading a model for it when the catalog knows."""
+        """The vocabulary's size, without loading a model if the catalog has it."""
         if self.config.encoder is not None and self._encoder is None and self._tokens:
             return len(self._tokens)
         return len(self.vocabulary)
 
     @property
     def needs_average_length(self) -> bool:
-        """Whether BM25 waits for its average length, which the first documents fix for good."""
+        """Whether BM25 still needs its average length, which the first documents fix permanently."""
         return self.config.encoder is not None and self.encoder.settings.get("average_length", 0.0) is None
 
     def measure(self, texts: Iterable[str]) -> None:
-        """Fix the average length; harmless when another thread was faster. Raises StatisticsMissing without a text."""
+        """Fix the average length, unless another thread has done it. Raises StatisticsMissing without a text."""
         with self._measuring:
             if self.needs_average_length:
                 self.encoder.measure(texts)  # type: ignore[attr-defined] # only BM25 needs it
@@ -129,12 +127,12 @@ class NamedVector:
 
     @classmethod
     def from_setting(cls, name: str, setting: Mapping[str, Any], tokens: Sequence[str]) -> NamedVector:
-        """Return the vector that `setting` gave."""
+        """Return the vector that `setting` describes."""
         config = VectorConfig(setting["encoder"], setting["settings"], IndexConfig.from_json(setting["index"]))
         return cls(name, config, fingerprint=setting["fingerprint"], tokens=tokens)
 
     def new_tokens(self) -> list[str]:
-        """Return the tokens that the catalog does not have yet, in order; empty for a model's vocabulary."""
+        """Return the tokens that are not in the catalog yet, in order; empty for a model's vocabulary."""
         if self.config.encoder is not None and self._encoder is None:
             return []
         vocabulary = self.vocabulary
@@ -143,15 +141,15 @@ class NamedVector:
         return vocabulary.tokens(range(self.persisted_terms, len(vocabulary)))
 
     def tokens_of(self, vector: SparseInput) -> list[str]:
-        """Return the tokens that a ready-made vector's terms stand for; raises IndexError."""
+        """Return the tokens of a ready-made vector's terms; raises IndexError."""
         if isinstance(vector, SparseByToken):
             return list(vector.weights)
-        if self._ready_made is not None:
+        if self._own_vocabulary is not None:
             return list(map(str, vector.indices))
         return self.vocabulary.tokens(vector.indices)
 
     def _load(self) -> Encoder:
-        from encoders import load_encoder  # PyTorch may stand behind it
+        from encoders import load_encoder  # it may import PyTorch
 
         try:
             encoder = load_encoder(str(self.config.encoder), device=self.device, **self.config.settings)
@@ -159,13 +157,14 @@ class NamedVector:
             if self._fingerprint is None:
                 raise
             raise UnknownEncoder(
-                f"{error} It made the vectors {self.name!r} of this collection: bring it back to that place (a "
-                "symbolic link will do), or encode again with another one: `lsr reindex`"
+                f"{error} It produced the vectors {self.name!r} of this collection: put it back at that path (a "
+                "symbolic link is enough), or encode the documents again with another encoder: `lsr reindex`"
             ) from error
         if self._fingerprint is not None and encoder.fingerprint != self._fingerprint:
             raise EncoderMismatch(
-                f"the vectors {self.name!r} were made by {self.config.encoder!r} with fingerprint {self._fingerprint}, "
-                f"but it has {encoder.fingerprint} now: bring the old one back, or encode again with `lsr reindex`"
+                f"the vectors {self.name!r} were produced by {self.config.encoder!r} with fingerprint "
+                f"{self._fingerprint}, but it now has {encoder.fingerprint}: restore the old version, or encode the "
+                "documents again with `lsr reindex`"
             )
         if encoder.vocabulary.grows:
             encoder.vocabulary.add(self._tokens)
@@ -178,4 +177,4 @@ def vector_of(vectors: Mapping[str, NamedVector], using: str) -> NamedVector:
         return vectors[using]
     if using == DEFAULT_VECTOR and len(vectors) == 1:
         return next(iter(vectors.values()))
-    raise QueryError(f"there is no vector {using!r}; there is {', '.join(sorted(vectors))}", field="using")
+    raise QueryError(f"no vector {using!r}; the vectors are: {', '.join(sorted(vectors))}", field="using")

@@ -1,4 +1,4 @@
-"""Collections over HTTP: `create_app` makes the ASGI application, `service.server.serve` runs it."""
+"""Collections over HTTP: `create_app` returns the ASGI application, `service.server.serve` runs it."""
 
 from service.app import create_app
 from service.settings import ServiceSettings

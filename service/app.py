@@ -1,7 +1,7 @@
-"""The application: collections over HTTP, put together.
+"""The application: collections over HTTP.
 
-A request passes RequestContext (id, body limit, metrics), then its StrictRoute (key, readiness, media type, strict
-JSON), then a few lines in `routes/` that hand the work to a pool of threads. Every error leaves as a problem.
+A request passes through RequestContext (id, body limit, metrics), then its StrictRoute (key, readiness, media type,
+strict JSON), then a few lines in `routes/` that give the work to a thread pool. Every error is returned as a problem.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from service.routes import aliases, collections, documents, operations, page, se
 from service.runtime.state import Service
 from service.settings import ServiceSettings
 
-_DESCRIPTION = """Learned sparse retrieval. Errors are `application/problem+json` (RFC 9457). An API key, where one is
-configured, is sent as `Authorization: Bearer …` or `X-API-Key: …`."""
+_DESCRIPTION = """Learned sparse retrieval. Errors are `application/problem+json` (RFC 9457). If the service needs
+an API key, send it as `Authorization: Bearer …` or `X-API-Key: …`."""
 
 
 def create_app(store: CollectionStore, settings: ServiceSettings | None = None) -> FastAPI:
     """Return the application that serves the collections of `store`.
 
-    It starts to open and warm them when the server starts it; `/readyz` and everything under `/v1` answer 503 until
-    that is done. The store stays the caller's to close.
+    It opens and warms them when the server starts; until that is done, `/readyz` and everything under `/v1` return 503.
+    The caller must close the store.
     """
     settings = settings or ServiceSettings()
     service = Service.start(store, settings)

@@ -1,10 +1,10 @@
 """API keys with scopes.
 
 A key is sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`. The scopes are `read` (search, documents, metrics),
-`write` (change documents) and `admin` (collections, aliases, snapshots; implies the other two). Only SHA-256 digests
-are kept, and every known digest is compared in constant time, so the time of an answer tells nothing about a key.
+`write` (change documents) and `admin` (collections, aliases, snapshots; includes the other two). Only SHA-256 digests
+are stored, and every digest is compared in constant time, so response times reveal nothing about a key.
 
-The key file has one key a line, with scopes behind it; without scopes a key is an admin's. `#` starts a comment:
+The key file has one key per line, followed by its scopes; without scopes it is an admin key. `#` starts a comment:
 
     3q2-7wEjRWfT5o2mVt1uJQ   read
     Zb1k0C9x8WnL4sYhP6dG2A   read,write     # the importer
@@ -33,30 +33,30 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 class KeyFileError(SettingsError):
-    """A line of the API key file that cannot be used; names file and line, never the key."""
+    """An invalid line of the API key file; the message names the file and the line, never the key."""
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key's SHA-256 digest and what it may do."""
+    """A key's SHA-256 digest and its scopes."""
 
     digest: bytes
     scopes: frozenset[str]
 
     @classmethod
     def of(cls, secret: str, *scopes: Scope) -> ApiKey:
-        """Make the entry of a secret; without scopes it is an admin's."""
+        """Return the entry for a secret; without scopes it is an admin key."""
         return cls(_digest(secret), frozenset(scopes or ("admin",)))
 
     def allows(self, scope: Scope) -> bool:
-        """Whether this key may do what needs `scope`."""
+        """Whether this key has the scope."""
         return scope in self.scopes or "admin" in self.scopes
 
 
 def load_api_keys(path: Path) -> tuple[ApiKey, ...]:
     """Read a key file.
 
-    Raises KeyFileError for a line that cannot be used, for a file without a key and for a file that cannot be read.
+    Raises KeyFileError for an invalid line, for a file without a key and for a file that cannot be read.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -64,12 +64,12 @@ def load_api_keys(path: Path) -> tuple[ApiKey, ...]:
         raise KeyFileError(f"{path}: cannot read the API keys: {error}") from None
     keys = [_parse_line(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if _content(line)]
     if not keys:
-        raise KeyFileError(f"{path}: holds no API key")
+        raise KeyFileError(f"{path}: contains no API key")
     return tuple(keys)
 
 
 def granted(keys: tuple[ApiKey, ...], secret: str | None) -> ApiKey | None:
-    """Return the entry that `secret` belongs to. All are compared, whichever matches."""
+    """Return the entry of `secret`, or None. All entries are compared, also after a match."""
     found = None
     offered = _digest(secret or "")
     for key in keys:
@@ -79,7 +79,7 @@ def granted(keys: tuple[ApiKey, ...], secret: str | None) -> ApiKey | None:
 
 
 def requires(scope: Scope) -> Callable[[Endpoint], Endpoint]:
-    """Mark an endpoint with the scope that its caller needs; StrictRoute checks it before the body is read."""
+    """Mark an endpoint with the scope that a caller needs; StrictRoute checks it before the body is read."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
         vars(endpoint)[_MARK] = scope
@@ -95,7 +95,7 @@ def required_scope(endpoint: Callable[..., Any]) -> Scope | None:
 
 
 def check_scope(request: Request, scope: Scope) -> None:
-    """Raise a 401 or 403 problem unless the request brings a key with the scope, or no key is configured."""
+    """Raise a 401 or 403 problem unless the request has a key with the scope, or no key is configured."""
     keys: tuple[ApiKey, ...] = request.app.state.service.settings.api_keys
     if not keys:
         return
@@ -109,11 +109,11 @@ def check_scope(request: Request, scope: Scope) -> None:
             headers={"WWW-Authenticate": 'Bearer realm="lsr"'},
         )
     if not key.allows(scope):
-        raise ProblemError(403, "forbidden", "Scope missing", f"this API key lacks the scope {scope!r}")
+        raise ProblemError(403, "forbidden", "Scope missing", f"this API key does not have the scope {scope!r}")
 
 
 def sent_key(request: Request) -> str | None:
-    """Return the key that the request brings, in either of the two headers."""
+    """Return the request's key, from either of the two headers."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and token.strip():
         return token.strip()
@@ -133,7 +133,7 @@ def _parse_line(line: str, where: str) -> ApiKey:
     scopes = frozenset(rest.replace(",", " ").split())
     unknown = sorted(scopes - SCOPES)
     if unknown:
-        raise KeyFileError(f"{where}: unknown scope {unknown[0]!r}; there are read, write and admin")
+        raise KeyFileError(f"{where}: unknown scope {unknown[0]!r}; the scopes are read, write and admin")
     if len(secret) < MIN_KEY_LENGTH or not secret.isascii() or not secret.isprintable():
-        raise KeyFileError(f"{where}: a key is {MIN_KEY_LENGTH} or more printable ASCII characters")
+        raise KeyFileError(f"{where}: a key must have at least {MIN_KEY_LENGTH} printable ASCII characters")
     return ApiKey(_digest(secret), scopes or frozenset({"admin"}))

@@ -1,7 +1,7 @@
-"""What the service counts and measures, for Prometheus at `/metrics`.
+"""The service's metrics, for Prometheus at `/metrics`.
 
-Each application has a registry of its own, so that several can live in one process (tests do that). Documents and
-segments are read from the collections when somebody asks, not kept up to date by every write.
+Each application has its own registry, so that several can run in one process (tests do that). The numbers of documents
+and segments are read from the collections when the metrics are requested, not updated by every write.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5
 
 
 class CollectionSize(NamedTuple):
-    """What one collection holds."""
+    """The size of one collection."""
 
     name: str
     documents: int
@@ -38,12 +38,12 @@ class ServiceMetrics:
             "lsr_request_duration_seconds", "Whole requests.", ("route",), buckets=_SECONDS, registry=make
         )
         self.queue_seconds = self._histogram("queue", "Waiting for a thread.")
-        self.encode_seconds = self._histogram("encode", "Queries from text to a sparse vector.")
+        self.encode_seconds = self._histogram("encode", "Encoding the query.")
         self.search_seconds = self._histogram("search", "Finding the best documents.")
         self.fetch_seconds = self._histogram("fetch", "Reading the hits' documents.")
-        self.queue_size = Gauge("lsr_queue_size", "Jobs that wait, requests in flight.", ("queue",), registry=make)
+        self.queue_size = Gauge("lsr_queue_size", "Waiting jobs, requests in flight.", ("queue",), registry=make)
         self.scrubbed_bytes = Counter("lsr_scrubbed_bytes", "Bytes compared with their checksum.", registry=make)
-        self.scrub_passes = Counter("lsr_scrub_passes", "Readings of all collections that ended.", registry=make)
+        self.scrub_passes = Counter("lsr_scrub_passes", "Finished scrubs of all collections.", registry=make)
         self.rejected = Counter("lsr_rejected", "Requests refused to protect the service.", ("reason",), registry=make)
 
     def watch_queue(self, queue: str, size: Callable[[], float]) -> None:
@@ -51,7 +51,7 @@ class ServiceMetrics:
         self.queue_size.labels(queue).set_function(size)
 
     def watch_collections(self, sizes: Callable[[], Iterable[CollectionSize]]) -> None:
-        """Report what `sizes()` gives whenever the metrics are read."""
+        """Report the result of `sizes()` whenever the metrics are read."""
         self.registry.register(_CollectionCollector(sizes))
 
     def observe_search(self, timings: Timings) -> None:
@@ -61,7 +61,7 @@ class ServiceMetrics:
         self.fetch_seconds.observe(timings.fetch / 1000.0)
 
     def exposition(self) -> bytes:
-        """Return everything in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
     def _histogram(self, step: str, text: str) -> Histogram:
@@ -83,4 +83,4 @@ class _CollectionCollector(Collector):
         yield from (documents, segments, damaged)
 
     def describe(self) -> Iterable[Metric]:
-        return []  # so that registering does not read the collections
+        return []  # registration must not read the collections

@@ -3,8 +3,8 @@
     {"type": "/problems/invalid-query", "title": "Invalid query", "status": 422, "detail": "…",
      "instance": "/v1/collections/c/search", "request_id": "…", "errors": [{"field": "k", "detail": "…"}]}
 
-`type` is one of a fixed set (lsr.errors has most of them, this module the ones of HTTP itself), `detail` says what is
-wrong and in which field, and a 5xx never shows a traceback: it is logged under the `request_id`.
+`type` is one of a fixed set (most are in lsr.errors, those of HTTP itself in this module), and `detail` gives the error
+and the field. A 5xx never shows a traceback: the log has it under the `request_id`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _PARAMETER = re.compile(r"\{[^}]*\}")  # of a route's path
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one field of a request; `field` is a path such as `query.sparse.values[3]`."""
+    """An error in one field of a request; `field` is a path such as `query.sparse.values[3]`."""
 
     field: str
     detail: str
 
 
 class ProblemError(HTTPException):
-    """An error of HTTP itself. It is Starlette's exception, so that FastAPI hands it on from wherever it is raised."""
+    """An error of HTTP itself. A subclass of Starlette's exception, so that FastAPI passes it on from any place."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class FieldProblem(ProblemError):
 
 
 class Overloaded(ProblemError):
-    """A full queue: 429 with the time after which a retry makes sense."""
+    """A full queue: 429 with the time after which to try again."""
 
     def __init__(self, what: str, retry_after: int = 1) -> None:
         super().__init__(
@@ -84,7 +84,7 @@ class Overloaded(ProblemError):
 
 
 class TimedOut(ProblemError):
-    """A deadline that passed before the answer was there."""
+    """A deadline that passed before the answer was ready."""
 
     def __init__(self, timeout_ms: float) -> None:
         super().__init__(
@@ -97,7 +97,7 @@ class TimedOut(ProblemError):
 
 
 def install_problem_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
-    """Make `app` answer every foreseen exception with a problem; `routes` tell which methods a path has."""
+    """Make `app` answer every expected exception with a problem; `routes` give the methods of a path."""
 
     async def on_http(request: Request, error: Exception) -> Response:
         response = await _on_http(request, error)
@@ -120,7 +120,7 @@ def problem_response(
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return the response that tells of one problem."""
+    """Return the response for one problem."""
     body: dict[str, Any] = {
         "type": f"/problems/{slug}",
         "title": title,
@@ -135,15 +135,15 @@ def problem_response(
 
 
 def internal_error(scope: Scope, error: BaseException) -> Response:
-    """Log an error that nobody foresaw, with its traceback, and return a 500 that shows nothing of it."""
-    _logger.error("unforeseen error, request_id=%s", scope.get("lsr.request_id"), exc_info=error)
+    """Log an unexpected error with its traceback, and return a 500 without details."""
+    _logger.error("unexpected error, request_id=%s", scope.get("lsr.request_id"), exc_info=error)
     return problem_response(
-        scope, 500, "internal", "Internal error", "an error in the service; its log has more under this request_id"
+        scope, 500, "internal", "Internal error", "an error in the service; its log has details for this request_id"
     )
 
 
 def problem_of(error: BaseException) -> ProblemError:
-    """Return a foreseen error of the collection, the index or an encoder as a problem."""
+    """Return an expected error of the collection, the index or an encoder as a problem."""
     meaning = describe(error)
     detail = str(error)
     field = getattr(error, "field", None)
@@ -155,7 +155,7 @@ def problem_of(error: BaseException) -> ProblemError:
 
 
 def field_path(location: Sequence[int | str]) -> str:
-    """Write a location as users do: ("searches", 3, "k") is `searches[3].k`."""
+    """Return a location as a path: ("searches", 3, "k") is `searches[3].k`."""
     path = ""
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
@@ -183,8 +183,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
         raise error
     phrase = HTTPStatus(error.status_code).phrase
     detail = {
-        404: "no such path here; GET /openapi.json lists them all",
-        405: f"{request.method} is not offered here",
+        404: "this path does not exist; GET /openapi.json lists all paths",
+        405: f"this path does not support {request.method}",
     }.get(error.status_code, str(error.detail))
     return problem_response(
         request.scope,
@@ -214,17 +214,17 @@ def _is_form(part: object) -> bool:
 
 
 def _methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
-    """Return the methods that the request's path is offered with.
+    """Return the methods that the request's path supports.
 
-    Of the templates that fit it those count that spell most of it out: in `/snapshots/a:restore` the `:restore` is no
-    part of a snapshot's name.
+    Of the templates that match, those with the longest literal part count: in `/snapshots/a:restore` the `:restore` is
+    not part of a snapshot's name.
     """
-    fitting: dict[int, set[str]] = {}
+    matching: dict[int, set[str]] = {}
     for route in routes:
         if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE:
-            spelled_out = len(_PARAMETER.sub("", route.path))
-            fitting.setdefault(spelled_out, set()).update(route.methods or ())
-    return sorted(fitting[max(fitting)]) if fitting else []
+            literal_length = len(_PARAMETER.sub("", route.path))
+            matching.setdefault(literal_length, set()).update(route.methods or ())
+    return sorted(matching[max(matching)]) if matching else []
 
 
 def _without_alternatives(errors: Sequence[FieldError]) -> list[FieldError]:
@@ -263,7 +263,7 @@ async def _on_expected(request: Request, error: Exception) -> Response:
 def _encode(body: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(body)
-    except TypeError:  # a lone surrogate that came in with the request and is shown in a message
+    except TypeError:  # a lone surrogate from the request that a message quotes
         shown = {key: _printable(value) for key, value in body.items()}
         return orjson.dumps(shown)
 

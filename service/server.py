@@ -1,8 +1,8 @@
-"""The server process: one uvicorn worker around the application, on an address that is safe for its keys.
+"""The server process: one uvicorn worker with the application, on an address that is safe for its keys.
 
-Several workers are refused on purpose: a collection has one writer, and the threads of one process do the work. A
-service without an API key binds to a loopback address only, and answers only requests addressed to localhost, so that
-neither the network nor a page in the user's browser reaches it.
+There is only one worker, because a collection has one writer; the threads of one process do the work. A service without
+an API key binds to a loopback address only, and answers only requests addressed to localhost, so that neither the
+network nor a page in the user's browser can reach it.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ DEFAULT_PORT: Final = 8080
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _BACKLOG: Final = 2048
 _ACCEPTED_AT_ONCE: Final = 16
-# New objects until the young are looked through, such turns until the older are, and such turns until all are. Looking
-# through all stops every search for 20 to 90 ms where documents wait to be sealed, and hardly any of them is garbage;
-# with Python's own thresholds (700, 10, 10) that came every few seconds of writing.
+# Thresholds of the garbage collector's three generations. A full collection stops all searches for 20 to 90 ms while
+# documents wait to be sealed, and frees almost nothing. With Python's own thresholds (700, 10, 10) there was one every
+# few seconds of writing.
 _GARBAGE_THRESHOLDS: Final = (5_000, 20, 50)
 _SHORT_TURN_SECONDS: Final = 0.0005
 _LONG_TURN_SECONDS: Final = 0.005
 
 
 class ServerAddressError(SettingsError):
-    """An address that cannot be listened on, or that would be open to the network without a key."""
+    """An address that is not available, or that would be open to the network without a key."""
 
 
 def serve(
@@ -61,16 +61,16 @@ def serve(
 ) -> None:
     """Serve `directory`, a collection or a folder of collections, until SIGINT or SIGTERM.
 
-    `port` 0 takes a free one. `on_listening` and `on_ready` are called with the base URL, the second when searches
-    are answered. On the signal no new connection is taken, requests in flight are finished, the collections closed.
-    After SIGINT it raises KeyboardInterrupt then, so that Ctrl-C means the same here as in every command.
+    `port` 0: any free port. `on_listening` and `on_ready` are called with the base URL, the second one when the service
+    is ready to search. After the signal no new connection is accepted, requests in flight are finished, and the
+    collections are closed. After SIGINT it then raises KeyboardInterrupt, so that Ctrl-C works as in every command.
 
     Raises ServerAddressError, KeyFileError, and what opening the store raises.
     """
     settings = secure(settings or ServiceSettings(), host, api_key_file, insecure=insecure)
 
     def ready(url: str) -> None:
-        # What there is now stays: a full garbage collection that walks all of it would stop every search for 0.1 s.
+        # The current objects stay alive: a full garbage collection over all of them would stop every search for 0.1 s.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
@@ -93,7 +93,7 @@ def serve(
 def running(
     store: CollectionStore, settings: ServiceSettings | None = None, *, warm_seconds: float = 300
 ) -> Iterator[str]:
-    """Serve `store` on a free loopback port from a thread while the block runs; yields the base URL when ready."""
+    """Serve `store` on a free loopback port in a thread while the block runs; yields the base URL when ready."""
     with _listen(DEFAULT_HOST, 0) as listener:
         server = _server(store, settings or ServiceSettings(), listener)
         thread = threading.Thread(target=server.run, kwargs={"sockets": _accepting(listener)}, name="lsr-server")
@@ -109,9 +109,9 @@ def running(
 
 
 def secure(settings: ServiceSettings, host: str, api_key_file: Path | None, *, insecure: bool) -> ServiceSettings:
-    """Return `settings` with the keys of the file, and with the host check where there is no key.
+    """Return `settings` with the keys of the file; without a key, with the host check.
 
-    Raises ServerAddressError for an address that others can reach when there is no key, unless `insecure`.
+    Raises ServerAddressError for an address that other machines can reach if there is no key, unless `insecure`.
     """
     if api_key_file is not None:
         settings = replace(settings, api_keys=load_api_keys(api_key_file))
@@ -121,15 +121,15 @@ def secure(settings: ServiceSettings, host: str, api_key_file: Path | None, *, i
         return replace(settings, allowed_hosts=_LOCAL_NAMES | {host.lower()})
     if not insecure:
         raise ServerAddressError(
-            f"{host} can be reached from other machines and there is no API key: give --api-key-file FILE, "
-            f"or --insecure to let everybody in, or bind to {DEFAULT_HOST}"
+            f"other machines can reach {host}, and there is no API key: give --api-key-file FILE, "
+            f"or --insecure to allow access without a key, or bind to {DEFAULT_HOST}"
         )
     return settings
 
 
 class _GracefulServer(uvicorn.Server):
-    """uvicorn's server, but a signal only stops it: uvicorn raises the signal again, which would kill the process
-    before the collections are closed."""
+    """uvicorn's server, except that a signal only stops it. uvicorn would raise the signal again, which would kill the
+    process before the collections are closed."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -137,13 +137,13 @@ class _GracefulServer(uvicorn.Server):
         self.interrupted = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Start to stop; a second Ctrl-C stops at once."""
+        """Start the shutdown; a second Ctrl-C stops at once."""
         self.interrupted = self.interrupted or sig == signal.SIGINT
         super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle SIGINT and SIGTERM while serving from the main thread."""
+        """Handle SIGINT and SIGTERM while the main thread serves."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -198,13 +198,13 @@ def _server(
 
 @contextmanager
 def _listen(host: str, port: int) -> Iterator[socket.socket]:
-    """Open the listening socket before anything slow happens, so that a taken port is told at once."""
+    """Open the listening socket before any slow work, so that a port in use is reported at once."""
     if not 0 <= port <= 65_535:
         raise ServerAddressError(f"port {port} is not in 0 … 65535")
     listener = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # With the protocol unnamed, asyncio would not set TCP_NODELAY on the connections: 40 ms an answer.
+        # Without the protocol, asyncio would not set TCP_NODELAY on the connections: 40 ms per answer.
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -220,10 +220,10 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def _accepting(listener: socket.socket) -> list[socket.socket]:
-    """Return the socket several times over: uvloop accepts one connection a socket between two turns of searches.
+    """Return several copies of the socket: uvloop accepts one connection per socket between two turns of searches.
 
-    At several times the load that can be carried there are a hundred such looks a second. Clients open new connections
-    then, and whoever asks for the service's health on a new one must not wait behind hundreds.
+    At several times the maximum load there are about a hundred such turns per second. Clients then open many new
+    connections, and a health check on a new connection must not wait behind hundreds of them.
     """
     return [listener, *(listener.dup() for _ in range(_ACCEPTED_AT_ONCE - 1))]
 
@@ -231,8 +231,8 @@ def _accepting(listener: socket.socket) -> list[socket.socket]:
 def _take_long_turns(long: bool) -> None:
     """Set how long a thread may compute while another one waits for the interpreter's lock.
 
-    A search goes through several threads and needs the lock in each, so turns are short: a search beside a write that
-    is parsed waits little. While more comes in than can be answered, what counts is that little time goes into turns.
+    A search runs in several threads and needs the lock in each, so turns are short: a search waits only briefly while a
+    write is parsed. Under overload turns are long, because then the cost of switching matters more.
     """
     sys.setswitchinterval(_LONG_TURN_SECONDS if long else _SHORT_TURN_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Fixtures that several kinds of test share: small encoder checkpoints, made on the spot."""
+"""Fixtures that several kinds of test share: small encoder checkpoints, created at run time."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-import lsr.vectors
+import lsr.settings
 
-# On models this small, more threads mostly wait for each other, on a busy machine far longer than they work.
+# On models this small, threads mostly wait for each other, on a busy machine far longer than they work.
 # Set before torch is imported; the processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Triton reads it when it is imported: the GPU kernel runs in its interpreter, on CPU tensors.
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
-# Tests that do not say otherwise use BM25, which needs no transformer (tests/service/test_default_encoder.py does not).
+# The default encoder in tests is BM25, which needs no transformer (except in tests/service/test_default_encoder.py).
 os.environ["LSR_ENCODER"] = "bm25"
-lsr.vectors.DEFAULT_ENCODER = "bm25"
+lsr.settings.DEFAULT_ENCODER = "bm25"  # type: ignore[misc] # Final, except in tests
 
-# Word pieces enough to spell anything in ASCII, and a few words.
+# Enough word pieces to spell any ASCII text, and a few words.
 PIECES = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]",
     *"abcdefghijklmnopqrstuvwxyz0123456789.,!?-'",

@@ -1,4 +1,4 @@
-"""The parts of `lsr bench`: what can be measured (this index, a collection, peers), the sweep, and the report.
+"""The parts of `lsr bench`: the targets (this index, a collection, peers) and the sweep.
 
-targets.py opens what is asked for; sweep.py measures it; report.py prints and draws. One file for each peer.
+targets.py opens the targets; sweep.py measures them; lsr/cli/bench.py prints and draws. One file for each peer.
 """

@@ -13,7 +13,7 @@ from eval.bench.vectors import Truth, Vectors
 
 
 class BruteForceTarget:
-    """What a user writes without any index: the columns of the query's terms, added up."""
+    """Search without an index: the sum of the columns of the query's terms."""
 
     name = "scipy"
 
@@ -31,7 +31,7 @@ class BruteForceTarget:
         }
 
     def settings(self, k: int) -> Sequence[Settings]:  # noqa: ARG002
-        """Return the only one."""
+        """Return the only setting."""
         return [{"exact": True}]
 
     def searcher(self, query: int, k: int, settings: Settings) -> Search:  # noqa: ARG002

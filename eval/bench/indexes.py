@@ -1,4 +1,4 @@
-"""This project's own: a SparseIndex built for the occasion, and a collection as it is."""
+"""This project's own targets: a SparseIndex built for the benchmark, and an existing collection."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ QUERY_CUTS: Final = (3, 4, 5, 6, 8, 10, 12, 16)
 HEAP_FACTORS: Final = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 RECALLS: Final = (0.9, 0.93, 0.95, 0.965, 0.975, 0.98, 0.985, 0.988, 0.99, 0.993, 0.995, 0.997, 0.998)
 
-_TIES: Final = 50  # how far past k ties are looked for in a collection
+_TIES: Final = 50  # documents beyond k that are checked for ties in a collection
 
 
 def grid() -> list[Settings]:
-    """Return the knobs, after the default and the exact search."""
-    knobs = [{"query_cut": cut, "heap_factor": factor} for cut, factor in product(QUERY_CUTS, HEAP_FACTORS)]
-    return [{}, {"exact": True}, *knobs]
+    """Return the default, exact search, and the grid of search parameters."""
+    parameters = [{"query_cut": cut, "heap_factor": factor} for cut, factor in product(QUERY_CUTS, HEAP_FACTORS)]
+    return [{}, {"exact": True}, *parameters]
 
 
 class IndexTarget:
-    """A SparseIndex with default parameters, and its recall targets measured on other queries where there are some."""
+    """A SparseIndex with default parameters; its recall targets are measured on other queries, if given."""
 
     def __init__(
         self, vectors: Vectors, calibration: csr_array | None, truth: Truth, builds: Path, *, resident: bool
     ) -> None:
-        """Build it in `builds`, or take what an earlier run left there; search it in memory, or mapped."""
+        """Build the index in `builds`, or reuse an earlier build; search it in memory, or mapped."""
         self.name = "lsr" if resident else "lsr, mapped"
         folder, note = builds / "lsr", builds / "lsr.json"
         if not note.exists():
@@ -46,7 +46,7 @@ class IndexTarget:
         self._index = SparseIndex.open(folder, resident=resident)
         self._calibrated, self._resident = calibration is not None, resident
         started = perf_counter()
-        # The second of the two targets finds the curve of the first.
+        # The second of the two targets reuses the curve of the first.
         if calibration is not None and (resident or self._index.calibration is None):
             self._index.calibrate(calibration, source="queries that are not measured")
         self._queries = vectors.queries
@@ -64,12 +64,12 @@ class IndexTarget:
         self._index.warm()
 
     def settings(self, k: int) -> Sequence[Settings]:
-        """Return the grid, and the recall targets that the curve reaches without exact search."""
+        """Return the grid, and the recall targets that the curve reaches with approximate search."""
         curve = self._index.calibration if self._calibrated else None
         targets = [{"recall": r} for r in RECALLS if curve is not None and curve.knobs(k, r) is not None]
-        # Exact search reads everything in turn, mapped or not.
-        knobs = [settings for settings in grid() if self._resident or "exact" not in settings]
-        return [*knobs, *targets]
+        # Exact search reads everything sequentially, so it is measured once, in memory.
+        points = [settings for settings in grid() if self._resident or "exact" not in settings]
+        return [*points, *targets]
 
     def searcher(self, query: int, k: int, settings: Settings) -> Search:
         """Return the search of one query."""
@@ -79,7 +79,7 @@ class IndexTarget:
 
 
 class CollectionTarget:
-    """A collection, searched as the service searches it but without fetching documents."""
+    """A collection, searched as in the service but without fetching documents."""
 
     def __init__(self, collection: Collection, using: str, queries: csr_array) -> None:
         info = collection.info()

@@ -1,6 +1,6 @@
 """kANNolo (Delfino et al., ECIR 2025), a graph (HNSW) over the sparse vectors, as a peer of `lsr bench`, on one thread.
 
-Building the graph takes long, so a process of its own does it, and is ended at a time limit. What it built is kept.
+Building the graph takes long, so it runs in a separate process with a time limit. The graph is kept.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _BUILD: Final = (
 
 
 class NotBuilt(Exception):
-    """A peer could not be built, or not within the time that there was."""
+    """A peer could not be built, or not within its time limit."""
 
 
 class KannoloTarget:
-    """One graph over the same vectors, with the parameters that are its package's defaults."""
+    """One graph over the same vectors, with the default parameters of its package."""
 
     name = "kannolo"
 
     def __init__(self, vectors: Vectors, truth: Truth, builds: Path, seconds: float) -> None:
-        """Build it in `builds`, or load what an earlier run left there.
+        """Build it in `builds`, or load an earlier build.
 
-        Raises NotBuilt after so many seconds or when the build fails, QueryError without the package.
+        Raises NotBuilt after `seconds` or if the build fails, QueryError without the package.
         """
         if find_spec("kannolo") is None:
-            raise QueryError("the peer kannolo needs the package kannolo: pip install it", field="peers")
+            raise QueryError("the peer kannolo needs the package kannolo: pip install kannolo", field="peers")
         graph, note = builds / "kannolo.graph", builds / "kannolo.json"
         if not note.exists():
             path = builds / "documents.bin"
@@ -58,7 +58,7 @@ class KannoloTarget:
                 )  # fmt: skip
             except subprocess.TimeoutExpired:
                 graph.unlink(missing_ok=True)
-                raise NotBuilt(f"kannolo was not built in {seconds:g} seconds") from None
+                raise NotBuilt(f"kannolo was not built within {seconds:g} seconds") from None
             except subprocess.CalledProcessError as error:
                 graph.unlink(missing_ok=True)
                 raise NotBuilt(f"kannolo was not built: its process ended with status {error.returncode}") from None
@@ -78,7 +78,7 @@ class KannoloTarget:
         }
 
     def settings(self, k: int) -> Sequence[Settings]:
-        """Return the numbers of candidates that its search keeps."""
+        """Return the numbers of candidates for its search."""
         return [{"ef_search": ef} for ef in EF_SEARCHES if ef >= k]
 
     def searcher(self, query: int, k: int, settings: Settings) -> Search:

@@ -1,4 +1,4 @@
-"""Qdrant's sparse index as a peer of `lsr bench`, in process through qdrant-edge-py. It is exact and has no knobs."""
+"""Qdrant's sparse index as a peer of `lsr bench`, in this process through qdrant-edge-py. Exact, without parameters."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _VECTOR: Final = "sparse"
 
 
 class QdrantTarget:
-    """One shard that holds the same vectors, its index in memory, searched by one thread."""
+    """One shard with the same vectors, its index in memory, searched by one thread."""
 
     name = "qdrant"
 
     def __init__(self, vectors: Vectors, truth: Truth, folder: Path) -> None:
-        """Load the vectors into a new shard in `folder`. Raises QueryError when the package is not installed."""
+        """Load the vectors into a new shard in `folder`. Raises QueryError if the package is not installed."""
         try:
             import qdrant_edge as qdrant
         except ImportError:
             raise QueryError(
-                "the peer qdrant needs the package qdrant-edge-py: pip install it", field="peers"
+                "the peer qdrant needs the package qdrant-edge-py: pip install qdrant-edge-py", field="peers"
             ) from None
         self._qdrant = qdrant
         folder.mkdir()
@@ -55,11 +55,11 @@ class QdrantTarget:
         }
 
     def settings(self, k: int) -> Sequence[Settings]:  # noqa: ARG002
-        """Return the only one."""
+        """Return the only setting."""
         return [{"exact": True}]
 
     def searcher(self, query: int, k: int, settings: Settings) -> Search:  # noqa: ARG002
-        """Return the search of one query; the making of its vector is not timed."""
+        """Return the search of one query; the construction of its vector is not timed."""
         terms, weights = row_of(self._queries, query)
         vector = self._qdrant.SparseVector(terms.tolist(), weights.tolist())
         request = self._qdrant.SearchRequest(self._qdrant.Query.Nearest(vector, _VECTOR), k)

@@ -1,7 +1,6 @@
 """Seismic (Bruch et al., SIGIR 2024) as a peer of `lsr bench`, through its Python package, on one thread.
 
-Measured over builds of its published grid. A build is kept beside the others, so that a later run need not repeat it:
-at a million documents one takes minutes.
+Measured over builds of its published grid. Builds are kept for later runs: at a million documents one takes minutes.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class SeismicBuild(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """What the build is kept as."""
+        """The build's file name."""
         return f"n{self.n_postings}_c{self.centroid_fraction}_e{self.summary_energy}"
 
 
@@ -50,7 +49,7 @@ class SeismicTarget:
     """One Seismic index over the same vectors."""
 
     def __init__(self, vectors: Vectors, truth: Truth, builds: Path, build: SeismicBuild) -> None:
-        """Build it in `builds`, or load what an earlier run left there. Raises QueryError without the package."""
+        """Build it in `builds`, or load an earlier build. Raises QueryError without the package."""
         saved, note = build_seismic(vectors.documents, builds, build)
         with _stdout_to_stderr():
             self._index = _package().load(str(saved))
@@ -75,14 +74,14 @@ class SeismicTarget:
     def searcher(self, query: int, k: int, settings: Settings) -> Search:
         """Return the search of one query; the conversion of its arrays is not timed."""
         terms, weights = row_of(self._queries, query)
-        known = terms < self._terms  # it panics at a term that no document has
+        known = terms < self._terms  # it panics on a term that is in no document
         terms, weights = terms[known], weights[known]
         search, cut, factor = self._index.search, settings["query_cut"], settings["heap_factor"]
         return lambda: [number for _, number in search(terms, weights, k, cut, factor, 0, True)]
 
 
 def build_seismic(documents: csr_array, builds: Path, build: SeismicBuild) -> tuple[Path, dict[str, Any]]:
-    """Return (the file of the build in `builds`, what is noted of it), made if it is not there.
+    """Return (the build's file in `builds`, its notes); build it if it is missing.
 
     Raises QueryError without the package.
     """
@@ -102,18 +101,20 @@ def build_seismic(documents: csr_array, builds: Path, build: SeismicBuild) -> tu
 
 
 def _package() -> Any:
-    # It starts threads even for one search, unless told before it is loaded.
+    # It starts threads even for one search, unless this is set before it is loaded.
     os.environ.setdefault("RAYON_NUM_THREADS", "1")
     try:
         from seismic import SeismicIndexRaw  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError:
-        raise QueryError("the peer seismic needs the package pyseismic-lsr: pip install it", field="peers") from None
+        raise QueryError(
+            "the peer seismic needs the package pyseismic-lsr: pip install pyseismic-lsr", field="peers"
+        ) from None
     return SeismicIndexRaw
 
 
 @contextmanager
 def _stdout_to_stderr() -> Iterator[None]:
-    """Send what native code prints to stderr: stdout is for our data."""
+    """Redirect the output of native code to stderr: stdout is for our data."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)

@@ -19,14 +19,14 @@ _WINDOW: Final = 60_000
 
 
 class SindiTarget:
-    """One SINDI index over the same vectors, reordered by full vectors, with one ratio of pruned document terms."""
+    """One SINDI index over the same vectors, with one ratio of pruned document terms; it rescores by full vectors."""
 
     def __init__(self, vectors: Vectors, truth: Truth, doc_prune_ratio: float) -> None:
-        """Build it; it is not saved. Raises QueryError when the package is not installed."""
+        """Build it; it is not saved. Raises QueryError if the package is not installed."""
         try:
             import pyvsag  # type: ignore[import-untyped, import-not-found, unused-ignore]
         except ImportError:
-            raise QueryError("the peer sindi needs the package pyvsag: pip install it", field="peers") from None
+            raise QueryError("the peer sindi needs the package pyvsag: pip install pyvsag", field="peers") from None
         documents = vectors.documents
         parameters = {
             "dtype": "sparse",
@@ -60,7 +60,7 @@ class SindiTarget:
         }
 
     def settings(self, k: int) -> Sequence[Settings]:
-        """Return the ratios of pruned query terms, each with few and with many candidates to reorder."""
+        """Return the ratios of pruned query terms, each with few and with many candidates to rescore."""
         return [
             {"query_prune_ratio": ratio, "n_candidate": candidates}
             for ratio in QUERY_PRUNE_RATIOS
@@ -71,6 +71,6 @@ class SindiTarget:
         """Return the search of one query; the conversion of its arrays is not timed."""
         terms, weights = row_of(self._queries, query)
         pointers, numbers = np.array([0, len(terms)], dtype=np.uint32), terms.astype(np.uint32)
-        knobs = json.dumps({"sindi": dict(settings)})
+        parameters = json.dumps({"sindi": dict(settings)})
         search = self._index.knn_search
-        return lambda: np.ravel(search(pointers, numbers, weights, k, knobs)[0]).tolist()
+        return lambda: np.ravel(search(pointers, numbers, weights, k, parameters)[0]).tolist()

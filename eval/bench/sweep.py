@@ -1,9 +1,9 @@
-"""The sweep behind `lsr bench`: each setting over all queries, recall and times.
+"""The sweep of `lsr bench`: recall and times of each setting over all queries.
 
 One thread, one query after the other. A first pass over the queries at every setting gives the recall and a first time.
-Only the settings that no other clearly beats in both are then timed: in rounds, each setting once a round, so that a
-disturbance of the machine does not fall on one of them. A query's time is the least of its rounds: what else the
-machine does adds to it and never takes away. Mean, p50 and p99 are over the queries.
+Then only the settings that no other setting clearly beats in both are timed: in rounds, each setting once per round, so
+that a disturbance of the machine does not affect only one of them. A query's time is the minimum of its rounds, because
+other work on the machine can only add time. Mean, p50 and p99 are over the queries.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ Settings = Mapping[str, Any]
 Search = Callable[[], Sequence[object]]
 Progress = Callable[[str, int, int | None], None]  # (phase, done, total)
 
-_CLEARLY = 1.25  # how much slower than a setting of better recall one must be not to be timed
-_SLOW = 0.005  # mean seconds from which the first pass is timing enough: what disturbs a search is far shorter
+_CLEARLY = 1.25  # a setting this many times slower than one with better recall is not timed
+_SLOW = 0.005  # mean seconds; slower settings keep the time of the first pass: disturbances are far shorter
 
 
 class Target(Protocol):
-    """Something that can be searched with numbered queries, and knows what it should have found."""
+    """Something that can be searched with numbered queries, and that knows the true results."""
 
     @property
     def name(self) -> str:
-        """What is measured."""
+        """The target's name."""
         ...
 
     @property
     def description(self) -> Mapping[str, Any]:
-        """Documents, queries, bytes, build seconds, what recall is against."""
+        """Documents, queries, bytes, build seconds, the reference for recall."""
         ...
 
     @property
     def query_count(self) -> int:
-        """Queries are numbered from 0."""
+        """The number of queries, which are numbered from 0."""
         ...
 
     def settings(self, k: int) -> Sequence[Settings]:
-        """Return what to measure at this k; the default and the exact search among it."""
+        """Return the settings to measure at this k, including the default and exact search."""
         ...
 
     def searcher(self, query: int, k: int, settings: Settings) -> Search:
-        """Return a call that searches and hands back ids; what is prepared here is not timed."""
+        """Return a function that searches and returns ids; the preparation here is not timed."""
         ...
 
     def relevant(self, query: int, k: int) -> frozenset[object]:
-        """Return the ids of the true top k, all ties at the k-th place included."""
+        """Return the ids of the true top k, including all ties at rank k."""
         ...
 
 
@@ -68,7 +68,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """The points of one target that were timed."""
+    """The timed points of one target."""
 
     name: str
     k: int
@@ -76,7 +76,7 @@ class Curve:
     points: tuple[Point, ...]
 
     def front(self) -> list[Point]:
-        """Return the points that no other point beats in recall and mean time, by rising time."""
+        """Return the points that no other point beats in recall and mean time, by ascending time."""
         best: list[Point] = []
         for point in sorted(self.points, key=lambda point: (point.mean_us, -point.recall)):
             if not best or point.recall > best[-1].recall:
@@ -84,7 +84,7 @@ class Curve:
         return best
 
     def fastest(self, recall: float) -> Point | None:
-        """Return the fastest point of at least this recall."""
+        """Return the fastest point with at least this recall."""
         return next((point for point in self.front() if point.recall >= recall), None)
 
     def to_json(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Curve:
 
 
 def sweep(target: Target, k: int, repeat: int, progress: Progress | None = None) -> Curve:
-    """Measure `target` at all of its settings, timing those near the front `repeat` times."""
+    """Measure `target` at all its settings; time the settings near the front `repeat` times."""
     settings = target.settings(k)
     relevant = [target.relevant(query, k) for query in range(target.query_count)]
     recalls, firsts, rough = [], [], []
@@ -123,7 +123,7 @@ def sweep(target: Target, k: int, repeat: int, progress: Progress | None = None)
 
 
 def _always_timed(settings: Settings) -> bool:
-    """Whether it is one of the settings that people look for: the default, the exact search."""
+    """Whether the setting is always shown: the default, exact search, recall targets."""
     return not settings or "exact" in settings or "recall" in settings
 
 

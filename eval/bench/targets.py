@@ -1,4 +1,4 @@
-"""What `lsr bench` measures: a file of vectors in a fresh index with its peers, or a collection as it is."""
+"""The targets of `lsr bench`: a file of vectors in a new index, with peers, or an existing collection."""
 
 from __future__ import annotations
 
@@ -46,26 +46,24 @@ def open_targets(
     build_limit: float = 600.0,
     on_skipped: Callable[[str], None] | None = None,
 ) -> Iterator[Target]:
-    """Yield what is to be measured, one after the other, so that only one is in memory at a time.
+    """Yield the targets, one at a time, so that only one is in memory.
 
-    depth    the largest k
-    limit    at most this many queries are measured; further ones, if there are many, measure our recall targets
-    builds   a folder where indexes are kept for the next run; None: a temporary one
-    on_skipped   called with the reason when a peer could not be built
-    build_limit   seconds after which the build of a peer that may take hours is given up, and said so on stderr
+    depth         the largest k
+    limit         at most this many queries are measured; the others, if enough, calibrate our recall targets
+    builds        folder in which indexes are kept for later runs; None: a temporary folder
+    on_skipped    called with the reason if a peer could not be built
+    build_limit   seconds after which the build of a peer is stopped, because it may take hours
 
     Raises CorpusUnreadable, QueryError, and what a collection raises.
     """
     for peer in peers:
         if peer not in PEERS:
-            raise QueryError(f"there is no peer {peer!r}; there is {', '.join(PEERS)}", field="peers")
+            raise QueryError(f"no peer {peer!r}; the peers are {', '.join(PEERS)}", field="peers")
     if is_collection(Path(target)):
         if peers:
-            raise QueryError(
-                "peers are measured on a file of vectors: lsr export DIR --to jsonl makes one", field="peers"
-            )
+            raise QueryError("peers need a file of vectors: lsr export DIR --to jsonl writes one", field="peers")
         if queries is None:
-            raise QueryError("queries are needed: --queries FILE", field="queries")
+            raise QueryError("give queries: --queries FILE", field="queries")
         with Collection.open(Path(target)) as collection:
             yield CollectionTarget(collection, using, _collection_queries(collection, using, queries, limit))
         return
@@ -101,7 +99,7 @@ def open_targets(
 
 
 def _split(queries: csr_array, limit: int) -> tuple[csr_array, csr_array | None]:
-    """Return (the queries to measure, those behind them to calibrate on, if they are enough)."""
+    """Return (the queries to measure, the remaining queries for calibration, if enough)."""
     n = queries.shape[0]
     if n - limit < _FEWEST_FOR_CALIBRATION:
         return queries[: min(n, limit)], None
@@ -109,7 +107,7 @@ def _split(queries: csr_array, limit: int) -> tuple[csr_array, csr_array | None]
 
 
 def _collection_queries(collection: Collection, using: str, queries: str, limit: int) -> csr_array:
-    """Return the queries in the collection's term numbers, from vectors or from texts."""
+    """Return the queries as vectors with the collection's term numbers, from vectors or texts."""
     encoder_name = collection.info().vectors[using].encoder if using in collection.info().vectors else None
     if encoder_name is None or holds_vectors(queries):
         vocabulary = GrowingVocabulary(collection.tokens(range(collection.info().vectors[using].terms), using))

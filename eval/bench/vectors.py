@@ -1,8 +1,8 @@
 """The vectors of `lsr bench`: documents and queries as matrices, and the true results.
 
-Read are corpora of ready-made vectors of every kind that `lsr index` reads, matched by token; scipy's .npz files,
-matched by column; and an .npz that holds both (d_indptr, d_indices, d_data, q_indptr, q_indices, q_data and the number
-of columns V).
+It reads corpora of ready-made vectors in every format of `lsr index`, matched by token; scipy's .npz files, matched by
+column; and an .npz file with both matrices (d_indptr, d_indices, d_data, q_indptr, q_indices, q_data and the number of
+columns V).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lsr.corpora import Corpus, open_corpus
 from lsr.documents import Document, SparseByIndex, SparseByToken
 from lsr.errors import CorpusUnreadable, QueryError
 
-_TIES = 50  # how far past k ties are looked for
+_TIES = 50  # documents beyond k that are checked for ties
 
 
 class Vectors(NamedTuple):
@@ -31,7 +31,7 @@ class Vectors(NamedTuple):
 
 
 class Truth:
-    """The true top k of each query: a brute force in float64 over the vectors as given."""
+    """The true top k of each query: a brute-force search in float64 over the given vectors."""
 
     against = "brute force over the vectors as given"
 
@@ -43,19 +43,19 @@ class Truth:
         )
 
     def relevant(self, query: int, k: int) -> frozenset[object]:
-        """Return the documents of the true top k, all ties at the k-th place included (up to fifty)."""
+        """Return the documents of the true top k, including ties at rank k (up to fifty)."""
         ids, scores = self._tops[query]
         return frozenset(ids[scores >= scores[min(k, len(scores)) - 1]].tolist()) if len(scores) else frozenset()
 
 
 def read_vectors(documents: str, queries: str | None, limit: int) -> Vectors:
-    """Read what is to be measured; at most `limit` queries. Raises CorpusUnreadable, QueryError."""
+    """Read documents and at most `limit` queries. Raises CorpusUnreadable, QueryError."""
     if Path(documents).suffix == ".npz":
         found = _read_npz(Path(documents), queries, limit)
         if found is not None:
             return found
     if queries is None:
-        raise QueryError("queries are needed: --queries FILE", field="queries")
+        raise QueryError("give queries: --queries FILE", field="queries")
     vocabulary = GrowingVocabulary()
     rows = read_rows(open_corpus(documents, "vectors"), vocabulary)
     asked = read_rows(open_corpus(queries, "vectors"), vocabulary, limit)
@@ -69,7 +69,7 @@ def row_of(matrix: csr_array, row: int) -> tuple[NDArray[np.int32], NDArray[np.f
 
 
 class Rows(NamedTuple):
-    """Vectors one after the other: columns int64, weights float32, and where each row starts (and the last ends)."""
+    """Concatenated vectors: columns int64, weights float32, and where each row starts (and the last ends)."""
 
     columns: NDArray[np.int64]
     weights: NDArray[np.float32]
@@ -77,7 +77,7 @@ class Rows(NamedTuple):
 
 
 def read_rows(corpus: Corpus, vocabulary: GrowingVocabulary, limit: int | None = None) -> Rows:
-    """Read ready-made vectors. Raises CorpusUnreadable for a bad line: a benchmark leaves nothing out."""
+    """Read ready-made vectors. Raises CorpusUnreadable for an invalid line: a benchmark must not skip any."""
     tokens: list[str] = []
     weights: list[float] = []
     starts = [0]
@@ -85,7 +85,7 @@ def read_rows(corpus: Corpus, vocabulary: GrowingVocabulary, limit: int | None =
         if not isinstance(content, Document):
             raise CorpusUnreadable(f"{corpus.name}:{number}: {content}")
         if not content.vectors:
-            raise CorpusUnreadable(f"{corpus.name}:{number}: no vector; lsr encode makes vectors of texts")
+            raise CorpusUnreadable(f"{corpus.name}:{number}: no vector; encode texts with lsr encode")
         for vector in content.vectors.values():
             if isinstance(vector, SparseByToken):
                 tokens.extend(vector.weights)
@@ -97,7 +97,7 @@ def read_rows(corpus: Corpus, vocabulary: GrowingVocabulary, limit: int | None =
         if limit is not None and len(starts) > limit:
             break
     if len(starts) == 1:
-        raise CorpusUnreadable(f"{corpus.name}: there is nothing in it")
+        raise CorpusUnreadable(f"{corpus.name} is empty")
     return Rows(vocabulary.add(tokens), np.array(weights, dtype=np.float32), np.array(starts))
 
 
@@ -109,7 +109,7 @@ def as_matrix(rows: Rows, terms: int) -> csr_array:
 
 
 def _read_npz(path: Path, queries: str | None, limit: int) -> Vectors | None:
-    """Return both matrices of a file with both, or of two scipy files; None if the queries are of another kind."""
+    """Return both matrices, from one file or from two scipy files; None if the queries have another format."""
     try:
         with np.load(path, allow_pickle=False) as held:
             if "d_indptr" in held:

@@ -1,1 +1,1 @@
-"""Comparing systems: significance, wins and losses by query, runs side by side, and why a document was found."""
+"""Comparing systems: significance, wins and losses by query, runs side by side, and diagnosis of single queries."""

@@ -1,8 +1,8 @@
-"""Why was this document found, and why was that one not? One query, term by term, in one system or several.
+"""Why a document was found or not: one query, term by term, in one system or several.
 
-For each system the best documents are shown, and the relevant documents that are not among them, each with the terms
-that it shares with the query and what each contributes. Contributions are the products of the stored weights, so they
-add up to the score.
+For each system it shows the best documents, and the relevant documents that are not among them, each with the terms
+that it shares with the query and their contributions. A contribution is the product of the stored weights, so the
+contributions add up to the score.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class DiagnosedDocument:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A query in one system: its terms, the documents, and the query terms that no relevant document holds."""
+    """A query in one system: its terms, the documents, and the query terms that are in no relevant document."""
 
     system: str
     query_id: str
@@ -58,7 +58,7 @@ class Diagnosis:
         return asdict(self)
 
     def table(self, terms: int = 6) -> str:
-        """Return a text for people, with the strongest `terms` of each document."""
+        """Return a text, with the strongest `terms` of each document."""
         shown = ", ".join(f"{token} {weight:.2f}" for token, weight in self.query_terms)
         lines = [f"{self.system}, query {self.query_id}: {self.text}", f"  terms: {shown}"]
         if self.unmatched_terms:
@@ -83,10 +83,10 @@ def diagnose(
     depth: int = 1000,
     name: str | None = None,
 ) -> Diagnosis:
-    """Explain a query's top `k`, and every relevant document further down or missing. Raises what a search raises."""
+    """Explain a query's top `k`, and all other relevant documents. Raises what a search raises."""
     settings = search or SearchSettings()
     entered = query.sparse if query.sparse is not None else query.text
-    # The terms come from a search of one document; the ranks from one without documents.
+    # The terms come from a search with k = 1; the ranks from `rank`, which fetches no documents.
     terms = collection.search(entered, **(settings.as_keywords() | {"k": 1})).query_terms
     weights = {term.token: term.weight for term in terms if term.weight > 0}
     (ids, scores) = collection.rank([entered], k=depth, **settings.as_keywords())[0]
@@ -119,7 +119,7 @@ def diagnose_query(
     query = opened.queries.get(query_id)
     if query is None:
         near = difflib.get_close_matches(query_id, opened.queries, n=3)
-        hint = f"; there is {', '.join(near)}" if near else ""
+        hint = f"; similar ids: {', '.join(near)}" if near else ""
         raise EvaluationError(f"{opened.name} has no query {query_id!r}{hint}", field="query")
     diagnoses = []
     for path in collections:

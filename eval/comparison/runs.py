@@ -1,6 +1,7 @@
-"""Two rankings of one data set side by side: are they different, on which queries, and what each found where.
+"""Compares two rankings of one data set: significance, the queries that differ, and both lists side by side.
 
-Works on two results (`Evaluation`) or on two run files. Every measure is tested; Holm's correction covers all of them.
+The inputs are two results (`Evaluation`) or two run files. Every measure is tested; Holm's correction covers all of
+them.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class MeasureComparison:
-    """The second system against the first in one measure; `p_holm` corrects the randomisation test's p."""
+    """The second system compared with the first in one measure; `p_holm` is the randomisation test's corrected p."""
 
     measure: Measure
     first: float
@@ -52,7 +53,7 @@ class MeasureComparison:
     wins: int  # queries on which the second is better
     losses: int
     ties: int
-    moved: tuple[Moved, ...]  # those that moved most, either way, furthest first
+    moved: tuple[Moved, ...]  # the queries with the largest changes, largest first
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Comparison:
         }
 
     def table(self) -> str:
-        """Return a text for people."""
+        """Return a text."""
         lines = [f"{self.dataset}: {self.second} against {self.first}", ""]
         width = max(len(str(one.measure)) for one in self.measures)
         lines.append(f"{'':{width}}   first  second   delta   95 % interval      p(t)   p(rand)  p(Holm)  win/loss/tie")
@@ -84,14 +85,14 @@ class Comparison:
             tests = f"{d.p_t:.4f}  {d.p_randomisation:.4f}   {one.p_holm:.4f}"
             lines.append(f"{means}  [{d.low:+.4f}, {d.high:+.4f}]  {tests}   {one.wins}/{one.losses}/{one.ties}")
         main = self.measures[0]
-        lines += ["", f"Queries that moved most in {main.measure}:"]
+        lines += ["", f"Queries with the largest change in {main.measure}:"]
         lines += [f"  {m.change:+.4f}  {m.first:.4f} -> {m.second:.4f}  {m.query_id}  {m.text}" for m in main.moved]
         return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
 class PairedRank:
-    """A document in two rankings: its rank in each (from 1; None: not there) and its grade (None: unjudged)."""
+    """A document in two rankings: its rank in each (from 1; None: not ranked) and its grade (None: unjudged)."""
 
     doc_id: str
     first: int | None
@@ -115,9 +116,9 @@ def compare_runs(
 
 
 def side_by_side_table(dataset: Dataset, first: Path, second: Path, query_id: str, *, k: int = 10) -> str:
-    """Return a text with one query's best documents in two run files, beside their grades.
+    """Return a text with one query's best documents in two run files, and their grades.
 
-    Raises EvaluationError for a query that the data set does not have, InputFileError for a run that is none.
+    Raises EvaluationError for a query that the data set does not have, InputFileError for a file that is not a run.
     """
     if query_id not in dataset.queries:
         raise EvaluationError(f"{dataset.name} has no query {query_id!r}", field="query")

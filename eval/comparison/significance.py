@@ -1,11 +1,11 @@
-"""Is the difference between two systems more than chance? Paired tests over the queries that both answered.
+"""Whether the difference between two systems is significant: paired tests over the same queries.
 
-Two tests, because they rest on different assumptions: Student's paired t-test, and the randomisation test (Fisher; for
-retrieval Smucker, Allan and Carterette, CIKM 2007), which flips the sign of each query's difference. The interval is a
-percentile bootstrap of the mean difference over queries. Several comparisons at once are corrected by Holm's
-step-down procedure (Holm 1979), which controls the chance of one false claim among all of them.
+Two tests, because their assumptions differ: Student's paired t-test, and the randomisation test (Fisher; for retrieval
+Smucker, Allan and Carterette, CIKM 2007), which flips the sign of each query's difference. The interval is a percentile
+bootstrap of the mean difference over queries. Several comparisons are corrected by Holm's step-down procedure (Holm
+1979), which controls the probability of one false claim among all of them.
 
-Tests and bootstrap are SciPy's; the random numbers are seeded, so a report can be made again.
+Tests and bootstrap are SciPy's; the random numbers are seeded, so a report can be reproduced.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ class Difference:
 def paired_difference(
     system: NDArray[np.float64], baseline: NDArray[np.float64], *, resamples: int = RESAMPLES
 ) -> Difference:
-    """Compare two systems' values, float64[n] each, of which the i-th belong to one query.
+    """Compare two systems' values, float64[n] each; the i-th values belong to the same query.
 
-    Fewer than two queries, or no query that differs, leave nothing to test: both p values are 1. Raises ValueError for
-    arrays of different lengths.
+    With fewer than two queries, or no query that differs, there is nothing to test: both p values are 1. Raises
+    ValueError for arrays of different lengths.
     """
     if system.shape != baseline.shape:
-        raise ValueError(f"paired values have one length, not {len(system)} and {len(baseline)}")
+        raise ValueError(f"paired values must have the same length, not {len(system)} and {len(baseline)}")
     difference = system - baseline
     n = len(difference)
     mean = float(difference.mean()) if n else 0.0
     if n < 2 or not difference.any():
         return Difference(n, mean, mean, mean, 1.0, 1.0)
     if np.ptp(difference) == 0.0:
-        # Every query moved by the same amount: no variance, so t is infinite and the interval a point.
+        # All queries changed by the same amount: no variance, so t is infinite and the interval is a point.
         return Difference(n, mean, mean, mean, 0.0, _randomisation(difference, resamples))
     p_t = float(stats.ttest_rel(system, baseline).pvalue)
     interval = stats.bootstrap(
@@ -85,7 +85,7 @@ def mean_interval(values: NDArray[np.float64], *, resamples: int = RESAMPLES) ->
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values corrected for their number by Holm's step-down procedure, in the order given."""
+    """Return p values corrected by Holm's step-down procedure, in the same order."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     factors = np.arange(len(p), 0, -1)
@@ -95,7 +95,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _randomisation(difference: NDArray[np.float64], resamples: int) -> float:
-    """Return the two-sided p value of flipping signs; exact when all 2**n patterns are no more than `resamples`."""
+    """Return the two-sided p value of flipping signs; exact if there are at most `resamples` (of 2**n) patterns."""
     result = stats.permutation_test(
         (difference,),
         _mean,

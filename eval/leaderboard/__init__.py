@@ -1,1 +1,1 @@
-"""The leaderboard: one JSON file a result, and their table beside published figures in text, Markdown, CSV, HTML."""
+"""The leaderboard: one JSON file per result, and a table with published figures, as text, Markdown, CSV and HTML."""

@@ -2,9 +2,9 @@
 
     results/scifact--bm25.json
 
-It holds all that a reader needs to judge the figure and to make it again: the data set with a hash of its files, the
-system with its settings, the measures with their bootstrap intervals and the values of each query (so that significance
-can be computed later, against systems not yet there), versions, commit, command, machine and time.
+It has everything that is needed to judge and reproduce the figure: the data set with a hash of its files, the system
+with its settings, the measures with their bootstrap intervals and the values of each query (for significance tests
+against later systems), versions, commit, command, machine and time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _REQUIRED: Mapping[str, type] = {"dataset": dict, "system": dict, "measures": di
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as it was read; `content` is the whole JSON object."""
+    """A cell that was read; `content` is the whole JSON object."""
 
     path: Path
     content: Mapping[str, Any]
@@ -58,7 +58,7 @@ class Cell:
 
     @property
     def efficiency(self) -> Mapping[str, Any]:
-        """What eval.efficiency measured, or nothing."""
+        """The figures of eval.efficiency; empty if not measured."""
         return self.content.get("efficiency") or {}
 
     def values(self, measure: str) -> Mapping[str, float]:
@@ -73,12 +73,12 @@ class Cell:
 
 
 def cell_path(folder: Path, dataset: str, system: str) -> Path:
-    """Return where the cell of a data set and a system is kept."""
+    """Return the path of the cell of a data set and a system."""
     return folder / f"{_slug(dataset)}--{_slug(system)}.json"
 
 
 def cell_content(result: Evaluation, *, command: Sequence[str] = (), name: str | None = None) -> dict[str, Any]:
-    """Return a result as the JSON object of a cell; `name` replaces the system's own."""
+    """Return a result as the JSON object of a cell; `name` replaces the system's own name."""
     values = {str(measure): found for measure, found in result.values.items()}
     return {
         "format": FORMAT,
@@ -107,16 +107,16 @@ def cell_content(result: Evaluation, *, command: Sequence[str] = (), name: str |
 
 
 def write_cell(folder: Path, content: Mapping[str, Any]) -> Path:
-    """Write a cell, whole or not at all, and return its path.
+    """Write a cell, completely or not at all, and return its path.
 
-    Raises EvaluationError when a cell of that name is there for other settings, which it would hide.
+    Raises EvaluationError if a cell with the same name but other settings exists, which would be lost.
     """
     path = cell_path(folder, content["dataset"]["name"], content["system"]["name"])
     if path.exists():
-        there = read_cell(path).content
-        if _settings(there) != _settings(content):
+        existing = read_cell(path).content
+        if _settings(existing) != _settings(content):
             raise EvaluationError(
-                f"{path} holds a result of {content['system']['name']!r} with other settings; give this one another "
+                f"{path} has a result of {content['system']['name']!r} with other settings; give this result another "
                 "name, or remove the file",
                 field="name",
             )
@@ -131,7 +131,7 @@ def write_cell(folder: Path, content: Mapping[str, Any]) -> Path:
 
 
 def read_cell(path: Path) -> Cell:
-    """Read a cell. Raises InputFileError for a file that is none, and names what is missing."""
+    """Read a cell. Raises InputFileError if the file is not a cell, and names what is missing."""
     try:
         content = loads(path.read_bytes())
     except OSError as error:
@@ -142,7 +142,7 @@ def read_cell(path: Path) -> Cell:
         raise InputFileError(path, f"is not a result of `lsr eval --results` (its format is not {FORMAT!r})")
     for field, kind in _REQUIRED.items():
         if not isinstance(content.get(field), kind):
-            raise InputFileError(path, f"the field {field!r} is missing or of the wrong kind")
+            raise InputFileError(path, f"the field {field!r} is missing or has the wrong type")
     for field in ("dataset", "system"):
         if not isinstance(content[field].get("name"), str):
             raise InputFileError(path, f"the field {field}.name is missing")
@@ -155,21 +155,21 @@ def read_cell(path: Path) -> Cell:
 
 
 def read_cells(paths: Iterable[Path]) -> list[Cell]:
-    """Read cells from files and folders (their `*.json` that are cells), sorted by data set and system.
+    """Read cells from files and folders (files named `*--*.json`), sorted by data set and system.
 
-    Raises InputFileError for a path that is not there, for a file that is no cell, and for two of one data set and
+    Raises InputFileError for a path that does not exist, a file that is not a cell, and two cells of one data set and
     system.
     """
     cells: dict[tuple[str, str], Cell] = {}
     for path in paths:
         if not path.exists():
-            raise InputFileError(path, "is not there")
+            raise InputFileError(path, "does not exist")
         for file in sorted(path.glob("*--*.json")) if path.is_dir() else [path]:
             cell = read_cell(file)
             other = cells.setdefault((cell.dataset, cell.system), cell)
             if other is not cell and other.path.resolve() != file.resolve():
                 raise InputFileError(
-                    file, f"is a second result of {cell.system!r} on {cell.dataset} beside {other.path}"
+                    file, f"is a second result of {cell.system!r} on {cell.dataset}; the other is {other.path}"
                 )
     return [cells[key] for key in sorted(cells)]
 

@@ -16,7 +16,7 @@ COLUMNS = (
 
 
 def to_text(table: Table) -> str:
-    """Return aligned columns of plain text, which also survive a pipe; published systems below a rule."""
+    """Return aligned columns of plain text; published systems are below a rule."""
     ours = [row_texts(table, row) for row in table.rows if row.source is None]
     theirs = [row_texts(table, row) for row in table.rows if row.source is not None]
     lines = [headings(table), *ours, *theirs]
@@ -36,7 +36,7 @@ def to_text(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """Return the table in Markdown, the meaning of its marks, and the sources; published systems are in italics."""
+    """Return the table in Markdown, the legend and the sources; published systems are in italics."""
     heads = headings(table)
     lines = ["| " + " | ".join(map(_escape, heads)) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     for row in table.rows:
@@ -57,7 +57,7 @@ def _escape(text: str) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Return one line per figure, with all digits; unknown values are empty, a missing figure has no line."""
+    """Return one line per figure, with all digits; unknown values are empty, missing figures have no line."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -82,7 +82,7 @@ def _origin(row: Row) -> list[object]:
 
 
 def to_json(table: Table) -> dict[str, Any]:
-    """Return data sets with their measures, and a row a system; a missing figure is null, `source` is null for ours."""
+    """Return data sets with their measures, and one row per system; a missing figure is null, our `source` is null."""
     return {
         "datasets": {name: table.measures[name] for name in table.datasets},
         "baseline": table.baseline,

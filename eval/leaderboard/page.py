@@ -1,4 +1,4 @@
-"""The leaderboard as one HTML page that needs nothing but itself: table, plots, costs, how each figure was made."""
+"""The leaderboard as one self-contained HTML page: table, plots, costs, and how each figure was measured."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _machines(table: Table) -> str:
 
 
 def detail_sections(table: Table) -> str:
-    """Return a block to unfold for each cell, and the list of sources."""
+    """Return a collapsed block for each cell, and the list of sources."""
     blocks = "\n".join(_cell_details(cell) for cell in table.cells)
     published = "".join(f"<li>{escape(line)}</li>" for line in sources(table))
     listed = f"\n<h2>Sources of the published figures</h2>\n<ul>{published}</ul>" if published else ""

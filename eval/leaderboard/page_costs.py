@@ -1,4 +1,4 @@
-"""The page's part on cost: effectiveness against FLOPS, recall against latency, and the table of both."""
+"""The page's section on cost: effectiveness against latency, recall against latency, and a table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from eval.leaderboard.table import Table
 from eval.leaderboard.wording import MISSING, dataset_title, number
 
 _EXPLANATION = (
-    "<p>Left: effectiveness against the median time of a search on one thread, done as the system does it; bars are "
-    "95 % bootstrap intervals. Right: recall@10 of the exact result against the same time, from careless to thorough "
-    "settings; the point by itself at 1 is exact search. FLOPS are the multiplications that one document costs one "
-    "query on average.</p>"
+    "<p>Left: effectiveness against the median time of a search on one thread, with the system's own search settings; "
+    "bars are 95 % bootstrap intervals. Right: recall@10 relative to exact search against the same time, from fast to "
+    "thorough settings; the separate point at 1 is exact search. FLOPS are the mean number of multiplications for one "
+    "query and one document.</p>"
 )
 
 # Name in eval.efficiency.flat, heading, format.
@@ -23,7 +23,7 @@ _COSTS = (
     ("query_terms", "terms, query", "{:.1f}"),
     ("document_terms", "terms, document", "{:.1f}"),
     ("flops", "FLOPS", "{:.2f}"),
-    ("bytes_per_document", "bytes a document", "{:,.0f}"),
+    ("bytes_per_document", "bytes per document", "{:,.0f}"),
     ("encoded_documents_per_second", "documents/s encoded", "{:,.0f}"),
     ("indexed_documents_per_second", "documents/s indexed", "{:,.0f}"),
     ("exact_p50_ms", "exact p50, ms", "{:.2f}"),
@@ -35,7 +35,7 @@ _COSTS = (
 
 
 def cost_sections(table: Table) -> str:
-    """Return plots and table, or nothing where no cost was measured."""
+    """Return plots and table; empty if no cost was measured."""
     colours = {row.system: number for number, row in enumerate(row for row in table.rows if row.source is None)}
     plots = []
     for dataset in table.datasets:
@@ -70,8 +70,8 @@ def _recall_latency(table: Table, dataset: str, colours: Mapping[str, int]) -> s
     series = []
     for cell in table.cells:
         curve = cell.efficiency.get("curve")
-        if cell.dataset == dataset and curve and _is_exact(cell):  # the approximate one is a point of the same line
-            for exact in (False, True):  # exact search is a point by itself: on a small collection it may be the faster
+        if cell.dataset == dataset and curve and _is_exact(cell):  # the approximate cell is a point of the same line
+            for exact in (False, True):  # exact search is a separate point: on a small collection it may be faster
                 points = tuple(
                     Point(point["search_p50_ms"], point["recall"], _curve_hint(cell.system, point))
                     for point in curve

@@ -1,7 +1,7 @@
 """Two scatter plots as inline SVG: effectiveness against cost, and recall against latency.
 
-Plain strings: the page must need nothing but itself. Colours are CSS classes of the page, so that they follow its
-light and dark scheme; every mark has a `<title>`, which a browser shows on hovering.
+Plain strings, so that the page is self-contained. Colours are CSS classes of the page, so that they follow its light
+and dark scheme; every mark has a `<title>`, which a browser shows as a tooltip.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 34, 46
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A mark at (x, y) with the text that hovering shows, and the ends of its error bar where it has one."""
+    """A mark at (x, y) with its tooltip, and the ends of its error bar, if any."""
 
     x: float
     y: float
@@ -28,7 +28,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points of one system, joined by a line when `line`; `colour` counts the systems from 0."""
+    """Points of one system, joined by a line if `line`; `colour` is the system's number, from 0."""
 
     points: tuple[Point, ...]
     colour: int
@@ -44,9 +44,9 @@ def scatter(
     log_x: bool = False,
     y_most: float | None = None,
 ) -> str:
-    """Return an SVG with axes, ticks, grid and the series; needs a point.
+    """Return an SVG with axes, ticks, grid and the series, which must have at least one point.
 
-    `y_most` is the largest y that makes sense.
+    `y_most` is the largest possible y.
     """
     points = [point for one in series for point in one.points]
     x_axis = _Axis.around([point.x for point in points], log=log_x, start=_LEFT, stop=WIDTH - _RIGHT)
@@ -68,7 +68,7 @@ def scatter(
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Maps values to pixels, and knows where its ticks are."""
+    """Maps values to pixels, and has the ticks."""
 
     low: float
     high: float

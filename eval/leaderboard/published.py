@@ -1,4 +1,4 @@
-"""Published figures from published.toml: what others report, with the source and what is no zero-shot figure."""
+"""Published figures from published.toml, with their sources and the data sets that are not zero-shot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib.resources import files
 
 @dataclass(frozen=True, slots=True)
 class PublishedSystem:
-    """A system's published figures by the data set's name; `mean_of_13` is the source's own."""
+    """A system's published figures by data set name; `mean_of_13` is the mean that the source reports."""
 
     name: str
     source: str

@@ -1,10 +1,10 @@
-"""The leaderboard's table, before any format: systems by data sets, ours beside published figures.
+"""The leaderboard's table, independent of the format: systems by data sets, our figures and published ones.
 
-A figure that is not there stays missing: it is never 0 and never left out of a mean silently. The mean over BEIR's 13
-is given only where all 13 are there, CQADupStack's only where all its 12 forums are.
+A missing figure stays missing: it is never 0, and a mean never ignores it. The mean over BEIR's 13 is shown only if all
+13 figures exist, CQADupStack's only if all its 12 forums exist.
 
-Our systems are compared with the baseline (bm25 or else the first by name, unless another is named) on the queries of
-each data set by the randomisation test; the p values of the whole table are corrected together by Holm's procedure.
+Our systems are compared with the baseline (default: bm25, or else the first by name) on the queries of each data set by
+the randomisation test; Holm's procedure corrects the p values of the whole table together.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from eval.efficiency import flat
 from eval.errors import EvaluationError
 from eval.leaderboard.cells import Cell
 from eval.leaderboard.published import PublishedSystem, primary_measure, published_systems
+from eval.systems import BASELINE_ENCODER
 
 SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One value of the table. `delta` and `p` (Holm-corrected) compare with the baseline; None where they cannot."""
+    """One value of the table. `delta` and `p` (Holm-corrected) compare it with the baseline; None if not possible."""
 
     value: float
     low: float | None = None
@@ -37,7 +38,7 @@ class Figure:
 
     @property
     def significant(self) -> bool:
-        """Whether the difference to the baseline is more than chance."""
+        """Whether the difference from the baseline is significant."""
         return self.p is not None and self.p < SIGNIFICANT
 
 
@@ -71,19 +72,21 @@ class Table:
 def build_table(
     cells: Sequence[Cell], *, baseline: str | None = None, measure: str | None = None, published: bool = True
 ) -> Table:
-    """Make the table of some cells; `measure` replaces the measure that the literature reports for each data set.
+    """Return the table of the cells; `measure` replaces the measure that the literature reports for each data set.
 
-    Published figures appear for the data sets at hand, and only in the measure that they were published in. Raises
-    EvaluationError for no cells, an unknown baseline, a measure that a cell does not have.
+    Published figures appear only for the cells' data sets and in the measure in which they were published. Raises
+    EvaluationError for no cells, an unknown baseline, and a measure that a cell does not have.
     """
     if not cells:
         raise EvaluationError("there are no results to show")
     by_system: dict[str, dict[str, Cell]] = {}
     for cell in cells:
         by_system.setdefault(cell.system, {})[cell.dataset] = cell
-    baseline = baseline or ("bm25" if "bm25" in by_system else min(by_system))
+    baseline = baseline or (BASELINE_ENCODER if BASELINE_ENCODER in by_system else min(by_system))
     if baseline not in by_system:
-        raise EvaluationError(f"there is no result of {baseline!r}; there is {', '.join(by_system)}", field="baseline")
+        raise EvaluationError(
+            f"no result of {baseline!r}; there are results of {', '.join(by_system)}", field="baseline"
+        )
     present = {cell.dataset for cell in cells}
     measures = {name: measure or primary_measure(name) for name in present}
     ours = [_our_row(system, found, measures) for system, found in by_system.items()]
@@ -103,7 +106,9 @@ def _our_row(system: str, cells: Mapping[str, Cell], measures: Mapping[str, str]
     for dataset, cell in cells.items():
         name = measures[dataset]
         if name not in cell.measures:
-            raise EvaluationError(f"{cell.path} has no {name}; it has {', '.join(cell.measures)}", field="measure")
+            raise EvaluationError(
+                f"{cell.path} has no {name}; its measures: {', '.join(cell.measures)}", field="measure"
+            )
         low, high = cell.interval(name) or (None, None)
         figures[dataset] = Figure(cell.measures[name], low, high)
     efficiency = {dataset: flat(cell.efficiency) for dataset, cell in cells.items() if cell.efficiency}
@@ -117,7 +122,7 @@ def _compared(
     baseline: str,
     measures: Mapping[str, str],
 ) -> list[Row]:
-    """Add the difference to the baseline and its corrected p value to every figure that has a counterpart."""
+    """Add the difference from the baseline and its corrected p value to every figure that the baseline also has."""
     found: dict[tuple[str, str], tuple[float, float]] = {}
     for row in rows:
         for dataset in row.figures:
@@ -159,7 +164,7 @@ def _published_row(system: PublishedSystem, measures: Mapping[str, str], *, whol
 
 
 def _with_means(row: Row) -> Row:
-    """Add CQADupStack's macro average and the mean over BEIR's 13, each only where all its parts are there."""
+    """Add CQADupStack's macro average and the mean over BEIR's 13, each only if all its parts exist."""
     known = known_datasets()
     figures = dict(row.figures)
     for name, dataset in known.items():

@@ -1,4 +1,4 @@
-"""How figures and names are written, the same in every format: .679, * significant, † not zero-shot, – missing."""
+"""The notation of figures and names in all formats: .679, * significant, † not zero-shot, – missing."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ MISSING = "–"
 LEGEND = (
     "* differs from the baseline (randomisation test, Holm-corrected, p < .05).  "
     "† trained on this data set: not zero-shot.  – no result.  Published figures are in italics or marked “published”; "
-    "their sources stand below."
+    "their sources are below."
 )
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Write a share as the field does: without the leading zero."""
+    """Return a share without the leading zero, as is usual."""
     text = f"{value:.{digits}f}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
 def figure_text(figure: Figure | None) -> str:
-    """Write a table's figure with its marks."""
+    """Return a table's figure with its marks."""
     if figure is None:
         return MISSING
     return number(figure.value) + ("*" if figure.significant else "") + ("" if figure.zero_shot else "†")
 
 
 def dataset_title(name: str) -> str:
-    """Return the data set's name as people write it."""
+    """Return the data set's usual name."""
     known = known_datasets().get(name)
     return known.title if known is not None else name
 
 
 def headings(table: Table) -> list[str]:
-    """Return the column headings: system, data sets with their measures where these differ, the mean."""
+    """Return the column headings: system, data sets (with their measures if these differ), the mean."""
     measures = {table.measures[name] for name in table.datasets}
     several = len(measures) > 1
     titles = [dataset_title(name) + (f" {table.measures[name]}" if several else "") for name in table.datasets]
@@ -41,7 +41,7 @@ def headings(table: Table) -> list[str]:
 
 
 def caption(table: Table) -> str:
-    """Say in one line what the figures are."""
+    """Return one line that describes the figures."""
     measures = sorted({table.measures[name] for name in table.datasets})
     return f"{', '.join(measures)}; exact search unless a system's name says otherwise; baseline: {table.baseline}."
 

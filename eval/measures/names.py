@@ -1,8 +1,8 @@
 """The measures by name: `nDCG@10`, `Recall@100`, `MRR@10`, `MAP`, `P@10`, `Judged@10`.
 
 `@k` cuts the ranking; without it the whole ranking counts. `(rel=2)` before it, as in `MAP(rel=2)@1000`, sets the
-lowest grade that is relevant (1 if not given; MS MARCO's DL tracks use 2 for all but nDCG). ir_measures' and
-trec_eval's names (`R@100`, `RR@10`, `AP`, `ndcg_cut_10`) are understood, and capitals do not matter.
+lowest relevant grade (default 1; MS MARCO's DL tracks use 2 for all measures but nDCG). The names of ir_measures and
+trec_eval (`R@100`, `RR@10`, `AP`, `ndcg_cut_10`) also work, and names are case-insensitive.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PATTERN = re.compile(r"(?P<kind>[a-z_]+?)(?:\(rel=(?P<rel>[1-9]\d{0,3})\))?(?:[
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure; `cutoff` None takes the whole ranking, `rel` is the lowest relevant grade (None: the usual)."""
+    """A measure; `cutoff` None: the whole ranking; `rel`: the lowest relevant grade (None: the usual one)."""
 
     kind: Kind
     cutoff: int | None = None
@@ -47,7 +47,7 @@ class Measure:
 
     @property
     def takes_relevance(self) -> bool:
-        """Whether the measure asks only if a grade is relevant or not."""
+        """Whether the measure uses binary relevance."""
         return self.kind not in ("nDCG", "Judged")
 
     def __str__(self) -> str:
@@ -73,12 +73,14 @@ def parse_measure(name: str) -> Measure:
         kind, int(match["cutoff"]) if match["cutoff"] else None, int(match["rel"]) if match["rel"] else None
     )
     if measure.rel is not None and not measure.takes_relevance:
-        raise UnknownMeasure(f"{name!r}: {kind} takes no (rel=…): it uses the grades as they are", field="measures")
+        raise UnknownMeasure(
+            f"{name!r}: {kind} does not support (rel=…): it uses the grades directly", field="measures"
+        )
     return measure
 
 
 def parse_measures(names: Sequence[str]) -> tuple[Measure, ...]:
-    """Return the measures by name, in order, each once. A name may itself be a list separated by commas or blanks."""
+    """Return the measures by name, in order, each once. A name may be a list separated by commas or spaces."""
     parts = [part for name in names for part in re.split(r"[,\s]+", name) if part]
     if not parts:
         raise UnknownMeasure("no measure is given", field="measures")
@@ -86,7 +88,7 @@ def parse_measures(names: Sequence[str]) -> tuple[Measure, ...]:
 
 
 def with_relevance(measures: Sequence[Measure], level: int) -> tuple[Measure, ...]:
-    """Return the measures with a data set's own threshold where they leave it open; the usual one, 1, is not named."""
+    """Return the measures with the data set's lowest relevant grade where none is set; the usual grade is 1."""
     if level == 1:
         return tuple(measures)
     return tuple(Measure(m.kind, m.cutoff, level) if m.takes_relevance and m.rel is None else m for m in measures)

@@ -1,13 +1,13 @@
-"""Values of measures, one a query, through ranx's kernels.
+"""Values of measures, one per query, computed by ranx's kernels.
 
-ranx's own `Qrels` and `Run` are not used: they hash document ids into float64 and sort by score, which leaves ties to
-chance. Its kernels take plain arrays, so they get ours: documents numbered within their query (a judged document by its
-place in the judgements, every other one -1), in the order that eval.ranking decided. Batches are padded to one
+ranx's own `Qrels` and `Run` are not used: they hash document ids into float64 and sort by score, which makes the order
+of ties arbitrary. Its kernels accept plain arrays, so they get ours: documents numbered within their query (a judged
+document by its position in the judgements, every other one -1), in the order of eval.ranking. Batches are padded to a
 rectangle; the padding is a document that matches nothing.
 
-What a query scores when there is nothing to score: 0 for a query without results and for one without relevant
-documents, as trec_eval -c has it. Judged@k is the judged share of the documents shown (k or fewer), as in
-ir_measures. Negative grades count as not relevant; a gain is the grade itself (Järvelin and Kekäläinen 2002).
+A query without results, or without relevant documents, scores 0, as with trec_eval -c. Judged@k is the judged share of
+the documents shown (k or fewer), as in ir_measures. Negative grades count as not relevant; the gain is the grade itself
+(Järvelin and Kekäläinen 2002).
 
 ranx is imported at the first use: it takes seconds.
 """
@@ -41,7 +41,7 @@ _Kernel = Callable[[NDArray[np.float64], NDArray[np.float64], int, int], NDArray
 def score(
     rankings: Sequence[Ranking], judgements: Sequence[Judgements], measures: Sequence[Measure]
 ) -> dict[Measure, NDArray[np.float64]]:
-    """Return float64[len(rankings)] for each measure; ranking i is judged by `judgements[i]`."""
+    """Return float64[len(rankings)] for each measure; `judgements[i]` belongs to ranking i."""
     if not rankings:
         return {measure: np.empty(0) for measure in measures}
     runs = _run_array(rankings, judgements)
@@ -58,21 +58,21 @@ def score(
 
 
 def _lengthening(rankings: Sequence[Ranking], cutoff: int | None) -> NDArray[np.float64]:
-    """Return cutoff / documents shown, float64[queries]: precision divides by the cutoff, Judged by what is shown."""
+    """Return cutoff / documents shown, float64[queries]: precision divides by the cutoff, Judged by the latter."""
     lengths = np.array([max(1, len(ranking.doc_ids)) for ranking in rankings])
     return np.ones(len(rankings)) if cutoff is None else cutoff / np.minimum(cutoff, lengths)
 
 
 @cache
 def _kernel(kind: Kind) -> _Kernel:
-    from ranx.metrics import metric_switch  # seconds to import, and never needed by the service
+    from ranx.metrics import metric_switch  # takes seconds to import; the service never needs it
 
     kernel: _Kernel = metric_switch(_RANX_NAMES[kind])
     return kernel
 
 
 def _run_array(rankings: Sequence[Ranking], judgements: Sequence[Judgements]) -> NDArray[np.float64]:
-    """Return float64[queries, longest ranking, 2]: the document's number within its query, and a falling surrogate."""
+    """Return float64[queries, longest ranking, 2]: the document's number in its query, and a descending surrogate."""
     width = max(1, *(len(ranking.doc_ids) for ranking in rankings))
     runs = np.full((len(rankings), width, 2), _PADDING)
     runs[:, :, 1] = np.arange(width, 0, -1)
@@ -83,7 +83,7 @@ def _run_array(rankings: Sequence[Ranking], judgements: Sequence[Judgements]) ->
 
 
 def _qrels_array(judgements: Sequence[Judgements], *, judged_only: bool) -> NDArray[np.float64]:
-    """Return float64[queries, most judgements, 2]: numbers and grades (1 for each, when `judged_only`), falling."""
+    """Return float64[queries, most judgements, 2]: numbers and descending grades (all 1 if `judged_only`)."""
     width = max(1, *(len(grades) for grades in judgements))
     qrels = np.zeros((len(judgements), width, 2))
     qrels[:, :, 0] = _PADDING
@@ -94,5 +94,5 @@ def _qrels_array(judgements: Sequence[Judgements], *, judged_only: bool) -> NDAr
 
 
 def _by_grade(grades: Judgements) -> list[str]:
-    """Return the judged documents by falling grade: the ideal ranking, whose gain nDCG divides by."""
+    """Return the judged documents by descending grade: the ideal ranking, by whose gain nDCG divides."""
     return sorted(grades, key=lambda doc_id: (-grades[doc_id], doc_id))

@@ -1,1 +1,1 @@
-"""Readers for what an evaluation is made of: topics, judgements, BEIR folders, ir-datasets."""
+"""Readers of an evaluation's inputs: topics, BEIR folders, ir-datasets."""

@@ -1,6 +1,6 @@
 """A BEIR folder: `corpus.jsonl`, `queries.jsonl`, `qrels/<split>.tsv`, each also as `.gz` or `.zst`.
 
-Lines of queries.jsonl are `{"_id": …, "text": …}`; a `sparse` vector may stand beside or instead of the text.
+Lines of queries.jsonl are `{"_id": …, "text": …}`, with an optional `sparse` vector in addition to or instead of text.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class BeirFiles:
 
 
 def find_files(folder: Path, split: str) -> BeirFiles:
-    """Find the three files. Raises InputFileError naming the one that is not there, and the splits that are."""
+    """Find the three files. Raises InputFileError, which names the missing file and the available splits."""
     return BeirFiles(
         corpus=_required(folder, "corpus.jsonl"),
         queries=_required(folder, "queries.jsonl"),
@@ -36,14 +36,14 @@ def find_files(folder: Path, split: str) -> BeirFiles:
 
 
 def is_beir_folder(folder: Path) -> bool:
-    """Tell whether a folder has queries and judgements where BEIR puts them."""
+    """Return whether a folder has queries and judgements in BEIR's layout."""
     return find_file(folder, "queries.jsonl") is not None and (folder / "qrels").is_dir()
 
 
 def read_queries(path: Path) -> dict[str, Query]:
     """Read queries.jsonl.
 
-    Raises InputFileError, with the line, for what is no query and for an id that is there twice.
+    Raises InputFileError, with the line, for an invalid query and for an id that occurs twice.
     """
     queries: dict[str, Query] = {}
     for number, line in numbered_lines(path):
@@ -53,22 +53,22 @@ def read_queries(path: Path) -> dict[str, Query]:
             raise InputFileError(path, str(error), line=number) from None
         query = _parse_query(path, number, value)
         if query.id in queries:
-            raise InputFileError(path, f"the query {query.id!r} is there a second time", line=number)
+            raise InputFileError(path, f"the query {query.id!r} occurs twice", line=number)
         queries[query.id] = query
     if not queries:
-        raise InputFileError(path, "holds no queries")
+        raise InputFileError(path, "contains no queries")
     return queries
 
 
 def _parse_query(path: Path, number: int, value: Any) -> Query:
     if not isinstance(value, dict):
-        raise InputFileError(path, "a query is a JSON object", line=number)
+        raise InputFileError(path, "a query must be a JSON object", line=number)
     identifier = value.get("_id", value.get("id"))
     if not isinstance(identifier, str) or not identifier:
-        raise InputFileError(path, f"_id is a non-empty string, not {identifier!r:.80}", line=number)
+        raise InputFileError(path, f"_id must be a non-empty string, not {identifier!r:.80}", line=number)
     text = value.get("text", "")
     if not isinstance(text, str):
-        raise InputFileError(path, f"query {identifier!r}: text is a string, not {text!r:.80}", line=number)
+        raise InputFileError(path, f"query {identifier!r}: text must be a string, not {text!r:.80}", line=number)
     if "sparse" not in value:
         if "text" not in value:
             raise InputFileError(path, f"query {identifier!r} has neither text nor sparse", line=number)
@@ -82,7 +82,7 @@ def _parse_query(path: Path, number: int, value: Any) -> Query:
 def _required(folder: Path, name: str) -> Path:
     path = find_file(folder, name)
     if path is None:
-        raise InputFileError(folder / name, "is not there; a BEIR folder has corpus.jsonl, queries.jsonl and qrels/")
+        raise InputFileError(folder / name, "is missing; a BEIR folder has corpus.jsonl, queries.jsonl and qrels/")
     return path
 
 
@@ -92,5 +92,5 @@ def _qrels_file(folder: Path, split: str) -> Path:
         return path
     names = (entry.name for suffix in COMPRESSIONS for entry in (folder / "qrels").glob(f"*.tsv{suffix}"))
     splits = sorted(name.split(".tsv", maxsplit=1)[0] for name in names)
-    there = f"the splits there are {', '.join(splits)}" if splits else "there are no judgements at all"
-    raise InputFileError(folder / "qrels" / f"{split}.tsv", f"there is no split {split!r}; {there}")
+    available = f"the splits are {', '.join(splits)}" if splits else "the folder has no judgements"
+    raise InputFileError(folder / "qrels" / f"{split}.tsv", f"no split {split!r}; {available}")

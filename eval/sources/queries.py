@@ -1,4 +1,4 @@
-"""A query of a dataset: its text, or a ready-made sparse vector."""
+"""A query of a data set: its text, or a ready-made sparse vector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lsr.documents import SparseInput
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One topic; `sparse` is set where the file holds vectors, and then no encoder is needed."""
+    """One topic; `sparse` is set if the file has vectors, and then no encoder is needed."""
 
     id: str
     text: str

@@ -1,7 +1,7 @@
-"""The lines of a text file with their numbers, whether it is plain, gzip or Zstandard.
+"""The numbered lines of a text file: plain, gzip or Zstandard.
 
-Every reader of an evaluation goes through here, so that a missing file, bytes that are no UTF-8 and an archive that was
-cut short are reported in one way, with file and line. Decompression is that of `lsr index`.
+All readers of an evaluation use this module, so that a missing file, bytes that are not UTF-8 and a truncated archive
+are reported in the same way, with file and line. Decompression is that of `lsr index`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COMPRESSIONS = ("", ".gz", ".zst")
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line without its end) for every line of `path` that is not blank.
+    """Yield (line number from 1, line without its end) for all lines of `path` that are not blank.
 
     Raises InputFileError for a file that is missing, damaged or not UTF-8.
     """
@@ -42,7 +42,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """Return `folder/name`, or its `.gz` or `.zst` form, or None when there is none of the three."""
+    """Return `folder/name`, or its `.gz` or `.zst` form, or None if none of the three exists."""
     for suffix in COMPRESSIONS:
         path = folder / f"{name}{suffix}"
         if path.is_file():
@@ -51,7 +51,7 @@ def find_file(folder: Path, name: str) -> Path | None:
 
 
 def content_hash(paths: Iterable[Path]) -> str:
-    """Return the SHA-256 over the bytes of the files, in the order given; what a result cell calls its data hash."""
+    """Return the SHA-256 over the files' own SHA-256 digests, in the given order: the data hash of a result cell."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:

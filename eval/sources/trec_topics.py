@@ -1,7 +1,7 @@
-"""Topics files: `id<TAB>text` a line, or TREC's `<top> <num> Number: 301 <title> …` blocks.
+"""Topics files: lines with `id<TAB>text`, or TREC's `<top> <num> Number: 301 <title> …` blocks.
 
-A line's text may also be what Pyserini and Anserini write for encoded queries: word pieces separated by blanks, each
-repeated as often as its whole-number weight. `read_encoded_topics` reads those as sparse vectors.
+A line's text may also be an encoded query of Pyserini and Anserini: word pieces separated by spaces, each repeated as
+often as its integer weight. `read_encoded_topics` reads those as sparse vectors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TITLE = re.compile(r"<title>\s*(?:Topic:)?\s*(.*?)\s*(?=<|\Z)", re.IGNORECASE |
 def read_topics(path: Path) -> dict[str, Query]:
     """Read a topics file.
 
-    Raises InputFileError, with the line, for what is no topic and for an id that is there twice.
+    Raises InputFileError, with the line, for an invalid topic and for an id that occurs twice.
     """
     lines = list(numbered_lines(path))
     if lines and lines[0][1].lstrip().lower().startswith("<top>"):
@@ -35,7 +35,7 @@ def read_topics(path: Path) -> dict[str, Query]:
 
 
 def read_encoded_topics(path: Path) -> dict[str, Query]:
-    """Read topics whose text is word pieces, each repeated by its weight, as sparse vectors by token."""
+    """Read topics of word pieces, each repeated as often as its weight, as sparse vectors by token."""
     queries: dict[str, Query] = {}
     for number, line in numbered_lines(path):
         query_id, text = _split(path, number, line)
@@ -60,24 +60,24 @@ def _read_blocks(path: Path, lines: list[tuple[int, str]]) -> dict[str, Query]:
             _add(path, start, queries, Query(query_id[1], " ".join(title[1].split())))
             block = []
     if block:
-        raise InputFileError(path, "a <top> that does not end", line=start)
+        raise InputFileError(path, "a <top> without </top>", line=start)
     return _not_empty(path, queries)
 
 
 def _split(path: Path, number: int, line: str) -> tuple[str, str]:
     query_id, tab, text = line.partition("\t")
     if not tab or not query_id.strip():
-        raise InputFileError(path, "a topic is its id, a tab and its text", line=number)
+        raise InputFileError(path, "a topic must have an id, a tab and a text", line=number)
     return query_id.strip(), text.strip()
 
 
 def _add(path: Path, number: int, queries: dict[str, Query], query: Query) -> None:
     if query.id in queries:
-        raise InputFileError(path, f"the query {query.id!r} is there a second time", line=number)
+        raise InputFileError(path, f"the query {query.id!r} occurs twice", line=number)
     queries[query.id] = query
 
 
 def _not_empty(path: Path, queries: dict[str, Query]) -> dict[str, Query]:
     if not queries:
-        raise InputFileError(path, "holds no topics")
+        raise InputFileError(path, "contains no topics")
     return queries

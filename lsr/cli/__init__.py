@@ -1,4 +1,4 @@
-"""The `lsr` command. One file a command; what a command needs is imported when it runs, so that `--help` is quick."""
+"""The `lsr` command. Each command has a file and imports what it needs when it runs, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ INTERRUPTED = 130  # ExitCode.INTERRUPTED, without importing the error trees for
 
 
 def main() -> None:
-    """Run the command line of this process and leave with its exit code."""
+    """Run this process's command line and exit with its code."""
     try:
         from lsr.cli.running import run
 
         code = run(sys.argv[1:])
-    except KeyboardInterrupt:  # while still importing
+    except KeyboardInterrupt:  # during the imports
         code = INTERRUPTED
     sys.exit(code)

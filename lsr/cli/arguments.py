@@ -8,26 +8,27 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from lsr.settings import BUILT_IN_ENCODERS
+
 SettingOption = Annotated[
     list[str] | None,
-    typer.Option("--setting", help="A setting of the encoder, such as k1=1.2; can be repeated.", metavar="NAME=VALUE"),
+    typer.Option("--setting", help="An encoder setting, such as k1=1.2; can be repeated.", metavar="NAME=VALUE"),
 ]
 
-BUILT_IN: Final = ("bm25", "lsr-mini")
 SHOWN_COLLECTIONS: Final = 5
 
 
 def stored_name(encoder: str) -> str:
-    """Return the name to store: a folder by its absolute path, for the collection is opened from other folders, too."""
-    if encoder not in BUILT_IN and Path(encoder).is_dir():
+    """Return the name to store; a folder becomes an absolute path, which is valid from every folder."""
+    if encoder not in BUILT_IN_ENCODERS and Path(encoder).is_dir():
         return str(Path(encoder).resolve())
     return encoder
 
 
 def parse_settings(pairs: Sequence[str] | None) -> dict[str, Any]:
-    """Return the settings that `--setting` gave; a value is JSON, or else the text itself.
+    """Return the settings given with `--setting`; a value that is not JSON is a string.
 
-    Raises typer.BadParameter for one without a name or given twice.
+    Raises typer.BadParameter for a setting without a name or given twice.
     """
     from lsr.errors import InvalidJson
     from lsr.strict_json import loads
@@ -47,9 +48,9 @@ def parse_settings(pairs: Sequence[str] | None) -> dict[str, Any]:
 
 
 def parse_object(text: str | None, option: str) -> dict[str, Any] | None:
-    """Return the JSON object that `option` was given, None when it was not.
+    """Return the JSON object given to `option`; None if it was not given.
 
-    Raises typer.BadParameter naming the option.
+    Raises typer.BadParameter, which names the option.
     """
     if text is None:
         return None
@@ -66,16 +67,16 @@ def parse_object(text: str | None, option: str) -> dict[str, Any] | None:
 
 
 def one_collection(directory: Path) -> Path:
-    """Return `directory`; raises CollectionNotFound, which names the collections inside if there are some."""
+    """Return `directory`; raises CollectionNotFound, which names the collections inside it, if any."""
     from lsr.errors import CollectionNotFound
     from lsr.storage.layout import is_collection
 
     if is_collection(directory):
         return directory
     if not directory.is_dir():
-        raise CollectionNotFound(f"{directory}: there is no such folder")
+        raise CollectionNotFound(f"{directory}: no such folder")
     inside = sorted(folder for folder in directory.iterdir() if folder.is_dir() and is_collection(folder))
     if inside:
         names = ", ".join(map(str, inside[:SHOWN_COLLECTIONS])) + (", …" if len(inside) > SHOWN_COLLECTIONS else "")
-        raise CollectionNotFound(f"{directory} is a folder of collections: give one of them: {names}")
-    raise CollectionNotFound(f"{directory} is no collection: it holds no catalog")
+        raise CollectionNotFound(f"{directory} is a folder of collections; give one of them: {names}")
+    raise CollectionNotFound(f"{directory} is not a collection: it has no catalog")

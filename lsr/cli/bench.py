@@ -1,4 +1,4 @@
-"""`lsr bench`: how much recall a search gives for how much time."""
+"""`lsr bench`: recall against search time."""
 
 from __future__ import annotations
 
@@ -24,37 +24,38 @@ def bench(
     queries: Annotated[
         str | None,
         typer.Option(
-            help="A file of vectors; for a collection with an encoder also texts (JSONL, BEIR folder). An .npz may "
-            "hold both.",
+            help="A file of vectors; for a collection with an encoder also texts (JSONL, BEIR folder). An .npz file of "
+            "VECTORS may contain the queries.",
             metavar="FILE",
         ),
     ] = None,
-    k: Annotated[list[int] | None, typer.Option("-k", help="Hits a query; may be repeated.", metavar="N")] = None,
+    k: Annotated[list[int] | None, typer.Option("-k", help="Hits per query; can be repeated.", metavar="N")] = None,
     limit: Annotated[int, typer.Option(help="Measure at most this many queries.", min=1, metavar="N")] = 500,
     repeat: Annotated[int, typer.Option(help="Timed passes over the queries.", min=1, metavar="N")] = 3,
-    using: Annotated[str, typer.Option(help="Which of the collection's named vectors.", metavar="NAME")] = "default",
+    using: Annotated[str, typer.Option(help="The collection's named vector to search.", metavar="NAME")] = "default",
     peers: Annotated[
         list[str] | None,
-        typer.Option(help="Also measure: seismic, sindi, kannolo, qdrant, scipy. VECTORS only.", metavar="NAME"),
+        typer.Option(help="Also measure seismic, sindi, kannolo, qdrant, scipy; VECTORS only.", metavar="NAME"),
     ] = None,
     seismic: Annotated[
         list[str] | None,
-        typer.Option(help="A build of the peer seismic: n_postings/centroid_fraction/summary_energy.", metavar="N/F/E"),
+        typer.Option(help="A build of seismic: n_postings/centroid_fraction/summary_energy.", metavar="N/F/E"),
     ] = None,
     builds: Annotated[
-        Path | None, typer.Option(help="Keep the indexes here and take them from here.", metavar="DIR")
+        Path | None, typer.Option(help="Keep the indexes in this folder and reuse them.", metavar="DIR")
     ] = None,
     build_limit: Annotated[
-        float, typer.Option(help="Give up kannolo's build after so many seconds.", min=1, metavar="S")
+        float, typer.Option(help="Stop kannolo's build after this many seconds.", min=1, metavar="S")
     ] = 600,
     plot: Annotated[Path | None, typer.Option(help="Draw the curves into this PNG file.", metavar="FILE")] = None,
     json: JsonFlag = False,
 ) -> int:
     """Measure recall against time, on one thread.
 
-    For VECTORS, recall is against a brute force over the vectors as given; for a collection, against its exact search.
-    Queries beyond the limit, if there are a hundred, calibrate our recall targets, which are then measured, too. A
-    query's time is the least of the passes. Tables hold the settings that no other beats in both; --json holds all.
+    For VECTORS, recall is relative to a brute-force search over the given vectors; for a collection, to its exact
+    search. If at least 100 queries remain beyond the limit, they calibrate the recall targets, which are then measured
+    too. A query's time is the minimum over the passes. Tables show the settings that no other setting beats in both
+    recall and time; --json prints all.
     """
     from eval.bench.seismic import SeismicBuild
     from eval.bench.sweep import sweep
@@ -62,13 +63,13 @@ def bench(
 
     depths = k or [10]
     if min(depths) < 1 or max(depths) > 1000:
-        raise typer.BadParameter("1 to 1000", param_hint="-k")
+        raise typer.BadParameter("give a number from 1 to 1000", param_hint="-k")
     if plot is not None and plot.suffix.lower() != ".png":
-        raise typer.BadParameter("a file name that ends in .png", param_hint="--plot")
+        raise typer.BadParameter("give a file name that ends in .png", param_hint="--plot")
     try:
         chosen = [SeismicBuild.parse(one) for one in seismic or []]
     except ValueError:
-        raise typer.BadParameter("like 2000/0.1/0.4", param_hint="--seismic") from None
+        raise typer.BadParameter("give three numbers, such as 2000/0.1/0.4", param_hint="--seismic") from None
     curves = []
     targets = open_targets(
         target,
@@ -96,13 +97,13 @@ def bench(
 
 
 def print_curves(curves: Sequence[Curve]) -> None:
-    """Print a table for each curve (its front, the default, the exact search), and one of all of them side by side."""
+    """Print a table for each curve (its front, the default, exact search), and one table with all curves."""
     for curve in curves:
         about = curve.description
         size = f"{human_bytes(about['bytes'])}; " if about.get("bytes") else ""
         print(
             f"{curve.name}: {about['documents']:,} documents, {about['queries']:,} queries, k = {curve.k}, one thread, "
-            f"{size}recall is against {about['recall_against']}"
+            f"{size}recall is relative to {about['recall_against']}"
         )
         front = curve.front()
         named = [point for point in curve.points if "query_cut" not in point.settings and point not in front]
@@ -117,7 +118,7 @@ def print_curves(curves: Sequence[Curve]) -> None:
 
 
 def plot_curve(curves: Sequence[Curve], path: Path) -> None:
-    """Draw recall against mean time, one panel for each k. Raises QueryError when matplotlib is not installed."""
+    """Draw recall against mean time, one panel for each k. Raises QueryError if matplotlib is not installed."""
     from lsr.errors import QueryError
 
     try:
@@ -149,7 +150,7 @@ def plot_curve(curves: Sequence[Curve], path: Path) -> None:
 
 
 def _print_side_by_side(curves: Sequence[Curve]) -> None:
-    print(f"mean µs a query at the recall@{curves[0].k} or better, in brackets p99:")
+    print(f"mean µs per query at this recall@{curves[0].k} or better, p99 in brackets:")
     rows = [
         (f"{recall:g}", *(_cell(point) if (point := curve.fastest(recall)) else "-" for curve in curves))
         for recall in RECALLS

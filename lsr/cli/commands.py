@@ -1,4 +1,4 @@
-"""All commands, in the order in which `lsr --help` lists them."""
+"""All commands, in the order of `lsr --help`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Learned sparse retrieval: index, search, serve and evaluate collections."""

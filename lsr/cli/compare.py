@@ -1,4 +1,4 @@
-"""`lsr compare`: two runs on one data set, with significance and the queries that differ most."""
+"""`lsr compare`: two runs on one data set, with significance tests and the queries that differ most."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from lsr.cli.output import JsonFlag, print_json
 
 def compare(
     first: Annotated[Path, typer.Argument(help="A TREC run.", metavar="RUN")],
-    second: Annotated[Path, typer.Argument(help="Another.", metavar="RUN")],
+    second: Annotated[Path, typer.Argument(help="Another TREC run.", metavar="RUN")],
     dataset: Annotated[str, typer.Option(help="BEIR folder or ir-datasets id.", metavar="FOLDER|ID")],
     measures: Annotated[
         list[str] | None, typer.Option(help="Such as nDCG@10; can be repeated or separated by commas.", metavar="NAME")
     ] = None,
     query: Annotated[
-        str | None, typer.Option(help="Show this query's best documents in both instead.", metavar="QID")
+        str | None, typer.Option(help="Only show this query's best documents in both runs.", metavar="QID")
     ] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Compare two runs: tests, wins and losses."""
+    """Compare two runs: significance tests, wins and losses."""
     import eval as evaluation
     from eval.measures import DEFAULT_MEASURES
 
     if query is not None:
         if json:
-            raise typer.BadParameter("--query is for people to read: it has no --json")
+            raise typer.BadParameter("--query prints text only: it does not work with --json")
         print(evaluation.side_by_side_table(evaluation.open_dataset(dataset), first, second, query), end="")
         return 0
     names = [part.strip() for item in measures or () for part in item.split(",") if part.strip()]

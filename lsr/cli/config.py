@@ -1,4 +1,4 @@
-"""`lsr config show`: the settings in force and where each came from."""
+"""`lsr config show`: the current settings and the source of each."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import typer
 
 from lsr.cli.output import JsonFlag, print_json, print_table
 
-config = typer.Typer(help="The settings in force.", no_args_is_help=True, rich_markup_mode=None)
+config = typer.Typer(help="Show the current settings.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @config.callback()
 def _group() -> None:
-    """The settings: a flag wins over LSR_*, that over lsr.toml, that over the default."""
+    """Show the current settings.
+
+    In order of priority, a setting comes from a flag, an LSR_* variable, lsr.toml, or the default.
+    """
 
 
 @config.command("show")
 def show(json: JsonFlag = False) -> int:
-    """Show each setting, its value, and where that came from: an LSR_* variable, lsr.toml, or the default."""
+    """Show each setting, its value and its source.
+
+    The source is an LSR_* variable, lsr.toml, or the default.
+    """
     from lsr.settings import describe_setting, load_settings, setting_names
 
     settings = load_settings()

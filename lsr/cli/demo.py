@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "arxiv"
 SCHEMA: Final = {"category": "keyword", "date": "date"}
-# Questions in other words than the titles', and the abstract that answers each.
+# Questions that do not use the words of the titles, and the abstract that answers each.
 QUESTIONS: Final = {
     "how high are the mountains on the moon": "arxiv:1905.08191",
     "asking people sensitive questions in a survey": "arxiv:1803.10568",
@@ -34,13 +34,17 @@ _SAMPLE: Final = Path("samples") / f"{_STEM}.jsonl.zst"
 
 
 def demo(
-    port: Annotated[int | None, typer.Option(help="0 takes a free one.  [default: 8080]", metavar="N")] = None,
-    out: Annotated[Path, typer.Option(help="Where the collection goes, or is already.", metavar="DIR")] = Path(".demo"),
-    encoder: Annotated[str, typer.Option(help="bm25, lsr-mini, or another.", metavar="NAME|PATH")] = DEFAULT_ENCODER,
+    port: Annotated[int | None, typer.Option(help="Port; 0: any free port.  [default: 8080]", metavar="N")] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the collection; an existing one is reused.", metavar="DIR")
+    ] = Path(".demo"),
+    encoder: Annotated[
+        str, typer.Option(help="bm25, lsr-mini, or another encoder.", metavar="NAME|PATH")
+    ] = DEFAULT_ENCODER,
     encode: Annotated[
-        bool, typer.Option("--encode", help="Encode the sample here instead of taking the vectors that come with it.")
+        bool, typer.Option("--encode", help="Encode the sample now instead of using its precomputed vectors.")
     ] = False,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Ask three queries over HTTP, check the hits, stop.")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Send three queries, check the hits, and exit.")] = False,
 ) -> int:
     """Index and serve the sample: 10,000 arXiv abstracts."""
     from lsr.settings import load_settings
@@ -54,7 +58,7 @@ def demo(
 
 
 def demonstrate(out: Path, settings: Settings, *, encoder: str, encode: bool) -> int:
-    """Index the sample into `out` if need be and serve it until Ctrl-C."""
+    """Index the sample into `out` if necessary and serve it until Ctrl-C."""
     from lsr.errors import ExitCode
     from service.server import serve
 
@@ -71,7 +75,7 @@ def demonstrate(out: Path, settings: Settings, *, encoder: str, encode: bool) ->
 
 
 def smoke_test(out: Path, *, encoder: str, encode: bool) -> int:
-    """Index the sample into `out` if need be, ask three questions over HTTP; FAILURE when an answer is wrong."""
+    """Index the sample into `out` if necessary and send three queries over HTTP; FAILURE if an answer is wrong."""
     from lsr.errors import ExitCode
     from lsr.store import CollectionStore
     from service.server import running
@@ -93,16 +97,16 @@ def _ensure_indexed(out: Path, encoder: str, *, encode: bool) -> None:
     from lsr.default_pipeline import vectors_for
 
     sample = _find_sample()
-    beforehand = _vectors_of(sample, encoder) if not encode else None
-    how = "encoded here" if beforehand is None else f"encoded beforehand by {beforehand.fingerprint}"
-    made_of = f"{hashlib.sha256(sample.read_bytes()).hexdigest()} {encoder} {how}"
+    precomputed = _vectors_of(sample, encoder) if not encode else None
+    how = "encoded here" if precomputed is None else f"precomputed by {precomputed.fingerprint}"
+    origin = f"{hashlib.sha256(sample.read_bytes()).hexdigest()} {encoder} {how}"
     folder = out / NAME
     marker = out / f"{NAME}.made-of"
-    if marker.exists() and marker.read_text() == made_of and _opens(folder):
-        say(f"{folder} is there already, made from the same sample, {how}")
+    if marker.exists() and marker.read_text() == origin and _opens(folder):
+        say(f"{folder} exists already, built from the same sample ({how})")
         return
     corpus: Corpus = open_corpus(str(sample))
-    if beforehand is None:
+    if precomputed is None:
         say(f"encoding {sample.name} with {encoder} and indexing it into {folder}")
     else:
         corpus = EncodedCorpus(corpus, beforehand)
@@ -118,7 +122,7 @@ def _ensure_indexed(out: Path, encoder: str, *, encode: bool) -> None:
 
 
 def _vectors_of(sample: Path, encoder: str) -> SampleVectors | None:
-    """Return the vectors that come with the sample for this encoder, if any; raise EncoderMismatch for others'."""
+    """Return the sample's precomputed vectors for this encoder, if any; raise EncoderMismatch for another's."""
     from encoders import load_encoder
     from lsr.cli.sample_vectors import SampleVectors
 
@@ -137,24 +141,24 @@ def _opens(folder: Path) -> bool:
     try:
         Collection.open(folder).close()
     except EXPECTED_ERRORS as error:
-        say(f"{folder} is made anew: {error}")
+        say(f"{folder} is rebuilt: {error}")
         return False
     return True
 
 
 def _find_sample() -> Path:
-    """Return the sample's path: beside the packages in a checkout, else in the current folder."""
+    """Return the sample's path: next to the packages in a checkout, or in the current folder."""
     from lsr.errors import CorpusUnreadable
 
     for folder in (Path(__file__).parents[2], Path.cwd()):
         if (folder / _SAMPLE).exists():
             return folder / _SAMPLE
-    raise CorpusUnreadable(f"{_SAMPLE} is not here: lsr demo runs in a checkout of the repository")
+    raise CorpusUnreadable(f"{_SAMPLE} is missing: run lsr demo in a checkout of the repository")
 
 
 def _invite(url: str) -> None:
     body = json.dumps({"query": {"text": next(iter(QUESTIONS))}, "k": 3})
-    print(f"\nThe service is at {url} (a search page). Ask it from a shell:\n", flush=True)
+    print(f"\nThe service is at {url} (a search page). To search from a shell:\n", flush=True)
     print(f"  curl -s {url}/v1/collections/{NAME}/search -H 'Content-Type: application/json' -d '{body}'\n", flush=True)
     print("Ctrl-C stops it.", flush=True)
 

@@ -1,4 +1,4 @@
-"""`lsr diagnose`: what each system matched for one query of a data set, term by term, beside the judgements."""
+"""`lsr diagnose`: the terms that each system matched for one query of a data set, with the judgements."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def diagnose(
     collections: Annotated[list[Path], typer.Argument(help="Collections of the data set's documents.", metavar="DIR")],
     dataset: Annotated[str, typer.Option(help="BEIR folder or ir-datasets id.", metavar="FOLDER|ID")],
     query: Annotated[str, typer.Option(help="The query's id in the data set.", metavar="QID")],
-    k: Annotated[int, typer.Option("-k", help="How many documents.", metavar="N", min=1, max=1000)] = 10,
-    using: Annotated[str, typer.Option(help="Which of the named vectors.", metavar="NAME")] = "default",
+    k: Annotated[int, typer.Option("-k", help="Number of documents.", metavar="N", min=1, max=1000)] = 10,
+    using: Annotated[str, typer.Option(help="The named vector to search.", metavar="NAME")] = "default",
     json: JsonFlag = False,
 ) -> int:
-    """Show what one query matched, term by term."""
+    """Show the terms that one query matched."""
     import eval as evaluation
 
     diagnoses = evaluation.diagnose_query(collections, dataset, query, using=using, k=k)

@@ -1,4 +1,4 @@
-"""`lsr doctor`: what a bug report needs, and what commonly goes wrong."""
+"""`lsr doctor`: the facts that a bug report needs, and checks for common problems."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def doctor(
     ] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Check the installation, and collections if named.
+    """Check the installation, and collections if given.
 
-    Packages, the cache of compiled kernels, SQLite, disk, devices; of a collection what can be told without reading
-    all of it (lsr verify does that). The exit code is 1 on a failure.
+    Checks packages, the cache of compiled kernels, SQLite, disk space and devices. Of a collection it checks what does
+    not need all files to be read (lsr verify reads them). The exit code is 1 if a check fails.
     """
 
     findings = list(examine_installation())
@@ -46,7 +46,7 @@ def doctor(
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     verdict: Verdict
@@ -54,7 +54,7 @@ class Finding(NamedTuple):
 
 
 def examine_installation() -> Iterator[Finding]:
-    """Yield what is found about the program and the machine."""
+    """Yield the findings about the program and the machine."""
     yield _system()
     yield from map(_package, PACKAGES)
     yield _sqlite()
@@ -64,7 +64,7 @@ def examine_installation() -> Iterator[Finding]:
 
 
 def examine_collections(directory: Path) -> Iterator[Finding]:
-    """Yield what is found about a collection, or about each one in a folder. Raises CollectionNotFound."""
+    """Yield the findings about a collection, or about each collection in a folder. Raises CollectionNotFound."""
     from lsr.errors import CollectionNotFound
     from lsr.storage.layout import is_collection
 
@@ -72,7 +72,7 @@ def examine_collections(directory: Path) -> Iterator[Finding]:
     if not folders and directory.is_dir():
         folders = sorted(folder for folder in directory.iterdir() if folder.is_dir() and is_collection(folder))
     if not folders:
-        raise CollectionNotFound(f"{directory} is no collection, and no folder with one in it")
+        raise CollectionNotFound(f"{directory} is neither a collection nor a folder of collections")
     for folder in folders:
         yield from _collection(folder)
 
@@ -94,7 +94,7 @@ def _collection(folder: Path) -> Iterator[Finding]:
     stored = info.documents + info.deleted
     if info.deleted > MANY_DELETED * stored:
         yield Finding(name, "warning", f"{info.deleted:,} of {stored:,} documents are deleted: lsr merge drops them")
-    # A merge writes a new copy before the old one goes.
+    # A merge writes the new segment before it removes the old ones.
     yield _space(f"{name}: space", folder, max(info.bytes, MIN_FREE_BYTES))
 
 
@@ -117,19 +117,19 @@ def _sqlite() -> Finding:
     with sqlite3.connect(":memory:") as connection:
         options = {row[0] for row in connection.execute("PRAGMA compile_options")}
     if "THREADSAFE=0" in options:
-        return Finding("sqlite", "failure", f"{sqlite3.sqlite_version} was built without threads")
+        return Finding("sqlite", "failure", f"{sqlite3.sqlite_version} was built without thread support")
     return Finding("sqlite", "ok", sqlite3.sqlite_version)
 
 
 def _kernel_cache() -> Finding:
-    """Compiled kernels are kept in NUMBA_CACHE_DIR, or beside the code: without either each start compiles anew."""
+    """Compiled kernels are cached in NUMBA_CACHE_DIR or next to the code; without a cache every start compiles them."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(chosen) if chosen else Path(__file__).parents[2] / "index" / "kernels"
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if os.access(nearest, os.W_OK):
         return Finding("kernel cache", "ok", str(folder))
     return Finding(
-        "kernel cache", "warning", f"{folder} cannot be written: set NUMBA_CACHE_DIR, or each start compiles"
+        "kernel cache", "warning", f"{folder} is not writable: set NUMBA_CACHE_DIR, or every start compiles the kernels"
     )
 
 

@@ -1,4 +1,4 @@
-"""`lsr encode`: a corpus's texts as sparse vectors in a file, which `lsr index` and others read."""
+"""`lsr encode`: the texts of a corpus as sparse vectors in a file, which `lsr index` and other programs read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCH_DOCUMENTS = 256
 
 
 class VectorFormat(StrEnum):
-    """How vectors are written down; `auto` goes by the name."""
+    """The format of the vectors; `auto`: by the file name."""
 
     auto = "auto"
     jsonl = "jsonl"
@@ -43,17 +43,17 @@ def encode(
         typer.Option(help="bm25, lsr-mini, or a checkpoint's name or path.  [default: lsr-mini]", metavar="NAME|PATH"),
     ] = None,
     setting: SettingOption = None,
-    format: Annotated[CorpusFormat, typer.Option(help="How the corpus is written down.")] = CorpusFormat.auto,
-    to: Annotated[VectorFormat, typer.Option(help="How the vectors are written down.")] = VectorFormat.auto,
+    format: Annotated[CorpusFormat, typer.Option(help="Format of the corpus.")] = CorpusFormat.auto,
+    to: Annotated[VectorFormat, typer.Option(help="Format of the vectors.")] = VectorFormat.auto,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.  [default: auto]", metavar="NAME")] = None,
     chunk: Annotated[
-        int | None, typer.Option(help="Cut texts into passages of this many words.", min=1, metavar="WORDS")
+        int | None, typer.Option(help="Cut texts into passages of at most this many words.", min=1, metavar="WORDS")
     ] = None,
 ) -> int:
     """Encode a corpus into a file of sparse vectors.
 
-    The file holds the documents too. lsr index takes it in place of the corpus and then encodes nothing; an Arrow file
-    also says which encoder made it.
+    The file contains the documents too. Give it to lsr index in place of the corpus: nothing is encoded again. An Arrow
+    file also records its encoder.
     """
     from lsr.corpora import open_corpus
     from lsr.settings import load_settings
@@ -80,7 +80,7 @@ def encode_corpus(
     encoder_settings: Mapping[str, Any],
     device: str = "auto",
 ) -> ExitCode:
-    """Encode `corpus` into the file `out`; tell the bad lines and how many documents were written on stderr.
+    """Encode `corpus` into the file `out`; report invalid lines and the number of documents on stderr.
 
     Raises what `load_encoder` and the corpus raise.
     """
@@ -92,7 +92,7 @@ def encode_corpus(
     problems = ProblemLog(corpus.name)
     with progress_bar() as progress:
         if loaded.settings.get("average_length", 0.0) is None:
-            loaded.measure(_texts(corpus, progress))  # type: ignore[attr-defined] # BM25 sees the whole corpus first
+            loaded.measure(_texts(corpus, progress))  # type: ignore[attr-defined] # BM25 reads the whole corpus first
         note = {"encoder": stored_name(encoder), "settings": dict(loaded.settings), "fingerprint": loaded.fingerprint}
         rows = _rows(loaded, _documents(corpus, problems, progress))
         written = write_vectors(VectorSource(rows, loaded.vocabulary.tokens, DEFAULT_VECTOR, note), out, format_name)
@@ -134,7 +134,7 @@ def _rows(encoder: Encoder, documents: Iterator[Document]) -> Iterator[VectorRow
         for row, document in enumerate(batch):
             place = slice(matrix.indptr[row], matrix.indptr[row + 1])
             terms, weights = matrix.indices[place], matrix.data[place]
-            # A blank text matches nothing, whatever a model makes of its own special tokens.
+            # A blank text must match nothing, although a model may give weights to its special tokens.
             kept = weights > 0 if document.full_text.strip() else np.zeros(len(weights), dtype=np.bool_)
             order = np.argsort(terms[kept])
             yield VectorRow(document, terms[kept][order].astype(np.int64), weights[kept][order].astype(np.float32))

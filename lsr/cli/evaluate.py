@@ -1,4 +1,4 @@
-"""`lsr eval`: the usual measures of a collection, an encoder or a run file on data sets."""
+"""`lsr eval`: the standard measures of a collection, an encoder or a run file on data sets."""
 
 from __future__ import annotations
 
@@ -20,48 +20,50 @@ if TYPE_CHECKING:
 
 def evaluate(
     directory: Annotated[
-        Path | None, typer.Argument(help="The collection that is searched.", metavar="DIR", show_default=False)
+        Path | None, typer.Argument(help="The collection to evaluate.", metavar="DIR", show_default=False)
     ] = None,
     dataset: Annotated[
         list[str] | None, typer.Option(help="BEIR folder or ir-datasets id; can be repeated.", metavar="FOLDER|ID")
     ] = None,
     every: Annotated[
-        Path | None, typer.Option("--all", help="Every BEIR folder in this folder; needs --results.", metavar="FOLDER")
+        Path | None, typer.Option("--all", help="All BEIR folders in this folder; needs --results.", metavar="FOLDER")
     ] = None,
     topics: Annotated[Path | None, typer.Option(help="TREC topics, instead of --dataset.", metavar="FILE")] = None,
     qrels: Annotated[Path | None, typer.Option(help="TREC qrels, with --topics.", metavar="FILE")] = None,
     corpus: Annotated[
-        str | None, typer.Option(help="With --topics and --encoder: what is indexed.", metavar="CORPUS")
+        str | None, typer.Option(help="With --topics and --encoder: the corpus to index.", metavar="CORPUS")
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(help="Index the data set's documents with this instead.  [default: bm25]", metavar="NAME|PATH"),
+        typer.Option(
+            help="Without DIR: index the data set's documents with this encoder.  [default: bm25]", metavar="NAME|PATH"
+        ),
     ] = None,
     setting: SettingOption = None,
     measures: Annotated[
         list[str] | None, typer.Option(help="Such as nDCG@10; can be repeated or separated by commas.", metavar="NAME")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Which qrels.  [default: test]", metavar="NAME")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the qrels.  [default: test]", metavar="NAME")] = None,
     run: Annotated[
         Path | None,
-        typer.Option(help="TREC run: written, or read when neither DIR nor --encoder is given.", metavar="FILE"),
+        typer.Option(help="TREC run: written, or read if neither DIR nor --encoder is given.", metavar="FILE"),
     ] = None,
     results: Annotated[
-        Path | None, typer.Option(help="Keep each result as a file here, for lsr leaderboard.", metavar="DIR")
+        Path | None, typer.Option(help="Store each result as a file here, for lsr leaderboard.", metavar="DIR")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What tables call the system.", metavar="NAME")] = None,
-    efficiency: Annotated[bool, typer.Option("--efficiency", help="Measure sizes and times, too.")] = False,
-    k: Annotated[int | None, typer.Option("-k", help="Hits a query; default: what the measures need.")] = None,
-    using: Annotated[str, typer.Option(help="Which of the collection's named vectors.", metavar="NAME")] = "default",
+    name: Annotated[str | None, typer.Option(help="Name of the system in tables.", metavar="NAME")] = None,
+    efficiency: Annotated[bool, typer.Option("--efficiency", help="Also measure sizes and times.")] = False,
+    k: Annotated[int | None, typer.Option("-k", help="Hits per query; default: what the measures need.")] = None,
+    using: Annotated[str, typer.Option(help="The collection's named vector to search.", metavar="NAME")] = "default",
     approximate: Annotated[
-        bool, typer.Option("--approximate", help="Search approximately; evaluation's default is exact.")
+        bool, typer.Option("--approximate", help="Search approximately; the default of lsr eval is exact.")
     ] = False,
     json: JsonFlag = False,
 ) -> int:
-    """Measure a collection, an encoder or a run file.
+    """Evaluate a collection, an encoder or a run file.
 
-    The default measures are nDCG@10, Recall@100, MRR@10 and MAP. With --all, results that are there already are kept
-    and a data set that fails does not stop the others; the exit code is then 4.
+    The default measures are nDCG@10, Recall@100, MRR@10 and MAP. With --all, existing results are kept, and a data set
+    that fails does not stop the others; the exit code is then 4.
     """
     from eval import SearchSettings
     from eval.measures import DEFAULT_MEASURES
@@ -85,12 +87,14 @@ def evaluate(
         raise typer.BadParameter("give a BEIR folder or an ir-datasets id", param_hint="--dataset")
     if every is not None:
         if len(given) > 1 or results is None or directory is not None or run is not None:
-            raise typer.BadParameter("goes with --results and --encoder only", param_hint="--all")
+            raise typer.BadParameter(
+                "needs --results and does not work with DIR, --dataset, --topics or --run", param_hint="--all"
+            )
         return evaluate_folder(every, request, as_json=json)
     if (topics is None) != (qrels is None):
-        raise typer.BadParameter("--topics and --qrels belong together", param_hint="--topics")
+        raise typer.BadParameter("give --topics and --qrels together", param_hint="--topics")
     if run is not None and len(given) > 1:
-        raise typer.BadParameter("one run file holds one data set; give one --dataset", param_hint="--run")
+        raise typer.BadParameter("a run file is for one data set; give one --dataset", param_hint="--run")
     for one in dataset or ():
         evaluate_one(one, request, as_json=json)
     if topics is not None and qrels is not None:
@@ -102,7 +106,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Request:
-    """What is evaluated, and how; see the options of `lsr eval`."""
+    """The evaluation to run; see the options of `lsr eval`."""
 
     collection: Path | None
     encoder: str | None
@@ -118,7 +122,7 @@ class Request:
 
 
 def evaluate_one(dataset: str | Dataset, request: Request, *, as_json: bool) -> None:
-    """Evaluate on one data set; print the measures, and the warnings on stderr. Raises what `evaluate` raises."""
+    """Evaluate on one data set; print the measures, and warnings on stderr. Raises what `evaluate` raises."""
     from eval import cell_content, evaluate, write_cell
 
     with progress_bar() as progress:
@@ -144,15 +148,16 @@ def evaluate_one(dataset: str | Dataset, request: Request, *, as_json: bool) -> 
         say(f"warning: {warning}")
     if request.results is not None:
         path = write_cell(request.results, cell_content(result, command=sys.argv, name=request.name))
-        say(f"kept as {path}")
+        say(f"stored as {path}")
 
 
 def evaluate_folder(folder: Path, request: Request, *, as_json: bool) -> ExitCode:
-    """Evaluate on every BEIR folder in `folder`; PARTIAL when one failed, FAILURE when all did."""
+    """Evaluate on every BEIR folder in `folder`; PARTIAL if some failed, FAILURE if all did."""
     from eval import SystemSpec, evaluate_all, find_datasets
+    from eval.systems import BASELINE_ENCODER
     from lsr.errors import ExitCode
 
-    encoder = request.encoder or "bm25"
+    encoder = request.encoder or BASELINE_ENCODER
     system = SystemSpec(request.name or encoder, encoder, request.encoder_settings, request.search)
     outcomes = evaluate_all(
         find_datasets(folder),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ExportFormat(StrEnum):
-    """What `lsr.exchange` writes."""
+    """The formats of `lsr.exchange`."""
 
     jsonl = "jsonl"
     arrow = "arrow"
@@ -30,26 +30,28 @@ class ExportFormat(StrEnum):
 
 
 def export(
-    directory: Annotated[Path, typer.Argument(help="A collection; it may be served meanwhile.", metavar="DIR")],
+    directory: Annotated[
+        Path, typer.Argument(help="A collection; a service may serve it at the same time.", metavar="DIR")
+    ],
     to: Annotated[ExportFormat, typer.Option(help="The format.")],
     out: Annotated[str, typer.Option("--out", "-o", help="File to write; - for stdout.", metavar="FILE")] = "-",
-    using: Annotated[str, typer.Option(help="Which of the collection's named vectors.", metavar="NAME")] = "default",
+    using: Annotated[str, typer.Option(help="The collection's named vector to export.", metavar="NAME")] = "default",
     scale: Annotated[
         float,
-        typer.Option(help="Weights are multiplied by this and rounded, where only whole numbers fit: anserini, ciff."),
+        typer.Option(help="For formats with integer weights (anserini, ciff): multiply by this, then round."),
     ] = 100.0,
 ) -> int:
-    """Write a collection in a format that others read.
+    """Export a collection to the format of another system.
 
-    jsonl and arrow are taken back by lsr index --format vectors; the others go to Anserini, CIFF readers, OpenSearch
-    (_bulk) and Qdrant (bodies of PUT points, one a line).
+    lsr index --format vectors reads jsonl and arrow again; the others are for Anserini, CIFF readers, OpenSearch
+    (_bulk) and Qdrant (bodies of PUT points, one per line).
     """
 
     return export_collection(directory, to.value, out, using, scale)
 
 
 def export_collection(directory: Path, format_name: str, out: str, using: str, scale: float) -> ExitCode:
-    """Write the collection to `out`; tell on stderr how many documents that were."""
+    """Write the collection to `out`; report the number of documents on stderr."""
     from lsr.collection import Collection
     from lsr.errors import ExitCode
     from lsr.exchange import VectorRow, VectorSource, write_vectors

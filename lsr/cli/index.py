@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CorpusFormat(StrEnum):
-    """How a corpus is written down; `auto` goes by the name."""
+    """The format of a corpus; `auto`: by the file name."""
 
     auto = "auto"
     beir = "beir"
@@ -45,26 +45,26 @@ def index(
         typer.Option(help="bm25, lsr-mini, or a checkpoint's name or path.  [default: lsr-mini]", metavar="NAME|PATH"),
     ] = None,
     setting: SettingOption = None,
-    format: Annotated[CorpusFormat, typer.Option(help="How the corpus is written down.")] = CorpusFormat.auto,
+    format: Annotated[CorpusFormat, typer.Option(help="Format of the corpus.")] = CorpusFormat.auto,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.  [default: auto]", metavar="NAME")] = None,
     schema: Annotated[
         str | None,
         typer.Option(
-            help='Types of metadata to filter by, such as \'{"year":"int","tag":"keyword[]"}\'.', metavar="JSON"
+            help='Metadata fields to filter by, such as \'{"year":"int","tag":"keyword[]"}\'.', metavar="JSON"
         ),
     ] = None,
     chunk: Annotated[
         int | None,
-        typer.Option(help="Cut texts into passages of this many words, with parent set.", min=1, metavar="WORDS"),
+        typer.Option(help="Cut texts into passages of at most this many words; sets parent.", min=1, metavar="WORDS"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run left off.")] = False,
-    threads: Annotated[int | None, typer.Option(help="Default: all cores.", metavar="N")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.", metavar="N")] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Make a collection of a corpus.
+    """Build a collection from a corpus.
 
-    A line that cannot be taken is told on stderr with its number and left out; the exit code is then 4. A run that
-    was stopped leaves a folder that --resume finishes with the same result.
+    Invalid lines are reported on stderr with their numbers and skipped; the exit code is then 4. After a run that was
+    stopped, --resume finishes the collection with the same result.
     """
     from lsr.corpora import holds_vectors, open_corpus
     from lsr.default_pipeline import vectors_for
@@ -103,9 +103,9 @@ def index_and_report(
     device: str = "auto",
     as_json: bool = False,
 ) -> ExitCode:
-    """Index `corpus` into `out`; print the report and, on stderr, the lines that were left out.
+    """Index `corpus` into `out`; print the report and, on stderr, the lines that were skipped.
 
-    Returns PARTIAL when there were such lines, FAILURE when there were no others. Raises what `index_corpus` raises.
+    Returns PARTIAL if some lines were skipped, FAILURE if all were. Raises what `index_corpus` raises.
     """
     from lsr.writing.bulk_load import index_corpus
 
@@ -134,18 +134,18 @@ def _print_report(report: IndexReport, out: Path) -> None:
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out}: {report.accepted:,} documents in {report.seconds:.1f} s, {human_bytes(size)}")
     if report.empty:
-        print(f"  without any term, found by no query: {report.empty:,}")
+        print(f"  documents without a term, which no query can find: {report.empty:,}")
     if report.failed:
-        print(f"  lines left out: {report.failed:,}")
+        print(f"  skipped lines: {report.failed:,}")
     if report.failed and not report.accepted:
-        print(f"  nothing was indexed: remove {out} before the next try")
+        print(f"  nothing was indexed: remove {out} before you try again")
 
 
 def config_for_vectors(corpus: Corpus, encoder: str | None, settings: Mapping[str, Any]) -> VectorConfig:
     """Return the vector's configuration for a corpus of ready-made vectors.
 
-    An Arrow file of `lsr encode` names its encoder, and `encoder` may only say where that is now. For other files
-    `encoder` is believed; without it the collection takes sparse queries only. Raises EncoderMismatch, UnknownEncoder.
+    An Arrow file of `lsr encode` names its encoder; `encoder` may only give its current path. For other files `encoder`
+    is not checked; without it the collection accepts sparse queries only. Raises EncoderMismatch, UnknownEncoder.
     """
     from lsr.corpora.arrow_vectors import ArrowVectorsCorpus
     from lsr.errors import EncoderMismatch
@@ -161,7 +161,7 @@ def config_for_vectors(corpus: Corpus, encoder: str | None, settings: Mapping[st
     found = load_encoder(name, **made).fingerprint
     if found != note.get("fingerprint"):
         raise EncoderMismatch(
-            f"{corpus.name} was made by {note['encoder']!r} with fingerprint {note.get('fingerprint')}, "
-            f"but {name!r} has {found} here: give the path of the right one as --encoder"
+            f"{corpus.name} was encoded by {note['encoder']!r} with fingerprint {note.get('fingerprint')}, "
+            f"but {name!r} has {found} here: give the path of that encoder with --encoder"
         )
     return VectorConfig(name, made)

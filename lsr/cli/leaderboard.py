@@ -1,4 +1,4 @@
-"""`lsr leaderboard`: kept results beside published figures."""
+"""`lsr leaderboard`: stored results next to published figures."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from lsr.cli.output import JsonFlag, print_json
 
 def leaderboard(
     results: Annotated[list[Path], typer.Argument(help="Files or folders of lsr eval --results.", metavar="RESULTS…")],
-    baseline: Annotated[
-        str | None, typer.Option(help="The system that others are compared with.", metavar="NAME")
-    ] = None,
+    baseline: Annotated[str | None, typer.Option(help="The system to compare the others with.", metavar="NAME")] = None,
     measure: Annotated[
-        str | None, typer.Option(help="One measure for all columns; default: each data set's own.", metavar="NAME")
+        str | None, typer.Option(help="Measure for all columns; default: each data set's own.", metavar="NAME")
     ] = None,
     published: Annotated[bool, typer.Option(help="Show published figures with their sources.")] = True,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
@@ -25,15 +23,15 @@ def leaderboard(
     mteb: Annotated[Path | None, typer.Option(help="Write MTEB result files here.", metavar="DIR")] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Show kept results beside published figures.
+    """Show stored results next to published figures.
 
-    On the terminal, or as Markdown, CSV or JSON on stdout; --html and --mteb write files instead.
+    Prints text, Markdown, CSV or JSON on stdout; --html and --mteb write files instead.
     """
     import eval as evaluation
     from lsr.cli.output import say
 
     if sum((markdown, csv, json)) > 1:
-        raise typer.BadParameter("one of them at a time", param_hint="--markdown, --csv, --json")
+        raise typer.BadParameter("give only one of them", param_hint="--markdown, --csv, --json")
     cells = evaluation.read_cells(results)
     table = evaluation.build_table(cells, baseline=baseline, measure=measure, published=published)
     if html is not None:

@@ -1,4 +1,4 @@
-"""`lsr merge`: one segment where there were many, without what was deleted."""
+"""`lsr merge`: all segments merged into one, without the deleted documents."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lsr.cli.output import JsonFlag, human_bytes, print_json
 
 
 def merge(
-    directory: Annotated[Path, typer.Argument(help="A collection that no service has open.", metavar="DIR")],
+    directory: Annotated[Path, typer.Argument(help="A collection; no service may have it open.", metavar="DIR")],
     json: JsonFlag = False,
 ) -> int:
-    """Join a collection's segments and drop what was deleted.
+    """Merge a collection's segments and drop deleted documents.
 
-    Results stay as they are; searches get faster and the folder smaller. A running service merges by itself.
+    Results do not change; searches get faster and the folder smaller. A running service merges by itself.
     """
     from lsr.cli.arguments import one_collection
     from lsr.collection import Collection

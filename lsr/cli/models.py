@@ -1,4 +1,4 @@
-"""`lsr models`: the encoders that are known by name, and which of them need no download."""
+"""`lsr models`: the encoders that are known by name, and whether they need a download."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lsr.cli.output import JsonFlag, print_json, print_table
 def models(json: JsonFlag = False) -> int:
     """List the encoders that are known by name.
 
-    Any other masked-LM checkpoint works too, by its name on the model hub or by the path of its folder.
+    Other masked-LM checkpoints work too: give the name on the model hub or the path of the folder.
     """
     from encoders.cards import model_cards
 
@@ -41,7 +41,7 @@ def models(json: JsonFlag = False) -> int:
     for name in others:
         print(f"{name}  (in the hub's cache)")
     print("\nFigures as published: MS MARCO MRR@10 × 100, BEIR nDCG@10 over 13 sets. --json gives their sources.")
-    print("Also: --encoder NAME for a masked-LM checkpoint on the model hub, --encoder PATH for one in a folder.")
+    print("Also: --encoder NAME for a masked-LM checkpoint on the model hub, --encoder PATH for a checkpoint's folder.")
     return 0
 
 
@@ -50,7 +50,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     figures = row["figures"]
     mrr = f"{figures['MS MARCO MRR@10']:.1f}" if "MS MARCO MRR@10" in figures else ""
     beir = f"{figures['BEIR-13 nDCG@10']:.3f}" if "BEIR-13 nDCG@10" in figures else ""
-    note = "brings its own code, which is not run" if row["needs_remote_code"] else row["note"]
+    note = "contains its own code, which is not run" if row["needs_remote_code"] else row["note"]
     return row["name"], "yes" if row["here"] else "", parameters, mrr, beir, row["licence"], note
 
 

@@ -1,7 +1,6 @@
-"""How commands write: data to stdout, as text or with `--json` as JSON; everything else to stderr.
+"""The output of commands: data on stdout, as text or with `--json` as JSON; everything else on stderr.
 
-Progress bars are drawn on a terminal only. Of the corpus lines that are skipped, the first ones are listed and the
-others counted.
+Progress bars appear on a terminal only. The first skipped lines of a corpus are listed, the others are counted.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import typer
 if TYPE_CHECKING:
     from lsr.errors import ExitCode, InvalidDocument
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 
 Progress = Callable[[str, int, int | None], None]  # (phase, done, total)
 
@@ -33,9 +32,9 @@ def print_json(value: Any) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print columns padded with blanks; the columns whose positions are in `right` are set to the right.
+    """Print columns padded with spaces; the columns whose positions are in `right` are right-aligned.
 
-    The last column is cut at the terminal's width; nothing is cut in a pipe.
+    Lines are cut at the terminal's width; nothing is cut in a pipe.
     """
     table = [header, *([plain(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
@@ -48,7 +47,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Seq
 
 
 def fit(line: str) -> str:
-    """Return `line` cut to the terminal's width; whole where stdout is none."""
+    """Return `line`, cut to the terminal's width if stdout is a terminal."""
     if not sys.stdout.isatty():
         return line
     width = shutil.get_terminal_size().columns
@@ -56,12 +55,12 @@ def fit(line: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return `text` on one line and without control characters, which a hostile document could steer a terminal by."""
+    """Return `text` on one line without control characters, which a hostile document could send to the terminal."""
     return " ".join(text.split()).translate(_CONTROL)
 
 
 def emphasise(text: str) -> str:
-    """Return `text` in bold where stdout is a terminal that may have colour."""
+    """Return `text` in bold if stdout is a terminal and colour is allowed."""
     return f"\x1b[1m{text}\x1b[0m" if _colour() else text
 
 
@@ -86,9 +85,9 @@ def say(message: str) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress | None]:
-    """Yield `report(phase, done, total)`, or None where stderr is no terminal.
+    """Yield `report(phase, done, total)`, or None if stderr is not a terminal.
 
-    A new phase starts a new line; a total of None shows a bar that only moves.
+    A new phase starts a new line; a total of None shows a bar without a percentage.
     """
     if not sys.stderr.isatty():
         yield None
@@ -111,26 +110,26 @@ def progress_bar() -> Iterator[Progress | None]:
 
 
 class ProblemLog:
-    """Tells the bad lines of one corpus as they come."""
+    """Reports the invalid lines of one corpus as they are found."""
 
     def __init__(self, corpus_name: str) -> None:
         self.count = 0
         self._name = "stdin" if corpus_name == "-" else corpus_name
 
     def add(self, line_number: int, error: InvalidDocument) -> None:
-        """Tell one line, unless very many were told already."""
+        """Report one line, unless SHOWN_PROBLEMS lines were reported already."""
         self.count += 1
         if self.count <= SHOWN_PROBLEMS:
             say(f"{self._name}:{line_number}: {error}")
 
     def close(self) -> None:
-        """Tell how many were not told."""
+        """Report the number of lines that were not shown."""
         if self.count > SHOWN_PROBLEMS:
             say(f"and {self.count - SHOWN_PROBLEMS:,} more lines like these")
 
 
 def exit_code(accepted: int, failed: int) -> ExitCode:
-    """Return OK without bad lines, PARTIAL with some, FAILURE when there was no good one."""
+    """Return OK without invalid lines, PARTIAL with some, FAILURE if all are invalid."""
     from lsr.errors import ExitCode
 
     if not failed:

@@ -1,4 +1,4 @@
-"""`lsr reindex`: a collection's documents, encoded again, in a new collection."""
+"""`lsr reindex`: encodes a collection's documents again, into a new collection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def reindex(
-    directory: Annotated[Path, typer.Argument(help="The collection that is read.", metavar="DIR")],
+    directory: Annotated[Path, typer.Argument(help="The collection to read.", metavar="DIR")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new collection.", metavar="DIR")],
     encoder: Annotated[
         str | None,
@@ -26,16 +26,17 @@ def reindex(
     ] = None,
     setting: SettingOption = None,
     using: Annotated[
-        str, typer.Option(help="Which named vector is encoded again; others are copied.", metavar="NAME")
+        str, typer.Option(help="The named vector to encode again; others are copied.", metavar="NAME")
     ] = "default",
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.  [default: auto]", metavar="NAME")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run left off.")] = False,
-    threads: Annotated[int | None, typer.Option(help="Default: all cores.", metavar="N")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.", metavar="N")] = None,
     json: JsonFlag = False,
 ) -> int:
     """Encode a collection again, into a new one.
 
-    DIR is only read and may be served meanwhile; what is written to it after the start is not in the new one.
+    DIR is only read, and a service may serve it at the same time; documents written to it after the start are not in
+    the new collection.
     """
     from lsr.cli.arguments import one_collection
     from lsr.cli.index import index_and_report
@@ -48,7 +49,7 @@ def reindex(
     with Collection.open(one_collection(directory)) as collection:
         info = collection.info()
         if using not in info.vectors:
-            raise QueryError(f"there is no vector {using!r}; there is {', '.join(info.vectors)}", field="using")
+            raise QueryError(f"no vector {using!r}; the vectors are: {', '.join(info.vectors)}", field="using")
         vectors = {using: VectorConfig(stored_name(settings.encoder), parse_settings(setting))}
         for name, vector in info.vectors.items():
             if name != using:
@@ -68,7 +69,7 @@ def reindex(
 
 
 class CollectionCorpus:
-    """The live documents of an open collection, without their vectors but for those named in `keep`."""
+    """The live documents of an open collection, with only the vectors named in `keep`."""
 
     unit: Literal["bytes", "documents"] = "documents"
 
@@ -83,7 +84,7 @@ class CollectionCorpus:
         self._seq = info.seq
 
     def identity(self) -> str | None:
-        """Return the collection's path and its sequence number, which every write raises."""
+        """Return the collection's path and its sequence number, which every write increments."""
         return f"{self._collection.path.resolve()}:{self._seq}"
 
     def __iter__(self) -> Iterator[CorpusLine]:

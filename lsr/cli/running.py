@@ -1,7 +1,7 @@
-"""From a command line to an exit code: the one place where errors become messages.
+"""Runs a command line and returns its exit code. Only this module turns errors into messages.
 
-Data goes to stdout and everything else to stderr. Exit codes are those of `lsr.errors.describe`: 0 done, 1 failure,
-2 usage, 3 corrupt data, 4 partly done, 130 interrupted. A traceback is shown with LSR_DEBUG=1 only.
+Data goes to stdout and everything else to stderr. The exit codes come from `lsr.errors.describe`: 0 success, 1 failure,
+2 usage, 3 corrupt data, 4 partial success, 130 interrupted. Tracebacks appear only with LSR_DEBUG=1.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        # The reader, `head` say, has enough. Python would complain once more when it closes stdout.
+        # The reader, such as `head`, has closed the pipe. Otherwise Python would report it again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
@@ -52,7 +52,7 @@ def _usage(error: typer.TyperException) -> int:
 
 
 def _failure(error: Exception) -> int:
-    """Tell what went wrong; return the exit code."""
+    """Print the error; return the exit code."""
     from lsr.errors import EXPECTED_ERRORS, describe
 
     if os.environ.get("LSR_DEBUG") == "1":
@@ -64,5 +64,5 @@ def _failure(error: Exception) -> int:
     elif isinstance(error, OSError):
         say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     else:
-        say(f"unexpected {type(error).__name__}: {error}\nThis is a bug; LSR_DEBUG=1 shows where.")
+        say(f"unexpected {type(error).__name__}: {error}\nThis is a bug; LSR_DEBUG=1 prints the traceback.")
     return int(describe(error).exit_code)

@@ -1,6 +1,6 @@
-"""The sample collection's vectors, encoded beforehand: samples/arxiv-10k.lsr-mini.npz.
+"""The precomputed vectors of the sample collection: samples/arxiv-10k.lsr-mini.npz.
 
-    fingerprint   the model's; another model's vectors are not used
+    fingerprint   the model's; vectors of another model are not used
     sample        SHA-256 of samples/arxiv-10k.jsonl.zst
     indptr int64 [documents + 1], indices uint16 [weights], data float16 [weights]     CSR, rows in the sample's order
 
@@ -52,7 +52,7 @@ class SampleVectors:
     scale: NDArray[np.float32]
 
     def save(self, file: Path) -> None:
-        """Write the file; the same vectors give the same bytes."""
+        """Write the file; equal vectors give equal bytes."""
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
@@ -71,7 +71,7 @@ class SampleVectors:
 
     @classmethod
     def load(cls, file: Path) -> SampleVectors:
-        """Raises CorpusUnreadable for a file that is not there or no such file."""
+        """Read the file; raises CorpusUnreadable if it is missing or not in this format."""
         try:
             with np.load(file, allow_pickle=False) as arrays, np.load(_dense_file(file), allow_pickle=False) as more:
                 shape = (len(arrays["indptr"]) - 1, int(arrays["n_terms"]))
@@ -82,7 +82,7 @@ class SampleVectors:
                     raise ValueError("the sparse and the dense vectors are not of one model and sample")
                 return cls(*source, weights, more["dense"], more["scale"])
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise CorpusUnreadable(f"{file}: no vectors of the sample can be read ({error})") from None
+            raise CorpusUnreadable(f"{file}: the sample's vectors cannot be read ({error})") from None
 
     def check(self, encoder: LearnedEncoder, sample: Path, documents: int) -> int:
         """Encode `documents` of the sample again, evenly spaced, and return how many differ from what is stored.
@@ -105,17 +105,17 @@ class SampleVectors:
         return directions
 
     def require(self, fingerprint: str, sample: Path) -> None:
-        """Raise EncoderMismatch unless the vectors are those of this model and this sample."""
+        """Raise EncoderMismatch unless the vectors come from this model and this sample."""
         digest = hashlib.sha256(sample.read_bytes()).hexdigest()
         if (fingerprint, digest) != (self.fingerprint, self.sample):
             raise EncoderMismatch(
-                f"the sample's vectors were made by {self.fingerprint} of the sample {self.sample[:12]}, but here are "
-                f"{fingerprint} and {digest[:12]}: encode them again (benchmarks/encode_sample.py)"
+                f"the sample's vectors come from the model {self.fingerprint} and the sample {self.sample[:12]}, but "
+                f"this is {fingerprint} and {digest[:12]}: encode them again (benchmarks/encode_sample.py)"
             )
 
 
 class EncodedCorpus(WrappedCorpus):
-    """A corpus whose documents bring their vectors."""
+    """A corpus whose documents have precomputed vectors."""
 
     def __init__(self, corpus: Corpus, vectors: SampleVectors) -> None:
         super().__init__(corpus)
@@ -161,6 +161,6 @@ def _documents(corpus: Corpus) -> Iterator[Document]:
 
 
 def _alike(stored: csr_array, again: csr_array) -> bool:
-    """Return whether two rows are the same up to rounding: a few smallest terms may be in one alone."""
+    """Return whether two rows are equal up to rounding; a few of the smallest terms may be in one row only."""
     difference = np.abs(stored - again).toarray()[0]
     return int((difference > _TOLERANCE).sum()) <= max(1, _CUT * stored.nnz // 100)

@@ -20,13 +20,13 @@ def serve(
     host: Annotated[
         str | None, typer.Option(help="Address to bind to.  [default: 127.0.0.1]", metavar="ADDRESS")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="0 takes a free one.  [default: 8080]", metavar="N")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0: any free port.  [default: 8080]", metavar="N")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="File with the API keys.", metavar="FILE")] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Let other machines in without a key.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Allow other machines without an API key.")] = False,
 ) -> int:
     """Serve collections over HTTP until Ctrl-C.
 
-    The URL is printed when searches are answered.
+    The URL is printed when the service is ready to search.
     """
     from lsr.settings import load_settings
     from service.server import serve as run_server
@@ -46,7 +46,7 @@ def serve(
 
 
 def service_settings(settings: Settings) -> ServiceSettings:
-    """Return the service's settings, with those that the user has set."""
+    """Return the service's settings, with the user's values where given."""
     from service.settings import ServiceSettings
 
     names = ("search_threads", "search_queue", "quick_search_ms", "slow_query_ms", "scrub_hours")
@@ -55,9 +55,9 @@ def service_settings(settings: Settings) -> ServiceSettings:
 
 
 def log_to_stderr() -> None:
-    """Send the service's log to stderr, a line an event."""
+    """Write the service's log to stderr, one line per event."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its information repeats ours
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its INFO lines repeat ours
 
 
 def announce(url: str) -> None:

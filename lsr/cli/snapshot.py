@@ -1,4 +1,4 @@
-"""`lsr snapshot`: keep a collection as it is now, and go back to it."""
+"""`lsr snapshot`: take and restore snapshots of a collection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from lsr.cli.output import JsonFlag, human_bytes, print_json, print_table, say
 
-snapshot = typer.Typer(help="Keep a collection as it is now, and go back.", no_args_is_help=True, rich_markup_mode=None)
+snapshot = typer.Typer(help="Take and restore snapshots.", no_args_is_help=True, rich_markup_mode=None)
 
 _Directory = Annotated[Path, typer.Argument(help="A collection.", metavar="DIR")]
 _Name = Annotated[str, typer.Argument(help="The snapshot.", metavar="NAME")]
@@ -18,17 +18,17 @@ _Name = Annotated[str, typer.Argument(help="The snapshot.", metavar="NAME")]
 
 @snapshot.callback()
 def _group() -> None:
-    """Keep a collection as it is now, and go back.
+    """Take and restore snapshots.
 
-    A snapshot is a folder in DIR/snapshots and a collection by itself: it can be searched, verified and copied, also
-    when DIR no longer opens. A running service takes them over HTTP; these commands need the collection for themselves.
+    A snapshot is a folder in DIR/snapshots. It is itself a collection, which can be searched, verified and copied even
+    if DIR no longer opens. A running service takes snapshots over HTTP; these commands need exclusive access to DIR.
     """
 
 
 @snapshot.command("create")
 def create(
     directory: _Directory,
-    name: Annotated[str | None, typer.Option(help="Default: made of the time.", metavar="NAME")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the snapshot; default: the time.", metavar="NAME")] = None,
     json: JsonFlag = False,
 ) -> int:
     """Take a snapshot."""
@@ -61,14 +61,14 @@ def list_snapshots(directory: _Directory, json: JsonFlag = False) -> int:
 
 @snapshot.command("restore")
 def restore(directory: _Directory, name: _Name) -> int:
-    """Go back to a snapshot; what was written since is lost."""
+    """Restore a snapshot; everything written since is lost."""
     from lsr.cli.arguments import one_collection
     from lsr.collection import Collection
 
     with Collection.open(one_collection(directory), "w") as collection:
         collection.restore(name)
         documents = collection.info().documents
-    say(f"{directory} is as it was at {name}: {documents:,} documents")
+    say(f"{directory} is restored to {name}: {documents:,} documents")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`lsr train`: a sparse encoder from pairs, or from nothing but a corpus."""
+"""`lsr train`: trains a sparse encoder on pairs, or on a corpus without labels."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ import typer
 from lsr.cli.output import JsonFlag, print_json
 
 if TYPE_CHECKING:
-    from lsr.training.run import Report
-
-if TYPE_CHECKING:
     from lsr.training.config import TrainingConfig
+    from lsr.training.run import Report
 
 
 def train(
     config: Annotated[
-        Path | None, typer.Argument(help="TOML file; docs/training.md.", metavar="CONFIG.toml", show_default=False)
+        Path | None, typer.Argument(help="TOML file, see docs/training.md.", metavar="CONFIG.toml", show_default=False)
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the run; an existing run goes on.", metavar="DIR")
+        Path | None, typer.Option("--out", "-o", help="Folder of the run; an existing run continues.", metavar="DIR")
     ] = None,
     corpus: Annotated[
         str | None,
@@ -30,10 +28,13 @@ def train(
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(help="With --corpus: what is adapted, and a teacher; lsr-mini.", metavar="NAME|PATH"),
+        typer.Option(
+            help="With --corpus: the encoder to adapt, also a teacher.  [default: lsr-mini]", metavar="NAME|PATH"
+        ),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="With --corpus, instead of --encoder: what to start from.", metavar="PATH")
+        str | None,
+        typer.Option(help="With --corpus, instead of --encoder: the backbone to start from.", metavar="PATH"),
     ] = None,
     dense: Annotated[
         str | None, typer.Option(help="With --corpus: a dense teacher, sentence-transformers layout.", metavar="PATH")
@@ -41,7 +42,7 @@ def train(
     cache: Annotated[
         Path | None,
         typer.Option(
-            help="Where vectors, negatives and teachers' scores are kept; default: in the run.", metavar="DIR"
+            help="Folder for vectors, negatives and the teachers' scores; default: in the run.", metavar="DIR"
         ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps; overrides CONFIG.", min=1, metavar="N")] = None,
@@ -51,8 +52,8 @@ def train(
 ) -> int:
     """Train a sparse encoder.
 
-    What is saved in DIR/model loads with --encoder DIR/model. A run that was stopped goes on when the same command is
-    given again. DIR/log.jsonl is a log to plot.
+    The model is saved in DIR/model; load it with --encoder DIR/model. To continue a run that was stopped, repeat the
+    command. DIR/log.jsonl is a log for plots.
     """
     import dataclasses
     import os
@@ -68,12 +69,12 @@ def train(
     if (config is None) == (corpus is None):
         raise typer.BadParameter("give either CONFIG.toml or --corpus", param_hint="CONFIG.toml")
     if out is None:
-        raise typer.BadParameter("say where the run goes", param_hint="--out")
+        raise typer.BadParameter("give the folder of the run", param_hint="--out")
     settings: TrainingConfig
     if config is not None:
         for name, value in (("--encoder", encoder), ("--backbone", backbone), ("--dense", dense)):
             if value is not None:
-                raise typer.BadParameter("goes with --corpus; a CONFIG says it itself", param_hint=name)
+                raise typer.BadParameter("works with --corpus only; set it in CONFIG.toml", param_hint=name)
         settings = read_config(config)
     else:
         settings = adaptation(str(corpus), encoder=encoder, backbone=backbone, dense=dense)
@@ -99,14 +100,14 @@ def train(
 
 
 def evaluate_encoder(encoder: str, dataset: Path, split: str, measures: tuple[str, ...]) -> Mapping[str, float]:
-    """Index the data set's documents with the encoder and search exactly, as `lsr eval` does."""
+    """Index the data set's documents with the encoder and search exactly, like `lsr eval`."""
     from eval import evaluate
 
     return evaluate(str(dataset), encoder=encoder, split=split, measures=measures).means
 
 
 def print_report(report: Report, *, json: bool) -> None:
-    """Say where the model is and what it reached, on stdout."""
+    """Print the model's path and its results."""
     outcome = report.outcome
     content = {
         "model": str(report.model),

@@ -1,4 +1,4 @@
-"""`lsr verify`: every byte of a collection against its checksums."""
+"""`lsr verify`: checks every byte of a collection against its checksums."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def verify(
 ) -> int:
     """Check every byte of a collection against its checksums.
 
-    On damage the files are named and the exit code is 3.
+    Damaged files are reported on stderr; the exit code is then 3.
     """
     from lsr.cli.arguments import one_collection
     from lsr.collection import verify_collection
@@ -27,7 +27,7 @@ def verify(
         found = [{"path": str(problem.path), "reason": problem.reason} for problem in problems]
         print_json({"ok": not problems, "problems": found})
     elif not problems:
-        print(f"{directory}: every file is as it was written")
+        print(f"{directory}: all files are undamaged")
     for problem in problems:
         say(f"{problem.path}: {problem.reason}")
     return ExitCode.CORRUPT if problems else ExitCode.OK

@@ -1,8 +1,8 @@
-"""Documents as users have them on disk: BEIR folders, JSONL, TSV, Parquet, gzip and zstd, stdin, ir-datasets.
+"""Readers of corpora: BEIR folders, JSONL, TSV, Parquet, gzip and zstd, stdin, ir-datasets.
 
-`open_corpus("scifact")` finds out what the argument is and returns a `Corpus`; going over it yields every line
-of the input as a `CorpusLine`, whose content is a checked `Document` or the `InvalidDocument` that says what is
-wrong with that line. A bad line never ends the reading. Nothing is held in memory but the current line or batch.
+`open_corpus("scifact")` detects the kind of its argument and returns a `Corpus`. Iterating over it yields every line of
+the input as a `CorpusLine`, whose content is a checked `Document`, or the `InvalidDocument` that describes the error.
+An invalid line never stops the reading. Only the current line or batch is in memory.
 """
 
 from lsr.corpora.corpus import Corpus, CorpusLine

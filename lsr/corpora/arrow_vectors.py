@@ -1,12 +1,12 @@
-"""Sparse vectors in an Arrow IPC file, as `lsr encode` writes them and others may.
+"""Sparse vectors in an Arrow IPC file, as written by `lsr encode` and other programs.
 
     id        text or integer
     tokens    list of text, or: indices, list of integers (term numbers)
     weights   list of floats (or: values), of the same length
     title, text, parent, metadata (a struct, or text that is a JSON object)     optional
 
-`lsr encode` notes in the schema which encoder it used (key `lsr.vectors`), so that `lsr index` can give the collection
-the same one and refuse another.
+`lsr encode` records its encoder in the schema (key `lsr.vectors`), so that `lsr index` uses the same encoder for the
+collection and refuses another one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ArrowVectorsCorpus:
     unit: Literal["bytes", "documents"] = "documents"
 
     def __init__(self, name: str, path: Path) -> None:
-        """Raises CorpusUnreadable when it is no Arrow file or lacks a column."""
+        """Raises CorpusUnreadable if it is not an Arrow file or lacks a column."""
         self.name = name
         self.position = 0
         self._path = path
@@ -55,11 +55,11 @@ class ArrowVectorsCorpus:
             raise CorpusUnreadable(f"{path}: columns id, tokens (or indices) and weights are needed; it has {found}")
         unknown = sorted(set(names) - {self._terms, self._weights, *_OTHERS})
         if unknown:
-            raise CorpusUnreadable(f"{path}: unknown column {unknown[0]!r}; further data goes into metadata")
+            raise CorpusUnreadable(f"{path}: unknown column {unknown[0]!r}; put other data into metadata")
         self.encoder = _encoder_of(path, schema)
 
     def identity(self) -> str | None:
-        """Return size and time of the file."""
+        """Return the file's size and modification time."""
         stat = self._path.stat()
         return f"{stat.st_size}:{stat.st_mtime_ns}"
 
@@ -69,7 +69,7 @@ class ArrowVectorsCorpus:
             with pa.memory_map(str(self._path)) as file, pa.ipc.open_file(file) as reader:
                 for at in range(reader.num_record_batches):
                     batch = reader.get_batch(at)
-                    batch.validate(full=True)  # offsets that point outside would be read as they are
+                    batch.validate(full=True)  # otherwise offsets that point outside the data would be followed
                     for row in batch.to_pylist():
                         self.position += 1
                         yield CorpusLine(self.position, self._content(row))
@@ -92,18 +92,18 @@ class ArrowVectorsCorpus:
 
     def _sparse(self, terms: list[Any] | None, weights: list[Any] | None) -> dict[str, Any]:
         if terms is None or weights is None or len(terms) != len(weights):
-            detail = f"{self._terms} and {self._weights} are lists of one length"
+            detail = f"{self._terms} and {self._weights} must be lists of the same length"
             raise InvalidDocument("invalid_sparse", detail, field=self._weights)
         if self._terms == "indices":
             return {"indices": terms, "values": weights}
         sparse = dict(zip(terms, weights, strict=True))
         if len(sparse) != len(terms):
-            raise InvalidDocument("invalid_sparse", "a token is there twice", field=self._terms)
+            raise InvalidDocument("invalid_sparse", "a token occurs twice", field=self._terms)
         return sparse
 
 
 def _encoder_of(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
-    """Return what `lsr encode` noted: encoder, settings and fingerprint; None for a file of another origin."""
+    """Return what `lsr encode` recorded: encoder, settings and fingerprint; None for files of other programs."""
     noted = (schema.metadata or {}).get(METADATA_KEY)
     if noted is None:
         return None
@@ -117,4 +117,4 @@ def _encoder_of(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
             return value
     except InvalidJson:
         pass
-    raise CorpusUnreadable(f"{path}: the note about the encoder in the schema ({METADATA_KEY.decode()}) cannot be read")
+    raise CorpusUnreadable(f"{path}: the encoder recorded in the schema ({METADATA_KEY.decode()}) cannot be read")

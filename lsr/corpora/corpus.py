@@ -1,4 +1,4 @@
-"""What every reader of a corpus offers, whatever the format behind it."""
+"""The interface of all corpus readers."""
 
 from __future__ import annotations
 
@@ -10,70 +10,70 @@ from lsr.errors import InvalidDocument
 
 
 class CorpusLine(NamedTuple):
-    """One line (or row) of the input, numbered from 1: the document, or why there is none."""
+    """One line (or row) of the input, numbered from 1: the document, or the reason why it is invalid."""
 
     line_number: int
     content: Document | InvalidDocument
 
 
 class Corpus(Protocol):
-    """A corpus that can be gone over more than once, and that knows how far the latest pass has come."""
+    """A corpus that can be read more than once, and that knows the progress of the latest pass."""
 
     @property
     def name(self) -> str:
-        """What the user asked for: a path, `-`, `ir-datasets:…`."""
+        """The user's argument: a path, `-`, `ir-datasets:…`."""
         ...
 
     @property
     def unit(self) -> Literal["bytes", "documents"]:
-        """What `size` and `position` count. Bytes are those on disk, before decompression."""
+        """The unit of `size` and `position`. Bytes are those on disk, before decompression."""
         ...
 
     @property
     def size(self) -> int | None:
-        """The length of a whole pass, None when it is unknown."""
+        """The length of a whole pass; None if unknown."""
         ...
 
     @property
     def position(self) -> int:
-        """How much of `size` the latest pass has read."""
+        """The part of `size` that the latest pass has read."""
         ...
 
     def identity(self) -> str | None:
-        """Return a text that is equal for the same unchanged input, None when that cannot be told (stdin)."""
+        """Return a string that is equal for the same unchanged input; None if that cannot be determined (stdin)."""
         ...
 
     def __iter__(self) -> Iterator[CorpusLine]:
-        """Start a pass. Raises CorpusDamaged at the place where a compressed file breaks off."""
+        """Start a pass. Raises CorpusDamaged at the point where a compressed file is truncated."""
         ...
 
 
 class WrappedCorpus:
-    """Another corpus whose documents are changed on their way; everything else is that corpus's own."""
+    """A corpus with changed documents; everything else comes from the wrapped corpus."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
 
     @property
     def name(self) -> str:
-        """The other corpus's."""
+        """The wrapped corpus's name."""
         return self._corpus.name
 
     @property
     def unit(self) -> Literal["bytes", "documents"]:
-        """The other corpus's."""
+        """The wrapped corpus's unit."""
         return self._corpus.unit
 
     @property
     def size(self) -> int | None:
-        """The other corpus's."""
+        """The wrapped corpus's size."""
         return self._corpus.size
 
     @property
     def position(self) -> int:
-        """The other corpus's."""
+        """The wrapped corpus's position."""
         return self._corpus.position
 
     def identity(self) -> str | None:
-        """Return the other corpus's identity: right where the change is always the same."""
+        """Return the wrapped corpus's identity: correct if the documents are always changed in the same way."""
         return self._corpus.identity()

@@ -1,6 +1,6 @@
-"""The documents of a data set in the ir-datasets catalogue, which downloads what it does not have.
+"""The documents of a data set in the ir-datasets catalogue, which downloads missing files.
 
-ir-datasets takes long to import and is imported when the first data set is asked for.
+Importing ir-datasets takes long, so it is imported when the first data set is opened.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class IrDatasetsCorpus:
     def __init__(self, name: str) -> None:
         """Open `ir-datasets:ID`.
 
-        Raises CorpusUnreadable when there is no data set of that id, or none with documents, or it cannot be had.
+        Raises CorpusUnreadable if the id is unknown, the data set has no documents, or it cannot be downloaded.
         """
         import ir_datasets
 
@@ -37,13 +37,13 @@ class IrDatasetsCorpus:
             self._dataset: Any = ir_datasets.load(self._id)
         except KeyError:
             near = difflib.get_close_matches(self._id, list(ir_datasets.registry), n=3, cutoff=0.5)
-            hint = f"; near: {', '.join(near)}" if near else ""
-            raise CorpusUnreadable(f"ir-datasets knows no data set {self._id!r}{hint}") from None
+            hint = f"; similar names: {', '.join(near)}" if near else ""
+            raise CorpusUnreadable(f"ir-datasets has no data set {self._id!r}{hint}") from None
         if not self._dataset.has_docs():
             raise CorpusUnreadable(f"the data set {self._id!r} has no documents")
         try:
             self.size: int | None = self._dataset.docs_count()
-        except Exception as error:  # it downloads: whatever its sources throw ends up here
+        except Exception as error:  # it downloads: any error of its sources arrives here
             raise self._unavailable(error) from error
 
     def identity(self) -> str | None:
@@ -61,8 +61,8 @@ class IrDatasetsCorpus:
 
     def _unavailable(self, error: Exception) -> CorpusUnreadable:
         return CorpusUnreadable(
-            f"ir-datasets could not provide {self._id!r}: {str(error) or type(error).__name__}. It downloads on first "
-            "use; without a network, put its files where it looks for them (IR_DATASETS_HOME, ~/.ir_datasets)"
+            f"ir-datasets could not load {self._id!r}: {str(error) or type(error).__name__}. It downloads on first "
+            "use; without a network, put the files into its folder (IR_DATASETS_HOME, ~/.ir_datasets)"
         )
 
 

@@ -1,4 +1,4 @@
-"""JSON lines, one document a line; a BEIR folder's corpus.jsonl is one of these."""
+"""JSON lines, one document per line, such as the corpus.jsonl of a BEIR folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lsr.strict_json import loads
 
 
 class JsonlCorpus(LineCorpus):
-    """A file of JSON lines. Blank lines are passed over."""
+    """A file of JSON lines. Blank lines are skipped."""
 
     def __init__(self, name: str, source: LineSource, parse: Callable[[object], Document] = parse_document) -> None:
         super().__init__(name, source)
@@ -33,5 +33,5 @@ class JsonlCorpus(LineCorpus):
 
 
 def line_too_long() -> InvalidDocument:
-    """Return what is said of a line above the limit."""
+    """Return the error for a line above the limit."""
     return InvalidDocument("line_too_long", f"the line is longer than {MAX_LINE_BYTES >> 20} MiB")

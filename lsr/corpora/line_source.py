@@ -1,8 +1,8 @@
 """The lines of a file, plain or compressed (gzip, zstd), or of standard input.
 
-Compression is told by the first bytes, not by the name. Decompression is Arrow's: its memory is bounded whatever
-the compression ratio, and unlike the usual Python readers it reports a zstd file that was cut short.
-Standard input is copied to a temporary file first, because a corpus may be gone over more than once.
+Compression is detected by the first bytes, not by the name. Arrow decompresses: its memory is bounded for every
+compression ratio, and unlike the usual Python readers it reports a truncated zstd file. Standard input is first copied
+to a temporary file, because a corpus may be read more than once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, Literal, cast
 
 from lsr.errors import CorpusDamaged, CorpusUnreadable
 
-MAX_LINE_BYTES: Final = 32 << 20  # as the service's limit on a request body
+MAX_LINE_BYTES: Final = 32 << 20  # the same as the service's limit on a request body
 
 _MAGIC: Final[dict[bytes, Literal["gzip", "zstd"]]] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _BUFFER: Final = 1 << 18
@@ -26,10 +26,10 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class LineSource:
-    """A file whose lines can be gone over again and again."""
+    """A file whose lines can be read any number of times."""
 
     def __init__(self, path: Path) -> None:
-        """Raises CorpusUnreadable when there is no such file or it may not be read."""
+        """Raises CorpusUnreadable if the file is missing or cannot be read."""
         self.path = path
         self.size = 0
         self._raw: BinaryIO | None = None
@@ -49,12 +49,12 @@ class LineSource:
         return self._raw.tell()
 
     def identity(self) -> str | None:
-        """Return size and modification time as a text."""
+        """Return the file's size and modification time as a string."""
         stat = self.path.stat()
         return f"{stat.st_size}:{stat.st_mtime_ns}"
 
     def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
-        """Yield (line number from 1, line with its end); None stands for a line longer than MAX_LINE_BYTES."""
+        """Yield (line number from 1, line with its end); None replaces a line longer than MAX_LINE_BYTES."""
         number = 0
         self._raw = self.path.open("rb")
         with self._raw as raw:
@@ -80,7 +80,7 @@ class LineSource:
 
 
 class SpooledInput(LineSource):
-    """Standard input, copied to a temporary file that goes away with this object."""
+    """Standard input, copied to a temporary file that is deleted with this object."""
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
         handle, name = tempfile.mkstemp(prefix="lsr-stdin-")
@@ -90,7 +90,7 @@ class SpooledInput(LineSource):
         super().__init__(self._spool)
 
     def identity(self) -> None:
-        """Return None: what comes from a pipe cannot be recognised again."""
+        """Return None: input from a pipe cannot be recognised later."""
         return
 
     def __del__(self) -> None:
@@ -122,5 +122,5 @@ class LineCorpus:
         return self._source.position
 
     def identity(self) -> str | None:
-        """Return size and time of the file."""
+        """Return the file's size and modification time."""
         return self._source.identity()

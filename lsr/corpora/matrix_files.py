@@ -1,12 +1,12 @@
-"""Sparse matrices as researchers keep them: a row a document, numbered from 0; a column a term.
+"""Sparse matrices in files: one row per document, numbered from 0; one column per term.
 
     .npz    scipy.sparse.save_npz, any layout that becomes CSR
     .csr    BigANN: int64 rows, columns, entries; int64 indptr; int32 indices; float32 data
     .bin    Seismic: uint32 rows; for each row uint32 length, uint32 terms, float32 weights
 
-All little-endian. There is no text and no id in these files: row 17 becomes the document "17". The last two are
-mapped, not read, so their size does not matter. What would lead a reader astray (a file of another length, offsets
-that fall) refuses the whole file; a bad weight or term number costs its own row only.
+All little-endian. These files have no texts and no ids: row 17 becomes the document "17". The last two are mapped into
+memory, so their size does not matter. A structural error (a wrong file length, descending offsets) refuses the whole
+file; an invalid weight or term number refuses only its row.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Row = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 class MatrixCorpus:
-    """The rows of a matrix file as documents that bring their vector and nothing else."""
+    """The rows of a matrix file as documents with a vector and no text."""
 
     unit: Literal["bytes", "documents"] = "documents"
 
     def __init__(self, name: str, path: Path) -> None:
-        """Raises CorpusUnreadable when the file is none of the three or contradicts itself."""
+        """Raises CorpusUnreadable if the file has none of the three formats or is inconsistent."""
         self.name = name
         self.position = 0
         self._path = path
@@ -48,7 +48,7 @@ class MatrixCorpus:
         self.size: int | None = self._rows.count
 
     def identity(self) -> str | None:
-        """Return size and time of the file."""
+        """Return the file's size and modification time."""
         stat = self._path.stat()
         return f"{stat.st_size}:{stat.st_mtime_ns}"
 
@@ -61,11 +61,12 @@ class MatrixCorpus:
 
 def _content(identifier: str, terms: NDArray[np.int64], weights: NDArray[np.float32]) -> Document | InvalidDocument:
     if not np.isfinite(weights).all() or (weights < 0).any():
-        return InvalidDocument("invalid_sparse", f"row {identifier}: a weight is not finite and >= 0", field="sparse")
+        detail = f"row {identifier}: a weight is negative or not finite"
+        return InvalidDocument("invalid_sparse", detail, field="sparse")
     if terms.size and (terms.min() < 0 or terms.max() >= _MAX_TERM):
         return InvalidDocument("invalid_sparse", f"row {identifier}: a term number is out of range", field="sparse")
     if np.unique(terms).size != terms.size:
-        return InvalidDocument("invalid_sparse", f"row {identifier}: a term is there twice", field="sparse")
+        return InvalidDocument("invalid_sparse", f"row {identifier}: a term occurs twice", field="sparse")
     vector = SparseByIndex(tuple(terms.tolist()), tuple(weights.tolist()))
     return Document(identifier, vectors={DEFAULT_VECTOR: vector})
 
@@ -73,7 +74,7 @@ def _content(identifier: str, terms: NDArray[np.int64], weights: NDArray[np.floa
 class _CsrRows:
     def __init__(self, path: Path, indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any]) -> None:
         if indptr[0] != 0 or indptr[-1] != len(indices) or len(indices) != len(data) or (np.diff(indptr) < 0).any():
-            raise CorpusUnreadable(f"{path}: the row offsets do not fit {len(indices):,} entries")
+            raise CorpusUnreadable(f"{path}: the row offsets do not match its {len(indices):,} entries")
         self.count = len(indptr) - 1
         self._indptr = indptr
         self._indices = indices
@@ -86,21 +87,21 @@ class _CsrRows:
 
 
 class _SeismicRows:
-    """Rows of different lengths one after the other; one pass over the lengths checks that they add up."""
+    """Rows of different lengths, concatenated; one pass over the lengths checks that they add up."""
 
     def __init__(self, path: Path) -> None:
         size = path.stat().st_size
         if size < 4 or size % 4:
-            raise CorpusUnreadable(f"{path}: {size} bytes are no whole number of 32-bit words")
+            raise CorpusUnreadable(f"{path}: its size, {size} bytes, is not a multiple of 4")
         self._words = np.memmap(path, dtype="<u4", mode="r")
         self.count = int(self._words[0])
         place = 1
         for _ in range(self.count):
             if place >= len(self._words):
-                raise CorpusUnreadable(f"{path}: {self.count:,} rows are announced, and the file ends before the last")
+                raise CorpusUnreadable(f"{path}: the file ends before the last of its {self.count:,} rows")
             place += 1 + 2 * int(self._words[place])
         if place != len(self._words):
-            raise CorpusUnreadable(f"{path}: its rows take {4 * place:,} bytes, but it has {size:,}")
+            raise CorpusUnreadable(f"{path}: its rows need {4 * place:,} bytes, but it has {size:,}")
 
     def __iter__(self) -> Iterator[Row]:
         place = 1
@@ -116,11 +117,11 @@ def _read_npz(path: Path) -> _CsrRows:
     from scipy.sparse import csr_array, load_npz
 
     try:
-        # load_npz never unpickles; a hostile file is refused by NumPy or by SciPy's own checks.
+        # load_npz never unpickles; NumPy's and SciPy's own checks refuse a hostile file.
         with path.open("rb") as file:
             matrix = csr_array(load_npz(file))
         matrix.sum_duplicates()
-    except Exception as error:  # a damaged zip or array header makes NumPy and SciPy raise nearly anything
+    except Exception as error:  # a damaged zip or array header can raise almost any error
         raise CorpusUnreadable(f"{path}: not a sparse matrix as scipy.sparse.save_npz writes it: {error}") from None
     return _CsrRows(path, matrix.indptr, matrix.indices, matrix.data)
 
@@ -133,7 +134,7 @@ def _map_bigann(path: Path) -> _CsrRows:
     expected = 8 * (3 + rows + 1) + 8 * entries
     if rows < 0 or entries < 0 or size != expected:
         raise CorpusUnreadable(
-            f"{path}: {rows:,} rows and {entries:,} entries take {expected:,} bytes, but it has {size:,}"
+            f"{path}: {rows:,} rows and {entries:,} entries need {expected:,} bytes, but it has {size:,}"
         )
     indptr = np.memmap(path, dtype="<i8", mode="r", offset=24, shape=(rows + 1,))
     if not entries:

@@ -1,4 +1,4 @@
-"""Finding out what a CORPUS argument is: a folder, a file of some format, standard input, or a data set's name."""
+"""Opens a CORPUS argument: a folder, a file in one of the formats, standard input, or a data set's name."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _COMPRESSED: Final = (".gz", ".zst")
 def open_corpus(spec: str, format: str = "auto", *, chunk: int | None = None) -> Corpus:  # noqa: A002
     """Return the corpus that `spec` names: a path, `-` for standard input, or `ir-datasets:ID`.
 
-    `format` is one of FORMATS; `auto` goes by the name (standard input: JSON lines). `chunk` cuts texts into
-    passages of at most that many words.
-    Raises CorpusUnreadable (says what is missing or unknown); ValueError for an unknown format or `chunk` < 1.
+    `format` is one of FORMATS; `auto`: by the file name (standard input: JSON lines). `chunk` cuts texts into passages
+    of at most that many words. Raises CorpusUnreadable, which says what is missing or unknown; ValueError for an
+    unknown format or `chunk` < 1.
     """
     if format not in FORMATS:
-        raise ValueError(f"unknown format {format!r}: one of {', '.join(FORMATS)}")
+        raise ValueError(f"unknown format {format!r}; the formats are {', '.join(FORMATS)}")
     corpus = _open(spec, format)
     return PassageCorpus(corpus, chunk) if chunk is not None else corpus
 
@@ -81,17 +81,17 @@ def _open_lines(spec: str, source: LineSource, format_name: str) -> Corpus:
         return TsvCorpus(spec, source)
     if format_name == "vectors":
         return JsonlCorpus(spec, source, parse_vector_document)
-    raise CorpusUnreadable(f"{spec}: the format {format_name} needs a file or folder of its own, not a stream")
+    raise CorpusUnreadable(f"{spec}: the format {format_name} needs a file or folder, not a stream")
 
 
 def _beir_corpus(folder: Path) -> Path:
     if not folder.is_dir():
-        raise CorpusUnreadable(f"{folder}: a BEIR corpus is a folder with corpus.jsonl in it")
+        raise CorpusUnreadable(f"{folder}: a BEIR corpus is a folder that contains corpus.jsonl")
     for suffix in ("", *_COMPRESSED):
         path = folder / f"corpus.jsonl{suffix}"
         if path.exists():
             return path
-    raise CorpusUnreadable(f"{folder}: no corpus.jsonl in this folder (also not as .gz or .zst)")
+    raise CorpusUnreadable(f"{folder}: this folder has no corpus.jsonl (nor .gz or .zst)")
 
 
 def _format_by_name(path: Path) -> str:
@@ -100,9 +100,9 @@ def _format_by_name(path: Path) -> str:
         name = name.removesuffix(suffix)
     suffix = Path(name).suffix
     if suffix in _NEVER_COMPRESSED and name != path.name.lower():
-        raise CorpusUnreadable(f"{path}: decompress it first, {suffix} files are mapped and not streamed")
+        raise CorpusUnreadable(f"{path}: decompress it first; {suffix} files cannot be streamed")
     if suffix not in _BY_SUFFIX:
         raise CorpusUnreadable(
-            f"{path}: the name does not tell the format; give --format jsonl, tsv, parquet or vectors"
+            f"{path}: the name does not show the format; give --format jsonl, tsv, parquet or vectors"
         )
     return _BY_SUFFIX[suffix]

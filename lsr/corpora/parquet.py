@@ -1,7 +1,7 @@
-"""A Parquet file, a row a document.
+"""A Parquet file, one document per row.
 
-Columns named as a document's fields are those fields; every other column becomes metadata. Integer ids are taken
-as their decimal digits, dates and times as ISO 8601, so that the metadata is JSON.
+A column with the name of a document field is that field; every other column becomes metadata. Integer ids become
+decimal strings, dates and times ISO 8601 strings, so that the metadata is JSON.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ParquetCorpus:
     unit: Literal["bytes", "documents"] = "documents"
 
     def __init__(self, name: str, path: Path) -> None:
-        """Raises CorpusUnreadable when it is no Parquet file or has no id column."""
+        """Raises CorpusUnreadable if it is not a Parquet file or has no id column."""
         self.name = name
         self.position = 0
         self._path = path
@@ -41,10 +41,10 @@ class ParquetCorpus:
         except (OSError, pa.ArrowException) as error:
             raise CorpusUnreadable(f"{path}: {error}") from None
         if not any(column.lower() in ID_COLUMNS for column in columns):
-            raise CorpusUnreadable(f"{path}: no column named id; it has {', '.join(columns)}")
+            raise CorpusUnreadable(f"{path}: no column is named id; its columns are {', '.join(columns)}")
 
     def identity(self) -> str | None:
-        """Return size and time of the file."""
+        """Return the file's size and modification time."""
         stat = self._path.stat()
         return f"{stat.st_size}:{stat.st_mtime_ns}"
 
@@ -86,5 +86,5 @@ def _as_json(path: str, cell: object) -> object:
         return cell
     if isinstance(cell, float) and math.isfinite(cell):
         return cell
-    detail = f"{path}: {cell!r:.40} has no form in JSON"
+    detail = f"{path}: {cell!r:.40} cannot be written as JSON"
     raise InvalidDocument("invalid_field", detail, field=path)

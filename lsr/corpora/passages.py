@@ -1,8 +1,8 @@
 """Long texts cut into passages (`--chunk WORDS`).
 
-A document `d1` becomes `d1#1`, `d1#2`, … of at most that many words each, with `parent` set to `d1`, title and
-metadata repeated. The cuts fall between words and nothing is rewritten: a passage is a slice of the text. Every
-document is treated alike, a short or empty one becomes `d1#1`, so that grouping by parent always works.
+A document `d1` becomes `d1#1`, `d1#2`, … of at most that many words each, with `parent` set to `d1` and with the same
+title and metadata. Texts are cut between words and not changed: a passage is a slice of the text. A short or empty
+document also becomes `d1#1`, so that grouping by parent always works.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WORD = re.compile(r"\S+")
 
 
 class PassageCorpus(WrappedCorpus):
-    """Another corpus, its documents cut into passages of at most `words` words."""
+    """A corpus whose documents are cut into passages of at most `words` words."""
 
     def __init__(self, corpus: Corpus, words: int) -> None:
         if words < 1:
@@ -28,7 +28,7 @@ class PassageCorpus(WrappedCorpus):
         self._words = words
 
     def identity(self) -> str | None:
-        """Return the other corpus's identity and the length of a passage."""
+        """Return the wrapped corpus's identity and the length of a passage."""
         identity = super().identity()
         return identity and f"{identity}:chunk={self._words}"
 
@@ -42,12 +42,13 @@ class PassageCorpus(WrappedCorpus):
 
 
 def cut(document: Document, words: int) -> Iterator[Document | InvalidDocument]:
-    """Yield the passages of a document, in order; an InvalidDocument where one cannot be made."""
+    """Yield the passages of a document, in order; an InvalidDocument if it cannot be cut."""
     if document.vectors:
         yield InvalidDocument("cannot_chunk", "a document with ready-made vectors cannot be cut", field="vectors")
         return
     if len(f"{document.id}#{len(document.text)}".encode()) > MAX_ID_BYTES:
-        yield InvalidDocument("invalid_id", f"no room for #1, #2, … within {MAX_ID_BYTES} bytes", field="id")
+        detail = f"with #1, #2, … appended the id is longer than {MAX_ID_BYTES} bytes"
+        yield InvalidDocument("invalid_id", detail, field="id")
         return
     spans = [match.span() for match in _WORD.finditer(document.text)]
     for part, first in enumerate(range(0, max(len(spans), 1), words), start=1):

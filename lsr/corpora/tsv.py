@@ -1,8 +1,8 @@
-"""Tab-separated values, a document a line, nothing quoted (MS MARCO's collection.tsv).
+"""Tab-separated values, one document per line, without quotes (MS MARCO's collection.tsv).
 
-Without a header: two columns are id and text, three are id, title and text. A first line that has a column named
-`id`, `_id` or `docid` is a header; then columns named `title`, `text` and `parent` are those fields and all others
-become metadata, as strings.
+Without a header: two columns are id and text, three are id, title and text. If the first line has a column named `id`,
+`_id` or `docid`, it is a header: columns named `title`, `text` and `parent` are those fields, and all others become
+metadata, as strings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEADERLESS: Final = {2: ("id", "text"), 3: ("id", "title", "text")}
 
 
 class TsvCorpus(LineCorpus):
-    """A file of tab-separated lines. Blank lines are passed over."""
+    """A file of tab-separated lines. Blank lines are skipped."""
 
     def __iter__(self) -> Iterator[CorpusLine]:
         columns: Sequence[str] | None = None
@@ -65,7 +65,7 @@ def _document(columns: Sequence[str], cells: Sequence[str]) -> Document:
 
 
 def document_from_row(row: dict[str, object]) -> Document:
-    """Return a table's row as a document: its own fields by name, everything else as metadata.
+    """Return a table's row as a document: document fields by name, everything else as metadata.
 
     Raises InvalidDocument.
     """

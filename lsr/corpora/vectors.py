@@ -1,10 +1,10 @@
-"""Ready-made sparse vectors as JSON lines (`--format vectors`), in the three spellings that are in use.
+"""Ready-made sparse vectors as JSON lines (`--format vectors`), in three common formats.
 
     {"id": "d1", "sparse": {"lobster": 2.1}}                            ours; {"indices": […], "values": […]} works too
     {"id": 0, "content": "…", "vector": {"lobster": 2.1}}               Seismic
     {"id": "d1", "contents": "…", "vector": {"lobster": 210}}           Anserini (weights quantised to integers)
 
-An integer id is taken as its decimal digits. A line without a vector is an error here: nothing is encoded.
+An integer id becomes a decimal string. A line without a vector is an error here: nothing is encoded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OTHER_NAMES: Final = {"vector": "sparse", "content": "text", "contents": "text"
 
 
 def parse_vector_document(value: object) -> Document:
-    """Check one decoded JSON value of any of the three spellings and return it as a `Document`.
+    """Check one decoded JSON value in any of the three formats and return it as a `Document`.
 
     Raises InvalidDocument, with the code `missing_vector` for a line without one.
     """
@@ -29,7 +29,7 @@ def parse_vector_document(value: object) -> Document:
     for key, member in value.items():
         name = _OTHER_NAMES.get(key, str(key))
         if name in fields:
-            raise InvalidDocument("invalid_field", f"{key} and another name of {name} are both given", field=key)
+            raise InvalidDocument("invalid_field", f"{key} means {name}, which is already given", field=key)
         fields[name] = member
     if isinstance(fields.get("id"), int) and not isinstance(fields["id"], bool):
         fields["id"] = str(fields["id"])

@@ -1,13 +1,13 @@
-"""Documents and their sparse vectors on the way out, in the formats that other systems read.
+"""Export of documents and their sparse vectors to the formats of other systems.
 
-    jsonl         ours, one document a line; `lsr index --format vectors` takes it back
-    arrow         the same as an Arrow IPC file, with a note about the encoder
+    jsonl         our own, one document per line; `lsr index --format vectors` reads it
+    arrow         the same as an Arrow IPC file, which also records the encoder
     anserini      JSON vectors with integer weights (JsonVectorCollection, -impact -pretokenized)
     ciff          Common Index File Format: the whole inverted index in one file
     opensearch    _bulk body; the vector becomes a rank_features or sparse_vector field
-    qdrant        bodies of PUT /collections/{name}/points, one a line
+    qdrant        bodies of PUT /collections/{name}/points, one per line
 
-`write_vectors` is the way in; each format has a file of its own.
+`write_vectors` writes all of them.
 """
 
 from lsr.exchange.export import FORMATS, write_vectors

@@ -1,6 +1,6 @@
-"""Documents and vectors as an Arrow IPC file, batch by batch; lsr/corpora/arrow_vectors.py reads it back.
+"""Documents and vectors as an Arrow IPC file, batch by batch; lsr/corpora/arrow_vectors.py reads it.
 
-Tokens are written out, so that the file explains itself; zstd takes most of their weight off again.
+Terms are written as tokens, so that the file needs no vocabulary; zstd compresses most of their size away.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SCHEMA: Final = pa.schema(
         "title": pa.large_string(),
         "text": pa.large_string(),
         "parent": pa.large_string(),
-        "metadata": pa.large_string(),  # a JSON object: documents need not agree on what is in it
+        "metadata": pa.large_string(),  # a JSON object: documents may have different keys
         "tokens": pa.large_list(pa.large_string()),
         "weights": pa.large_list(pa.float32()),
     }
@@ -32,7 +32,7 @@ _SCHEMA: Final = pa.schema(
 
 
 def write_arrow(source: VectorSource, out: BinaryIO) -> int:
-    """Write all rows; return how many."""
+    """Write all rows; return their number."""
     schema = _SCHEMA
     if source.encoder is not None:
         schema = schema.with_metadata({METADATA_KEY: json.dumps(dict(source.encoder)).encode()})

@@ -1,10 +1,10 @@
 """Common Index File Format (Lin et al. 2020, arXiv:2003.08276): one inverted index in one file.
 
 The file is a header, then the postings lists in the order of their terms, then a record for each document; each is a
-protobuf message behind its length. Weights become whole numbers (weight × scale, rounded; those that round to 0 are
-left out) in the field for the term frequency, as is usual for learned sparse models.
+protobuf message after its length. Weights become integers (weight × scale, rounded; those that round to 0 are dropped)
+in the term frequency field, as is usual for learned sparse models.
 
-CIFF goes by term and a collection by document, so all postings are held in memory once: 16 bytes each.
+CIFF is ordered by term and a collection by document, so all postings are in memory once: 16 bytes each.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _VARINT, _FIXED64, _BYTES = 0, 1, 2  # protobuf's wire types
 
 
 def write_ciff(source: VectorSource, out: BinaryIO, scale: float, description: str) -> int:
-    """Write the index; return the number of documents. Raises QueryError where `scale` makes a weight too large."""
+    """Write the index; return the number of documents. Raises QueryError if `scale` makes a weight too large."""
     names: list[str] = []
     terms: list[NDArray[np.int64]] = []
     impacts: list[NDArray[np.int64]] = []
     for document, term_ids, weights in source.rows:
         scaled = np.rint(weights.astype(np.float64) * scale)
         if scaled.size and scaled.max() > _MAX_IMPACT:
-            raise QueryError(f"a weight of {document.id!r} times {scale:g} does not fit 31 bits", field="scale")
+            raise QueryError(f"a weight of {document.id!r} times {scale:g} does not fit in 31 bits", field="scale")
         kept = scaled > 0
         names.append(document.id)
         terms.append(term_ids[kept])
@@ -58,13 +58,13 @@ def _by_term(
     document_of = np.repeat(np.arange(len(terms), dtype=np.int32), counts)
     term_of = np.concatenate([np.empty(0, np.int64), *terms])
     impact_of = np.concatenate([np.empty(0, np.int64), *impacts]).astype(np.int32)
-    order = np.argsort(term_of, kind="stable")  # stable: documents stay rising within a term
+    order = np.argsort(term_of, kind="stable")  # stable: documents stay in ascending order within a term
     return term_of[order], document_of[order], impact_of[order]
 
 
 def _header(terms: int, lengths: NDArray[np.int64], description: str) -> bytes:
     documents, total = len(lengths), int(lengths.sum())
-    counts = (1, terms, documents, terms, documents, total)  # version, lists, documents, both in all, sum of lengths
+    counts = (1, terms, documents, terms, documents, total)  # version, lists, documents, both totals, sum of lengths
     numbers = b"".join(_number(field, value) for field, value in enumerate(counts, start=1))
     average = struct.pack("<d", total / documents if documents else 0.0)
     return numbers + _tag(7, _FIXED64) + average + _text(8, description)
@@ -84,7 +84,7 @@ def _put(out: BinaryIO, message: bytes) -> None:
 
 
 def _number(field: int, value: int) -> bytes:
-    """Encode an integer field; proto3 leaves zeros out."""
+    """Encode an integer field; proto3 omits zeros."""
     return _tag(field, _VARINT) + _varint(value) if value else b""
 
 

@@ -1,4 +1,4 @@
-"""`write_vectors`: rows into a file of one of the formats; the file appears when it is complete."""
+"""`write_vectors`: writes rows to a file in one of the formats; the file appears when it is complete."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ STDOUT: Final = "-"
 def write_vectors(source: VectorSource, out: str, format: str, *, scale: float = 100.0) -> int:  # noqa: A002
     """Write all rows to the file `out` (`-`: standard output) and return their number.
 
-    `scale` is what weights are multiplied by where the format has whole numbers only (anserini, ciff). A file that is
-    there is replaced when the new one is complete. Raises QueryError (a bad `scale`), ValueError (unknown format).
+    `scale` multiplies the weights in formats that have integers only (anserini, ciff). An existing file is replaced
+    when the new one is complete. Raises QueryError (an invalid `scale`), ValueError (an unknown format).
     """
     if format not in FORMATS:
-        raise ValueError(f"unknown format {format!r}: one of {', '.join(FORMATS)}")
+        raise ValueError(f"unknown format {format!r}; the formats are {', '.join(FORMATS)}")
     if not 0 < scale < float("inf"):
-        raise QueryError(f"scale is a number above 0, not {scale}", field="scale")
+        raise QueryError(f"scale must be a number above 0, not {scale}", field="scale")
     if out == STDOUT:
         return _write(source, sys.stdout.buffer, format, scale)
     path = Path(out)
@@ -60,7 +60,7 @@ def _write(source: VectorSource, file: BinaryIO, format_name: str, scale: float)
 
 
 class _Counted:
-    """A source that counts the rows that are taken from it."""
+    """A source that counts the rows read from it."""
 
     def __init__(self, source: VectorSource) -> None:
         self.count = 0

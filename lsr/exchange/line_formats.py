@@ -1,4 +1,4 @@
-"""The formats that are lines of JSON: ours, Anserini's, OpenSearch's bulk body, Qdrant's points."""
+"""The formats with JSON lines: our own, Anserini's, OpenSearch's bulk body, Qdrant's points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lsr.documents import Document
 from lsr.exchange.rows import VectorRow, VectorSource, fields_of, in_batches
 
 QDRANT_POINTS_A_LINE: Final = 256
-# Qdrant's ids are numbers or UUIDs: an external id becomes the UUID of this name space, the same in every export.
+# Qdrant's ids are numbers or UUIDs: an external id becomes a UUID in this namespace, the same in every export.
 QDRANT_NAMESPACE: Final = uuid.UUID("8a1b7a0e-4c1f-5c7e-9d5e-6f1f0c2b9a77")
 
 
@@ -22,9 +22,9 @@ def jsonl_lines(source: VectorSource) -> Iterator[str]:
 
 
 def anserini_lines(source: VectorSource, scale: float) -> Iterator[str]:
-    """Yield Anserini's JSON vectors: `contents`, and weights as whole numbers, weight × scale rounded.
+    """Yield Anserini's JSON vectors: `contents`, and integer weights (weight × scale, rounded).
 
-    A weight that rounds to 0 is left out; Lucene's impacts start at 1.
+    A weight that rounds to 0 is dropped; Lucene's impacts start at 1.
     """
     for document, vector in source.by_token():
         impacts = {token: round(weight * scale) for token, weight in vector.items()}
@@ -33,9 +33,9 @@ def anserini_lines(source: VectorSource, scale: float) -> Iterator[str]:
 
 
 def opensearch_lines(source: VectorSource) -> Iterator[str]:
-    """Yield pairs of lines for POST /{index}/_bulk; the vector is a field of the vector's name.
+    """Yield pairs of lines for POST /{index}/_bulk; the field of the vector has the vector's name.
 
-    OpenSearch takes it as rank_features or sparse_vector. Elasticsearch refuses tokens with a dot in them.
+    OpenSearch accepts it as rank_features or sparse_vector. Elasticsearch refuses tokens that contain a dot.
     """
     for document, vector in source.by_token():
         yield _line({"index": {"_id": document.id}})
@@ -43,7 +43,7 @@ def opensearch_lines(source: VectorSource) -> Iterator[str]:
 
 
 def qdrant_lines(source: VectorSource) -> Iterator[str]:
-    """Yield bodies for PUT /collections/{name}/points; the document is the payload, its id in there too."""
+    """Yield bodies for PUT /collections/{name}/points; the document, with its id, is the payload."""
     for rows in in_batches(source.rows, QDRANT_POINTS_A_LINE):
         yield _line({"points": [_point(row, source.vector_name) for row in rows]})
 

@@ -1,4 +1,4 @@
-"""What every format is made of: documents with one sparse vector each, and what the term numbers mean."""
+"""The input of every format: documents with one sparse vector each, and the meaning of the term numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class VectorRow(NamedTuple):
-    """A document and its vector: term numbers int64, rising, and as many weights float32 above 0."""
+    """A document and its vector: term numbers int64, ascending, and for each a weight float32 above 0."""
 
     document: Document
     term_ids: NDArray[np.int64]
@@ -25,7 +25,7 @@ class VectorRow(NamedTuple):
 
 @dataclass(frozen=True)
 class VectorSource:
-    """Rows to be gone over once; `tokens` names term numbers; `encoder` tells what made the vectors, if known."""
+    """Rows to read once. `tokens` maps term numbers to tokens; `encoder` describes the vectors' encoder, if known."""
 
     rows: Iterable[VectorRow]
     tokens: Callable[[NDArray[np.int64]], list[str]]
@@ -46,7 +46,7 @@ def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def fields_of(document: Document) -> dict[str, Any]:
-    """Return a document's own fields, those that are empty left out."""
+    """Return a document's fields, without the empty ones."""
     fields: dict[str, Any] = {}
     if document.title:
         fields["title"] = document.title

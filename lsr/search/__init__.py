@@ -1,1 +1,1 @@
-"""How a query is answered: encoded, filtered, ranked, explained."""
+"""Answering a query: encode it, filter, rank, explain."""

@@ -1,9 +1,9 @@
-"""Filters over metadata: checked against the schema, then run over Arrow columns, the same for every document.
+"""Metadata filters: checked against the schema, then evaluated on Arrow columns.
 
     {"year": {"gte": 2019, "lt": 2024}, "tag": {"in": ["food", "travel"]}, "not": {"lang": "fr"}}
 
-An object's entries must all hold. A key is a field of the schema, or `and` / `or` with a list of filters, or `not`
-with one. A field takes a value (equal), or an object of comparisons that must all hold:
+All entries of an object must be true. A key is a field of the schema, or `and` / `or` with a list of filters, or `not`
+with one filter. A field has a value (equal to it), or an object of comparisons, which must all be true:
 
     eq  ne  in             every type; a keyword[] field equals a value when one of its items does
     gt  gte  lt  lte       int, float, date
@@ -42,7 +42,7 @@ class Filter:
     """A checked filter, for collections with this schema."""
 
     def __init__(self, value: object, schema: MetadataSchema) -> None:
-        """Raises QueryError, UnknownField: `field` is the path inside of the filter."""
+        """Raises QueryError, UnknownField; `field` is the path inside the filter."""
         self._schema = schema
         self._conditions = 0
         self._node = self._compile(value, "filter", 1)
@@ -53,15 +53,15 @@ class Filter:
 
     def _compile(self, value: object, path: str, depth: int) -> _Node:
         if depth > MAX_DEPTH:
-            raise QueryError(f"{path}: a filter may be nested {MAX_DEPTH} deep", field=path)
+            raise QueryError(f"{path}: a filter may be nested at most {MAX_DEPTH} levels deep", field=path)
         if not isinstance(value, Mapping):
-            raise QueryError(f"{path}: a filter is an object", field=path)
+            raise QueryError(f"{path}: a filter must be an object", field=path)
         return _all([self._entry(key, entry, f"{path}.{key}", depth) for key, entry in value.items()])
 
     def _entry(self, key: object, value: object, path: str, depth: int) -> _Node:
         self._conditions += 1
         if self._conditions > MAX_CONDITIONS:
-            raise QueryError(f"a filter may have {MAX_CONDITIONS} conditions", field=path)
+            raise QueryError(f"a filter may have at most {MAX_CONDITIONS} conditions", field=path)
         if key == "not":
             inner = self._compile(value, path, depth + 1)
             return lambda columns: ~inner(columns)
@@ -74,7 +74,7 @@ class Filter:
             return _with_ids(value, path)
         if not isinstance(key, str) or key not in self._schema.fields:
             known = ", ".join(self._schema.fields) or "none: it was created without a schema"
-            raise UnknownField(f"{path}: the collection has no field {key!r}; it has {known}", field=path)
+            raise UnknownField(f"{path}: the collection has no field {key!r}; its fields: {known}", field=path)
         kind = self._schema.fields[key]
         if not isinstance(value, Mapping):
             return self._comparison(key, kind, "eq", value, path)
@@ -102,7 +102,7 @@ class Filter:
             compare = _COMPARISONS[str(name)]
             return lambda columns: _numpy(compare(columns.column(column), bound))
         allowed = "eq, ne, in, gt, gte, lt, lte, exists" if kind in _ORDERED else "eq, ne, in, exists"
-        raise QueryError(f"{path}: a {kind} field has no comparison {name!r}; it has {allowed}", field=path)
+        raise QueryError(f"{path}: a {kind} field has no comparison {name!r}; use {allowed}", field=path)
 
 
 def _operand(kind: FieldType, value: object, path: str) -> Any:

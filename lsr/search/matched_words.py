@@ -1,8 +1,8 @@
-"""What matched, word by word: the pieces of a word explained together.
+"""The matched words of a hit: the matched terms, grouped by the words of the text.
 
-An encoder's terms are stems and pieces of words; a reader asks why a document was found and thinks in words. The terms
-that a hit shares with the query are folded into the words of its text (encoders.words): the contributions of a word's
-terms are added up, and each term counts once, so that the words add up to what the terms add up to.
+An encoder's terms are stems and pieces of words, but readers think in words. The terms that a hit shares with the query
+are folded into the words of its text (encoders/text/words.py): a word's contribution is the sum of its terms'
+contributions. Each term counts once, so the words have the same total as the terms.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lsr.results import Hit, MatchedTerm
 
 @dataclass(frozen=True, slots=True)
 class MatchedWord:
-    """A word of the document and those of its terms that matched; `word` is None for a term that no word holds."""
+    """A word of the document and its matched terms; `word` is None for a term that is in no word of the text."""
 
     word: str | None
     contribution: float

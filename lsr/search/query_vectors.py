@@ -1,4 +1,4 @@
-"""Queries on their way in: a text or a sparse query becomes term numbers and weights."""
+"""Encoding a query: a text or a sparse query becomes term numbers and weights."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MAX_QUERY_TERMS = 1024
 
 @dataclass(frozen=True, slots=True)
 class QueryVector:
-    """An encoded query: distinct term numbers, rising, with weights above 0."""
+    """An encoded query: distinct term numbers, ascending, with weights above 0."""
 
     term_ids: NDArray[np.int64]
     weights: NDArray[np.float32]
-    unknown: tuple[str, ...] = ()  # tokens that the collection has never seen: they can match nothing
+    unknown: tuple[str, ...] = ()  # tokens that the collection does not have, so they match nothing
 
 
 def encode_query(vector: NamedVector, query: str | SparseInput, statistics: CorpusStatistics) -> QueryVector:
@@ -35,7 +35,7 @@ def encode_query(vector: NamedVector, query: str | SparseInput, statistics: Corp
     if isinstance(query, str):
         if vector.config.encoder is None:
             raise QueryError(
-                f"the vector {vector.name!r} has no encoder: give a sparse query, or name another vector in `using`",
+                f"the vector {vector.name!r} has no encoder: give a sparse query, or another vector in `using`",
                 field="query.text",
             )
         if not query.strip():
@@ -58,7 +58,7 @@ def encode_query(vector: NamedVector, query: str | SparseInput, statistics: Corp
 def encode_queries(
     vector: NamedVector, queries: Sequence[str | SparseInput] | csr_array, statistics: CorpusStatistics
 ) -> list[QueryVector]:
-    """Encode many queries, texts in batches; a csr_array [n, terms] holds encoded ones. Raises as `query` does."""
+    """Encode many queries, texts in batches; a csr_array [n, terms] is already encoded. Raises as `encode_query`."""
     if isinstance(queries, csr_array):
         return _query_vectors(queries)
     texts = [query for query in queries if isinstance(query, str)]
@@ -68,7 +68,7 @@ def encode_queries(
 
 
 def input_term_ids(vector: NamedVector, query: str | SparseInput, encoded: QueryVector) -> set[int]:
-    """Return the numbers of the terms that the user gave; the others were added by the encoder."""
+    """Return the numbers of the terms in the user's query; the encoder added the others."""
     if isinstance(query, str):
         return set(vector.encoder.input_term_ids(query).tolist())
     return set(encoded.term_ids.tolist())

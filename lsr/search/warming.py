@@ -1,4 +1,4 @@
-"""Making the first search as fast as the next: encoders loaded, kernels compiled, files touched, filters run once."""
+"""Warming up for the first search: load encoders, compile kernels, touch files, run filters once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _VALUES: dict[FieldType, Any] = {
 
 
 def warm(state: LiveState) -> None:
-    """Run every path that a search of this collection can take, once; also those that a seal may open later."""
+    """Run every search path of this collection once, also the paths that a later seal needs."""
     warm_kernels()
     generation = state.generation
     searched = Searched(generation, state.vectors, state.dense, state.schema, defaults_of(state))
@@ -44,7 +44,7 @@ def warm(state: LiveState) -> None:
 
 
 def _queries(generation: Generation, vector: NamedVector) -> Iterator[str | SparseInput]:
-    """Yield a text, where there is an encoder, and a term that a document has, so that there are hits to fetch."""
+    """Yield a text, if there is an encoder, and a term that a document has, so that hits are fetched."""
     if vector.config.encoder is not None:
         yield "warm"
     place = next(_places(generation), None)
@@ -63,6 +63,6 @@ def _places(generation: Generation) -> Iterator[Place]:
 
 
 def _condition(state: LiveState) -> dict[str, Any]:
-    """Return a filter that touches every column, and lets most documents through."""
+    """Return a filter that reads every column and accepts most documents."""
     touched = [{name: _VALUES[kind]} for name, kind in state.schema.fields.items()]
     return {"or": [*touched, {"not": {"and": touched}}]} if touched else {}

@@ -1,12 +1,12 @@
-"""catalog.sqlite: everything of a collection that changes, in the one store whose durability is beyond doubt.
+"""catalog.sqlite: everything in a collection that changes. SQLite makes it durable.
 
-A write is acknowledged when its transaction here has committed (WAL, synchronous=FULL on every connection). The
-catalog holds the settings, the term dictionaries, the list of segments, the deleted rows of each, and the documents
-that no segment holds yet. Every change goes through `transaction`, which also counts it: `seq` is the number of the
-last committed change. Every row is checked against its checksum when it is read.
+A write is acknowledged when its transaction has committed (WAL, synchronous=FULL on every connection). The catalog has
+the settings, the term dictionaries, the list of segments, the deleted rows of each, and the documents that are in no
+segment yet. Every change goes through `transaction`, which numbers it: `seq` is the number of the last committed
+change. Every row is checked against its checksum when it is read.
 
-One `Catalog` is one connection. The collection's writer serialises its calls; a lock here keeps two threads from
-interleaving statements on the connection all the same.
+One `Catalog` is one connection. The collection's writer serialises its calls; the lock here keeps two threads from
+interleaving statements on the connection.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CATALOG_FILE = "catalog.sqlite"
 
 
 class Catalog:
-    """A connection to catalog.sqlite; made by `Catalog.create` or `Catalog.open`."""
+    """A connection to catalog.sqlite, from `Catalog.create` or `Catalog.open`."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -50,7 +50,7 @@ class Catalog:
 
     @classmethod
     def create(cls, path: Path, settings: dict[str, Any]) -> Catalog:
-        """Make a new catalog with these settings; raises CollectionExists, StorageFull."""
+        """Create a new catalog with these settings; raises CollectionExists, StorageFull."""
         if path.exists():
             raise CollectionExists(f"{path.parent} is a collection already")
         with translated(path):
@@ -67,9 +67,9 @@ class Catalog:
 
     @classmethod
     def open(cls, path: Path, mode: Literal["r", "w"]) -> Catalog:
-        """Open an existing catalog; raises CollectionNotFound, CollectionCorrupt, also for a newer format."""
+        """Open an existing catalog; raises CollectionNotFound, and CollectionCorrupt, also for a newer format."""
         if not path.is_file():
-            raise CollectionNotFound(f"{path.parent} is no collection: it holds no {path.name}")
+            raise CollectionNotFound(f"{path.parent} is not a collection: it has no {path.name}")
         with translated(path):
             catalog = cls(path, connect(path, "rw" if mode == "w" else "ro"))
             try:
@@ -96,23 +96,23 @@ class Catalog:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def copy_to(self, path: Path) -> None:
-        """Write a copy of the catalog as of now to a new file, without a write-ahead log; raises StorageFull."""
+        """Write a copy of the current catalog to a new file, without a write-ahead log; raises StorageFull."""
         with self._lock, translated(self.path):
             copy = sqlite3.connect(path)
             try:
                 self._connection.backup(copy)
-                # A copy is one file: what its log would hold is folded in.
+                # The copy is a single file: its log is folded in.
                 copy.execute("PRAGMA journal_mode = DELETE")
             finally:
                 copy.close()
 
     def copy_into(self, other: Catalog) -> None:
-        """Replace everything in another catalog by what this one holds, in one transaction; raises StorageFull."""
+        """Replace the content of another catalog with this one's, in one transaction; raises StorageFull."""
         with self._lock, other._lock, translated(other.path):
             self._connection.backup(other._connection)
 
     def continue_from(self, state: CatalogState) -> None:
-        """Raise the counters so that no number that a catalog with `state` has given is given again."""
+        """Raise the counters so that no number used by a catalog with `state` is used again."""
         with self._lock, translated(self.path):
             own = self.state()
             numbers = {name: max(getattr(own, name), getattr(state, name)) for name in ("next_row", "next_segment")}
@@ -120,7 +120,7 @@ class Catalog:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """One read transaction: everything read inside belongs to one moment."""
+        """One read transaction: all reads inside it see the same state."""
         with self._lock, translated(self.path):
             self._connection.execute("BEGIN")
             try:
@@ -131,7 +131,7 @@ class Catalog:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """One durable change: committed and synced when the block ends, gone without a trace when it raises."""
+        """One durable change: committed and synced when the block ends, rolled back completely if it raises."""
         with self._lock, translated(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -177,7 +177,7 @@ class Catalog:
         return sorted(rows, key=lambda row: row.segment)
 
     def deletions(self) -> dict[int, NDArray[np.int64]]:
-        """Return the deleted doc_ids of each segment that has any, int64, rising."""
+        """Return the deleted doc_ids of each segment that has any, int64, ascending."""
         found: dict[int, list[int]] = {}
         for segment, doc_id in self._rows("deletions", "segment, doc_id"):
             found.setdefault(segment, []).append(doc_id)
@@ -185,7 +185,7 @@ class Catalog:
         return {segment: np.array(sorted(doc_ids), dtype=np.int64) for segment, doc_ids in found.items()}
 
     def pending(self, last_row: int | None = None) -> Iterator[PendingRow]:
-        """Yield the pending documents in the order of their row numbers, up to and with `last_row`."""
+        """Yield the pending documents in the order of their row numbers, up to and including `last_row`."""
         count = 0
         where, values = ("TRUE", ()) if last_row is None else ("row <= ?", (last_row,))
         for row in self._rows("pending", "row, id, document, vectors", f"{where} ORDER BY row", values):
@@ -195,7 +195,7 @@ class Catalog:
             self._check_count("pending", count, self.state().pending)
 
     def problems(self) -> list[str]:
-        """Check structure and content of the whole file; an empty list means that all of it is sound."""
+        """Check the structure and content of the whole file; an empty list means that it is undamaged."""
         found: list[str] = []
         try:
             with self.reading():
@@ -214,7 +214,7 @@ class Catalog:
         return found
 
     def _rows(self, table: str, columns: str, where: str = "TRUE", values: Sequence[Any] = ()) -> Iterator[Any]:
-        """Yield rows of a table without their checksum, which is compared."""
+        """Yield the rows of a table, after a comparison with their checksums."""
         with self._lock, translated(self.path):
             cursor = self._connection.execute(f"SELECT {columns}, checksum FROM {table} WHERE {where}", values)
             for *row, checksum in cursor:

@@ -1,8 +1,8 @@
-"""catalog.sha256: the hash of a catalog at rest, so that a damaged byte is found wherever in the file it is.
+"""catalog.sha256: the hash of a closed catalog, so that damage is found in every byte of the file.
 
-The checksums of its rows cover what catalog.sqlite means; a page also has gaps, and free pages hold what was deleted.
-While a writer is open the file changes, and there is no hash; a writer that closes in good order leaves one behind.
-It can be checked with `sha256sum -c catalog.sha256`, too.
+The row checksums cover the content of catalog.sqlite, but not the gaps in its pages or its free pages. While a writer
+has the catalog open, the file changes and has no hash; a writer that closes normally writes one. `sha256sum -c
+catalog.sha256` checks it too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def remove_digest(folder: Path) -> None:
 
 
 def write_digest(folder: Path) -> None:
-    """Write the hash of a closed catalog; on a full disk, or with a log that a reader still needs, there is none."""
+    """Write the hash of a closed catalog; on a full disk, or if a reader still needs the log, write none."""
     if _log_is_in_use(folder):
         return
     temporary = folder / f"creating-{uuid.uuid4()}"
@@ -37,14 +37,14 @@ def write_digest(folder: Path) -> None:
 
 
 def digest_problem(folder: Path) -> str | None:
-    """Return what is wrong when the catalog does not match its hash; None when it does, or when there is none."""
+    """Return the problem if the catalog does not match its hash; None if it matches or has no hash."""
     path = folder / DIGEST_FILE
     try:
         expected = path.read_bytes()
         found = f"{sha256_of(folder / CATALOG_FILE)}  {CATALOG_FILE}\n".encode()
     except FileNotFoundError:
         return None
-    # A writer that opens meanwhile removes the hash before it changes anything.
+    # A writer that opens the catalog meanwhile removes the hash before it changes anything.
     if found == expected or not path.exists() or _log_is_in_use(folder):
         return None
     return f"its bytes do not match the checksum in {DIGEST_FILE}"

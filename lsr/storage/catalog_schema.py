@@ -1,8 +1,7 @@
-"""The tables of catalog.sqlite, and how one of its rows is protected.
+"""The tables of catalog.sqlite, and the checksum of their rows.
 
-SQLite checks the structure of its pages but not their content, so every row carries a CRC-32 over its columns and
-the `state` row counts the others: a flipped bit in a value, and a row that vanished, are both noticed.
-docs/format.md describes the columns.
+SQLite checks the structure of its pages but not their content. So every row has a CRC-32 over its columns, and the
+`state` row counts the other rows: a flipped bit and a lost row are both detected. docs/format.md describes the columns.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class CatalogState:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """One live segment: its number (never used again), its folder's name, and what its manifest hashes to."""
+    """One live segment: its number (never used again), its folder's name, and the hash of its manifest."""
 
     segment: int
     uuid: str
@@ -81,7 +80,7 @@ class PendingRow:
 
 
 def row_checksum(*columns: int | str | bytes) -> int:
-    """Return the CRC-32 over a row's columns, each with its kind and length in front."""
+    """Return the CRC-32 over a row's columns, each preceded by its type and length."""
     parts: list[bytes] = []
     for column in columns:
         if isinstance(column, int):

@@ -12,7 +12,7 @@ from lsr.storage.catalog_schema import CatalogState, PendingRow, row_checksum
 
 
 class Transaction:
-    """The changes of one commit. `state` counts along; the caller gives numbers from it."""
+    """The changes of one commit. `state` is updated with each; the caller assigns numbers from it."""
 
     def __init__(self, connection: sqlite3.Connection, state: CatalogState) -> None:
         self._connection = connection
@@ -20,11 +20,11 @@ class Transaction:
 
     @property
     def seq(self) -> int:
-        """The number that this change will have once it is committed."""
+        """The number of this change after the commit."""
         return self.state.seq + 1
 
     def set_setting(self, key: str, value: Any) -> None:
-        """Store a JSON value, over an older one."""
+        """Store a JSON value; replaces an older one."""
         write_setting(self._connection, key, value)
 
     def remove_setting(self, key: str) -> None:
@@ -32,13 +32,13 @@ class Transaction:
         self._connection.execute("DELETE FROM settings WHERE key = ?", (key,))
 
     def append_terms(self, vector: str, first_id: int, tokens: Sequence[str]) -> None:
-        """Append tokens to a vector's dictionary; `first_id` is the number of the first of them."""
+        """Append tokens to a vector's dictionary; `first_id` is the number of the first one."""
         if tokens:
             row = (vector, first_id, len(tokens), json.dumps(list(tokens), ensure_ascii=False).encode())
             self._connection.execute("INSERT INTO terms VALUES (?, ?, ?, ?, ?)", (*row, row_checksum(*row)))
 
     def add_pending(self, rows: Sequence[PendingRow]) -> None:
-        """Add documents; their row numbers run on from `state.next_row`."""
+        """Add documents; their row numbers continue from `state.next_row`."""
         self._connection.executemany(
             "INSERT INTO pending VALUES (?, ?, ?, ?, ?)",
             (
@@ -49,7 +49,7 @@ class Transaction:
         self._count(pending=len(rows), next_row=len(rows))
 
     def remove_pending(self, rows: Iterable[int]) -> None:
-        """Remove pending documents by row number; each must be there."""
+        """Remove pending documents by row number; each must exist."""
         cursor = self._connection.executemany("DELETE FROM pending WHERE row = ?", ((row,) for row in rows))
         self._count(pending=-cursor.rowcount if cursor.rowcount > 0 else 0)
 
@@ -59,7 +59,7 @@ class Transaction:
         self._count(pending=-removed)
 
     def add_deletions(self, segment: int, doc_ids: Iterable[int]) -> None:
-        """Mark documents of a segment as deleted; none may be marked already."""
+        """Mark documents of a segment as deleted; none may be marked yet."""
         rows = [(segment, doc_id, row_checksum(segment, doc_id)) for doc_id in map(int, doc_ids)]
         self._connection.executemany("INSERT INTO deletions VALUES (?, ?, ?)", rows)
         self._count(deletions=len(rows))
@@ -72,7 +72,7 @@ class Transaction:
         return row[0]
 
     def remove_segment(self, segment: int) -> None:
-        """Drop a segment and its deletions from the list; the folder is removed after the commit."""
+        """Remove a segment and its deletions from the list; its folder is removed after the commit."""
         removed = self._connection.execute("DELETE FROM deletions WHERE segment = ?", (segment,)).rowcount
         self._connection.execute("DELETE FROM segments WHERE segment = ?", (segment,))
         self._count(segments=-1, deletions=-removed)
@@ -89,6 +89,6 @@ def write_state(connection: sqlite3.Connection, state: CatalogState) -> None:
 
 
 def write_setting(connection: sqlite3.Connection, key: str, value: Any) -> None:
-    """Store a setting as JSON, over an older one."""
+    """Store a setting as JSON; replaces an older one."""
     row = (key, json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False))
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (*row, row_checksum(*row)))

@@ -1,12 +1,12 @@
-"""documents.arrow: the texts and metadata columns of a segment, one row a document, mapped and read without a copy.
+"""documents.arrow: the texts and metadata columns of a segment, one row per document, mapped and read without a copy.
 
-An Arrow IPC file without compression. Columns: `id`, `title`, `text`, `parent` (null when there is none), `metadata`
-(the whole metadata as JSON), then a typed column `metadata.<name>` for each field of the schema. Strings are
-`large_string`: the offsets of Arrow's plain `string` overflow at 2 GiB.
+An Arrow IPC file without compression. Columns: `id`, `title`, `text`, `parent` (null if there is none), `metadata` (the
+whole metadata as JSON), then a typed column `metadata.<name>` for each field of the schema. Strings are `large_string`:
+the offsets of Arrow's plain `string` overflow at 2 GiB.
 
-Arrow trusts the offsets inside a mapped file, and a wild one would make it read outside of the map, so `open` checks
-every offset array. The characters are not looked at; damage there is found by `verify`, or shows as an error for one
-document.
+Arrow trusts the offsets in a mapped file, and a wrong offset would make it read outside the map. So opening the file
+checks every offset array. It does not check the characters: `verify` finds damage there, or it shows as an error for
+one document.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _TEXT_NAMES = tuple(field.name for field in _TEXT_COLUMNS)
 
 
 class DocumentFileWriter:
-    """Writes documents in the order given; use as a context manager, the file is complete when it closes."""
+    """Writes documents in the given order. Use it as a context manager: the file is complete when it closes."""
 
     def __init__(self, path: Path, schema: MetadataSchema) -> None:
         self._sink = pa.OSFile(str(path), "wb")
@@ -60,7 +60,7 @@ class DocumentFileWriter:
         self._writer.write_table(table.combine_chunks())
 
     def close(self) -> None:
-        """Finish the file; doing so twice is harmless."""
+        """Finish the file; may be called twice."""
         if not self._sink.closed:
             try:
                 self._writer.close()
@@ -84,8 +84,8 @@ class DocumentFile:
                 for chunk in column.chunks:
                     _check_offsets(path, name, chunk)
         except (pa.ArrowException, OSError, ValueError, EOFError) as error:
-            raise CollectionCorrupt(path, f"is not readable as an Arrow file: {error}") from error
-        # Looked up for every hit: plain lists, since Arrow wraps a column anew each time it is asked for.
+            raise CollectionCorrupt(path, f"cannot be read as an Arrow file: {error}") from error
+        # Plain lists, used for every hit: Arrow creates a new wrapper at each access to a column.
         self._chunks = {name: self.table.column(name).chunks for name in _TEXT_NAMES}
         self._starts = list(accumulate((len(chunk) for chunk in self._chunks["id"]), initial=0))
 
@@ -93,7 +93,7 @@ class DocumentFile:
         return int(self.table.num_rows)
 
     def id(self, row: int) -> str:
-        """Return the external id of a row; raises CollectionCorrupt when its bytes are no UTF-8."""
+        """Return the external id of a row; raises CollectionCorrupt if its bytes are not UTF-8."""
         return str(self._value("id", row))
 
     def ids(self, rows: Sequence[int] | NDArray[np.int64]) -> list[str]:
@@ -116,7 +116,7 @@ class DocumentFile:
                 for identifier, title, text, parent, metadata in zip(*columns, strict=True)
             ]
         except orjson.JSONDecodeError as error:
-            raise CollectionCorrupt(self._path, f"rows {start} to {stop}: metadata is no JSON: {error}") from error
+            raise CollectionCorrupt(self._path, f"rows {start} to {stop}: invalid JSON in metadata: {error}") from error
 
     def document(self, row: int) -> Document:
         """Return a row as a Document, without its vectors."""
@@ -124,7 +124,7 @@ class DocumentFile:
         try:
             metadata = orjson.loads(self._value("metadata", row))
         except orjson.JSONDecodeError as error:
-            raise CollectionCorrupt(self._path, f"row {row}: the metadata is no JSON: {error}") from error
+            raise CollectionCorrupt(self._path, f"row {row}: invalid JSON in metadata: {error}") from error
         return Document(
             id=self._value("id", row),
             title=self._value("title", row),
@@ -166,13 +166,13 @@ def _arrow_schema(schema: MetadataSchema) -> pa.Schema:
 
 
 def _check_offsets(path: Path, name: str, array: Any) -> None:
-    """Raise CollectionCorrupt unless every offset of a string or list array stays inside of what it points to."""
+    """Raise CollectionCorrupt unless every offset of a string or list array points inside its data."""
     if not (pa.types.is_large_string(array.type) or pa.types.is_large_list(array.type)):
         return
     offsets_buffer, data_buffer = array.buffers()[1:3]
     if offsets_buffer is None:
         if len(array):
-            raise CollectionCorrupt(path, f"column {name}: has no offsets")
+            raise CollectionCorrupt(path, f"column {name} has no offsets")
         return
     offsets = np.frombuffer(memoryview(offsets_buffer), dtype=np.int64, count=array.offset + len(array) + 1)
     if pa.types.is_large_list(array.type):
@@ -182,4 +182,4 @@ def _check_offsets(path: Path, name: str, array: Any) -> None:
     else:
         limit = data_buffer.size if data_buffer is not None else 0
     if offsets[0] < 0 or offsets[-1] > limit or np.any(offsets[1:] < offsets[:-1]):
-        raise CollectionCorrupt(path, f"column {name}: an offset points outside of the column")
+        raise CollectionCorrupt(path, f"column {name}: an offset points outside the column")

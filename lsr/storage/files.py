@@ -1,7 +1,7 @@
-"""Durable writes, checksums and the writer's lock: the few operations on files that the promise rests on.
+"""Durable writes, checksums and the writer's lock: the file operations that durability depends on.
 
-A file counts as written when its bytes and its folder's entry are synced. A folder becomes visible under its final
-name by one rename, after everything in it is synced, and the parent is synced after the rename.
+A file is written when its bytes and its folder's entry are synced. A folder gets its final name by one rename, after
+everything in it is synced; then its parent is synced.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lsr.errors import CollectionLocked, StorageFull
 
 LOCK_FILE = "writer.lock"
 
-OnRead = Callable[[int], None]  # called with the bytes of each piece read: it may wait, or raise to stop
+OnRead = Callable[[int], None]  # called after each piece with its number of bytes: it may wait, or raise to stop
 
 _PIECE = 1 << 20
 
@@ -52,7 +52,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write and sync a new file; raises OSError, FileExistsError among them."""
+    """Write and sync a new file; raises OSError, including FileExistsError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -69,7 +69,7 @@ def publish(temporary: Path, final: Path) -> None:
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn a full or failing disk into StorageFull, which says that nothing was acknowledged."""
+    """Turn the errors of a full or failing disk into StorageFull, which says that nothing was acknowledged."""
     try:
         yield
     except OSError as error:
@@ -80,13 +80,13 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 class WriterLock:
-    """The exclusive right to write to a collection, held by one process; the kernel drops it when that process dies.
+    """The exclusive right to write to a collection, held by one process; the kernel releases it when the process dies.
 
-    The lock is an flock on `writer.lock`. The file stays: removing it would let two processes hold "the" lock.
+    The lock is an flock on `writer.lock`. The file is never removed: otherwise two processes could hold the lock.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Take the lock; raises CollectionLocked at once when another process (or another open) holds it."""
+        """Acquire the lock; raises CollectionLocked at once if another process (or another open) holds it."""
         self._descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,12 +95,12 @@ class WriterLock:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
             raise CollectionLocked(
-                f"{folder}: another process writes to this collection (a running `lsr serve`?); "
+                f"{folder}: another process has this collection open for writing (a running `lsr serve`?); "
                 "stop it, or send the documents to it"
             ) from None
 
     def release(self) -> None:
-        """Give the lock back; doing so twice is harmless."""
+        """Release the lock; may be called twice."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

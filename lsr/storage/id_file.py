@@ -1,8 +1,8 @@
 """ids.npy: from an external id to its row, by binary search over hashes.
 
-A uint64 array [2, n]: row 0 the 64-bit BLAKE2b hashes of the n external ids, rising; row 1 the document's row for
-each. Different ids may share a hash, so whoever looks an id up compares the id itself (`find` is given a function
-that reads it).
+A uint64 array [2, n]: row 0 has the 64-bit BLAKE2b hashes of the n external ids, ascending; row 1 the document's row
+for each. Different ids may have the same hash, so a lookup also compares the id itself (`find` gets a function that
+reads it).
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class IdFile:
         """Map the file and check that it numbers `documents` rows; raises CollectionCorrupt."""
         try:
             table = np.load(path, mmap_mode="r", allow_pickle=False)
-        except Exception as error:  # NumPy reads the header with Python's tokenizer, whose errors are of many kinds
-            raise CollectionCorrupt(path, f"is not readable as an array: {error}") from error
+        except Exception as error:  # NumPy reads the header with Python's tokenizer, which has many kinds of errors
+            raise CollectionCorrupt(path, f"cannot be read as an array: {error}") from error
         if table.dtype != np.uint64 or table.shape != (2, documents):
             raise CollectionCorrupt(path, f"has shape {table.shape} of {table.dtype}, not (2, {documents}) of uint64")
         self._hashes: NDArray[np.uint64] = table[0]
         self._rows: NDArray[np.uint64] = table[1]
         if documents and int(self._rows.max()) >= documents:
-            raise CollectionCorrupt(path, "names a row that is not there")
+            raise CollectionCorrupt(path, "contains the number of a row that does not exist")
 
     def find(
         self, ids: Sequence[str], hashes: NDArray[np.uint64], id_of_row: Callable[[int], str]

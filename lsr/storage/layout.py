@@ -1,4 +1,4 @@
-"""Where the files of a collection are, and what its settings mean; shared by live and offline writers.
+"""The paths of a collection's files and the meaning of its settings; shared by live and offline writers.
 
 The settings in the catalog: `uuid` and `created`; `vectors` (see NamedVector.setting); `dense` (see
 DenseVector.setting), only where there are dense vectors; `schema` (field -> type);
@@ -33,7 +33,7 @@ SEARCH_SETTING = "search"
 
 @dataclass(frozen=True)
 class Contents:
-    """A collection's settings, read from its catalog. `load` is None unless an offline load is unfinished."""
+    """A collection's settings, from its catalog. `load` is None unless an offline load is unfinished."""
 
     schema: MetadataSchema
     vectors: Mapping[str, NamedVector]
@@ -44,7 +44,7 @@ class Contents:
 
 
 def is_collection(folder: Path) -> bool:
-    """Whether the folder holds a catalog."""
+    """Whether the folder has a catalog."""
     return (folder / CATALOG_FILE).is_file()
 
 
@@ -55,9 +55,9 @@ def create_files(
     extra: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> Catalog:
-    """Make the folder of a new collection; it is none before its catalog has its name.
+    """Create the folder of a new collection. It is a collection once its catalog has its final name.
 
-    `extra` are more settings; `device` is where the encoders will run.
+    `extra` are more settings; `device` is where the encoders run.
 
     Raises CollectionExists, QueryError, UnknownEncoder, DeviceUnavailable, StorageFull.
     """
@@ -80,9 +80,9 @@ def create_files(
         "schema": dict(schema.fields),
         **(extra or {}),
     }
-    # Under another name until it is whole: a killed creation leaves no half catalog behind.
+    # The catalog has a temporary name until it is complete, so that a killed creation leaves no partial catalog.
     temporary = folder / f"creating-{uuid.uuid4()}"
-    was_there = folder.exists()
+    existed = folder.exists()
     try:
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -95,15 +95,15 @@ def create_files(
             sync_file(folder)
             sync_file(folder.parent)
     except BaseException:
-        shutil.rmtree(temporary if was_there else folder, ignore_errors=True)
+        shutil.rmtree(temporary if existed else folder, ignore_errors=True)
         raise
     return Catalog.open(folder / CATALOG_FILE, "w")
 
 
 def open_catalog(folder: Path, mode: Literal["r", "w"]) -> Catalog:
-    """Open the catalog of a collection, to write only under its lock; raises CollectionNotFound, CollectionCorrupt."""
+    """Open a collection's catalog; writing needs the writer's lock. Raises CollectionNotFound, CollectionCorrupt."""
     if not folder.exists():
-        raise CollectionNotFound(f"{folder}: there is no such folder")
+        raise CollectionNotFound(f"{folder}: no such folder")
     return Catalog.open(folder / CATALOG_FILE, mode)
 
 
@@ -163,7 +163,7 @@ def read_shape(catalog: Catalog) -> SegmentShape:
 
 
 def remove_leftovers(folder: Path, live: Sequence[str]) -> None:
-    """Remove what a killed writer left behind: every folder below segments/ that the catalog does not list."""
+    """Remove what a killed writer left: temporary files, and folders in segments/ that the catalog does not list."""
     for path in (*(folder / SEGMENTS_FOLDER).iterdir(), *folder.glob("creating-*"), *folder.glob("snapshots/taking-*")):
         if path.name in live:
             continue
@@ -188,5 +188,5 @@ def size_on_disk(folder: Path) -> int:
 
 
 def _leftover(path: Path) -> bool:
-    """Whether a file in a folder that is no collection comes from a creation that was killed."""
+    """Whether a file in a folder that is not a collection comes from a creation that was killed."""
     return path.name.startswith("creating-") or (path.name == SEGMENTS_FOLDER and not any(path.iterdir()))

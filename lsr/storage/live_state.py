@@ -1,4 +1,4 @@
-"""What the parts of an open collection share: its catalog, its vectors, and the generation that readers start from."""
+"""The shared state of an open collection: its catalog, its vectors, and the current generation."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _OPEN_ATTEMPTS = 5  # a merge may remove a segment between reading the catalog a
 class LiveState:
     """The current state of an open collection.
 
-    `generation` is replaced, never changed; whoever replaces it holds `changing`, from reading the old one to setting
-    the new one, with the commit in between.
+    `generation` is replaced, never changed. A thread that replaces it holds `changing` from reading the old generation,
+    through the commit, to setting the new one.
     """
 
     def __init__(self, path: Path, catalog: Catalog) -> None:
-        """Read the catalog and open the segments; raises CollectionCorrupt, CollectionNotFound for a half-made one."""
+        """Read the catalog, open the segments; raises CollectionCorrupt, CollectionNotFound for an unfinished load."""
         self.path = path
         self.catalog = catalog
         self.changing = threading.RLock()
-        self.retired = False  # the collection was closed, or restored to another state: this one is left as it is
+        self.retired = False  # True: the collection was closed or restored, and this state must not change any more
         with catalog.reading():
             contents = layout.read_contents(catalog)
             self.schema: MetadataSchema = contents.schema
@@ -48,14 +48,13 @@ class LiveState:
             self.search: Any = contents.search  # the search defaults as they are stored, None for none
             if contents.load is not None:
                 raise CollectionNotFound(
-                    f"{path}: indexing was interrupted before its end; finish it with `lsr index … --resume`, "
-                    "or remove the folder"
+                    f"{path}: indexing was interrupted; finish it with `lsr index … --resume`, or remove the folder"
                 )
             self.generation = self._read_generation()
 
     @property
     def impact_dtypes(self) -> dict[str, str]:
-        """What each named vector's canonical weights are kept as."""
+        """The storage type of each named vector's canonical weights."""
         return {name: vector.config.index.impact_dtype for name, vector in self.vectors.items()}
 
     def open_segment(self, row: SegmentRow) -> Segment:
@@ -72,7 +71,7 @@ class LiveState:
                 raise CollectionCorrupt(self.catalog.path, f"table deletions: a row of segment {row.segment} is wrong")
             views.append(SegmentView.of(self.open_segment(row), dead))
         if deletions:
-            raise CollectionCorrupt(self.catalog.path, "table deletions names a segment that is not there")
+            raise CollectionCorrupt(self.catalog.path, "table deletions contains a segment that does not exist")
         return Generation(state.seq, tuple(views), self._read_pending())
 
     def _read_pending(self) -> Pending:
@@ -87,7 +86,7 @@ class LiveState:
 
 
 def open_state(folder: Path, mode: Literal["r", "w"]) -> LiveState:
-    """Open a collection's state, to write only under its lock; raises what LiveState raises."""
+    """Open a collection's state; writing needs the writer's lock. Raises what LiveState raises."""
     catalog = layout.open_catalog(folder, mode)
     try:
         return LiveState(folder, catalog)
@@ -97,7 +96,7 @@ def open_state(folder: Path, mode: Literal["r", "w"]) -> LiveState:
 
 
 def open_to_read(folder: Path) -> LiveState:
-    """Open without the lock: where a writer has moved on meanwhile and removed a segment, begin again."""
+    """Open without the lock; start again if a writer has removed a segment meanwhile."""
     for _ in range(_OPEN_ATTEMPTS - 1):
         before = _seq(folder)
         try:

@@ -1,11 +1,11 @@
-"""Looking into the write-ahead log that a killed writer has left, for damage that SQLite passes over in silence.
+"""Checks the write-ahead log that a killed writer has left, for damage that SQLite silently ignores.
 
-SQLite reads the log up to the first frame whose checksum is wrong and takes the rest for what a power loss left of the
-last, never acknowledged transaction. So a byte that goes bad further in front makes acknowledged transactions vanish.
-They are told apart by what follows: behind a torn transaction there is at most one commit of this log's generation
-(its own); two or more mean that something that was synced is lost.
+SQLite reads the log up to the first frame with a wrong checksum. It treats the rest as an incomplete last transaction,
+which a power loss interrupted and which was never acknowledged. So a damaged byte before the last transaction makes
+acknowledged transactions disappear. The two cases are distinguished by the commits that follow: after an incomplete
+transaction there is at most one commit of this log's generation (its own); two or more mean that synced data is lost.
 
-Damage in the very last transaction cannot be told from a power loss, and is not reported. The layout of the log is
+Damage in the last transaction looks the same as a power loss and is not reported. The layout of the log is
 https://www.sqlite.org/fileformat2.html, section 4.
 """
 
@@ -20,7 +20,7 @@ _MAGICS = {0x377F0682: "<", 0x377F0683: ">"}
 
 
 def log_problem(path: Path) -> str | None:
-    """Return what is wrong with a write-ahead log that nobody writes; None when nothing is, or there is none."""
+    """Return the problem of a write-ahead log that no process writes; None if it has none or does not exist."""
     try:
         content = memoryview(path.read_bytes())
     except FileNotFoundError:
@@ -31,7 +31,7 @@ def log_problem(path: Path) -> str | None:
     salts, sums = tuple(salts_and_sums[:2]), tuple(salts_and_sums[2:])
     order = _MAGICS.get(magic)
     if order is None or not 512 <= page_size <= 65_536 or _checksum(content[:24], order, (0, 0)) != sums:
-        return "its header is damaged: what it holds cannot be read"
+        return "its header is damaged: the log cannot be read"
     broken, lost = None, 0
     for number, at in enumerate(
         range(_HEADER.size, len(content) - _FRAME.size - page_size + 1, _FRAME.size + page_size)
@@ -45,12 +45,12 @@ def log_problem(path: Path) -> str | None:
         if broken is not None and commit and (first_salt, second_salt) == salts:
             lost += 1
     if lost >= 2:
-        return f"its frame {broken} is damaged: {lost} committed transactions from there on are lost"
+        return f"its frame {broken} is damaged: the {lost} committed transactions from there on are lost"
     return None
 
 
 def _checksum(content: memoryview, order: str, sums: tuple[int, ...]) -> tuple[int, int]:
-    """Go on with SQLite's two running sums over `content`, whose length is a multiple of 8."""
+    """Continue SQLite's two running sums over `content`, whose length is a multiple of 8."""
     first, second = sums
     words = struct.unpack(f"{order}{len(content) // 4}I", content)
     for even, odd in zip(words[::2], words[1::2], strict=True):

@@ -1,10 +1,11 @@
-"""The documents that are committed but in no segment yet, in memory, ready to be searched.
+"""The documents that are committed but in no segment yet: in memory, searchable.
 
-`Pending` is immutable: a write makes a new one, so a reader's view stays whole. It is a row of chunks whose sizes
-fall by half or more; adding merges the small ones, so that n single writes cost O(n log n) and a search touches few
-chunks. A replaced or deleted document is masked in its chunk and dropped when the chunk is merged.
+`Pending` is immutable: a write creates a new one, so a reader's view does not change. It is a list of chunks, each at
+most half as large as the one before; adding documents merges the small chunks, so that n single writes cost O(n log n)
+and a search reads few chunks. A replaced or deleted document is masked in its chunk and dropped when the chunk is
+merged.
 
-How a pending document lies in the catalog is pending_rows.py's business.
+pending_rows.py defines how a pending document is stored in the catalog.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lsr.metadata import MetadataSchema
 class ChunkContent:
     """What a chunk holds, deleted or not; immutable. `vectors[name]` and `dense[name]` have a row for each document.
 
-    Whatever a search needs is made here, by the writer, so that no search waits for it.
+    The writer prepares here everything that a search needs, so that no search waits for it.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class ChunkContent:
         columns: pa.Table,
         dense: Mapping[str, DenseRows] | None = None,
     ) -> None:
-        """`rows` are the catalog's numbers, rising; ids are distinct; `columns` are made by `columns_of`."""
+        """`rows` are the catalog's row numbers, ascending; ids are distinct; `columns` come from `columns_of`."""
         self.rows = rows
         self.documents = documents
         self.vectors = vectors
@@ -49,7 +50,7 @@ class ChunkContent:
 
 
 def columns_of(documents: Sequence[Document], schema: MetadataSchema) -> pa.Table:
-    """Return the metadata columns that filters run over, and the ids: a table without a column has no rows either."""
+    """Return the metadata columns for filters, and the ids: without a column the table would have no rows."""
     ids = pa.array([document.id for document in documents], pa.large_string())
     arrays = schema.columns([document.metadata for document in documents])
     fields = [pa.field("id", pa.large_string()), *schema.arrow_fields]
@@ -58,7 +59,7 @@ def columns_of(documents: Sequence[Document], schema: MetadataSchema) -> pa.Tabl
 
 @dataclass(frozen=True)
 class PendingChunk:
-    """A chunk as one reader sees it. `live` bool[n] masks what was replaced or deleted."""
+    """A chunk as one reader sees it. `live` bool[n] masks replaced and deleted documents."""
 
     content: ChunkContent
     live: NDArray[np.bool_]
@@ -95,11 +96,11 @@ class Pending:
 
     @property
     def bytes(self) -> int:
-        """About how much memory they take."""
+        """Their approximate memory."""
         return sum(chunk.content.bytes for chunk in self.chunks)
 
     def ids_without_rows(self, rows: NDArray[np.int64], last_row: int) -> list[str]:
-        """Return the external ids of those with a row number up to `last_row` that is not among `rows`."""
+        """Return the external ids of the documents whose row number is at most `last_row` and not in `rows`."""
         return [
             chunk.content.documents[position].id
             for chunk in self.chunks
@@ -117,17 +118,17 @@ class Pending:
         return None
 
     def rows_of(self, identifiers: Iterable[str]) -> list[int]:
-        """Return the catalog's row numbers of those of the documents that are pending."""
+        """Return the catalog's row numbers of those documents that are pending."""
         places = (self.find(identifier) for identifier in identifiers)
         return [int(place[0].content.rows[place[1]]) for place in places if place is not None]
 
     def live_rows(self) -> NDArray[np.int64]:
-        """Return the catalog's row numbers of all of them, int64, rising."""
+        """Return the catalog's row numbers of all live documents, int64, ascending."""
         rows = [chunk.content.rows[chunk.live] for chunk in self.chunks]
         return np.concatenate(rows) if rows else np.empty(0, np.int64)
 
     def without_rows(self, rows: Sequence[int] | NDArray[np.int64]) -> Pending:
-        """Return what is left without these catalog rows; rows that are not there are passed over."""
+        """Return the pending documents without these catalog rows; unknown rows are ignored."""
         if not len(rows):
             return self
         wanted = np.asarray(rows, dtype=np.int64)
@@ -140,7 +141,7 @@ class Pending:
         return Pending(tuple(chunks))
 
     def after(self, last_row: int) -> Pending:
-        """Return those with a row number above `last_row`."""
+        """Return the documents with a row number above `last_row`."""
         kept = []
         for chunk in self.chunks:
             live = chunk.live & (chunk.content.rows > last_row)
@@ -150,7 +151,8 @@ class Pending:
         return Pending(tuple(kept))
 
     def add(self, content: ChunkContent) -> Pending:
-        """Return the documents with more of them; their row numbers are higher than all before, their ids not live."""
+        """Return these documents plus new ones, whose row numbers are higher than all others and whose ids are not
+        live here."""
         if not len(content.rows):
             return self
         newest = PendingChunk(content, np.ones(len(content.rows), dtype=np.bool_), len(content.rows))

@@ -1,4 +1,4 @@
-"""Pending documents as rows of the catalog: a document as JSON, its vectors as numbers. Both directions.
+"""Pending documents as rows of the catalog: a document as JSON, its vectors as numbers. Encodes and decodes.
 
 A vector's bytes are its number of terms (uint32), the term numbers (uint32, rising) and the weights (float32), all
 little-endian; those of several names follow each other in alphabetical order. Behind them stand the dense vectors, in
@@ -93,7 +93,7 @@ def _unpack(
             raise ValueError(f"a vector {name!r} is missing")
         lengths = words[at].astype(np.int64)
         if (at + 1 + 2 * lengths > ends).any():
-            raise ValueError(f"a vector {name!r} is cut off")
+            raise ValueError(f"a vector {name!r} is truncated")
         start = np.zeros(len(packed) + 1, dtype=np.int64)
         np.cumsum(lengths, out=start[1:])
         entries = np.arange(int(start[-1])) + np.repeat(at + 1 - start[:-1], lengths)

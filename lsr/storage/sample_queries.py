@@ -1,9 +1,9 @@
-"""What a new segment's recall targets are measured on: short texts of its own documents, encoded as queries.
+"""Sample queries for measuring a new segment's recall targets: short texts of its own documents, encoded as queries.
 
-`search(recall=0.98)` follows a curve that is measured when a segment is built. It needs queries like those that users
-ask; the nearest thing that every collection has are its titles, or the first words of its texts. Whole documents as
-queries would mislead: they are far longer. Vectors that come ready made have no text to encode, and collections of
-BM25 no need: they are searched exactly.
+`search(recall=0.98)` uses a curve that is measured when a segment is built. The measurement needs queries similar to
+those of users; the best substitute that every collection has are its titles, or the first words of its texts. Whole
+documents would mislead: they are far longer than queries. Ready-made vectors have no text to encode, and BM25
+collections need no curve: they are searched exactly.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from lsr.documents import Document
 from lsr.storage.generation import SegmentView
 from lsr.vectors import NamedVector
 
-AT_LEAST = 20_000  # documents; a smaller segment is searched exactly anyway
+AT_LEAST = 20_000  # documents; a smaller segment is always searched exactly
 
 _SAMPLE = 400
 _WORDS = 8
 
 
 class SampledTexts:
-    """Some hundred short texts, evenly spaced over all documents that are shown, however many come."""
+    """A few hundred short texts, evenly spaced over all documents added, for any number of documents."""
 
     def __init__(self) -> None:
         self.seen = 0
@@ -31,7 +31,7 @@ class SampledTexts:
         self._texts: list[str] = []
 
     def add(self, documents: Iterable[Document]) -> None:
-        """Show documents."""
+        """Add documents to sample from."""
         for document in documents:
             if self.seen % self._step == 0:
                 self._texts.append(document.title or " ".join(document.text.split(maxsplit=_WORDS)[:_WORDS]))
@@ -41,9 +41,9 @@ class SampledTexts:
             self.seen += 1
 
     def encode(self, vectors: Mapping[str, NamedVector]) -> dict[str, csr_array]:
-        """Return the texts as queries of each vector that a model makes, csr_array float32 [texts, terms].
+        """Return the texts as queries for each vector that has a model, csr_array float32 [texts, terms].
 
-        Empty for too few documents. Raises EncoderError.
+        Empty if there are too few documents. Raises EncoderError.
         """
         texts = [text for text in self._texts if text]
         if self.seen < AT_LEAST or not texts:
@@ -56,7 +56,7 @@ class SampledTexts:
 
 
 def sample_segments(views: Iterable[SegmentView]) -> SampledTexts:
-    """Return texts of the segments' live documents; reads no more documents than that."""
+    """Return sampled texts of the segments' live documents; reads only the sampled documents."""
     sampled = SampledTexts()
     total = sum(view.live_count for view in views)
     step = max(1, total // _SAMPLE)

@@ -1,14 +1,15 @@
-"""A segment: an immutable folder that holds some of a collection's documents, their vectors and their texts.
+"""A segment: an immutable folder with some of a collection's documents, their vectors and their texts.
 
     segments/<uuid>/manifest.json     counts, and each file's size and SHA-256
                     documents.arrow   texts and metadata, see document_file.py
                     ids.npy           external id -> doc_id, see id_file.py
                     vectors/<name>/   one SparseIndex for each sparse vector, DenseRows for each dense one
 
-Documents are numbered by rising external id. So the index's rule for equal scores, doc_id rising, is the collection's
-rule, external id rising; and an index that returns k documents returns the right k of those that tie.
+Documents are numbered by ascending external id. So the index's order for equal scores (ascending doc_id) is the
+collection's order (ascending external id), and an index that returns k documents returns the correct k of tied
+documents.
 
-How one is written is in segment_writer.py.
+segment_writer.py writes segments.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class SegmentShape:
 
 @dataclass(frozen=True, slots=True)
 class FinishedSegment:
-    """What the catalog needs to list a segment that lies on disk, synced, under its final name."""
+    """The catalog's entry for a segment that is on disk, synced, under its final name."""
 
     uuid: str
     documents: int
@@ -103,11 +104,11 @@ class Segment:
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     def find(self, ids: Sequence[str], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Return each id's doc_id, int64[len(ids)], -1 where it is not in this segment; `hashes` from `hash_ids`."""
+        """Return each id's doc_id, int64[len(ids)], -1 if it is not in this segment; `hashes` come from `hash_ids`."""
         return self._ids.find(ids, hashes, self.documents.id)
 
     def vector(self, name: str, doc_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return a document's (term numbers int64, rising; canonical impacts float32); raises CollectionCorrupt."""
+        """Return a document's (term numbers int64, ascending; canonical impacts float32); raises CollectionCorrupt."""
         try:
             return self.indexes[name].document(doc_id)
         except IndexError as error:
@@ -115,13 +116,13 @@ class Segment:
             raise CollectionCorrupt(folder, f"document {doc_id}: {error}; `lsr verify` names the file") from error
 
     def term_ids(self, name: str, doc_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the term numbers of these documents' vectors, one after the other; raises CollectionCorrupt."""
+        """Return the term numbers of these documents' vectors, concatenated; raises CollectionCorrupt."""
         found = [self.vector(name, int(doc_id))[0] for doc_id in doc_ids]
         return np.concatenate(found).astype(np.int64) if found else np.empty(0, np.int64)
 
 
 def verify_segment(collection: Path, row: SegmentRow, on_read: OnRead | None = None) -> Iterator[Problem]:
-    """Compare every byte of a segment with its manifests; yields what is wrong, by file, one after another."""
+    """Compare every byte of a segment with its manifests; yields the problems, file by file."""
     folder = collection / SEGMENTS_FOLDER / row.uuid
     try:
         manifest = _read_manifest(folder, row)

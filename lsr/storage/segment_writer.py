@@ -1,8 +1,8 @@
 """Writing a segment's folder: `write_segment` from documents in order, `SegmentWriter` from documents in any order.
 
-`SegmentWriter` sorts what it is given in runs of some ten megabytes of text; texts of all but the last go to a
-temporary file, vectors wait in memory. A segment is written under a temporary name and renamed when all of it is
-synced.
+`SegmentWriter` sorts its documents in runs of tens of megabytes of text. The texts of all runs but the last go to a
+temporary file, the vectors stay in memory. A segment is written under a temporary name and renamed when it is
+completely synced.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from lsr.storage.segment import (
 from lsr.storage.sorted_runs import Quantised, SortedRuns, join_rows, take_rows, with_small_indices
 
 _RUNS_FILE = "runs.arrow"
-_RUN_BYTES = 64 << 20  # of texts that are sorted together
+_RUN_BYTES = 64 << 20  # of texts sorted together
 
 
 @dataclass(frozen=True, slots=True)
 class NewSegment:
-    """A segment that is being written: where, and what its collection asks of it."""
+    """A segment that is being written: its place, and its collection's settings."""
 
     collection: Path
     uuid: str
@@ -50,7 +50,7 @@ class NewSegment:
 
     @property
     def final(self) -> Path:
-        """The folder's name when it is whole."""
+        """The folder's name once it is complete."""
         return self.collection / SEGMENTS_FOLDER / self.uuid
 
     @property
@@ -59,16 +59,16 @@ class NewSegment:
         return self.final.with_name(TEMPORARY_PREFIX + self.uuid)
 
     def abandon(self) -> None:
-        """Remove what was written; harmless when it is whole."""
+        """Remove what was written; does nothing to a complete segment."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def write_segment(
     new: NewSegment, documents: SortedRuns, threads: int | None = None, queries: Mapping[str, csr_array] | None = None
 ) -> FinishedSegment:
-    """Write all files, the manifest last, sync and publish; the folder may be there. Raises StorageFull, VectorError.
+    """Write all files, the manifest last, sync and publish; the folder may exist. Raises StorageFull, VectorError.
 
-    queries  for named vectors: encoded queries that the recall targets are measured on, see SparseIndex.calibrate
+    queries  by vector name: encoded queries for measuring the recall targets, see SparseIndex.calibrate
     """
     with storage_errors(new.folder):
         (new.folder / "vectors").mkdir(parents=True)
@@ -86,7 +86,7 @@ def write_segment(
 
 
 class SegmentWriter:
-    """Collects documents and writes them as one segment. Ids must be distinct; the caller sees to it."""
+    """Collects documents and writes them as one segment. The caller must ensure that ids are distinct."""
 
     def __init__(self, new: NewSegment) -> None:
         self.text_bytes = 0
@@ -132,19 +132,19 @@ class SegmentWriter:
             for length, vectors in self._finished:
                 runs.append(_SortedRun(table.slice(start, length), vectors))
                 start += length
-        if self._at_hand.bytes:
-            runs.append(self._at_hand.sorted())
+        if self._current.bytes:
+            runs.append(self._current.sorted())
         return write_segment(self._new, SortedRuns(runs), threads, queries)
 
     def abandon(self) -> None:
-        """Remove what was written; harmless after `finish`."""
+        """Remove what was written; does nothing after `finish`."""
         if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk refuses the file's last bytes, too
+            with contextlib.suppress(OSError):  # a full disk may also refuse the file's last bytes
                 self._file.close()
         self._new.abandon()
 
-    def _put_aside(self) -> None:
-        run = self._at_hand.sorted()
+    def _write_run(self) -> None:
+        run = self._current.sorted()
         with storage_errors(self._new.folder):
             if self._file is None:
                 self._file = DocumentFileWriter(self._new.folder / _RUNS_FILE, self._new.shape.schema)
@@ -163,7 +163,7 @@ class _SortedVectors:
 
 @dataclass(frozen=True, slots=True)
 class _SortedRun:
-    """A `Run` of documents that live."""
+    """A `Run` whose documents are all live."""
 
     documents: pa.Table
     held: _SortedVectors
@@ -188,7 +188,7 @@ class _SortedRun:
 
 
 class _Unsorted:
-    """Documents in the order they came."""
+    """Documents in the order in which they were added."""
 
     def __init__(self, shape: SegmentShape) -> None:
         self.bytes = 0
@@ -205,7 +205,7 @@ class _Unsorted:
             blocks.append(dense[name])
 
     def sorted(self) -> _SortedRun:
-        """Return them by rising id; they are not held here any longer."""
+        """Return them by ascending id, and release them here."""
         table = pa.concat_tables(self._tables).combine_chunks()
         order = pc.sort_indices(table.column("id")).to_numpy().astype(np.int64)
         matrices = {}

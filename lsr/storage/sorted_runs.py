@@ -1,9 +1,8 @@
-"""Documents by rising external id, out of several runs that are each in that order already.
+"""Merges several runs, each sorted by external id, into one sequence by ascending external id.
 
-A run is what was sorted in one go while a segment was collected, or a whole segment that is merged with others. The
-order of all their documents costs a few bytes a document; everything else comes in windows of some thousand
-documents, of which each run gives a consecutive piece. So memory does not grow with the runs, and files are read from
-front to back.
+A run is a part of a new segment that was sorted in memory, or a whole segment that is merged with others. The order of
+all documents takes a few bytes per document; everything else is read in windows of a few thousand documents, of which
+each run provides a consecutive piece. So memory does not grow with the runs, and files are read from start to end.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ _WINDOW = 8192  # documents in memory, dead ones included
 
 
 class Run(Protocol):
-    """Documents by rising external id, with their vectors."""
+    """Documents by ascending external id, with their vectors."""
 
     @property
     def ids(self) -> pa.ChunkedArray[Any]:
-        """The external ids, large_string, distinct and rising."""
+        """The external ids, large_string, distinct and ascending."""
 
     @property
     def live(self) -> NDArray[np.bool_] | None:
-        """Which of the documents to take; None: all."""
+        """Which documents to keep; None: all."""
 
     def table(self, start: int, stop: int) -> pa.Table:
         """Return documents start .. stop, with the columns of documents.arrow."""
@@ -45,16 +44,16 @@ class Run(Protocol):
 
 class _Window(NamedTuple):
     pieces: list[tuple[Run, int, int]]  # run, start, stop
-    order: NDArray[np.int64]  # live documents by id, as positions in the pieces put one after the other
+    order: NDArray[np.int64]  # live documents by id, as positions in the concatenated pieces
 
 
 class SortedRuns:
-    """The live documents of all runs by rising id; no id lives in two."""
+    """The live documents of all runs by ascending id; no id is live in two runs."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self._runs = list(runs)
         self._lengths = [len(run.ids) for run in runs]
-        # Of each document, by rising id, the number of its run.
+        # The number of each document's run, by ascending id.
         self._run_of = np.repeat(np.arange(len(runs), dtype=np.uint32), self._lengths)
         if len(runs) > 1:
             ids = pa.chunked_array([chunk for run in runs for chunk in run.ids.chunks], pa.large_string())
@@ -67,13 +66,13 @@ class SortedRuns:
         )
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield the documents, some thousand at a time, each time in one chunk."""
+        """Yield the documents, a few thousand at a time, each table in one chunk."""
         for window in self._windows():
             table = pa.concat_tables([run.table(start, stop) for run, start, stop in window.pieces])
             yield table.combine_chunks().take(window.order)
 
     def vectors(self, name: str) -> Iterator[csr_array]:
-        """Yield the documents' vectors in the same order; an empty matrix when there are no documents."""
+        """Yield the documents' vectors in the same order; an empty matrix if there are no documents."""
         if not len(self._run_of):
             yield join_rows([])
         for window in self._windows():
@@ -109,7 +108,7 @@ def _live(run: Run, start: int, stop: int) -> NDArray[np.bool_]:
 
 
 def join_rows(parts: Sequence[csr_array]) -> csr_array:
-    """Return the rows of all parts, one after the other, as float32 csr_array [rows, widest]; at least one column."""
+    """Return the rows of all parts, concatenated, as float32 csr_array [rows, widest]; at least one column."""
     width = max([part.shape[1] for part in parts], default=1) or 1
     lengths = [np.diff(part.indptr) for part in parts]
     indptr = np.zeros(sum(map(len, lengths)) + 1, dtype=np.int64)
@@ -121,11 +120,11 @@ def join_rows(parts: Sequence[csr_array]) -> csr_array:
 
 
 def take_rows(matrix: csr_array, rows: NDArray[np.int64]) -> csr_array:
-    """Return some rows, in the order given, as csr_array [len(rows), columns]."""
+    """Return some rows, in the given order, as csr_array [len(rows), columns]."""
     taken: csr_array[Any, tuple[int, int]] = matrix[rows]
     return taken
 
 
 def with_small_indices(matrix: csr_array) -> csr_array:
-    """Return the matrix with int32 term numbers, half of SciPy's memory; term numbers stay below 2**31."""
+    """Return the matrix with int32 term numbers, which take half of SciPy's memory; they stay below 2**31."""
     return csr_array((matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int64)), shape=matrix.shape)

@@ -1,8 +1,8 @@
-"""How often each term occurs in a set of documents, for sets that grow by a few documents at a time.
+"""Term counts of a set of documents that grows by a few documents at a time.
 
-Used to correct document frequencies for deleted and pending documents. Immutable, so that a reader's view stays
-whole. Kept as runs of (terms, counts) whose sizes fall by half or more: adding merges the small ones, as an LSM tree
-does, so n additions cost O(n log n) whatever the size of the vocabulary.
+Used to correct document frequencies for deleted documents. Immutable, so that a reader's view does not change. Stored
+as runs of (terms, counts), each at most half as large as the one before: adding merges the small runs, like an LSM
+tree, so n additions cost O(n log n) for any size of the vocabulary.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class TermCounts:
-    """Counts by term. A run is (term_ids int64 rising and distinct, counts int64)."""
+    """Counts by term. A run is (term_ids int64 ascending and distinct, counts int64)."""
 
     runs: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...] = ()
 
     def add(self, term_ids: NDArray[np.int64]) -> TermCounts:
-        """Return the counts with one more for each occurrence in `term_ids` (repeated terms count again)."""
+        """Return the counts with 1 added for each occurrence in `term_ids` (repeated terms count again)."""
         if not len(term_ids):
             return self
         terms, counts = np.unique(term_ids, return_counts=True)

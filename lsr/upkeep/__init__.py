@@ -1,1 +1,1 @@
-"""What keeps a collection healthy: sealing, merging, scrubbing, verification, snapshots."""
+"""Maintenance of a collection: sealing, merging, scrubbing, verification, snapshots."""

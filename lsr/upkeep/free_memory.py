@@ -1,7 +1,7 @@
-"""Memory that is free goes back to the system.
+"""Returns free memory to the system.
 
-What a burst of writes has used lies between what is still in use, and glibc keeps it for later, in a heap for each
-thread. After hours of writes a service holds tens of megabytes that nothing uses.
+The memory that a burst of writes has freed lies between blocks still in use, and glibc keeps it, in one heap per
+thread. After hours of writes a service holds tens of megabytes that it does not use.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def return_free_memory() -> None:
-    """Give back whole free pages; where the C library cannot (it is not glibc), do nothing."""
+    """Return whole free pages to the system; do nothing if the C library is not glibc."""
     trim = _malloc_trim()
     if trim is not None:
         trim(0)

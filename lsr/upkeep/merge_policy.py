@@ -1,9 +1,9 @@
-"""Which segments to merge next, so that neither their number nor the dead documents in them grow without bound.
+"""Chooses the segments to merge next, so that neither their number nor their deleted documents grow without bound.
 
-Segments fall into levels by their live documents, each level four times as large as the one below. Four segments in
-one level are merged into one, which is then in a higher level; so a document is rewritten about once a level, and
-there are at most three segments a level: some dozen for millions of documents. A segment of which a fifth is dead is
-rewritten by itself, once that is worth it.
+Segments belong to levels by their number of live documents; each level is four times as large as the one below. Four
+segments of one level are merged into one, which then belongs to a higher level. So a document is rewritten about once
+per level, and there are at most three segments per level: about a dozen for millions of documents. A segment with more
+than a fifth of its documents deleted is rewritten on its own, if they are enough to be worth it.
 
 Source: the tiered compaction of LSM trees (O'Neil et al. 1996; Lucene's TieredMergePolicy).
 """
@@ -20,7 +20,7 @@ DEAD_AT_LEAST = 1000  # fewer are not worth rewriting a segment for
 
 
 class SegmentSize(NamedTuple):
-    """A segment's documents, the deleted ones included, and how many of them live."""
+    """A segment's number of documents, including deleted ones, and the number of live ones."""
 
     documents: int
     live: int
@@ -36,11 +36,11 @@ def level(live: int) -> int:
 
 
 def choose_merge(sizes: Sequence[SegmentSize]) -> list[int]:
-    """Return the positions of the segments to merge into one now; empty when all is well."""
+    """Return the positions of the segments to merge into one now; empty if no merge is needed."""
     by_level: dict[int, list[int]] = {}
     for at, size in enumerate(sizes):
         by_level.setdefault(level(size.live), []).append(at)
-    # Many segments come before dead documents: joining them drops theirs, too, while a rewritten one is still one.
+    # First reduce the number of segments: a merge also drops deleted documents, but rewriting keeps the number.
     for _, positions in sorted(by_level.items()):
         if len(positions) >= FACTOR:
             return positions

@@ -1,13 +1,13 @@
-"""Reading an open collection's files again and again, so that damage is found before a reader meets it.
+"""Reads an open collection's files again, so that damage is found before a search reads it.
 
-`scrub` compares one file after another with its checksum, segment by segment, then the catalog. A damaged segment is
-taken out at once: the next generation is without it, searches go on over the others and say that they are partial
-(`Generation.damage`). Nothing is changed on disk, so whoever puts the file back and opens the collection again has all
-of it.
+`scrub` compares each file with its checksum, segment by segment, then the catalog. A damaged segment is taken out of
+use at once: the next generation does not have it, and searches continue over the other segments and report partial
+results (`Generation.damage`). Nothing is changed on disk: restore the file and open the collection again, and
+everything is back.
 
-What is not allowed meanwhile: writes, since a document that is out of reach might be the one to replace; a snapshot;
-and whatever answers without being able to say that something is missing. Merging checks its inputs itself
-(storage/sealing.py): copied into a new segment, a damaged byte would get a right checksum.
+Not allowed meanwhile: writes, because an unreachable document might be the one to replace; snapshots; and every
+operation whose answer cannot say that something is missing. A merge checks its inputs itself (upkeep/segment_jobs.py):
+copied into a new segment, a damaged byte would get a valid checksum.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _log = logging.getLogger(__name__)
 
 
 def scrub(state: LiveState, on_read: OnRead | None = None) -> list[Damage]:
-    """Read everything once, take out what is damaged, and return what was found damaged this time.
+    """Read everything once, take damaged segments out of use, and return the new damage.
 
-    `on_read` is called with the number of bytes after each piece read: it may wait, to read slowly, or raise to stop.
+    `on_read` is called after each piece with its number of bytes: it may wait, to read slowly, or raise to stop.
     """
     known = {damage.path for damage in state.generation.damage}
     for view in state.generation.segments:
@@ -46,7 +46,7 @@ def scrub(state: LiveState, on_read: OnRead | None = None) -> list[Damage]:
 
 
 def take_out(state: LiveState, problem: Problem) -> None:
-    """Go on without the segment that a damaged file belongs to; harmless when a merge has removed it meanwhile."""
+    """Take the segment of a damaged file out of use; does nothing if a merge has removed it meanwhile."""
     with state.changing:
         before = state.generation
         hit = [view for view in before.segments if _is_in(problem.path, state.path, view.segment.row.uuid)]
@@ -60,7 +60,7 @@ def take_out(state: LiveState, problem: Problem) -> None:
 
 @contextlib.contextmanager
 def damage_taken_out(state: LiveState) -> Iterator[None]:
-    """Take the segment out that the block finds damaged; the error goes on to the caller."""
+    """Take a segment that the block finds damaged out of use; the error is raised to the caller."""
     try:
         yield
     except CollectionCorrupt as error:
@@ -73,7 +73,7 @@ def _is_in(path: Path, collection: Path, uuid: str) -> bool:
 
 
 def _catalog_problems(state: LiveState) -> list[str]:
-    """Check the catalog on a connection of its own: the writer's is not held up."""
+    """Check the catalog on its own connection, so that the writer does not wait."""
     try:
         catalog = layout.open_catalog(state.path, "r")
     except CollectionCorrupt as error:

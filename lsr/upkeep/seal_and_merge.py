@@ -1,12 +1,12 @@
-"""Sealing and merging: pending documents become segments, segments become fewer. No result changes by it.
+"""Sealing and merging: pending documents become segments, and segments are joined. Neither changes a result.
 
-Both go in three steps. The new segment is written from what is there, without holding anything up; under the lock one
-transaction puts it in place of what it was made from (swapping.py). Old files are removed after the commit: readers
-that map them keep them.
+Both have three steps. First the new segment is written, without blocking anything. Then one transaction, under the
+lock, puts it in place of its inputs (swapping.py). Last, after the commit, the old files are removed; readers that map
+them keep them.
 
-After a write, `wake` looks whether there is enough to do; then a thread seals and merges, each segment in a child
-process, until the policy is satisfied, and ends. Where both are due they take turns: with writes that come as fast as
-they can be sealed, the segments would become more and more.
+After a write, `wake` checks whether there is enough to do. If so, a thread seals and merges, each segment in a child
+process, until the policy is satisfied, and ends. If both are due, they alternate: otherwise the number of segments
+would grow without bound when writes arrive as fast as they are sealed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from lsr.upkeep import swapping
 from lsr.upkeep.free_memory import return_free_memory
 from lsr.upkeep.merge_policy import SegmentSize, choose_merge
 from lsr.upkeep.scrubbing import damage_taken_out
-from lsr.upkeep.segment_jobs import Job, run_job, save_beside
+from lsr.upkeep.segment_jobs import Job, run_job, save_arrays
 from lsr.upkeep.segment_process import run_in_child
 
 SEAL_DOCUMENTS = 10_000
@@ -45,7 +45,7 @@ _Run = Callable[[Job], FinishedSegment]
 
 
 class Upkeep:
-    """Keeps one open collection in shape. One seal or merge is under way at a time."""
+    """Seals and merges one open collection, one job at a time."""
 
     def __init__(self, state: LiveState) -> None:
         self._state = state
@@ -58,12 +58,12 @@ class Upkeep:
         self.last_error: Exception | None = None
 
     def seal(self) -> bool:
-        """Put the pending documents into a segment, in this process; False when there are none."""
+        """Write the pending documents to a segment, in this process; False if there are none."""
         with self._working:
             return self._seal(self._run_here)
 
     def merge(self) -> bool:
-        """Join all segments, in this process; False when there is nothing to join or to drop."""
+        """Merge all segments, in this process; False if there is nothing to merge or to drop."""
         with self._working:
             views = self._state.generation.segments
             if len(views) < 2 and not any(len(view.dead) for view in views):
@@ -72,7 +72,7 @@ class Upkeep:
             return True
 
     def wake(self) -> None:
-        """Start working in the background if there is enough to do and nobody works yet."""
+        """Start the background thread if there is enough to do and it is not running."""
         if not self._has_work():
             return
         with self._starting:
@@ -81,13 +81,13 @@ class Upkeep:
                 self._thread.start()
 
     def wait(self) -> None:
-        """Return when nobody works in the background."""
+        """Wait until the background thread has ended."""
         thread = self._thread
         if thread is not None:
             thread.join()
 
     def stop(self) -> None:
-        """Stop working; a child that is writing is killed, its half segment is removed at the next opening."""
+        """Stop working. A child that is writing is killed; its partial segment is removed at the next opening."""
         with self._starting:
             self._stopped = True
             child = self._child
@@ -115,11 +115,11 @@ class Upkeep:
                     else:
                         return
                 return_free_memory()
-            # What comes in while the last step ends is found by the next write's `wake`.
+            # The next write's `wake` finds work that arrives while the last step ends.
         except Exception as error:
             if not self._stopped:
                 self.last_error = error
-                _log.exception("upkeep of %s failed; it is tried again after the next write", self._state.path)
+                _log.exception("upkeep of %s failed; the next write starts it again", self._state.path)
         else:
             self.last_error = None
 
@@ -140,16 +140,16 @@ class Upkeep:
             self._clear(views)
             return
         job_uuid = str(uuid.uuid4())
-        beside = self._state.path / SEGMENTS_FOLDER / f"{TEMPORARY_PREFIX}{job_uuid}.npz"
+        arrays = self._state.path / SEGMENTS_FOLDER / f"{TEMPORARY_PREFIX}{job_uuid}.npz"
         rows = tuple(view.segment.row for view in views)
         try:
             with damage_taken_out(self._state):
                 queries = self._sample_queries(views)
-                with storage_errors(beside):
-                    save_beside(beside, {view.segment.row.segment: view.dead for view in views}, queries)
-                finished = run(Job(job_uuid, inputs=rows, beside=str(beside.resolve())))
+                with storage_errors(arrays):
+                    save_arrays(arrays, {view.segment.row.segment: view.dead for view in views}, queries)
+                finished = run(Job(job_uuid, inputs=rows, arrays=str(arrays.resolve())))
         finally:
-            beside.unlink(missing_ok=True)
+            arrays.unlink(missing_ok=True)
         with self._listing(finished):
             swapping.put_merged(self._state, finished, views)
         self._clear(views)
@@ -157,16 +157,16 @@ class Upkeep:
     def _sample_queries(self, views: Sequence[SegmentView]) -> dict[str, csr_array]:
         try:
             return sample_segments(views).encode(self._state.vectors)
-        except (EncoderError, EncoderMismatch) as error:  # a model that has moved stops no merge
-            _log.warning("%s: no recall targets are measured for the merged segment: %s", self._state.path, error)
+        except (EncoderError, EncoderMismatch) as error:  # a missing model must not stop a merge
+            _log.warning("%s: the merged segment gets no recall targets: %s", self._state.path, error)
             return {}
 
     @contextlib.contextmanager
     def _listing(self, finished: FinishedSegment) -> Iterator[None]:
-        """Remember the folder of a segment that could not be listed; remove it once a later one is.
+        """Remember the folder of a segment that could not be listed; remove it when a later one is listed.
 
-        Not at once: a transaction that failed on a bad disk may still be found whole in SQLite's log after a crash,
-        and then the folder is needed. The next commit rules that out.
+        It is not removed at once: after a crash, SQLite may find a transaction that failed on a bad disk complete in
+        its log, and then the folder is needed. The next commit rules that out.
         """
         folder = self._state.path / SEGMENTS_FOLDER / finished.uuid
         self._unlisted.append(folder)

@@ -1,7 +1,7 @@
-"""Writing a segment from what a collection holds already: pending documents, or the live rows of other segments.
+"""Writing a segment from a collection's own data: its pending documents, or the live rows of other segments.
 
-A `Job` says which; it is all that the writing needs besides the collection's folder, so it can be done in this
-process or, as JSON, in another (segment_process.py). Nothing here changes the catalog.
+A `Job` says which. Besides the collection's folder it is the only input, so the job can run in this process or, passed
+as JSON, in another (segment_process.py). Nothing here changes the catalog.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _BATCH = 4096  # documents read at a time
 class Job:
     """A segment to write: all pending documents up to `last_row`, or the live documents of `inputs`.
 
-    `beside` names a file with what is too large for a command line, see `save_beside`: the deleted doc_ids of each
-    input (a merge drops what was deleted when it began, and the swap takes care of what is deleted meanwhile), and
-    the queries that recall targets are measured on.
+    `arrays` is the path of a file with the data that is too large for a command line, see `save_arrays`: the deleted
+    doc_ids of each input (a merge drops the documents that were deleted when it started; the swap handles later
+    deletions), and the queries for measuring recall targets.
     """
 
     uuid: str
     last_row: int | None = None
     inputs: tuple[SegmentRow, ...] = ()
-    beside: str | None = None
+    arrays: str | None = None
     threads: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class Job:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Job:
-        """Return the job that `to_json` gave."""
+        """Return the job that `to_json` has written."""
         inputs = tuple(SegmentRow(**row) for row in values["inputs"])
         return cls(**{**values, "inputs": inputs})
 
@@ -58,7 +58,7 @@ def run_job(collection: Path, job: Job, shape: SegmentShape) -> FinishedSegment:
     """Write the segment; raises StorageFull, CollectionCorrupt. It is on disk, synced, but not in the catalog."""
     new = NewSegment(collection, job.uuid, shape)
     try:
-        dead, queries = _load_beside(job)
+        dead, queries = _load_arrays(job)
         if job.last_row is None:
             return _merge(new, job, dead, queries)
         writer = SegmentWriter(new)
@@ -69,19 +69,19 @@ def run_job(collection: Path, job: Job, shape: SegmentShape) -> FinishedSegment:
         raise
 
 
-def save_beside(path: Path, dead: Mapping[int, NDArray[np.int64]], queries: Mapping[str, csr_array]) -> None:
-    """Write a job's `beside`: the deleted doc_ids by segment number, encoded queries by the vector's name."""
+def save_arrays(path: Path, dead: Mapping[int, NDArray[np.int64]], queries: Mapping[str, csr_array]) -> None:
+    """Write a job's file `arrays`: the deleted doc_ids by segment number, encoded queries by vector name."""
     arrays: dict[str, Any] = {f"dead {segment}": doc_ids for segment, doc_ids in dead.items()}
     for name, matrix in queries.items():
         arrays |= {f"{part} {name}": getattr(matrix, part) for part in ("data", "indices", "indptr", "shape")}
     np.savez(path, **arrays)
 
 
-def _load_beside(job: Job) -> tuple[dict[int, NDArray[np.int64]], dict[str, csr_array]]:
-    if job.beside is None:
+def _load_arrays(job: Job) -> tuple[dict[int, NDArray[np.int64]], dict[str, csr_array]]:
+    if job.arrays is None:
         return {}, {}
     dead, queries = {}, {}
-    with np.load(job.beside, allow_pickle=False) as arrays:
+    with np.load(job.arrays, allow_pickle=False) as arrays:
         for key in arrays:
             part, _, name = key.partition(" ")
             if part == "dead":
@@ -95,7 +95,7 @@ def _load_beside(job: Job) -> tuple[dict[int, NDArray[np.int64]], dict[str, csr_
 def _add_pending(writer: SegmentWriter, collection: Path, last_row: int, shape: SegmentShape) -> None:
     catalog = Catalog.open(collection / CATALOG_FILE, "r")
     try:
-        # One read transaction: of a document that is replaced meanwhile exactly one version is seen.
+        # One read transaction: it sees exactly one version of a document that is replaced meanwhile.
         with catalog.reading():
             rows = catalog.pending(last_row)
             while batch := list(islice(rows, _BATCH)):
@@ -109,7 +109,7 @@ def _merge(
 ) -> FinishedSegment:
     inputs = []
     for row in job.inputs:
-        # What is copied gets a new checksum: damage must be found before.
+        # The copied data gets a new checksum, so damage must be found first.
         for problem in verify_segment(new.collection, row):
             raise CollectionCorrupt(problem.path, problem.reason)
         segment = Segment(new.collection, row, new.shape)

@@ -1,11 +1,10 @@
-"""A segment written in a process of its own, so that no search waits for one to be built.
+"""Writes a segment in a separate process, so that no search waits while it is built.
 
-`run_in_child` starts `python -m lsr.storage.segment_process COLLECTION JOB PIPE`. The child writes and publishes the
-segment, at low priority and on one thread, and prints what the catalog needs to know of it as JSON. PIPE is the
-reading end of a pipe whose other end the parent holds: it is closed when the parent is gone, however it went, and
-then the child ends too.
+`run_in_child` starts `python -m lsr.upkeep.segment_process COLLECTION JOB PIPE`. The child writes and publishes the
+segment, at low priority and on one thread, and prints the catalog's entry for it as JSON. PIPE is the reading end of a
+pipe whose other end the parent holds. It is closed when the parent ends for any reason, and then the child ends too.
 
-A seal's priority is not as low as a merge's: every search scores the pending documents one by one until it is done.
+A seal has a higher priority than a merge: until it is done, every search scores the pending documents individually.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from lsr.upkeep.segment_jobs import Job, run_job
 
 _MERGE_NICENESS = 15
 _SEAL_NICENESS = 5
-_EXPECTED = 3  # exit status: the answer is an error that the caller foresees
+_EXPECTED = 3  # exit status: the output is an error that the caller expects
 
 
 def run_in_child(
     collection: Path, job: Job, on_start: Callable[[subprocess.Popen[bytes]], None] | None = None
 ) -> FinishedSegment:
-    """Run a job in a child process; `on_start` is given the process, to stop it early.
+    """Run a job in a child process; `on_start` receives the process and may stop it early.
 
-    Raises StorageFull, CollectionCorrupt, Interrupted when the child was stopped by a signal, LsrError otherwise.
+    Raises StorageFull, CollectionCorrupt, Interrupted if a signal stopped the child, otherwise LsrError.
     """
     reading, writing = os.pipe()
     try:
@@ -52,7 +51,7 @@ def run_in_child(
     if child.returncode == 0:
         return FinishedSegment(**json.loads(answer))
     if child.returncode < 0:
-        raise Interrupted(f"the process that wrote a segment of {collection} was stopped by signal {-child.returncode}")
+        raise Interrupted(f"signal {-child.returncode} stopped the process that wrote a segment of {collection}")
     if child.returncode == _EXPECTED:
         raise _error_of(json.loads(answer))
     raise LsrError(f"writing a segment of {collection} failed: {complaint.decode(errors='replace').strip()[-2000:]}")
@@ -81,7 +80,7 @@ def main() -> int:
 
 
 def _end_with_parent(pipe: int) -> None:
-    os.read(pipe, 1)  # nothing is ever written: it returns when the parent's end is closed
+    os.read(pipe, 1)  # the parent never writes: this returns when the parent's end is closed
     os._exit(1)
 
 

@@ -1,14 +1,14 @@
-"""Snapshots: a collection as it was at one moment, kept inside its folder, and put back.
+"""Snapshots: the state of a collection at one time, stored inside its folder, which can be restored.
 
     snapshots/<name>/catalog.sqlite   copied by SQLite's backup API
-                     segments/…       hard links: segments never change, so they cost no space
-                     snapshot.json    name, time, counts, and the hash of it all
+                     segments/…       hard links: segments never change, so they need no extra space
+                     snapshot.json    name, time, counts, and the hash of the snapshot
 
-A snapshot is a collection by itself: it can be opened, verified and copied elsewhere. Its `sha256` covers the catalog
-and the segments' manifests, which in turn hold the checksums of every other file.
+A snapshot is itself a collection: it can be opened, verified and copied. Its `sha256` covers the catalog and the
+segments' manifests, which contain the checksums of all other files.
 
 Restoring links the snapshot's segments back and replaces the catalog's content in one SQLite transaction: a crash
-leaves the old state or the restored one. Numbers go on from the higher of the two, so none is ever used twice.
+leaves the old state or the restored one. Numbers continue from the higher of the two states, so none is used twice.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _TEMPORARY_PREFIX = "taking-"
 
 @dataclass(frozen=True, slots=True)
 class SnapshotInfo:
-    """One snapshot. `size` is in bytes, those that it shares with the collection included."""
+    """One snapshot. `size` is in bytes, including those that it shares with the collection."""
 
     name: str
     created: str  # ISO 8601, UTC
@@ -51,15 +51,15 @@ class SnapshotInfo:
 
 
 def take(state: LiveState, name: str | None = None) -> SnapshotInfo:
-    """Take a snapshot of the collection as it is now.
+    """Take a snapshot of the collection's current state.
 
-    Raises QueryError, CollectionExists, StorageFull, and CollectionCorrupt where a segment was found damaged.
+    Raises QueryError, CollectionExists, StorageFull, and CollectionCorrupt if a segment was found damaged.
     """
     name = check_name(name or datetime.now(UTC).strftime("%Y%m%dt%H%M%Sz-") + uuid.uuid4().hex[:6])
     folder = state.path / SNAPSHOTS_FOLDER
     final = folder / name
     if final.exists():
-        raise CollectionExists(f"there is a snapshot {name!r} already")
+        raise CollectionExists(f"the snapshot {name!r} exists already")
     temporary = folder / f"{_TEMPORARY_PREFIX}{uuid.uuid4()}"
     try:
         with storage_errors(temporary):
@@ -107,7 +107,7 @@ def remove(collection: Path, name: str) -> None:
 
 
 def restore(state: LiveState, name: str) -> None:
-    """Make the collection's files what the snapshot holds; the caller opens a new state from them.
+    """Replace the collection's files with the snapshot's; the caller opens a new state from them.
 
     Raises CollectionNotFound, CollectionCorrupt for a damaged snapshot, StorageFull.
     """
@@ -118,7 +118,7 @@ def restore(state: LiveState, name: str) -> None:
     problems = verify_collection(folder)
     if problems:
         raise CollectionCorrupt(*problems[0])
-    staging = state.path / f"creating-{uuid.uuid4()}"  # removed by the next opening, should this be killed
+    staging = state.path / f"creating-{uuid.uuid4()}"  # the next opening removes it if this process is killed
     try:
         with storage_errors(staging), state.changing:
             staging.mkdir()
@@ -144,7 +144,10 @@ def restore(state: LiveState, name: str) -> None:
 def check_name(name: str) -> str:
     """Return a snapshot's name, or raise QueryError."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise QueryError(f"{name!r:.80} is no snapshot name: a-z, 0-9, _ and -, at most 63", field="name")
+        raise QueryError(
+            f"{name!r:.80} is not a snapshot name: a-z, 0-9, _ and -, at most 63 characters, a letter or digit first",
+            field="name",
+        )
     return name
 
 
@@ -152,7 +155,7 @@ def _folder_of(collection: Path, name: str) -> Path:
     folder = collection / SNAPSHOTS_FOLDER / check_name(name)
     if not folder.is_dir():
         known = ", ".join(info.name for info in listed(collection)) or "none"
-        raise CollectionNotFound(f"there is no snapshot {name!r}; there is {known}")
+        raise CollectionNotFound(f"no snapshot {name!r}; the snapshots are: {known}")
     return folder
 
 
@@ -161,7 +164,7 @@ def _read_info(folder: Path) -> SnapshotInfo:
     try:
         return SnapshotInfo(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
-        raise CollectionCorrupt(path, f"is not readable: {error}") from error
+        raise CollectionCorrupt(path, f"cannot be read: {error}") from error
 
 
 def _digest(folder: Path) -> str:

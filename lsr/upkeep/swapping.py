@@ -1,8 +1,8 @@
-"""A finished segment put in the place of what it was made from, in one transaction and one new generation.
+"""Puts a finished segment in place of its inputs, in one transaction and one new generation.
 
-While a segment was written nothing was held up, so some of what it holds may be deleted or replaced by now. The same
-transaction that lists it marks those documents as deleted in it. All functions raise StorageFull, and then catalog
-and generation are as before.
+Writes continue while a segment is written, so some of its documents may be deleted or replaced meanwhile. The
+transaction that lists the segment also marks those documents as deleted in it. All functions raise StorageFull, and
+then leave the catalog and the generation unchanged.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _Find = Callable[[list[str], NDArray[np.uint64]], NDArray[np.int64]]
 
 
 def put_sealed(state: LiveState, finished: FinishedSegment, sealed: Pending, last_row: int) -> None:
-    """List the segment of the pending documents up to `last_row`; `sealed` are those when the writing began."""
+    """List the segment of the pending documents up to `last_row`; `sealed`: the pending documents at the start."""
     segment = state.open_segment(finished.row(0))
     with state.changing:
         before = state.generation
         gone = sealed.ids_without_rows(before.pending.live_rows(), last_row)
-        # What went before the writer looked is not in the segment, and not found there.
+        # Documents removed before the segment was read are not in it, so they are not found.
         found = segment.find(gone, hash_ids(gone)) if gone else _NOTHING
         dead = np.sort(found[found >= 0])
         with state.catalog.transaction() as change:
@@ -45,7 +45,7 @@ def put_sealed(state: LiveState, finished: FinishedSegment, sealed: Pending, las
 
 
 def put_merged(state: LiveState, finished: FinishedSegment, views: Sequence[SegmentView]) -> None:
-    """List the merged segment and drop its inputs, given as they were when the merge began."""
+    """List the merged segment and remove its inputs; `views` are the inputs at the start of the merge."""
     segment = state.open_segment(finished.row(0))
     began_with = {view.segment.row.segment: len(view.dead) for view in views}
     with state.changing:
@@ -65,7 +65,7 @@ def put_merged(state: LiveState, finished: FinishedSegment, views: Sequence[Segm
 
 
 def remove(state: LiveState, views: Sequence[SegmentView]) -> None:
-    """Drop segments in which every document is deleted."""
+    """Remove segments in which every document is deleted."""
     numbers = {view.segment.row.segment for view in views}
     with state.changing:
         before = state.generation
@@ -78,9 +78,9 @@ def remove(state: LiveState, views: Sequence[SegmentView]) -> None:
 
 
 def _deleted_since(generation: Generation, began_with: dict[int, int], find: _Find) -> NDArray[np.int64]:
-    """Return the merged segment's doc_ids of what was deleted while it was written.
+    """Return the merged segment's doc_ids of the documents that were deleted while it was written.
 
-    `began_with` counts the deletions of each input when the merge began: later ones follow in the order of `dead`.
+    `began_with` is the number of deletions of each input at the start of the merge; later ones follow in `dead`.
     """
     found = []
     for view in generation.segments:

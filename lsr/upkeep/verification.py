@@ -1,4 +1,4 @@
-"""Looking for damage: every byte of a collection's files against its checksum, then what `open` itself checks."""
+"""Verification: compares every byte of a collection's files with its checksum, then runs the checks of `open`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lsr.storage.segment import verify_segment
 
 
 def verify_collection(path: Path | str, level: Literal["metadata", "full"] = "full") -> list[Problem]:
-    """Check a collection without opening it, so that a damaged one can be looked at; see `Collection.verify`.
+    """Check a collection without opening it, so that damaged ones can be checked; see `Collection.verify`.
 
     Raises CollectionNotFound.
     """
@@ -42,19 +42,19 @@ def verify_collection(path: Path | str, level: Literal["metadata", "full"] = "fu
     if not problems:
         try:
             open_state(folder, "r").catalog.close()
-        except Exception as error:  # whatever stops it from opening is what is wrong with it
+        except Exception as error:  # any error of the opening is the problem to report
             problems.append(Problem(Path(getattr(error, "path", folder)), getattr(error, "reason", str(error))))
     return problems
 
 
 def _log_problem(folder: Path) -> Problem | None:
-    """Look into the write-ahead log, unless somebody writes it."""
+    """Check the write-ahead log, unless a process writes it."""
     log = folder / f"{CATALOG_FILE}-wal"
     if not log.exists() or not log.stat().st_size:
         return None
     try:
         lock = WriterLock(folder)
-    except (CollectionLocked, OSError):  # a writer is at work, or the disk can only be read
+    except (CollectionLocked, OSError):  # a writer is active, or the disk is read-only
         return None
     try:
         reason = log_problem(log)

@@ -1,1 +1,1 @@
-"""How a document gets in: checked, its vectors settled, written to the catalog or loaded in bulk."""
+"""Writing documents: check them, assign their vectors, write them to the catalog or load them in bulk."""

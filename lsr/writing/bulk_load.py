@@ -1,13 +1,13 @@
-"""Offline bulk load: a corpus straight into segments, at bounded memory, resumable at every segment.
+"""Offline bulk load: a corpus directly into segments, in bounded memory, resumable at every segment.
 
-The load goes through the corpus in batches of fixed size: check the lines, drop duplicates, encode, add to the
-segment at hand. A segment is closed when its vectors or texts reach a limit; the same transaction that lists it in
-the catalog notes how many lines are done and what has been counted so far. Until the last one is listed the catalog
-carries the setting `load`, and the folder is refused as a collection. A load that was stopped therefore resumes after
-its last listed segment, cuts the rest at the same lines, and ends in the same collection.
+The load reads the corpus in batches of a fixed size: it checks the lines, drops duplicates, encodes, and adds the
+documents to the current segment. A segment is closed when its vectors or texts reach a limit; the transaction that
+lists it in the catalog also stores the number of lines read and the counts so far. Until the last segment is listed,
+the catalog has the setting `load`, and the folder is refused as a collection. A load that was stopped resumes after its
+last listed segment, splits the rest at the same lines, and produces the same collection.
 
-BM25 needs the average document length before it can encode. Where it is not given, a first pass over the corpus
-measures it, and it is frozen in the catalog.
+BM25 needs the average document length before it can encode. If it is not given, a first pass over the corpus measures
+it, and the catalog stores it permanently.
 """
 
 from __future__ import annotations
@@ -72,11 +72,12 @@ def index_corpus(
     resume      go on with an interrupted load of the same corpus; starts afresh when there is none
     device      where encoders run: auto, cpu, cuda, …
     threads     for building the index; None: all cores
-    progress    called with (phase, done, total), phases "measuring", "indexing", "building"; units as corpus.unit
-    on_problem  called with (line number, what is wrong) for each line that is left out
+    progress    called with (phase, done, total); phases "measuring", "indexing", "building"; unit: corpus.unit
+    on_problem  called with (line number, error) for each line that is skipped
 
-    A line with a known id is such a problem; the first one counts. Raises CollectionExists, CollectionLocked,
-    StorageFull, EncoderError, CorpusUnreadable, CorpusDamaged. Whatever stops it: `resume` finishes the load.
+    Of several lines with the same id the first is kept; the others are such errors. Raises CollectionExists,
+    CollectionLocked, StorageFull, EncoderError, CorpusUnreadable, CorpusDamaged. After any error or interruption
+    `resume` can finish the load.
     """
     started = time.perf_counter()
     folder = Path(out)
@@ -99,7 +100,7 @@ def index_corpus(
 
 
 class _Load:
-    """One run of a load, from where the catalog says to the end."""
+    """One run of a load, from the position in the catalog to the end."""
 
     def __init__(
         self,
@@ -129,23 +130,23 @@ class _Load:
         self._segments = [Segment(folder, row, self._shape) for row in rows]
         self._report = IndexReport(**self._load["report"])
         self._counts = {key: int(value) for key, value in asdict(self._report).items() if key != "seconds"}
-        self._ids: set[str] = set()  # of the segment at hand
-        self._sampled = SampledTexts()  # of the segment at hand
+        self._ids: set[str] = set()  # of the current segment
+        self._sampled = SampledTexts()  # of the current segment
 
     def measure(self) -> None:
-        """Fix the average document length of each BM25 vector that has none, in one pass over the corpus."""
+        """Fix the average document length of each BM25 vector that needs one, in one pass over the corpus."""
         for vector in self._vectors.values():
             if not vector.needs_average_length:
                 continue
             try:
                 vector.measure(self._texts(vector.name))
             except StatisticsMissing:
-                continue  # no text at all: the first document that brings some will fix it
+                continue  # no text at all: the first document with a text will fix it
             with self._catalog.transaction() as change:
                 change.set_setting("vectors", {name: v.setting() for name, v in self._vectors.items()})
 
     def run(self) -> IndexReport:
-        """Go through the corpus from the first line that no segment holds."""
+        """Read the corpus from the first line that is in no segment."""
         lines = iter(self._corpus)
         for _ in islice(lines, self._counts["lines"]):
             pass
@@ -194,7 +195,9 @@ class _Load:
                     raise line.content
                 if line.content.id in self._ids or line.content.id in known:
                     raise InvalidDocument(
-                        "duplicate_id", f"the id {line.content.id!r} was there before; the first one counts", field="id"
+                        "duplicate_id",
+                        f"the id {line.content.id!r} occurred before; the first document is kept",
+                        field="id",
                     )
                 document = self._settled(line.content)
                 check_document(document, self._schema, self._vectors, self._dense)
@@ -210,7 +213,7 @@ class _Load:
         return settle_vectors(document, self._vectors, self._dense)
 
     def _known(self, ids: list[str]) -> set[str]:
-        """Return those of the ids that an earlier segment holds."""
+        """Return the ids that an earlier segment has."""
         if not self._segments or not ids:
             return set()
         hashes = hash_ids(ids)
@@ -225,7 +228,7 @@ class _Load:
         return SegmentWriter(NewSegment(self._folder, str(uuid.uuid4()), self._shape))
 
     def _close_segment(self, writer: SegmentWriter, *, last: bool) -> None:
-        """Finish the segment and list it, together with how far the load has come."""
+        """Finish the segment and list it, together with the load's position."""
         if len(writer):
             self._progress("building", len(self._segments), None)
             finished = writer.finish(self._threads, self._sampled.encode(self._vectors))
@@ -263,4 +266,4 @@ def _is_full(writer: SegmentWriter) -> bool:
 
 
 def _ignore(*_: object) -> None:
-    """Stand in for a callback that nobody gave."""
+    """Replace a callback that was not given."""

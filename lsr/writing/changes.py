@@ -1,7 +1,7 @@
 """Writes to a collection: upsert, delete, change metadata. Each is one transaction and one new generation.
 
-Documents are checked and encoded before the lock is taken; under it the transaction is committed, and only then does
-the next generation become visible. A write that fails leaves catalog and generation as they were.
+Documents are checked and encoded before the lock is acquired. Under the lock the transaction is committed, and then the
+next generation becomes visible. A write that fails leaves the catalog and the generation unchanged.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from lsr.storage.pending import ChunkContent, columns_of
 from lsr.storage.pending_rows import encode_rows
 from lsr.writing.document_vectors import check_document, document_vectors, settle_vectors
 
-MAX_PENDING = 100_000  # documents; beyond it a write is refused until a seal has caught up
+MAX_PENDING = 100_000  # documents; above it writes are refused until a seal has reduced the number
 MAX_PENDING_BYTES = 512 << 20
 
 
 class StateRetired(Exception):
-    """The collection was restored, or closed, while this write waited: it begins again."""
+    """The collection was restored or closed while this write waited: the write starts again."""
 
 
 OnProblem = Callable[[int, InvalidDocument], None]
@@ -99,7 +99,7 @@ def patch(state: LiveState, identifier: str, metadata: Mapping[str, Any]) -> Wri
 
 
 def without(segments: tuple[SegmentView, ...], dead: Mapping[int, NDArray[np.int64]]) -> tuple[SegmentView, ...]:
-    """Return the views with more documents deleted, given by segment number."""
+    """Return the views with more documents deleted; `dead` is by segment number."""
     nothing = np.empty(0, np.int64)
     return tuple(view.without(dead.get(view.segment.row.segment, nothing)) for view in segments)
 
@@ -133,7 +133,7 @@ def _put(
 
 
 def _write_terms(state: LiveState, change: Transaction) -> dict[str, int]:
-    """Store what the vocabularies have learnt, and return how many terms of each that makes."""
+    """Store the new terms of the vocabularies, and return the number of terms of each."""
     counts = {}
     for name, vector in state.vectors.items():
         tokens = vector.new_tokens()
@@ -170,6 +170,6 @@ def _check_room(state: LiveState, more: int) -> None:
     pending = state.generation.pending
     if len(pending) + more > MAX_PENDING or pending.bytes > MAX_PENDING_BYTES:
         raise TooManyPending(
-            f"{state.path}: {len(pending)} documents ({pending.bytes >> 20} MiB) wait to be sealed, and at most "
-            f"{MAX_PENDING} ({MAX_PENDING_BYTES >> 20} MiB) may; try again in a while, with smaller batches"
+            f"{state.path}: {len(pending)} documents ({pending.bytes >> 20} MiB) wait to be sealed; the limit is "
+            f"{MAX_PENDING} ({MAX_PENDING_BYTES >> 20} MiB). Try again later, with smaller batches"
         )

@@ -32,7 +32,7 @@ from lsr.metadata import MetadataSchema
 from lsr.vectors import NamedVector
 
 _PIECE = 64  # documents
-_SURELY_HELD = 65_000.0  # below the largest float16
+_SAFE_WEIGHT = 65_000.0  # below the largest float16
 
 
 class NewVectors(NamedTuple):
@@ -233,8 +233,8 @@ def _check_vector(vector: NamedVector, given: SparseInput) -> None:
             field=f"vectors.{vector.name}.sparse.indices",
         )
     values = given.weights.values() if isinstance(given, SparseByToken) else given.values
-    # Built-ins see in a few µs that all is well (a NaN shows in the sum); who is not gets a message from `canonical`.
-    if not values or (min(values) >= 0 and max(values) <= _SURELY_HELD and math.isfinite(sum(values))):
+    # A fast check with built-ins, a few µs (any NaN makes the sum NaN); if it fails, `canonical` gives the message.
+    if not values or (min(values) >= 0 and max(values) <= _SAFE_WEIGHT and math.isfinite(sum(values))):
         return
     try:
         canonical(np.fromiter(values, dtype=np.float32, count=len(values)), vector.config.index.impact_dtype)
@@ -251,7 +251,7 @@ def _encode(vector: NamedVector, texts: list[str]) -> csr_array:
 
 
 def _numbers(vector: NamedVector, given: Sequence[SparseInput]) -> NDArray[np.int64]:
-    """Number the terms of many ready-made vectors, one after the other; unknown tokens are added."""
+    """Return the term numbers of many ready-made vectors, concatenated; unknown tokens are added."""
     if all(isinstance(one, SparseByIndex) for one in given) and vector.config.encoder is not None:
         indices = [index for one in given if isinstance(one, SparseByIndex) for index in one.indices]
         return np.array(indices, dtype=np.int64)
@@ -273,9 +273,9 @@ def _matrix(
     column = np.concatenate(term_ids) if term_ids else np.empty(0, np.int64)
     weight = np.concatenate(weights) if weights else np.empty(0, np.float32)
     weight = canonical(weight, vector.config.index.impact_dtype)
-    # A weight that rounds to 0 is no term of the document: not for a match, not for a document frequency.
+    # A weight that rounds to 0 is not a term of the document: neither for a match nor for a document frequency.
     kept = np.flatnonzero(weight > 0)
-    # Row and term in one integer, distinct for each entry: NumPy sorts that many times faster than two keys.
+    # Row and term in one integer, distinct for each entry: NumPy sorts it many times faster than two keys.
     order = kept[np.argsort((row[kept] << 32) | column[kept])]
     indptr = np.zeros(count + 1, dtype=np.int64)
     np.cumsum(np.bincount(row[kept], minlength=count), out=indptr[1:])

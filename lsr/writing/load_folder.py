@@ -1,4 +1,4 @@
-"""The folder of a bulk load: a new one, one whose load was interrupted and goes on, or one that is finished."""
+"""The folder of a bulk load: new, interrupted and resumed, or finished."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lsr.vectors import VectorConfig
 
 
 def finished_report(folder: Path, corpus: Corpus, resume: bool) -> IndexReport | None:
-    """Return the report of a load of this corpus that has come to its end already; None when there is none."""
+    """Return the report of a finished load of this corpus; None if there is none."""
     if not resume or not layout.is_collection(folder):
         return None
     catalog = layout.open_catalog(folder, "r")
@@ -45,7 +45,7 @@ def start_load(
     if layout.is_collection(folder):
         if not resume:
             raise CollectionExists(
-                f"{folder} is a collection already: choose another folder, or --resume an interrupted load"
+                f"{folder} is a collection already; choose another folder, or resume an interrupted load with --resume"
             )
         lock = WriterLock(folder)
         catalog = layout.open_catalog(folder, "w")
@@ -68,16 +68,16 @@ def _check_same_load(
 ) -> None:
     contents = layout.read_contents(catalog)
     if contents.load is None:
-        raise CollectionExists(f"{folder} is a finished collection of another corpus: choose another folder")
+        raise CollectionExists(f"{folder} is a finished collection of another corpus; choose another folder")
     if corpus.identity() is None:
-        raise LsrError(f"{corpus.name}: an input that is gone once it was read cannot be resumed; remove {folder}")
+        raise LsrError(f"{corpus.name}: a load from standard input cannot be resumed; remove {folder}")
     if contents.load["source"] != corpus.identity():
         raise LsrError(f"{corpus.name} is not the input that {folder} was begun with, or has changed since")
     stored = {name: _kind(vector.config) for name, vector in contents.vectors.items()}
     stored |= {name: _kind(vector.config) for name, vector in contents.dense.items()}
     wanted = {name: _kind(config.located()) for name, config in configs.items()}
     if stored != wanted:
-        raise LsrError(f"{folder} was begun with the vectors {stored}, not {wanted}")
+        raise LsrError(f"{folder} was started with the vectors {stored}, not {wanted}")
     if dict(contents.schema.fields) != dict(schema.fields):
         raise LsrError(f"{folder} was begun with the schema {dict(contents.schema.fields)}, not {dict(schema.fields)}")
 

@@ -1,1 +1,1 @@
-"""What lies between the socket and a route: the protocol, admission, request context, strict JSON bodies, OpenAPI."""
+"""The layers between the socket and a route: protocol, admission, request context, strict JSON bodies, OpenAPI."""

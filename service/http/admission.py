@@ -1,12 +1,11 @@
-"""Saying no before a request costs anything.
+"""Refuses requests before they cost time.
 
-The queues behind the event loop have limits, but a request must first be parsed, checked and routed by the loop, and
-at several times the load that the machine can carry the loop itself becomes the queue: every answer, each 429
-included, would come seconds late. So the server's protocol counts the requests that are complete and not answered
-yet, by kind, and beyond a limit answers 429 as soon as it has read the headers, without the application. What has been
-accepted then waits for at most that many others.
+The queues behind the event loop have limits, but the loop must first parse, check and route a request. At several times
+the maximum load the loop itself becomes the queue: every answer, including each 429, would be seconds late. So the
+server's protocol counts, by kind, the requests that are complete and not yet answered. Above a limit it answers 429 as
+soon as it has read the headers, without the application. An accepted request then waits for a limited number of others.
 
-Requests whose body still comes in are not counted: slow clients shall not take the places of quick ones.
+Requests whose body is still arriving are not counted: slow clients must not take the places of fast ones.
 """
 
 from __future__ import annotations
@@ -27,12 +26,13 @@ _SEARCHES: Final = (b"/search", b"/search:batch", b"/embed_sparse")
 
 
 class Admission:
-    """Counts what is in flight. Used on the event loop only."""
+    """Counts the requests in flight. Used on the event loop only."""
 
     def __init__(
         self, metrics: ServiceMetrics, *, searches: int, others: int, on_pressure: Callable[[bool], None] | None = None
     ) -> None:
-        """`on_pressure` is told True when requests begin to be refused, False when half of the places are free."""
+        """`on_pressure` is called with True when the first request is refused, with False when half the places are
+        free again."""
         self._on_pressure = on_pressure or _ignore
         self._pressed = False
         self._rejected = metrics.rejected.labels("in_flight")
@@ -43,18 +43,18 @@ class Admission:
         metrics.watch_queue("others_in_flight", lambda: self._in_flight["others"])
 
     def kind(self, url: bytes) -> Kind | None:
-        """Return what a request is counted as; None: it is always let in."""
+        """Return the kind of a request; None: it is always accepted."""
         path = url.partition(b"?")[0]
         if path in _ALWAYS:
             return None
         return "searches" if path.endswith(_SEARCHES) else "others"
 
     def is_full(self, kind: Kind) -> bool:
-        """Whether one more request of this kind is too many."""
+        """Whether the limit of this kind is reached."""
         return self._in_flight[kind] >= self._limits[kind]
 
     def enter(self, kind: Kind) -> None:
-        """Count a request that is complete."""
+        """Count a complete request."""
         self._in_flight[kind] += 1
 
     def leave(self, kind: Kind) -> None:
@@ -65,7 +65,7 @@ class Admission:
             self._on_pressure(False)
 
     def refusal(self, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """Return the whole answer to a request that is refused, a 429 problem, as bytes to send at once."""
+        """Return the whole answer to a refused request, a 429 problem, as bytes to send at once."""
         if not self._pressed:
             self._pressed = True
             self._on_pressure(True)
@@ -79,11 +79,11 @@ class Admission:
 
 
 def _ignore(_: bool) -> None:
-    """Stand in for a callback that nobody gave."""
+    """Replace a callback that was not given."""
 
 
 def _problem() -> bytes:
-    """Return what is the same in every refusal's body, without the closing brace."""
+    """Return the constant part of a refusal's body, without the closing brace."""
     problem = Overloaded("requests")
     fields = {"type": f"/problems/{problem.slug}", "title": problem.title, "status": 429, "detail": problem.detail}
     return orjson.dumps(fields).removesuffix(b"}")

@@ -1,8 +1,8 @@
-"""The outermost layer around every request: an id, a limit on the body, safe headers, metrics, and no traceback.
+"""The outermost layer of every request: request id, body limit, safe headers, metrics, and no tracebacks.
 
-A plain ASGI middleware. The id is the caller's `X-Request-ID` when it is short and plain, else a new one; it stands in
-the answer's header, in every problem and in the log. The body is counted as it comes in, whatever Content-Length says,
-and so are the bodies of all requests together: many large ones at once shall not take the machine's memory.
+A plain ASGI middleware. The id is the caller's `X-Request-ID` if it is short and plain, otherwise a new one; it is in
+the answer's header, in every problem and in the log. The bytes of a body are counted as they arrive, whatever
+Content-Length says, and so is the total of all requests: many large bodies at once must not fill the memory.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RequestContext:
         self._app = app
         self._settings = settings
         self._metrics = metrics
-        self._held = 0  # bytes of bodies, of all requests in flight
+        self._held = 0  # bytes of the bodies of all requests in flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -80,7 +80,7 @@ class RequestContext:
             else:
                 await self._app(scope, receive_counted, send_with_headers)
         except Exception as error:
-            if status:  # too late for another answer: the server drops the connection
+            if status:  # the answer has started: the server drops the connection
                 raise
             await internal_error(scope, error)(scope, receive, send_with_headers)
         finally:
@@ -92,7 +92,7 @@ class RequestContext:
     def _refuse(self, scope: Scope, headers: Headers) -> ASGIApp | None:
         hosts = self._settings.allowed_hosts
         if hosts is not None and _host_name(headers.get("host", "")) not in hosts:
-            detail = "this keyless service answers only requests addressed to localhost"
+            detail = "this service has no API key and answers only requests addressed to localhost"
             return problem_response(scope, 403, "wrong-host", "Host not allowed", detail)
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self._settings.max_body:
@@ -102,7 +102,7 @@ class RequestContext:
 
 
 def choose_request_id(offered: str | None) -> str:
-    """Return the caller's id when it is short and plain, else a new one."""
+    """Return the caller's id if it is short and plain, otherwise a new one."""
     return offered if offered and _REQUEST_ID.fullmatch(offered) else f"{_PROCESS}-{next(_numbers):x}"
 
 
@@ -114,7 +114,7 @@ def _extended(headers: list[tuple[bytes, bytes]], request_id: str) -> list[tuple
 
 
 def _too_large(limit: int) -> ProblemError:
-    return ProblemError(413, "body-too-large", "Body too large", f"a request's body has at most {limit} bytes")
+    return ProblemError(413, "body-too-large", "Body too large", f"a request's body may have at most {limit} bytes")
 
 
 def _host_name(host: str) -> str:

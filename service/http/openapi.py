@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: what FastAPI derives, with the problems that every route can answer."""
+"""The OpenAPI 3.1 document: FastAPI's own, plus the problems that each route can return."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from service.problems import MEDIA_TYPE
 _TEXTS: Final = {
     "400": "The body is not strict JSON (duplicate keys, NaN, lone surrogates, nesting)",
     "401": "An API key is needed",
-    "403": "The API key lacks the scope, or the host is not allowed",
+    "403": "The API key does not have the scope, or the host is not allowed",
     "404": "No such collection or document",
-    "409": "It is there already, another process writes to it, or its encoder cannot be used yet",
+    "409": "It exists already, another process writes to it, or its encoder cannot be used yet",
     "413": "The body is too large",
-    "415": "The body is of another media type",
-    "422": "A field is missing, unknown or out of its range; `errors` names it",
+    "415": "The body has the wrong media type",
+    "422": "A field is missing, unknown or out of range; `errors` names it",
     "429": "Too many requests at once, or too many pending writes; see Retry-After",
     "503": "Not ready, timed out, or the collection is damaged",
     "507": "The disk is full",
@@ -37,7 +37,7 @@ _WRITING: Final = ("409", "507")
 
 
 def complete_openapi(app: FastAPI, routes: Sequence[BaseRoute], *, keys: bool) -> None:
-    """Make `app.openapi()` name the problems of every operation and, if there are `keys`, who may call it."""
+    """Make `app.openapi()` list the problems of every operation and, if there are `keys`, the scope it needs."""
     scopes = {
         (route.path, method.lower()): required_scope(route.endpoint)
         for route in routes

@@ -1,11 +1,11 @@
-"""uvicorn's HTTP protocol with a time limit on what a client sends and on what it reads, and with admission.
+"""uvicorn's HTTP protocol with time limits for sending and reading, and with admission.
 
-uvicorn waits for ever for a request's headers and body, so a few hundred clients that send a byte a second would hold
-their connections, memory and descriptors as long as they like. Here a connection is dropped when the headers of a
-request are not complete `header_timeout` seconds after the connection was made or the request began, when its body is
-not complete `body_timeout` seconds after its headers, or when it does not read its answer for `body_timeout` seconds.
+uvicorn has no time limit for a request's headers and body, so a few hundred clients that send one byte per second could
+hold connections, memory and descriptors without end. Here a connection is dropped in three cases: the headers are not
+complete `header_timeout` seconds after the connection or the request started; the body is not complete `body_timeout`
+seconds after the headers; or the client does not read its answer for `body_timeout` seconds.
 
-Which requests are refused before the application sees them is decided in admission.py.
+admission.py decides which requests are refused before the application sees them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Awaited = tuple[int, Literal["headers", "body"]]  # the number of a request on i
 
 
 class TimedHttpProtocol(HttpToolsProtocol):
-    """One connection. Subclasses made by `timed_protocol` carry the limits."""
+    """One connection. `timed_protocol` returns a subclass with the limits."""
 
     header_timeout: float
     body_timeout: float
@@ -40,12 +40,12 @@ class TimedHttpProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._receipt_timer: asyncio.TimerHandle | None = None
-        self._requests = 0  # that have begun on this connection
-        self._awaited: Awaited | None = (0, "headers")  # what is still to come of the request that is received
-        self._timed: Awaited | None = None  # what the timer runs for
+        self._requests = 0  # started on this connection
+        self._awaited: Awaited | None = (0, "headers")  # the next part of the request being received
+        self._timed: Awaited | None = None  # the part that the timer runs for
         self._reading_timer: asyncio.TimerHandle | None = None
-        self._kind: Kind | None = None  # of the request that is received; None: it is not counted
-        self._refused = False  # the request that is received has its answer already
+        self._kind: Kind | None = None  # of the request being received; None: it is not counted
+        self._refused = False  # the request being received is already answered
         self._entered: dict[RequestResponseCycle, Kind] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -63,22 +63,22 @@ class TimedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came in; a request that is here as a whole needs no timer."""
+        """Parse the data; a request that has arrived completely needs no timer."""
         super().data_received(data)
         if self._awaited != self._timed:
             self._set_receipt_timer()
 
     def on_message_begin(self) -> None:
-        """Wait for the request's headers; for the first one's since the connection was made."""
+        """Wait for the request's headers; the first request's timer runs since the connection."""
         super().on_message_begin()
         self._awaited = (self._requests, "headers")
         self._requests += 1
 
     def on_headers_complete(self) -> None:
-        """Wait for the body, and refuse the request if there are too many."""
+        """Wait for the body; refuse the request if there are too many."""
         self._awaited = (self._requests, "body")
         self._kind = self.admission.kind(self.url)
-        # A pipelined request is not refused here: its answer would overtake the one before.
+        # A pipelined request is not refused here: its answer would be sent before the previous one.
         waits_for_another = self.cycle is not None and not self.cycle.response_complete
         if self._kind is not None and self.admission.is_full(self._kind) and not waits_for_another:
             self._refused = True
@@ -87,12 +87,12 @@ class TimedHttpProtocol(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body; a refused request's is dropped."""
+        """Accept a piece of the body; drop it if the request is refused."""
         if not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is here and counts from now on."""
+        """The request is complete and counts from now on."""
         self._awaited = None
         if self._refused:
             self._refused = False
@@ -107,26 +107,26 @@ class TimedHttpProtocol(HttpToolsProtocol):
             self._entered[cycle] = self._kind
             answered = cycle.on_response
 
-            def leave_and_go_on() -> None:
+            def leave_and_continue() -> None:
                 self._leave(cycle)
                 answered()
 
-            cycle.on_response = leave_and_go_on
+            cycle.on_response = leave_and_continue
         super().on_message_complete()
 
     def pause_writing(self) -> None:
-        """Start to wait for the client to read."""
+        """Start waiting for the client to read."""
         super().pause_writing()
         self._client_reads()
         self._reading_timer = self.loop.call_later(self.body_timeout, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client reads."""
+        """The client reads again."""
         self._client_reads()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP at all with a problem too, and close."""
+        """Answer invalid HTTP with a problem, and close the connection."""
         problem = {"type": "/problems/bad-request", "title": "Bad Request", "status": 400, "detail": msg}
         content = orjson.dumps(problem | {"instance": "", "request_id": uuid4().hex})
         head = (
@@ -142,7 +142,7 @@ class TimedHttpProtocol(HttpToolsProtocol):
             self.admission.leave(kind)
 
     def _set_receipt_timer(self) -> None:
-        """Have the timer run for what is awaited now."""
+        """Restart the timer for the part that is awaited now."""
         if self._receipt_timer is not None:
             self._receipt_timer.cancel()
             self._receipt_timer = None
@@ -163,6 +163,6 @@ class TimedHttpProtocol(HttpToolsProtocol):
 
 
 def timed_protocol(header_timeout: float, body_timeout: float, admission: Admission) -> type[TimedHttpProtocol]:
-    """Return the protocol class with these limits, in seconds, as uvicorn wants it: a class."""
+    """Return a protocol class with these limits, in seconds; uvicorn needs a class."""
     shared = {"header_timeout": header_timeout, "body_timeout": body_timeout, "admission": admission}
     return type("TimedHttpProtocol", (TimedHttpProtocol,), shared)

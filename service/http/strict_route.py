@@ -1,8 +1,8 @@
 """A FastAPI route that checks a request before FastAPI reads it.
 
-In this order: is the service ready, may this caller do this (before a byte of the body is read), is the body JSON by
-its media type (else 415), and is it strict JSON (lsr.strict_json, else 400). A large body is parsed in a thread: the
-event loop answers everybody.
+In this order: does the caller have the scope (checked before the body is read), is the service ready, does the body
+have the JSON media type (otherwise 415), is it strict JSON (lsr.strict_json; otherwise 400). A large body is parsed in
+a thread, because the event loop serves all clients.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NAME: Final = re.compile(COLLECTION_NAME)
 
 
 class StrictRequest(Request):
-    """A request whose JSON is parsed strictly."""
+    """A request whose JSON body is parsed strictly."""
 
     async def json(self) -> Any:
         """Parse the body; raises InvalidJson."""
@@ -43,7 +43,7 @@ class StrictRequest(Request):
 def parse_json(body: bytes) -> Any:
     """Parse strict JSON.
 
-    Raises ProblemError (FastAPI would turn any other exception out of a request's `json` into a bare 400).
+    Raises ProblemError (FastAPI would turn any other exception from a request's `json` into a plain 400).
     """
     try:
         return strict_json.loads(body)
@@ -60,7 +60,7 @@ class StrictRoute(APIRoute):
         """Wrap the handler in the checks."""
         handle = self.make_handler()
         scope = required_scope(self.endpoint)
-        takes_json = self.body_field is not None
+        accepts_json = self.body_field is not None
         needs_json = self.body_field is not None and self.body_field.field_info.is_required()
         needs_readiness = self.needs_readiness
 
@@ -69,26 +69,26 @@ class StrictRoute(APIRoute):
                 check_scope(request, scope)
             if needs_readiness:
                 request.app.state.service.readiness.require()
-            if needs_json or (takes_json and _brings_body(request)):
+            if needs_json or (accepts_json and _has_body(request)):
                 require_media_type(request, "application/json")
             return await handle(StrictRequest(request.scope, request.receive))
 
         return checked
 
     def make_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what calls the endpoint with what the request brings: FastAPI's handler."""
+        """Return FastAPI's handler, which calls the endpoint with the request's data."""
         return super().get_route_handler()
 
 
 class DirectRoute(StrictRoute):
-    """A route whose endpoint is called without FastAPI's dependencies, which take as long as a search.
+    """A route that calls its endpoint without FastAPI's dependencies, which take as long as a search.
 
-    For endpoints that take a JSON `body` and some of `collection`, `request` and `service`. A request that is not as it
-    should be goes FastAPI's way, so it is refused in the same words as everywhere.
+    For endpoints with a JSON `body` and some of `collection`, `request` and `service`. An invalid request goes through
+    FastAPI, so that it is refused with the same messages as elsewhere.
     """
 
     def make_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return a handler that checks the body and calls the endpoint, or leaves the request to FastAPI's."""
+        """Return a handler that checks the body and calls the endpoint, or passes the request to FastAPI's handler."""
         refuse = super().make_handler()
         endpoint = self.endpoint
         hints = get_type_hints(endpoint)
@@ -113,12 +113,12 @@ class DirectRoute(StrictRoute):
 
 
 class UnguardedRoute(StrictRoute):
-    """A route that also answers while the service starts or stops."""
+    """A route that also works while the service starts or stops."""
 
     needs_readiness = False
 
 
-def _brings_body(request: Request) -> bool:
+def _has_body(request: Request) -> bool:
     return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
 
 
@@ -131,7 +131,7 @@ def require_media_type(request: Request, *accepted: str) -> str:
             415,
             "unsupported-media-type",
             "Unsupported media type",
-            f"Content-Type is {' or '.join(accepted)} here, not {given or 'missing'!r}",
+            f"Content-Type must be {' or '.join(accepted)}, not {given or 'missing'!r}",
             headers={"Accept-Post": ", ".join(accepted)} if request.method == "POST" else None,
         )
     return media_type

@@ -1,8 +1,8 @@
-"""Documents as they come in a request's body: a JSON list, or one document a line (NDJSON).
+"""Documents in a request's body: a JSON list, or one document per line (NDJSON).
 
-Each document is checked on its own, so that a bad one is reported by its line and the others are kept. In a JSON body
-the documents are counted as lines, from 1. The same id twice in one request: the later one wins, as if they had been
-sent one after the other.
+Each document is checked separately: an invalid one is reported with its line, and the others are kept. In a JSON body a
+document's line is its position, from 1. If an id occurs twice in one request, the later document wins, as if the two
+had been sent one after the other.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ REQUEST_BODY: Final[dict[str, Any]] = {
                 "additionalProperties": False,
             }
         },
-        NDJSON: {"schema": {"type": "string", "description": "A document a line"}},
+        NDJSON: {"schema": {"type": "string", "description": "One document per line"}},
     },
 }
 
 
 class WriteError(NamedTuple):
-    """Why the document on `line` was refused."""
+    """The error of the document on `line`."""
 
     line: int
     id: str | None
@@ -44,14 +44,14 @@ class WriteError(NamedTuple):
 
 
 class NumberedDocument(NamedTuple):
-    """A document and the line it came from."""
+    """A document and its line."""
 
     line: int
     document: Document
 
 
 class Batch(NamedTuple):
-    """The good documents of a body, and what is wrong with the others."""
+    """The valid documents of a body, and the errors of the others."""
 
     documents: list[NumberedDocument]
     errors: list[WriteError]
@@ -60,7 +60,7 @@ class Batch(NamedTuple):
 def parse_batch(body: bytes, media_type: str) -> Batch:
     """Read the documents of a body.
 
-    Raises ProblemError when the body as a whole is not what `media_type` says.
+    Raises ProblemError if the whole body does not have the format of `media_type`.
     """
     batch = Batch([], [])
     if media_type == NDJSON:
@@ -75,12 +75,12 @@ def parse_batch(body: bytes, media_type: str) -> Batch:
         for line, value in enumerate(_listed(body), 1):
             _add(batch, line, value)
     if not batch.documents and not batch.errors:
-        raise FieldProblem("documents", "there is no document in this request")
+        raise FieldProblem("documents", "this request has no document")
     return batch
 
 
 def identifier(value: object) -> str | None:
-    """Return the id that a refused document seems to have."""
+    """Return the id of a refused document, if it has one."""
     if not isinstance(value, dict):
         return None
     found = value.get("id", value.get("_id"))
@@ -113,11 +113,11 @@ def _listed(body: bytes) -> list[Any]:
     except InvalidJson as error:
         raise problem_of(error) from None
     if not isinstance(value, dict):
-        raise FieldProblem("body", 'is an object {"documents": […]}')
+        raise FieldProblem("body", 'must be an object {"documents": […]}')
     unknown = sorted(set(value) - {"documents"})
     if unknown:
         raise FieldProblem(unknown[0], "unknown field")
     documents = value.get("documents")
     if not isinstance(documents, list):
-        raise FieldProblem("documents", "is a list of documents")
+        raise FieldProblem("documents", "must be a list of documents")
     return documents

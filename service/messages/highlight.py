@@ -1,8 +1,8 @@
-"""Where the matched terms stand in a hit's title and text.
+"""The positions of the matched terms in a hit's title and text.
 
 An encoder's terms are not words: BM25 stems ("studies" is `studi`), a model cuts words into pieces. The encoder says
-which words of a text became which terms; a word is marked when one of its terms was matched, and weighs what its
-matched terms contributed to the score. Terms of an expansion that stand nowhere in the text mark nothing.
+which words of a text became which terms. A word is highlighted if one of its terms matched; its weight is the
+contribution of its matched terms to the score. Expansion terms that are not in the text highlight nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from encoders.encoder import Encoder
 from encoders.text.words import highlights
 from lsr.documents import Document
 
-MAX_HIGHLIGHTS: Final = 256  # a hit
+MAX_HIGHLIGHTS: Final = 256  # per hit
 
 
 class Highlight(NamedTuple):
-    """Characters [start, end) of `field` are a matched word; `weight` is what its terms contributed to the score."""
+    """Characters [start, end) of `field` are a matched word; `weight` is its terms' contribution to the score."""
 
     field: str
     start: int
@@ -27,9 +27,9 @@ class Highlight(NamedTuple):
 
 
 def highlight(encoder: Encoder, document: Document, contributions: Mapping[int, float]) -> list[Highlight]:
-    """Return the words of title and text that hold a matched term, in reading order.
+    """Return the words of title and text that contain a matched term, in reading order.
 
-    `contributions` has the matched terms' numbers with what they contributed.
+    `contributions` maps the matched terms' numbers to their contributions.
     """
     if not contributions:
         return []

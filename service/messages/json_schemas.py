@@ -1,4 +1,4 @@
-"""Parts of the OpenAPI document that pydantic cannot derive: sparse vectors and documents, checked by lsr.documents."""
+"""Parts of the OpenAPI document that pydantic cannot derive: sparse vectors and documents (see lsr.documents)."""
 
 from __future__ import annotations
 

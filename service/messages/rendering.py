@@ -22,7 +22,7 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 
 
 def to_json(value: Any) -> bytes:
-    """Return `value` as JSON bytes; integers beyond 64 bits, which orjson refuses, take the standard encoder."""
+    """Return `value` as JSON bytes; the standard encoder writes integers beyond 64 bits, which orjson refuses."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -30,7 +30,7 @@ def to_json(value: Any) -> bytes:
 
 
 def render_collection(info: CollectionInfo) -> dict[str, Any]:
-    """Return what a collection holds."""
+    """Return a collection's description."""
     return {
         "name": info.name,
         "documents": info.documents,
@@ -59,7 +59,7 @@ def _render_vector(vector: VectorInfo) -> dict[str, Any]:
 
 
 def render_damage(damage: Sequence[Damage]) -> list[dict[str, Any]]:
-    """Return the damaged files, and how many documents each puts out of reach."""
+    """Return the damaged files, each with the number of documents that it makes unreachable."""
     return [{"file": str(one.path), "reason": one.reason, "documents": one.documents} for one in damage]
 
 

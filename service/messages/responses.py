@@ -1,4 +1,4 @@
-"""What the service answers, as models for the OpenAPI document. The answers themselves are made in rendering.py."""
+"""The service's answers, as models for the OpenAPI document. rendering.py writes the answers themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class FieldErrorModel(BaseModel):
-    """What is wrong with one field."""
+    """An error in one field."""
 
     field: str
     detail: str
@@ -39,7 +39,7 @@ class VectorModel(BaseModel):
 
 
 class DamageModel(BaseModel):
-    """A file that is not what was written, and how many documents cannot be found because of it."""
+    """A damaged file, and the number of documents that cannot be found because of it."""
 
     file: str
     reason: str
@@ -47,7 +47,7 @@ class DamageModel(BaseModel):
 
 
 class CollectionModel(BaseModel):
-    """A collection. While `damage` is not empty, searches are partial and nothing is written."""
+    """A collection. While `damage` is not empty, searches return partial results and writes are refused."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -100,7 +100,7 @@ class QueryTermModel(BaseModel):
 
 
 class QueryModel(BaseModel):
-    """What the query became."""
+    """The encoded query."""
 
     terms: list[QueryTermModel]
 
@@ -115,7 +115,7 @@ class MatchedModel(BaseModel):
 
 
 class MatchedWordModel(BaseModel):
-    """A word of the document and those of its terms that are in `matched`; `word` is null for a term of no word."""
+    """A word of the document and its terms that are in `matched`; `word` is null for a term that is in no word."""
 
     word: str | None
     contribution: float
@@ -123,7 +123,7 @@ class MatchedWordModel(BaseModel):
 
 
 class HighlightModel(BaseModel):
-    """Where a matched term stands: `start` and `end` count Unicode characters of the field."""
+    """The position of a matched term; `start` and `end` count Unicode characters of the field."""
 
     field: Literal["title", "text"]
     start: int
@@ -214,7 +214,7 @@ class CachedModel(BaseModel):
 
 
 class TotalModel(BaseModel):
-    """How many documents match: exactly or at least."""
+    """The number of documents that match: exactly or at least."""
 
     value: int
     relation: Literal["eq", "gte"]
@@ -237,7 +237,7 @@ class SearchModel(BaseModel):
 
 
 class BatchModel(BaseModel):
-    """The answers to several searches, in their order."""
+    """The answers to several searches, in the same order."""
 
     took_ms: float
     results: list[SearchModel]
@@ -251,7 +251,7 @@ class SparseValueModel(BaseModel):
 
 
 class WriteErrorModel(BaseModel):
-    """A document that was refused; `line` counts from 1."""
+    """An invalid document; `line` counts from 1."""
 
     line: int
     id: str | None
@@ -307,7 +307,7 @@ class PatchModel(BaseModel):
 
 
 class JobModel(BaseModel):
-    """A write that takes long. It is durable when its status is `done`, not before."""
+    """A write that takes long. It is durable only when its status is `done`."""
 
     job: str
     collection: str
@@ -331,7 +331,7 @@ class AliasesModel(BaseModel):
 
 
 class SnapshotModel(BaseModel):
-    """A snapshot: a collection as it was. `size` is in bytes; `sha256` is over its manifest of files."""
+    """A snapshot of a collection. `size` is in bytes; `sha256` covers the catalog and the segments' manifests."""
 
     name: str
     created: str

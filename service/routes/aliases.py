@@ -1,4 +1,4 @@
-"""Other names for collections: what callers use stays, what it stands for is swapped at once."""
+"""Aliases: stable names for collections, which can be pointed to another collection atomically."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def list_aliases(service: ServiceOf) -> Response:
 @router.put("/{alias}", response_model=AliasModel)
 @requires("admin")
 async def set_alias(alias: AliasName, body: AliasRequest, service: ServiceOf) -> Response:
-    """Let an alias stand for a collection, at once for every request that comes afterwards."""
+    """Point an alias to a collection. Every later request uses it."""
     await service.chores.run(lambda: service.store.set_alias(alias, body.collection))
     return json_response({"alias": alias, "collection": body.collection})
 

@@ -1,4 +1,4 @@
-"""Making, showing and dropping collections."""
+"""Creating, showing and dropping collections."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def list_collections(service: ServiceOf) -> Response:
 @router.get("/{collection}", response_model=CollectionModel)
 @requires("read")
 async def show_collection(collection: CollectionName, service: ServiceOf) -> Response:
-    """Show a collection: how much it holds, its vectors and its schema."""
+    """Show a collection: its counts and sizes, its vectors and its schema."""
     info = await service.chores.run(lambda: service.store.get(collection).info())
     return json_response(render_collection(info))
 
@@ -54,7 +54,7 @@ async def show_collection(collection: CollectionName, service: ServiceOf) -> Res
 @router.put("/{collection}", status_code=201, response_model=CollectionModel)
 @requires("admin")
 async def create_collection(collection: CollectionName, request: CollectionRequest, service: ServiceOf) -> Response:
-    """Make an empty collection. One of that name is never replaced: that is a 409."""
+    """Create an empty collection. An existing collection is never replaced: that is a 409."""
     settings = service.settings
     vectors = _vectors(request, settings.encoders | {settings.default_encoder}, settings.default_encoder)
 

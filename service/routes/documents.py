@@ -31,7 +31,9 @@ ServiceOf = Annotated[Service, Depends(service_of)]
 DocumentId = Annotated[str, Path(alias="id", min_length=1, max_length=512, description="The document's id")]
 
 _DOCUMENTS = "/v1/collections/{collection}/documents"
-_OR_JOB: dict[int | str, dict[str, Any]] = {202: {"model": JobModel, "description": "It takes long: ask for the job"}}
+_OR_JOB: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobModel, "description": "It takes long: request the job later"}
+}
 
 
 @router.post(
@@ -42,13 +44,12 @@ _OR_JOB: dict[int | str, dict[str, Any]] = {202: {"model": JobModel, "descriptio
 )
 @requires("write")
 async def write_documents(collection: CollectionName, request: Request, service: ServiceOf) -> Response:
-    """Add documents, or replace those of the same ids. The good ones become visible and durable together.
+    """Add documents, or replace those with the same ids. The valid ones become visible and durable together.
 
-    A document that is refused is reported with its line and the others are kept; when all are refused, so is the
-    request (422).
+    An invalid document is reported with its line, and the others are kept. If all are invalid, the request fails (422).
     """
     media_type = require_media_type(request, *MEDIA_TYPES)
-    target = service.store.get(collection)  # an unknown one is refused before its documents are received
+    target = service.store.get(collection)  # an unknown collection is refused before its documents are received
     body = await request.body()
     future = service.writes.submit(target, Upsert(body, media_type), len(body))
     return await answer_write(request, service, collection, future)
@@ -59,7 +60,7 @@ async def write_documents(collection: CollectionName, request: Request, service:
 async def delete_many(
     collection: CollectionName, body: DeleteRequest, request: Request, service: ServiceOf
 ) -> Response:
-    """Delete documents by id or by filter, all at once; or count them, with `dry_run`."""
+    """Delete documents by id or by filter, in one change; with `dry_run`, only count them."""
     target = service.store.get(collection)
     if body.filter is not None:
         change = partial(delete_matching, condition=body.filter, dry_run=body.dry_run)
@@ -94,7 +95,7 @@ async def delete_one(
 async def patch_one(
     collection: CollectionName, document_id: DocumentId, body: PatchRequest, request: Request, service: ServiceOf
 ) -> Response:
-    """Change metadata of a document: the given keys are set, those given as null are removed. Nothing is encoded."""
+    """Change a document's metadata: keys are set, keys given as null are removed. It is not encoded again."""
     target = service.store.get(collection)
     change = partial(patch_document, identifier=document_id, metadata=body.metadata)
     return await answer_write(request, service, collection, service.writes.submit(target, change))
@@ -103,17 +104,17 @@ async def patch_one(
 @router.get("/v1/jobs/{job}", response_model=JobModel)
 @requires("write")
 async def show_job(job: str, service: ServiceOf) -> Response:
-    """Show what became of a write that was answered 202."""
+    """Show the state of a write that was answered 202."""
     return json_response(service.jobs.show(job))
 
 
 async def answer_write(request: Request, service: Service, collection: str, future: Future[dict[str, Any]]) -> Response:
-    """Wait for a write, or make a job of it when it takes long or the caller asks for that."""
+    """Wait for a write; create a job if it takes long or the caller prefers it."""
     seconds = 0.0 if "respond-async" in request.headers.get("prefer", "") else service.settings.write_wait
     waiting = asyncio.wrap_future(future)
     done, _ = await asyncio.wait([waiting], timeout=seconds)
     if done:
         return json_response(waiting.result())
-    waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # the job tells of its error
+    waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # the job reports its error
     job = service.jobs.add(collection, future)
     return json_response(job, 202, {"Location": f"/v1/jobs/{job['job']}", "Retry-After": "1"})

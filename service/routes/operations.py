@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, how is it doing."""
+"""Health, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ServiceOf = Annotated[Service, Depends(service_of)]
 
 @router.get("/healthz", response_model=HealthModel)
 async def health() -> Response:
-    """Say that the process is alive. Answers under any load, without a key."""
+    """Report that the process is alive. Works under any load, without a key."""
     return json_response({"status": "ok"})
 
 
 @router.get("/readyz", response_model=ReadyModel)
 async def readiness(request: Request, service: ServiceOf) -> Response:
-    """Say whether searches are answered: collections open, encoders loaded, kernels compiled.
+    """Report whether the service is ready to search: collections open, encoders loaded, kernels compiled.
 
-    Broken collections, and damaged files of others, are listed and do not make the service unready. With API keys
-    configured, their names and reasons are shown to a caller with the scope `read` only.
+    Broken collections, and damaged files of other collections, are listed; they do not make the service unready. If API
+    keys are configured, only a caller with the scope `read` sees them.
     """
     service.readiness.require()
     broken = service.readiness.broken(service.store)

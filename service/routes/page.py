@@ -1,6 +1,6 @@
 """The web page at `/`: plain HTML, CSS and JavaScript from this package, read once and served from memory.
 
-Its Content-Security-Policy allows this host and nothing else: no other host, no inline script, no inline style.
+Its Content-Security-Policy allows only this host: no other host, no inline script, no inline style.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ASSETS: Final = _load()
 
 
 async def serve_asset(request: Request) -> Response:
-    """Return one file of the page, or 304 when the browser has it."""
+    """Return one file of the page, or 304 if the browser has it."""
     asset = _ASSETS[request.url.path]
     headers = {"ETag": asset.tag, "Cache-Control": "no-cache", "Content-Security-Policy": _POLICY}
     if request.headers.get("if-none-match") == asset.tag:

@@ -1,4 +1,4 @@
-"""Search, one or several at once, and encoding without searching."""
+"""Search, single or in batches, and encoding without searching."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def search_collection(
 @router.post(_SEARCH + ":batch", response_model=BatchModel)
 @requires("read")
 async def search_many(collection: CollectionName, body: BatchRequest, request: Request, service: ServiceOf) -> Response:
-    """Answer several searches in one request. The first that fails fails the request."""
+    """Answer several searches in one request. If one fails, the request fails."""
     arrived = perf_counter()
     request_id: str = request.scope["lsr.request_id"]
     answer = await service.searches.run(

@@ -1,4 +1,4 @@
-"""Snapshots of a collection: take, list, go back to, remove."""
+"""Snapshots of a collection: take, list, restore, remove."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SnapshotName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The sna
 async def take_snapshot(
     collection: CollectionName, service: ServiceOf, request: SnapshotRequest | None = None
 ) -> Response:
-    """Keep the collection as it is now. The answer comes when the snapshot is there."""
+    """Take a snapshot. The answer is sent when the snapshot is complete."""
     name = request.name if request else None
     info = await service.chores.run(lambda: service.store.get(collection).snapshot(name))
     return json_response(asdict(info), 202, {"Location": f"/v1/collections/{collection}/snapshots"})
@@ -44,13 +44,13 @@ async def list_snapshots(collection: CollectionName, service: ServiceOf) -> Resp
 @router.post(
     "/{snapshot}:restore",
     response_model=CollectionModel,
-    responses={202: {"model": JobModel, "description": "It takes long: ask for the job"}},
+    responses={202: {"model": JobModel, "description": "It takes long: request the job later"}},
 )
 @requires("admin")
 async def restore_snapshot(
     collection: CollectionName, snapshot: SnapshotName, request: Request, service: ServiceOf
 ) -> Response:
-    """Go back to a snapshot, at once for every search that begins afterwards. What was written since is lost."""
+    """Restore a snapshot. Every search that starts afterwards sees it. Everything written since is lost."""
 
     def restore(target: Collection) -> dict[str, Any]:
         target.restore(snapshot)
@@ -64,6 +64,6 @@ async def restore_snapshot(
 @router.delete("/{snapshot}", status_code=204, response_class=Response)
 @requires("admin")
 async def drop_snapshot(collection: CollectionName, snapshot: SnapshotName, service: ServiceOf) -> Response:
-    """Remove a snapshot; the collection stays as it is."""
+    """Remove a snapshot; the collection does not change."""
     await service.chores.run(lambda: service.store.get(collection).delete_snapshot(snapshot))
     return Response(status_code=204)

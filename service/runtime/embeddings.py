@@ -1,4 +1,4 @@
-"""Encoding without searching: which encoder a request means, and its vectors as term numbers with weights."""
+"""Encoding without searching: chooses the request's encoder and returns vectors as term numbers with weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.problems import FieldProblem
 
 
 class _Source(NamedTuple):
-    """A named vector of a collection that has an encoder."""
+    """A collection's named vector that has an encoder."""
 
     collection: Collection
     using: str
@@ -20,9 +20,9 @@ class _Source(NamedTuple):
 
 
 def embed(store: CollectionStore, request: EmbedRequest) -> list[list[dict[str, Any]]]:
-    """Return a list of {index, value} a text, by falling value.
+    """Return a list of {index, value} for each text, by descending value.
 
-    Raises FieldProblem for a model that is unknown or that several collections have each for themselves.
+    Raises FieldProblem for an unknown model, and for a model whose term numbers differ between several collections.
     """
     source = _choose(_sources(store), request.model)
     encoder = source.collection.encoder(source.using)
@@ -58,12 +58,14 @@ def _choose(sources: list[_Source], model: str | None) -> _Source:
     ]
     if not named:
         known = ", ".join(sorted({source.encoder for source in sources})) or "none"
-        raise FieldProblem("model", f"no collection here has the encoder {model!r:.200}; there are: {known}")
+        raise FieldProblem("model", f"no collection has the encoder {model!r:.200}; the encoders are: {known}")
     if len({source.encoder for source in named}) > 1:
         choices = ", ".join(sorted({source.encoder for source in named}))
         raise FieldProblem("model", f"there are several encoders; choose one of {choices}")
     first = named[0]
     if len(named) > 1 and first.collection.encoder(first.using).vocabulary.grows:
         choices = ", ".join(f"{source.collection.name}/{source.using}" for source in named)
-        raise FieldProblem("model", f"the term numbers of {first.encoder} are a collection's own; choose {choices}")
+        raise FieldProblem(
+            "model", f"the term numbers of {first.encoder} depend on the collection; choose one of {choices}"
+        )
     return first

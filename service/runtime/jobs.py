@@ -1,8 +1,8 @@
-"""Writes that took too long to wait for: what became of them, to ask about under `/v1/jobs/{id}`.
+"""Jobs: long writes, whose state is available under `/v1/jobs/{id}`.
 
-A write that is not done after `write_wait` seconds (text that a model must encode first), or at once when the caller
-sends `Prefer: respond-async`, is answered 202 with a job. Its documents are durable when the job is done, and not
-before. Jobs live in memory: a job lost with the process was never acknowledged. The last finished ones are kept.
+A write that is not done after `write_wait` seconds (such as text that a model must encode first) is answered 202 with a
+job; with `Prefer: respond-async` it is answered so at once. Its documents are durable only when the job is done. Jobs
+are in memory: a job that is lost with the process was never acknowledged. The last finished jobs are kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Jobs:
         self._lock = threading.Lock()
 
     def add(self, collection: str, future: Future[dict[str, Any]]) -> dict[str, Any]:
-        """Make a job of a write and return what to say about it."""
+        """Add a write as a job and return its description."""
         job = uuid4().hex
         with self._lock:
             finished = [old for old, (_, one) in self._jobs.items() if one.done()]
@@ -37,12 +37,12 @@ class Jobs:
         return self.show(job)
 
     def show(self, job: str) -> dict[str, Any]:
-        """Return a job's state, with its answer or its problem when it is done; raises a 404 problem."""
+        """Return a job's state, with its answer or its problem once it is done; raises a 404 problem."""
         with self._lock:
             found = self._jobs.get(job)
         if found is None:
             raise ProblemError(
-                404, "job-not-found", "Job not found", f"there is no job {job!r:.80}; the last {MAX_FINISHED} are kept"
+                404, "job-not-found", "Job not found", f"no job {job!r:.80}; the last {MAX_FINISHED} jobs are kept"
             )
         collection, future = found
         shown: dict[str, Any] = {"job": job, "collection": collection, "status": "waiting", "durable": False}
@@ -60,7 +60,7 @@ def _shown(error: BaseException) -> dict[str, Any]:
     elif isinstance(error, EXPECTED_ERRORS):
         problem = problem_of(error)
     else:
-        problem = ProblemError(500, "internal", "Internal error", "an error in the service; its log has more")
+        problem = ProblemError(500, "internal", "Internal error", "an error in the service; its log has details")
     return {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,

@@ -1,4 +1,4 @@
-"""Whether the service may be asked yet: its collections are open, its encoders loaded and its kernels compiled."""
+"""Readiness: the service is ready when collections are open, encoders loaded and kernels compiled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Readiness:
         self._call_when_settled: Callable[[], None] | None = None
 
     def on_settled(self, call: Callable[[], None]) -> None:
-        """Have `call` called once, in the warming thread, when the service is ready or has failed to become so."""
+        """Call `call` once, in the warming thread, when the service is ready or has failed."""
         self._call_when_settled = call
 
     def require(self) -> None:
@@ -36,7 +36,7 @@ class Readiness:
                 503,
                 "not-ready",
                 "Not ready",
-                f"the service is {self.status}: collections are opened, encoders loaded, kernels compiled"
+                f"the service is {self.status}: it opens collections, loads encoders and compiles kernels"
                 if self.status == "starting"
                 else f"the service is {self.status}",
                 headers={"Retry-After": "1"},
@@ -47,16 +47,16 @@ class Readiness:
         return self._broken | {name: str(error) for name, error in store.broken.items()}
 
     def warm(self, store: CollectionStore) -> None:
-        """Compile the kernels, warm every collection, then be ready; one that fails is remembered and left out."""
+        """Compile the kernels and warm every collection, then become ready; a collection that fails is left out."""
         started = perf_counter()
-        _logger.info("warming; the first start on a machine compiles the search kernels, which can take a minute")
+        _logger.info("warming up; the first start on a machine compiles the search kernels, which can take a minute")
         try:
-            warm_kernels()  # a collection that is empty now will have a segment later
+            warm_kernels()  # also without segments: an empty collection may get one later
             for name in store.names():
                 if self.status == "stopping":
                     return
                 self._warm_one(store, name)
-        except Exception as error:  # a bug of ours: whoever runs the server shall see it, not a service that hangs
+        except Exception as error:  # a bug: the operator must see the error, not a service that hangs
             self.failure = error
         if self.status == "starting":
             self.status = "failed" if self.failure else "ready"
@@ -66,15 +66,15 @@ class Readiness:
             self._call_when_settled()
 
     def forget(self, name: str) -> None:
-        """A collection is gone, and with it what was wrong with it."""
+        """Forget the error of a collection that was dropped."""
         self._broken.pop(name, None)
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the service is ready or has failed to become so; return whether it is ready."""
+        """Wait until the service is ready or has failed; return whether it is ready."""
         return self._settled.wait(seconds) and self.failure is None
 
     def stop(self) -> None:
-        """Say no from now on."""
+        """Refuse requests from now on."""
         self.status = "stopping"
 
     def _warm_one(self, store: CollectionStore, name: str) -> None:
@@ -85,4 +85,4 @@ class Readiness:
             self._broken[name] = str(error)
         except Exception:
             _logger.exception("collection %s is left out", name)
-            self._broken[name] = "an error that nobody foresaw; the log has more"
+            self._broken[name] = "an unexpected error; the log has details"

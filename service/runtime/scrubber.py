@@ -1,9 +1,9 @@
-"""The background reader of a service: every file of every collection is compared with its checksum, over and over.
+"""The background scrubber of a service: it regularly compares every file of every collection with its checksum.
 
-One thread goes through the collections, one file after another, slowly: it reads `scrub_bytes_per_second` at most, and
-hashing them takes a few per cent of one core. A pass begins when the service is ready, `scrub_hours` after
-the former one ended, or at once when a search met damage. What is found damaged is taken out by the collection
-(lsr/upkeep/scrubbing.py); /readyz, the collection and the metrics name it.
+One thread reads the collections, file by file, slowly: at most `scrub_bytes_per_second`, and hashing takes a few per
+cent of one core. A pass starts when the service is ready, `scrub_hours` after the end of the previous one, or at once
+if a search has found damage. The collection takes damaged segments out of use (lsr/upkeep/scrubbing.py); /readyz, the
+collection and the metrics report them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _logger = logging.getLogger("lsr.service")
 
 
 class _Stopped(Exception):
-    """The service stops in the middle of a pass."""
+    """The service stops during a pass."""
 
 
 class Scrubber:
@@ -39,17 +39,17 @@ class Scrubber:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin the first pass."""
+        """Start the first pass."""
         if self._interval > 0 and not self._stop.is_set():
             self._thread = threading.Thread(target=self._run, name="lsr-scrub", daemon=True)
             self._thread.start()
 
     def look_now(self) -> None:
-        """Begin the next pass at once: somebody met damage."""
+        """Start the next pass at once, because a request has found damage."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Stop, in the middle of a file too, and wait for it."""
+        """Stop, even in the middle of a file, and wait for the thread."""
         self._stop.set()
         self._wake.set()
         if self._thread is not None:
@@ -72,13 +72,13 @@ class Scrubber:
                 self._store.get(name).scrub(self._read)
             except _Stopped:
                 raise
-            except EXPECTED_ERRORS as error:  # dropped in between, or a disk that does not answer
+            except EXPECTED_ERRORS as error:  # dropped meanwhile, or the disk does not respond
                 _logger.warning("scrubbing collection %s: %s", name, error)
             except Exception:
                 _logger.exception("scrubbing collection %s", name)
 
     def _read(self, count: int) -> None:
-        """Wait as long as reading `count` bytes may take at the allowed rate."""
+        """Wait so that reading `count` bytes stays below the allowed rate."""
         self._metrics.scrubbed_bytes.inc(count)
         self._due = max(self._due, monotonic() - 1) + count / self._bytes_per_second
         if self._stop.wait(max(0.0, self._due - monotonic())):

@@ -1,11 +1,11 @@
-"""Where a search runs: in a thread, or, when it is known to be short, in a turn of the event loop.
+"""Decides where a search runs: in a thread or, if it is known to be short, in a turn of the event loop.
 
-Handing a search to a thread and its answer back costs more than a short search (decision 0305). What is short is
-known from the last searches of the same kind in the same collection: on average, the latest counting most, they took
-less than the limit of processor time, and hardly waited for a disk. Never short is what a model must encode, and what
-is large by its request.
+Passing a search to a thread and its answer back costs more than a short search
+(docs/decisions/0305-overload-and-the-interpreter-lock.md). A search is short if the last searches of the same kind in
+the same collection took, on a weighted average that favours the latest, less processor time than the limit, and hardly
+waited for the disk. A search that a model must encode, or with a large request, is never short.
 
-A turn is bounded whatever was expected: a search that is not done by then is stopped, and begins again in a thread.
+Each turn has a time limit: a search that is not done by then is stopped, and starts again in a thread.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from lsr.collection import Collection
 from service.messages.search_requests import SearchRequest
 from service.runtime.work_pool import WorkPool
 
-_LATEST: Final = 1 / 16  # what one search counts in the average
-_UNKNOWN: Final = 2.0  # times the limit: what the average begins with, so that it takes some 20 searches to be short
-_LONGEST: Final = 10.0  # times the limit: what the longest search counts as, so that a kind can come back
-_WAITING: Final = 0.1  # what a millisecond counts in which the processor was not used: for a disk, or for a lock
+_LATEST: Final = 1 / 16  # the weight of the latest search in the average
+_UNKNOWN: Final = 2.0  # times the limit: the initial average, so that a kind is short after about 20 searches
+_LONGEST: Final = 10.0  # times the limit: the most that one search counts, so that a kind can become short again
+_WAITING: Final = 0.1  # the weight of a millisecond without processor use (waiting for a disk or a lock)
 _TURN_MS: Final = 20.0
 _FEW_HITS: Final = 10
 _MOST_HITS: Final = 100
@@ -37,7 +37,7 @@ _LONG: Final = frozenset(
 
 
 class _Kind(NamedTuple):
-    """What decides, apart from the query's terms, how long a search takes."""
+    """The properties, apart from the query's terms, that determine how long a search takes."""
 
     using: str
     is_text: bool
@@ -51,10 +51,10 @@ _Costs = dict[_Kind, float]  # average milliseconds
 
 
 class SearchTurns:
-    """Runs searches, asked to on the event loop. Threads note what theirs took; an average may well miss one."""
+    """Runs searches; called on the event loop. Threads update the averages without a lock: an update may be lost."""
 
     def __init__(self, pool: WorkPool, quick_ms: float) -> None:
-        """`quick_ms` of processor time is what a search may take to be short; 0: every search runs in a thread."""
+        """`quick_ms`: the processor time of a short search, in milliseconds; 0: every search runs in a thread."""
         self._pool = pool
         self._quick_ms = quick_ms
         self._costs: WeakKeyDictionary[Collection, _Costs] = WeakKeyDictionary()
@@ -66,9 +66,10 @@ class SearchTurns:
         search: Callable[[float | None], bytes],
         timeout_ms: float,
     ) -> bytes:
-        """Return what `search` returns; it is given the milliseconds after which it must raise SearchStopped, or None.
+        """Return what `search` returns; its argument is its time limit in milliseconds (then it must raise
+        SearchStopped), or None.
 
-        Raises Overloaded, TimedOut when no thread or turn was free within `timeout_ms`, and what `search` raises.
+        Raises Overloaded, TimedOut if no thread or turn was free within `timeout_ms`, and what `search` raises.
         """
         kind = _kind(request)
         if kind is None or not self._quick_ms:
@@ -93,7 +94,7 @@ class SearchTurns:
         return await self._pool.run(lambda: measured(None), timeout_ms=timeout_ms)
 
     def forget(self, collection: Collection) -> None:
-        """Measure anew: the collection's content is another one."""
+        """Forget the averages of a collection whose content was replaced."""
         self._costs.pop(collection, None)
 
     def _note(self, costs: _Costs, kind: _Kind, cost: float) -> None:

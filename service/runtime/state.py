@@ -1,4 +1,4 @@
-"""What all routes share, in one object: `request.app.state.service`."""
+"""The shared state of all routes: `request.app.state.service`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from service.settings import ServiceSettings
 
 @dataclass(frozen=True)
 class Service:
-    """The collections, the limits, the threads and the numbers of one application."""
+    """The collections, settings, thread pools and metrics of one application."""
 
     store: CollectionStore
     settings: ServiceSettings
@@ -31,12 +31,12 @@ class Service:
     encodings: WorkPool
     writes: WriteQueue
     jobs: Jobs
-    chores: WorkPool  # making, showing and dropping collections, reading metrics
+    chores: WorkPool  # creating, showing and dropping collections, reading metrics
     scrubber: Scrubber
 
     @classmethod
     def start(cls, store: CollectionStore, settings: ServiceSettings) -> Service:
-        """Make the parts and connect them to the metrics."""
+        """Create the parts and connect them to the metrics."""
         metrics = ServiceMetrics()
         searches = WorkPool(
             "searches", settings.search_threads, settings.search_queue, on_wait=metrics.queue_seconds.observe
@@ -65,7 +65,7 @@ class Service:
         return service
 
     def sizes(self) -> list[CollectionSize]:
-        """Return how large every usable collection is."""
+        """Return the size of every usable collection."""
         found = []
         for name in self.store.names():
             try:
@@ -76,7 +76,7 @@ class Service:
         return found
 
     def close(self) -> None:
-        """Let the running jobs end."""
+        """Stop, after the running jobs have ended."""
         self.readiness.stop()
         self.scrubber.stop()
         self.searches.close()

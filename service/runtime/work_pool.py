@@ -1,12 +1,12 @@
-"""Threads that do the blocking work, behind a queue with a limit.
+"""Threads for blocking work, behind a bounded queue.
 
 The event loop only reads requests and writes answers. Everything that takes time (a search, a write, opening a
-collection) runs here. A queue without a limit would turn overload into ever longer waits for everybody; this one
-refuses at once when it is full (429), so what was accepted is still answered in time.
+collection) runs here. With an unbounded queue, overload would make all requests wait longer and longer; this queue
+refuses at once when it is full (429), so accepted requests are still answered in time.
 
-Jobs that are known to be short may take turns on the event loop instead (search_turns.py says which): that saves
-handing the interpreter's lock to a thread and back. Between two looks at the sockets one of them runs, or as many as
-take twice the time of the last look: while most requests are refused, the accepted ones still get most of the time.
+Jobs that are known to be short may run on the event loop instead, in turns (search_turns.py decides which): that avoids
+passing the interpreter's lock to a thread and back. Between two checks of the sockets one such job runs, or as many as
+fit into twice the time of the last check: even while most requests are refused, the accepted ones get most of the time.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from service.problems import Overloaded, TimedOut
 
 T = TypeVar("T")
 
-_TURNS_TO_LOOKS: Final = 2.0
-_LONGEST_TURNS: Final = 0.02  # seconds until the sockets are looked at again, and the last job
+_TURNS_TO_CHECKS: Final = 2.0
+_LONGEST_TURNS: Final = 0.02  # seconds until the sockets are checked again, plus the last job
 
 
 class WorkPool:
-    """`threads` workers and room for `queue_limit` jobs that wait. `run` is called on the event loop only."""
+    """`threads` workers and places for `queue_limit` waiting jobs. `run` is called on the event loop only."""
 
     def __init__(
         self,
@@ -59,20 +59,20 @@ class WorkPool:
     def submit(self, job: Callable[[], T], *, timeout_ms: float | None = None) -> asyncio.Future[T]:
         """Queue `job` and return its future.
 
-        Raises Overloaded when the queue is full. The future ends in TimedOut when the job did not get a thread within
+        Raises Overloaded if the queue is full. The future ends with TimedOut if the job did not get a thread within
         `timeout_ms`; a job that has started is not interrupted.
         """
         work = self._admitted(job, timeout_ms)
         return self._counted(asyncio.get_running_loop().run_in_executor(self._executor, work))
 
     def take_turn(self, job: Callable[[], T], *, timeout_ms: float | None = None) -> asyncio.Future[T]:
-        """Do as `submit` does, but run the job on the event loop, when its turn comes."""
+        """Like `submit`, but run the job on the event loop, when its turn comes."""
         work = self._admitted(job, timeout_ms)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
         def turn() -> None:
-            if future.done():  # the caller has gone
+            if future.done():  # the caller was cancelled
                 return
             try:
                 result = work()
@@ -90,16 +90,16 @@ class WorkPool:
     async def run(self, job: Callable[[], T], *, timeout_ms: float | None = None) -> T:
         """Queue `job`, wait for it and return its result; see `submit`.
 
-        The job goes on, and keeps its place in the count, when the caller is cancelled.
+        If the caller is cancelled, the job continues and still counts.
         """
         return await asyncio.shield(self.submit(job, timeout_ms=timeout_ms))
 
     def close(self) -> None:
-        """Drop what waits, and wait for what runs."""
+        """Drop the waiting jobs, and wait for the running ones."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _admitted(self, job: Callable[[], T], timeout_ms: float | None) -> Callable[[], T]:
-        """Return what runs the job unless it has waited for too long; raises Overloaded."""
+        """Return a function that runs the job unless it has waited too long; raises Overloaded."""
         if self._in_flight >= self._capacity:
             raise Overloaded(self._name)
         queued = perf_counter()
@@ -121,7 +121,7 @@ class WorkPool:
 
     def _take_turns(self) -> None:
         began = perf_counter()
-        until = began + min(_TURNS_TO_LOOKS * (began - self._turns_ended), _LONGEST_TURNS)
+        until = began + min(_TURNS_TO_CHECKS * (began - self._turns_ended), _LONGEST_TURNS)
         self._turns.popleft()()
         while self._turns and perf_counter() < until:
             self._turns.popleft()()
@@ -132,4 +132,4 @@ class WorkPool:
     def _finished(self, future: asyncio.Future[T]) -> None:
         self._in_flight -= 1
         if not future.cancelled():
-            future.exception()  # an abandoned job's error is not reported as "never retrieved"
+            future.exception()  # otherwise asyncio reports an abandoned job's error as "never retrieved"

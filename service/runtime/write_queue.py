@@ -1,10 +1,10 @@
-"""The writes of a service, one after the other in each collection, several at once where that is cheaper.
+"""The writes of a service: in order within each collection, with small writes joined into batches.
 
-Each collection has its queue, so a slow one holds up no other, and writes of one collection take effect in the order
-of their requests. Neighbouring small upserts, of however many requests, become one batch: encoded together and
-committed together, with one fsync. A request is answered when its own documents are durable, and not before.
+Each collection has its own queue, so a slow collection does not block others, and the writes of one collection take
+effect in the order of their requests. Consecutive small upserts, from any number of requests, become one batch: encoded
+together and committed together, with one fsync. A request is answered only when its own documents are durable.
 
-What may wait is limited, in requests and in bytes; beyond that a write is refused with 429.
+The number and the bytes of waiting requests are limited; above the limits a write is refused with 429.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _JOINED_REQUESTS: Final = 64
 
 @dataclass
 class QueuedWrite:
-    """A write that waits or runs; `future` ends with its answer."""
+    """A waiting or running write; `future` receives its answer."""
 
     change: Change
     size: int
@@ -38,7 +38,7 @@ class QueuedWrite:
 
 
 class WriteQueue:
-    """Runs changes in threads of its own. `submit` may be called from any thread."""
+    """Runs changes in its own threads. `submit` may be called from any thread."""
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
         self._max_requests = max_requests
@@ -52,13 +52,13 @@ class WriteQueue:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait or run."""
+        """The number of waiting and running requests."""
         return self._requests
 
     def submit(self, collection: Collection, change: Change, size: int = 0) -> Future[Answer]:
         """Queue a change of a collection and return the future of its answer; `size` is in bytes.
 
-        Raises Overloaded when too much waits already.
+        Raises Overloaded if a limit is reached.
         """
         write = QueuedWrite(change, size)
         with self._lock:
@@ -77,7 +77,7 @@ class WriteQueue:
         return write.future
 
     def close(self) -> None:
-        """Finish the batch that runs; what waits behind it was not acknowledged and is refused."""
+        """Finish the running batch; waiting requests, which were not acknowledged, are refused."""
         with self._lock:
             self._stopped = True
         self._executor.shutdown(wait=True)
@@ -95,7 +95,7 @@ class WriteQueue:
                 self._bytes -= sum(write.size for write in batch)
 
     def _take(self, collection: Collection) -> list[QueuedWrite]:
-        """Take the next write with the upserts that can be joined to it; none: the queue ends."""
+        """Remove the next write, and the upserts that can be joined to it, from the queue; empty: the queue ends."""
         with self._lock:
             queue = self._queues[collection]
             if not queue:

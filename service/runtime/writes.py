@@ -1,4 +1,4 @@
-"""What a write does to a collection, and what its answer says. Runs in a thread of the write queue."""
+"""The changes that writes make to a collection, and their answers. Runs in a thread of the write queue."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Upsert(NamedTuple):
 
 
 def upsert_together(collection: Collection, upserts: Sequence[Upsert]) -> list[dict[str, Any] | Exception]:
-    """Write the documents of several requests as one batch; return the answer of each, or why it failed.
+    """Write the documents of several requests as one batch; return the answer of each, or its error.
 
-    When the batch as a whole is refused (too many pending writes, a full disk), each request is tried on its own.
+    If the whole batch is refused (too many pending writes, a full disk), each request is tried separately.
     """
     answers: list[dict[str, Any] | Exception] = []
     batches: list[Batch] = []
@@ -59,7 +59,7 @@ def upsert_together(collection: Collection, upserts: Sequence[Upsert]) -> list[d
 
 
 def delete_documents(collection: Collection, ids: Sequence[str], *, dry_run: bool) -> dict[str, Any]:
-    """Delete by id, or only count what would be deleted."""
+    """Delete by id, or only count the documents that would be deleted."""
     if dry_run:
         matched = sum(collection.get(identifier) is not None for identifier in dict.fromkeys(ids))
         return {"seq": collection.info().seq, "durable": True, "matched": matched, "deleted": 0}
@@ -68,7 +68,7 @@ def delete_documents(collection: Collection, ids: Sequence[str], *, dry_run: boo
 
 
 def delete_matching(collection: Collection, condition: Mapping[str, Any], *, dry_run: bool) -> dict[str, Any]:
-    """Delete what matches a filter, or only count it."""
+    """Delete the documents that match a filter, or only count them."""
     ids = collection.matching(condition)
     if dry_run:
         return {"seq": collection.info().seq, "durable": True, "matched": len(ids), "deleted": 0}
@@ -76,7 +76,7 @@ def delete_matching(collection: Collection, condition: Mapping[str, Any], *, dry
 
 
 def delete_document(collection: Collection, identifier: str) -> dict[str, Any]:
-    """Delete one document; raises a 404 problem when it is not there."""
+    """Delete one document; raises a 404 problem if it does not exist."""
     result = collection.delete([identifier])
     if not result.accepted:
         raise document_not_found(collection.name, identifier)
@@ -84,7 +84,7 @@ def delete_document(collection: Collection, identifier: str) -> dict[str, Any]:
 
 
 def patch_document(collection: Collection, identifier: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Change some metadata of a document; raises a 404 problem when it is not there."""
+    """Change some metadata of a document; raises a 404 problem if it does not exist."""
     result = collection.patch(identifier, metadata)
     if result is None:
         raise document_not_found(collection.name, identifier)
@@ -92,7 +92,7 @@ def patch_document(collection: Collection, identifier: str, metadata: Mapping[st
 
 
 def document_not_found(collection: str, identifier: str) -> ProblemError:
-    """Return the 404 problem of a document."""
+    """Return the 404 problem for a document."""
     return ProblemError(
         404,
         "document-not-found",

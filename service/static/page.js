@@ -34,7 +34,7 @@ function size(bytes) {
 
 class Problem extends Error {
   constructor(problem, retryAfter) {
-    super(problem.detail || problem.title || "the service did not say why");
+    super(problem.detail || problem.title || "the service gave no reason");
     this.title = problem.title || "Something went wrong";
     this.status = problem.status;
     this.requestId = problem.request_id;
@@ -60,7 +60,7 @@ async function call(path, body, signal) {
   return answer;
 }
 
-// --- what is shown -----------------------------------------------------------------------------------------------
+// --- display -----------------------------------------------------------------------------------------------------
 
 function show(section) {
   for (const id of ["start", "results", "message", "key-panel"]) byId(id).hidden = id !== section;
@@ -101,7 +101,7 @@ function showStart() {
   byId("cards").replaceChildren(...cards, ...broken);
   show("start");
   if (!state.collections.length && !broken.length) {
-    showNothing("No collection yet", "Make one with `lsr index CORPUS --out DIR` and serve its folder,\nor with PUT /v1/collections/NAME.");
+    showNothing("No collection yet", "Create one with `lsr index CORPUS --out DIR` and serve its folder,\nor with PUT /v1/collections/NAME.");
   }
 }
 
@@ -158,7 +158,7 @@ function hitNode(hit, largest) {
       el("table", {}, el("tbody", {}, ...bars)))));
 }
 
-// `tokens` are the terms of the word; null for the row of all that is not shown.
+// `tokens` are the terms of the word; null for the row "other terms".
 function barRow(name, tokens, value, largest, sum) {
   const bar = el("span", { class: "bar" });
   bar.style.width = `${largest ? Math.max(1, (100 * value) / largest) : 0}%`;
@@ -166,7 +166,7 @@ function barRow(name, tokens, value, largest, sum) {
     el("td", { class: "token", title: tokens ? tokens.join(" ") : name }, name), el("td", {}, el("span", { class: "track" }, bar)), el("td", { class: "sum" }, ...sum));
 }
 
-// The text's nodes from `start` to `end`, its highlights as <mark>. Offsets count characters, not UTF-16 units.
+// The text's nodes from `start` to `end`, with highlights as <mark>. Offsets count characters, not UTF-16 units.
 function marked(characters, highlights, start, end) {
   const nodes = [];
   const strongest = Math.max(0, ...highlights.map((one) => one.weight));
@@ -183,7 +183,7 @@ function marked(characters, highlights, start, end) {
   return nodes;
 }
 
-// The window of SNIPPET characters whose distinct highlights weigh most; the earliest of equals.
+// The window of SNIPPET characters whose distinct highlights have the largest total weight; if equal, the earliest.
 function snippet(characters, highlights) {
   const length = characters.length;
   if (length <= SNIPPET * 1.25) return { start: 0, end: length };
@@ -206,7 +206,7 @@ function snippet(characters, highlights) {
   return { start, end };
 }
 
-// --- what the user does ------------------------------------------------------------------------------------------
+// --- user actions ------------------------------------------------------------------------------------------------
 
 async function run({ push = true } = {}) {
   state.running?.abort();
@@ -281,7 +281,7 @@ function choose(name) {
   else { history.replaceState(null, "", address()); showStart(); byId("q").focus(); }
 }
 
-// `data-token` holds one token, or those of a word, a line each.
+// `data-token` has one token, or all tokens of a word, one per line.
 function light(tokens, on) {
   const wanted = new Set(tokens.split("\n"));
   for (const node of document.querySelectorAll("[data-token]")) {
@@ -298,7 +298,7 @@ async function copyCurl() {
     await navigator.clipboard.writeText(line);
     button.textContent = "Copied";
   } catch {
-    button.textContent = "The browser does not allow it";
+    button.textContent = "Not allowed by the browser";
   }
   setTimeout(() => { button.textContent = "Copy as curl"; }, 1500);
 }

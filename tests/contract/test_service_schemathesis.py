@@ -1,4 +1,4 @@
-"""Requests made up from the OpenAPI document, good and bad, against a live service: no 5xx, documented codes only."""
+"""Requests generated from the OpenAPI document, valid and invalid: a live service returns documented codes, no 5xx."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ KEY = "schemathesis-key-0123456789"
 
 
 def no_server_error(_context: object, response: schemathesis.Response, _case: schemathesis.Case) -> None:
-    """No 5xx, but for a made-up timeout_ms that is too short."""
+    """No 5xx, except for a generated timeout_ms that is too short."""
     assert response.status_code < 500 or response.json()["type"] == "/problems/timeout", response.text
 
 
-# Left out: "valid data is accepted". Whether a filter fits a collection's schema is nothing that OpenAPI can say.
+# Omitted: "valid data is accepted". OpenAPI cannot say whether a filter fits a collection's schema.
 CHECKS = [
     no_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
     response_headers_conformance, negative_data_rejection, unsupported_method, ignored_auth,
@@ -68,7 +68,7 @@ def check_everything(schema: schemathesis.BaseSchema, headers: dict[str, str]) -
 
             try:
                 check()
-            except Unsatisfiable:  # nothing about this operation can be wrong
+            except Unsatisfiable:  # no request of this operation is invalid
                 assert mode is GenerationMode.NEGATIVE
 
 

@@ -47,7 +47,7 @@ def document(number: int) -> Document:
 
 
 def answers(collection: Collection) -> dict[str, object]:
-    """Everything that a reader of the format must find."""
+    """Return everything that a reader of the format must find."""
     documents = [
         [found.id, found.title, found.text, found.parent, dict(found.metadata)]
         for found, _, _ in sorted(collection.scan("text"), key=lambda entry: entry[0].id)

@@ -39,7 +39,7 @@ def vectors(n_docs: int, n_terms: int, most: int, seed: int) -> csr_array:
 
 
 def answers(index: SparseIndex) -> dict[str, object]:
-    """What a search finds, exact and not, and every document's impacts, added up."""
+    """Return what exact and approximate searches find, and the sum of every document's impacts."""
     queries = vectors(10, 500, 12, seed=7)
     queries = csr_array((queries.data, queries.indices, queries.indptr), shape=(10, index.n_terms))
     found = {}

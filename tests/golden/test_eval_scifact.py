@@ -26,7 +26,7 @@ def test_bm25_on_scifact_is_within_005_of_the_published_figure(collection):
     result = evaluate(SCIFACT, collection=collection)
     assert result.means["nDCG@10"] == pytest.approx(PUBLISHED_NDCG, abs=0.005)
     assert result.means["Recall@100"] == pytest.approx(PUBLISHED_RECALL, abs=0.005)
-    assert result.warnings == ()  # every count is the official one
+    assert result.warnings == ()  # all counts are the official ones
 
 
 def test_approximate_search_on_scifact_loses_less_than_002(collection):

@@ -28,7 +28,7 @@ MEASURES = tuple(parse_measure(name) for name in TREC_NAMES)
 
 
 def random_collection(rng: np.random.Generator):
-    """A run and qrels as they come: tied scores, graded and negative judgements, unjudged documents, empty queries."""
+    """Return a run and qrels with ties, graded and negative judgements, unjudged documents, and empty queries."""
     documents = [f"d{i}" for i in rng.permutation(200)[: int(rng.integers(5, 120))]]
     qrels, run = {}, {}
     for number in range(int(rng.integers(1, 6))):
@@ -71,7 +71,7 @@ def _evaluate(qrels, run, measures, lowest, relevance_level):
 def test_measures_equal_trec_eval_on_1000_random_runs():
     rng = np.random.default_rng(20260601)
     qrels, run = {}, {}
-    for number in range(1000):  # judged in one go, each run's queries under names of their own
+    for number in range(1000):  # evaluated in one call, each run's queries under different names
         some_qrels, some_run = random_collection(rng)
         qrels |= {f"{number}-{query}": grades for query, grades in some_qrels.items()}
         run |= {f"{number}-{query}": documents for query, documents in some_run.items()}
@@ -79,7 +79,7 @@ def test_measures_equal_trec_eval_on_1000_random_runs():
     found = ours(qrels, run)
     assert len(run) < len(qrels) > 2_500
     for measure, trec_name in zip(MEASURES, TREC_NAMES.values(), strict=True):
-        # trec_eval leaves out what has no results; its option -c counts it as 0.
+        # trec_eval ignores queries without results; its option -c counts them as 0.
         theirs = [expected.get(query, {}).get(trec_name, 0.0) for query in qrels]
         np.testing.assert_allclose(found[measure], theirs, rtol=0, atol=1e-9, err_msg=str(measure))
 
@@ -131,7 +131,7 @@ def test_judged_and_means_equal_ir_measures():
     measures = tuple(parse_measure(name) for name in names)
     for _ in range(50):
         qrels, run = random_collection(rng)
-        # ir_measures' own Judged keeps ties as they come: make scores distinct here.
+        # ir_measures' own Judged keeps ties in input order: make the scores distinct here.
         run = {q: {d: 1.0 / (i + 1) for i, d in enumerate(docs)} for q, docs in run.items()}
         raised = {q: {doc: max(grade, 0) for doc, grade in grades.items()} for q, grades in qrels.items()}
         expected = ir_measures.calc_aggregate(theirs, raised, run)

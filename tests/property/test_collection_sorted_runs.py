@@ -1,4 +1,4 @@
-"""A segment depends on its documents alone: neither on the order they came in nor on what was merged."""
+"""A segment depends only on its documents: neither on the order of their arrival nor on earlier merges."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class MemoryRun:
 
 @given(st.dictionaries(st.text(max_size=3), st.tuples(st.integers(0, 3), st.booleans())), st.integers(1, 9))
 @settings(deadline=None)
-def test_live_documents_come_by_rising_id_each_with_its_vector(
+def test_live_documents_come_by_ascending_id_each_with_its_vector(
     documents: dict[str, tuple[int, bool]], window: int
 ) -> None:
     runs, expected, first = [], {}, 0
@@ -74,7 +74,7 @@ def test_live_documents_come_by_rising_id_each_with_its_vector(
 
 
 def some_documents(count: int) -> tuple[list[Document], csr_array]:
-    """Return documents in no special order, and a matrix with the vector of each."""
+    """Return documents in random order, and a matrix with the vector of each."""
     generator = np.random.default_rng(count)
     numbers = generator.permutation(10 * count)[:count]
     documents = [Document(f"d{n}", text=f"text {n} " * int(n % 7), metadata={"year": int(n)}) for n in numbers]
@@ -93,14 +93,14 @@ def write(folder: Path, documents: Sequence[Document], matrix: csr_array, batch:
 
 
 def merge(folder: Path, inputs: Sequence[FinishedSegment], dead: dict[int, NDArray[np.int64]]) -> FinishedSegment:
-    """Merge segments, of which some documents are deleted."""
+    """Merge segments with some deleted documents."""
     rows = tuple(finished.row(number) for number, finished in enumerate(inputs))
     save_beside(folder / "beside.npz", dead, {})
     return run_job(folder, Job(str(uuid.uuid4()), inputs=rows, beside=str(folder / "beside.npz")), SHAPE)
 
 
 def contents(folder: Path, finished: FinishedSegment) -> dict[str, bytes]:
-    """Return the bytes of a segment's files, but for the one that names it."""
+    """Return the bytes of a segment's files, except the one that contains its uuid."""
     root = folder / SEGMENTS_FOLDER / finished.uuid
     paths = (path for path in root.rglob("*") if path.is_file() and path != root / "manifest.json")
     return {str(path.relative_to(root)): path.read_bytes() for path in paths}
@@ -131,12 +131,12 @@ def test_a_merged_segment_is_the_one_that_its_live_documents_make(
     assert contents(tmp_path, merged) == contents(tmp_path, expected)
 
 
-def test_a_merge_hands_the_vectors_on_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_copies_the_vectors_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sorted_runs, "_WINDOW", 256)
     build = SparseIndex.build
 
     def only_read(vectors: Iterable[csr_array], *_: object, path: Path, **__: object) -> SparseIndex:
-        """Stand for a build, which keeps some ten thousand rows at a time: more than this test has."""
+        """Replace a build, which keeps tens of thousands of rows at a time: more than this test has."""
         for _ in vectors:
             pass
         return build([], path=path)

@@ -42,7 +42,7 @@ def exact_score(weights: dict[str, float], query: dict[str, float]) -> float | N
     shared = [token for token in weights if np.float16(weights[token]) > 0 and query.get(token, 0.0) > 0]
     if not shared:
         return None
-    # Each product is exact in float64, and so few of them sum up to the same in any order but for the last bit.
+    # Each product is exact in float64, and the sum of so few differs between orders only in the last bit.
     return float(np.float32(sum(np.float64(np.float16(weights[t])) * np.float64(np.float32(query[t])) for t in shared)))
 
 

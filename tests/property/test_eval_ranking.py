@@ -23,7 +23,7 @@ def test_a_ranking_is_the_sorted_results_whatever_order_they_came_in(results, ra
 
 
 @given(RESULTS)
-def test_trec_evals_order_is_falling_float32_scores_then_falling_ids(results):
+def test_trec_evals_order_is_descending_float32_scores_then_descending_ids(results):
     ranking = rank("q", list(results), np.array(list(results.values())), ties="trec_eval")
     by_id = sorted(results, reverse=True)
     assert list(ranking.doc_ids) == sorted(by_id, key=lambda doc: -np.float32(results[doc]))

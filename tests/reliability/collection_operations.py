@@ -1,4 +1,4 @@
-"""Runs operations on collections in forked children, to be killed there; not a test itself.
+"""Runs operations on collections in forked children, which a test kills; not a test itself.
 
 Reads lines of JSON {"operation", "folder"} and, for each, forks a child that stops itself before it begins. Prints
 {"pid"} then, and {"status"} when the child has ended: 0 when the operation returned, -9 when it was killed. Everything
@@ -72,7 +72,7 @@ def load(folder: Path) -> None:
 
 
 def write_and_fail(folder: Path) -> None:
-    """Expects the first write to be refused, and finds everything as it was; the second one must work."""
+    """The first write must be refused and change nothing; the second one must work."""
     with Collection.open(folder, "w") as collection:
         before = collection.rank(["lobster roll"], using="text", k=50)[0]
         try:

@@ -1,4 +1,4 @@
-"""A damaged byte is detected by `verify`, by the file's name; what `open` lets through never crashes the process.
+"""`verify` detects a damaged byte and names the file; damage that `open` does not notice never crashes the process.
 
 The suite flips a few bits of each file. LSR_FLIPS_PER_FILE=450 takes every byte of most files and as many of the larger
 ones, which is a quarter of an hour or more (with --timeout 0).
@@ -26,7 +26,7 @@ VECTORS = {"text": VectorConfig("bm25"), "splade": VectorConfig(None)}
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small collection with everything in it: two segments, deletions, pending documents, metadata."""
+    """A small collection with all features: two segments, deletions, pending documents, metadata."""
     folder = tmp_path_factory.mktemp("sound") / "c"
     with Collection.create(folder, vectors=VECTORS, schema={"tag": "keyword[]", "year": "int"}) as collection:
         for start in (0, 20, 40):
@@ -50,7 +50,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def everything(folder: Path) -> list[object]:
-    """All that a user can get out of a collection."""
+    """Read everything that a user can read from a collection."""
     with Collection.open(folder) as collection:
         documents = [collection.get(f"d{number}") for number in range(60)]
         vectors = [collection.vector(f"d{number}", "splade") for number in range(60)]
@@ -64,14 +64,14 @@ def everything(folder: Path) -> list[object]:
 
 
 def files_of(folder: Path) -> Iterator[Path]:
-    """The files that hold data: not the lock, not what SQLite makes anew at every opening."""
+    """The data files: not the lock, not the files that SQLite creates at every opening."""
     passing = {"writer.lock", "catalog.sqlite-shm", "catalog.sqlite-wal"}
     assert not (folder / "catalog.sqlite-wal").exists() or (folder / "catalog.sqlite-wal").stat().st_size == 0
     return (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in passing)
 
 
 def linked_copy(folder: Path, target: Path) -> Path:
-    """A copy whose files are the same files, for tests that replace one of them."""
+    """A copy with hard links to the files, for tests that replace one of them."""
     shutil.copytree(folder, target, copy_function=os.link)
     return target
 
@@ -94,7 +94,7 @@ def test_every_flipped_bit_is_detected(sound: Path, tmp_path: Path) -> None:
             content[offset] ^= 1 << generator.randrange(8)
             replace(folder / original.relative_to(sound), bytes(content))
             with contextlib.suppress(*EXPECTED_ERRORS):
-                everything(folder)  # must not crash the process, whatever it says
+                everything(folder)  # must not crash the process; any result is allowed
             if not verify_collection(folder):
                 undetected.append((str(original.relative_to(sound)), offset))
             shutil.rmtree(folder)
@@ -128,7 +128,7 @@ def test_every_missing_file_is_detected_and_named(sound: Path, tmp_path: Path) -
 
 
 def test_damage_to_a_catalog_that_was_not_closed_is_detected_or_changes_nothing(sound: Path, tmp_path: Path) -> None:
-    """Without catalog.sha256, as a killed writer leaves it, the rows' own checksums have to find what matters."""
+    """Without catalog.sha256, as after a killed writer, the rows' checksums must find the damage that matters."""
     before = everything(sound)
     generator = random.Random(8)
     content = (sound / "catalog.sqlite").read_bytes()

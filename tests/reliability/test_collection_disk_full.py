@@ -1,4 +1,4 @@
-"""On a full disk a write is refused, nothing of it is kept, reads go on, and writing works once there is space again.
+"""On a full disk a write is refused and nothing of it is kept, reads continue, and writes work again with free space.
 
 Needs a small tmpfs, which takes the right to mount; where that is missing the test says so and is skipped.
 """

@@ -1,4 +1,4 @@
-"""Killed at a mutating system call, a collection is as before the operation or as after it, and can be written to.
+"""After a kill at a mutating system call, a collection has the state before or after the operation, and is writable.
 
 strace counts the mutating system calls of an operation; then the operation runs once for each of them, and is killed
 (SIGKILL) as it makes that call. The suite takes four calls of each operation; LSR_KILL_EVERY=1 takes all, some 1,300,
@@ -102,7 +102,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copy_of(folder: Path, target: Path) -> Path:
-    """A copy that shares the segments' files, which nobody changes."""
+    """A copy that shares the segments' files, which never change."""
 
     def copy(source: str, destination: str) -> None:
         if "/segments/" in source:
@@ -115,7 +115,7 @@ def copy_of(folder: Path, target: Path) -> Path:
 
 
 def observe(folder: Path) -> object:
-    """All that a user can see: documents, exact rankings of several queries, filters."""
+    """Everything that a user can see: documents, exact rankings of several queries, filters."""
     assert verify_collection(folder) == []
     with Collection.open(folder, "w") as collection:
         found = [collection.get(f"d{number:02}") for number in range(100)]
@@ -135,7 +135,7 @@ def observe(folder: Path) -> object:
 
 def observe_loaded(folder: Path) -> object:
     """The loaded collection after the load was run again with resume."""
-    with contextlib.suppress(CollectionNotFound):  # unfinished, and says so
+    with contextlib.suppress(CollectionNotFound):  # it is reported as unfinished
         Collection.open(folder / "loaded", "w").close()
     OPERATIONS["load"](folder)
     return observe(folder / "loaded")
@@ -170,7 +170,7 @@ def kill_points(trace: Path) -> list[str]:
 def test_a_kill_leaves_the_old_state_or_the_new_one(
     operation: str, zygote: Zygote, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_load, "BATCH_LINES", bulk_load.BATCH_LINES)  # put back what `load` sets in this process
+    monkeypatch.setattr(bulk_load, "BATCH_LINES", bulk_load.BATCH_LINES)  # restores what `load` sets in this process
     monkeypatch.setattr(bulk_load, "SEGMENT_DOCUMENTS", bulk_load.SEGMENT_DOCUMENTS)
     watch = OBSERVERS.get(operation, observe)
     undisturbed = copy_of(base, tmp_path / "undisturbed")

@@ -1,4 +1,4 @@
-"""A byte that goes bad in the write-ahead log of a killed writer: `verify` says so, except in the last transaction."""
+"""A damaged byte in the write-ahead log of a killed writer: `verify` reports it, except in the last transaction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOG = "catalog.sqlite-wal"
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A collection as a killed writer leaves it: five acknowledged writes are in the log only."""
+    """A collection after its writer was killed: five acknowledged writes are only in the log."""
     folder = tmp_path_factory.mktemp("killed")
     with Collection.create(folder / "c") as collection:
         for number in range(5):
@@ -56,7 +56,7 @@ def test_verify_names_the_log_and_what_is_lost(killed: Path, tmp_path: Path) -> 
     assert "transactions from there on are lost" in problem.reason
 
 
-def test_a_torn_last_transaction_is_no_damage(killed: Path, tmp_path: Path) -> None:
+def test_an_incomplete_last_transaction_is_not_damage(killed: Path, tmp_path: Path) -> None:
     path = tmp_path / LOG
     path.write_bytes((killed / LOG).read_bytes()[:-3000])
     assert log_problem(path) is None

@@ -1,4 +1,4 @@
-"""Killed with SIGKILL at random moments of mixed writes: nothing acknowledged is lost, nothing deleted comes back.
+"""Killed with SIGKILL at random moments of mixed writes: no acknowledged write is lost, no deletion undone.
 
 A child process writes, overwrites, deletes and lets the background seal and merge, and says what was acknowledged.
 After each kill every document and every ranking must be those of a fresh collection of the acknowledged documents;
@@ -88,7 +88,7 @@ def test_random_kills_lose_nothing_and_bring_nothing_back(tmp_path: Path) -> Non
                     under_way = {}
                     acknowledged += 1
             child.send_signal(signal.SIGKILL)
-            for line in child.stdout:  # what it got done between the last line read and the signal
+            for line in child.stdout:  # writes that it finished between the last line read and the signal
                 message = json.loads(line)
                 if "begin" in message:
                     under_way = message["begin"]

@@ -1,4 +1,4 @@
-"""Many threads on one collection: no half batch, no resurrected deletion, rising `seq`, own writes read at once."""
+"""Many threads on one collection: whole batches, no undone deletion, ascending `seq`, own writes visible at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def batch(writer: int, turn: int) -> list[Document]:
 
 
 def test_threads_see_whole_batches_and_their_own_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seal_and_merge, "SEAL_DOCUMENTS", 12)  # so that the background works as well
+    monkeypatch.setattr(seal_and_merge, "SEAL_DOCUMENTS", 12)  # so that background seals and merges run too
     turns, writers = 12, 3
     done = threading.Event()
     failures: list[str] = []
@@ -76,7 +76,7 @@ def test_threads_see_whole_batches_and_their_own_writes(tmp_path: Path, monkeypa
                     name = hit.id.split("-")[0]
                     turns_seen.setdefault(name, set()).add(hit.document.metadata["turn"])
                     counts[name] = counts.get(name, 0) + 1
-                # A writer's five documents are always of one batch, all there or all deleted.
+                # A writer's five documents always belong to one batch: all exist or all are deleted.
                 assert all(len(seen) == 1 for seen in turns_seen.values()), turns_seen
                 assert all(count == BATCH for count in counts.values()), counts
 

@@ -1,4 +1,4 @@
-"""A live service on a real socket, with real collections, for all tests of this folder."""
+"""A live service on a real socket, with real collections, for all tests in this folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `lsr` command as a user runs it: a process of its own, real files, real signals, a real socket."""
+"""The `lsr` command as a user runs it: a separate process, real files, real signals, a real socket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 
 from lsr.cli.running import run
 
-LSR = [sys.executable, "-c", "from lsr.cli import main; main()"]
+LSR = [sys.executable, "-m", "lsr"]
 
 LINES = [
     {"id": "d1", "title": "Lobster roll", "text": "A roll filled with lobster.", "metadata": {"year": 2019}},
@@ -57,8 +57,18 @@ def collection(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["accepted"], report["failed"], report["empty"]) == (4, 0, 1)
-    assert b"\x1b" not in done.stderr, "a bar was drawn although stderr is no terminal"
+    assert b"\x1b" not in done.stderr, "a bar was drawn although stderr is not a terminal"
     return path
+
+
+def test_python_m_lsr_is_the_lsr_command() -> None:
+    script = Path(sys.executable).with_name("lsr")
+    outputs = [
+        subprocess.run([*command, "--help"], capture_output=True, timeout=60, check=True).stdout
+        for command in ([script], [sys.executable, "-m", "lsr"])
+    ]
+    assert outputs[0] == outputs[1]
+    assert outputs[0].startswith(b"Usage: lsr ")
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -68,10 +78,10 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.decode().endswith("\nset()\n")
 
 
-def test_bad_lines_are_told_with_their_numbers_and_the_good_ones_are_indexed(tmp_path: Path) -> None:
+def test_invalid_lines_are_reported_with_their_numbers_and_the_others_are_indexed(tmp_path: Path) -> None:
     lines = [
         json.dumps(LINES[0]),
-        "this is no JSON",
+        "this is not JSON",
         json.dumps(LINES[0]),
         json.dumps(LINES[1]),
         '{"id":"x","text":NaN}',
@@ -177,7 +187,7 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reader_that_has_enough_is_no_error_message() -> None:
+def test_a_reader_that_closes_the_pipe_causes_no_error_message() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     process = subprocess.run([*LSR, "config", "show"], stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)

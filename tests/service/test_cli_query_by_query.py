@@ -1,4 +1,4 @@
-"""One query looked at closely from the command line: `lsr diagnose` and `lsr compare --query`."""
+"""Single queries on the command line: `lsr diagnose` and `lsr compare --query`."""
 
 from __future__ import annotations
 

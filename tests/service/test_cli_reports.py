@@ -1,4 +1,4 @@
-"""The commands that report: eval, leaderboard, compare, bench. Small data with answers that are known beforehand."""
+"""The reporting commands: eval, leaderboard, compare, bench. Small data with known answers."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_bench_of_vectors_finds_everything_when_exact_and_draws_the_curve(
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_bench_puts_peers_beside_each_other_for_every_k(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_bench_compares_peers_for_every_k(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(1)
     sides = {}
     for side, n in (("d", 400), ("q", 120)):
@@ -158,7 +158,7 @@ def test_bench_puts_peers_beside_each_other_for_every_k(tmp_path: Path, capfd: p
 @pytest.mark.parametrize(
     ("build", "seconds", "reason"),
     [
-        ("import time; time.sleep(60)", "1", "kannolo was not built in 1 seconds"),
+        ("import time; time.sleep(60)", "1", "kannolo was not built within 1 seconds"),
         ("raise SystemExit(7)", "60", "kannolo was not built: its process ended with status 7"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Collections through encode, export, reindex and merge: what comes out searches as what went in."""
+"""Collections through encode, export, reindex and merge: searches give the same results before and after."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_encoded_vectors_index_to_the_collection_of_the_corpus(
     vectors, again = tmp_path / name, tmp_path / "again"
     assert run(["encode", str(corpus), "--out", str(vectors)]) == 0
     line = ["index", str(vectors), "--out", str(again), "--format", "vectors"]
-    # JSON lines do not say which encoder made them; Arrow does.
+    # JSON lines do not record their encoder; Arrow files do.
     assert run(line if name.endswith("arrow") else [*line, "--encoder", "bm25"]) == 0
     assert answers(again) == answers(collection)
 
@@ -162,7 +162,7 @@ def test_a_snapshot_brings_back_what_was_deleted(
 @pytest.mark.parametrize(
     "command", ["search {} x", "verify {}", "merge {}", "export {} --to jsonl", "snapshot list {}"]
 )
-def test_a_folder_of_collections_is_told_from_one(
+def test_a_folder_of_collections_is_distinguished_from_a_collection(
     collection: Path, capfd: pytest.CaptureFixture[str], command: str
 ) -> None:
     assert run(command.format(collection.parent).split()) == 2

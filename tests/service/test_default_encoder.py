@@ -1,4 +1,4 @@
-"""A collection that is made without naming an encoder is lsr-mini's, whatever the way; other tests set BM25."""
+"""A collection that is created without an encoder gets lsr-mini, in every interface; other tests set BM25."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import lsr.settings
 import lsr.vectors
 from lsr.collection import Collection
-from lsr.settings import DEFAULT_ENCODER
 from service.settings import ServiceSettings
 
 TEXTS = ["The valves of the heart.", "Craters and mountains on the moon.", "A survey with sensitive questions."]
@@ -20,9 +20,10 @@ TEXTS = ["The valves of the heart.", "Craters and mountains on the moon.", "A su
 
 @pytest.fixture
 def untouched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take back what conftest.py sets."""
+    """Undo the settings of conftest.py."""
     monkeypatch.delenv("LSR_ENCODER")
-    monkeypatch.setattr(lsr.vectors, "DEFAULT_ENCODER", DEFAULT_ENCODER)
+    # The class attribute has the default from before conftest.py changed the constant.
+    monkeypatch.setattr(lsr.settings, "DEFAULT_ENCODER", lsr.settings.Settings.encoder)
 
 
 @pytest.mark.usefixtures("untouched")
@@ -33,7 +34,7 @@ def test_the_command_line_indexes_with_lsr_mini(tmp_path: Path) -> None:
     subprocess.run([command, "index", str(corpus), "--out", str(folder)], check=True, env=dict(os.environ))
     with Collection.open(folder) as collection:
         assert collection.info().vectors["default"].encoder == "lsr-mini"
-        # "lunar" is in no text: the model knows what belongs to it.
+        # "lunar" is in no text: the model knows related terms.
         assert collection.search("lunar", k=1).hits[0].id == "1"
 
 

@@ -1,4 +1,4 @@
-"""Collections over HTTP, and what the service says about itself."""
+"""Collections over HTTP, and the service's health, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lsr.collection import Collection
 
 
-def test_a_collection_is_made_shown_listed_and_dropped(client: httpx.Client) -> None:
+def test_a_collection_is_created_shown_listed_and_dropped(client: httpx.Client) -> None:
     made = client.put("/v1/collections/short-lived", json={"encoder": "bm25", "schema": {"at": "date"}})
     assert made.status_code == 201
     assert made.headers["location"] == "/v1/collections/short-lived"

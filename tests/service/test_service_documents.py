@@ -1,4 +1,4 @@
-"""Documents over HTTP: write, read, and what is said about bad ones."""
+"""Documents over HTTP: write, read, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_request_whose_documents_are_all_bad_is_a_422(client: httpx.Client, do
         (b'{"docs":[]}', 422),
     ],
 )
-def test_a_body_that_is_no_list_of_documents_is_refused(
+def test_a_body_that_is_not_a_list_of_documents_is_refused(
     client: httpx.Client, documents: str, body: bytes, status: int
 ) -> None:
     response = client.post(documents, content=body, headers={"Content-Type": "application/json"})

@@ -1,4 +1,4 @@
-"""API keys: who may do what, and what a keyless service is careful about."""
+"""API keys: scopes, and the restrictions of a service without keys."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_key_may_do_what_its_scopes_say(
         assert answer != 401
 
 
-def test_both_headers_are_taken_and_a_wrong_key_is_not(guarded: httpx.Client) -> None:
+def test_both_headers_are_accepted_and_a_wrong_key_is_not(guarded: httpx.Client) -> None:
     assert guarded.get("/v1/collections", headers={"X-API-Key": READER}).status_code == 200
     assert guarded.get("/v1/collections", headers={"Authorization": f"bearer {READER}"}).status_code == 200
     for wrong in (READER[:-1].encode(), READER.encode() + b"x", "é".encode(), b"\xff", b""):

@@ -1,4 +1,4 @@
-"""More load than the service can carry: the excess is refused at once, what was accepted is answered."""
+"""Overload: excess requests are refused at once, accepted requests are answered."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ from service.server import running
 from service.settings import ServiceSettings
 
 SEARCH = "/v1/collections/c/search"
-CAPACITY = 6  # of the fixture: 2 threads and 4 that wait
+CAPACITY = 6  # of the fixture: 2 threads and 4 waiting places
 
 
 @pytest.fixture(scope="module")
 def small(serve) -> httpx.Client:
-    client = serve(ServiceSettings(search_threads=2, search_queue=4, quick_search_ms=0))  # `gate` would hold the loop
+    client = serve(
+        ServiceSettings(search_threads=2, search_queue=4, quick_search_ms=0)
+    )  # otherwise `gate` would block the loop
     client.put("/v1/collections/c", json={}).raise_for_status()
     client.post("/v1/collections/c/documents", json={"documents": [{"id": "1", "text": "heron"}]}).raise_for_status()
     return client
@@ -125,7 +127,7 @@ def test_clients_that_leave_give_their_place_back(small: httpx.Client, gate: thr
 
 
 def ask_quickly(client: httpx.Client) -> int:
-    """A status, or 0 when the request was let in and waits (it is given up)."""
+    """Return the status, or 0 if the request was accepted and waits (it is then abandoned)."""
     try:
         with httpx.Client(base_url=client.base_url, timeout=0.2) as own:
             return own.post(SEARCH, json={"query": {"text": "heron"}}).status_code
@@ -159,7 +161,7 @@ def test_a_search_that_waited_too_long_is_not_begun() -> None:
         await first
         with pytest.raises(TimedOut):
             await second
-        await asyncio.sleep(0)  # the count goes down in the loop's next round
+        await asyncio.sleep(0)  # the count is decremented in the loop's next iteration
         assert begun == []
         assert pool.in_flight == 0
         pool.close()
@@ -167,7 +169,7 @@ def test_a_search_that_waited_too_long_is_not_begun() -> None:
     asyncio.run(scenario())
 
 
-def test_a_full_pool_refuses_and_takes_again_when_there_is_room() -> None:
+def test_a_full_pool_refuses_jobs_until_a_place_is_free() -> None:
     async def scenario() -> None:
         release = threading.Event()
         pool = WorkPool("searches", 1, 1)

@@ -1,4 +1,4 @@
-"""The web page: served from here alone, and careful with data."""
+"""The web page: served from this host only, and safe with untrusted data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile and mistaken requests: each a problem (RFC 9457) with the right status, none a 5xx."""
+"""Hostile and invalid requests: each is a problem (RFC 9457) with the right status, none is a 5xx."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def check_problem(response: httpx.Response, status: int, slug: str | None = None
         (b'{"query":{"filter":' + b"[" * 100 + b"]" * 100 + b"}}", "deep"),
     ],
 )
-def test_what_is_no_strict_json_is_a_400_that_says_why(client: httpx.Client, body: bytes, word: str) -> None:
+def test_json_that_is_not_strict_is_a_400_that_says_why(client: httpx.Client, body: bytes, word: str) -> None:
     problem = check_problem(client.post(SEARCH, content=body, headers=JSON), 400, "malformed-json")
     assert word in str(problem["detail"])
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'"text"', b"1"])
-def test_json_that_is_no_object_is_a_422(client: httpx.Client, body: bytes) -> None:
+def test_json_that_is_not_an_object_is_a_422(client: httpx.Client, body: bytes) -> None:
     check_problem(client.post(SEARCH, content=body, headers=JSON), 422)
 
 
@@ -125,7 +125,7 @@ def test_a_wrong_content_length_does_not_get_past_the_count(serve) -> None:
         connection.close()
 
 
-def test_the_caller_s_request_id_is_handed_back_when_it_is_plain(client: httpx.Client) -> None:
+def test_the_callers_request_id_is_returned_if_it_is_plain(client: httpx.Client) -> None:
     assert client.get("/healthz", headers={"X-Request-ID": "abc-123"}).headers["x-request-id"] == "abc-123"
     for bad in ("a b", "x" * 65, "<script>"):
         given = [client.get("/healthz", headers={"X-Request-ID": bad}).headers["x-request-id"] for _ in range(2)]
@@ -141,7 +141,7 @@ def test_answers_are_not_cached_sniffed_or_framed(client: httpx.Client) -> None:
     assert "access-control-allow-origin" not in headers
 
 
-def test_an_error_nobody_foresaw_is_a_500_without_a_traceback(client: httpx.Client, monkeypatch) -> None:
+def test_an_unexpected_error_is_a_500_without_a_traceback(client: httpx.Client, monkeypatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 

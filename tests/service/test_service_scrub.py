@@ -1,4 +1,4 @@
-"""A byte that goes bad on the disk of a running service: the scrub finds it, names it, and the other segments serve."""
+"""A damaged byte on the disk of a running service: the scrub finds and names it, and the other segments are served."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEARCH = {"query": {"text": "heron"}, "k": 10}
 
 
 def make(folder: Path) -> None:
-    """Two segments of two documents, and one that is pending."""
+    """Two segments of two documents, and one pending document."""
     with Collection.create(folder) as collection:
         for pair in (("a", "b"), ("c", "d")):
             collection.write([Document(name, text="grey heron") for name in pair])
@@ -28,7 +28,7 @@ def make(folder: Path) -> None:
 
 
 def flip(path: Path) -> None:
-    """Change a byte of a text where there is one, else in the middle: damage that opening does not notice."""
+    """Change a byte of a text if there is one, otherwise in the middle: damage that opening does not notice."""
     content = bytearray(path.read_bytes())
     content[max(content.find(b"grey"), 0) or len(content) // 2] ^= 4
     with path.open("r+b") as file:  # in place: a mapped file sees it

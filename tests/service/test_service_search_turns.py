@@ -18,7 +18,7 @@ from service.runtime import search_turns
 from service.runtime.work_pool import WorkPool
 from service.settings import ServiceSettings
 
-ENOUGH = 11  # searches of no time, until their average is below the limit that it began at twice of
+ENOUGH = 11  # searches of zero time until their average, which starts at twice the limit, is below it
 LOOP = "lsr-server"
 SEARCH = "/v1/collections/c/search"
 HERON = {"query": {"text": "heron"}}
@@ -26,7 +26,7 @@ HERON = {"query": {"text": "heron"}}
 
 @pytest.fixture
 def client(serve) -> httpx.Client:
-    """A client of a new service on which every search counts as short that takes less than a second."""
+    """A client of a new service on which every search below one second counts as short."""
     client = serve(ServiceSettings(quick_search_ms=1_000))
     client.put("/v1/collections/c", json={}).raise_for_status()
     documents = [{"id": str(number), "text": "heron " * (number + 1)} for number in range(20)]
@@ -106,7 +106,7 @@ def test_a_search_that_takes_longer_than_its_turn_is_answered_by_a_thread_and_so
     client, places, monkeypatch
 ) -> None:
     first = ask(client, times=ENOUGH + 1)[0]
-    search = Collection.search  # which notes the place
+    search = Collection.search  # the wrapped one, which records the thread
 
     def slow(self, *args, timeout_ms, **more):
         if timeout_ms <= search_turns._TURN_MS:
@@ -158,7 +158,7 @@ def test_a_turn_does_not_outlast_the_time_that_the_caller_gives(client, places, 
     assert places[ENOUGH:] == [LOOP]
 
 
-def test_a_restored_collection_is_measured_anew(client, places) -> None:
+def test_a_restored_collection_is_measured_again(client, places) -> None:
     client.post("/v1/collections/c/snapshots", json={"name": "before"}).raise_for_status()
     ask(client, times=ENOUGH + 1)
     assert places[-1] == LOOP
@@ -202,7 +202,7 @@ def test_many_turns_leave_the_loop_time_for_everything_else() -> None:
         pool = WorkPool("searches", 1, 100)
         done: list[int] = []
         turns = [pool.take_turn(lambda number=number: done.append(number) or time.sleep(0.004)) for number in range(50)]
-        time.sleep(0.1)  # a long look at the sockets
+        time.sleep(0.1)  # a long check of the sockets
         looks = []
         while len(done) < 50:
             looks.append(time.perf_counter())
@@ -213,7 +213,7 @@ def test_many_turns_leave_the_loop_time_for_everything_else() -> None:
 
     looks, done = asyncio.run(scenario())
     assert done == list(range(50))
-    assert len(looks) >= 50 * 4 / 24  # the longest turns: 20 ms, and the job that is under way then
+    assert len(looks) >= 50 * 4 / 24  # the longest turns: 20 ms plus the running job
 
 
 def test_searches_get_most_of_the_time_while_refusals_take_the_rest() -> None:
@@ -224,10 +224,10 @@ def test_searches_get_most_of_the_time_while_refusals_take_the_rest() -> None:
         looking = 0.0
         while not all(turn.done() for turn in turns):
             before = time.perf_counter()
-            time.sleep(0.005)  # what refusing takes, between two turns
+            time.sleep(0.005)  # the time of refusals between two turns
             looking += time.perf_counter() - before
             await asyncio.sleep(0)
         pool.close()
         return looking / (time.perf_counter() - began)
 
-    assert asyncio.run(scenario()) < 0.5  # one search a look would make it five sixths
+    assert asyncio.run(scenario()) < 0.5  # with one search per check it would be five sixths

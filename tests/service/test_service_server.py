@@ -22,7 +22,7 @@ from service.settings import ServiceSettings
 HOST = "127.0.0.1"
 
 
-def test_a_taken_port_is_told_before_anything_else(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_first(tmp_path: Path) -> None:
     with socket.create_server((HOST, 0)) as taken, pytest.raises(ServerAddressError, match="cannot listen"):
         serve(tmp_path, port=taken.getsockname()[1])
 
@@ -69,9 +69,9 @@ def test_a_service_that_cannot_get_ready_says_why_instead_of_hanging(tmp_path: P
         serve(tmp_path, port=0)
 
 
-def test_what_is_no_http_is_a_problem_too(impatient: httpx.URL) -> None:
+def test_invalid_http_is_a_problem_too(impatient: httpx.URL) -> None:
     with socket.create_connection((HOST, impatient.port or 0)) as connection:
-        connection.sendall(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
+        connection.sendall(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
         connection.settimeout(5)
         answer = b""
         while piece := connection.recv(65536):
@@ -128,7 +128,7 @@ def test_a_client_that_sends_a_byte_at_a_time_is_dropped(impatient: httpx.URL, s
         closed = False
         if start == PARTIAL:
             connection.settimeout(5)
-            assert connection.recv(65536) == b""  # every further byte would make it an invalid request
+            assert connection.recv(65536) == b""  # any further byte would make the request invalid
             closed = True
         while not closed and time.monotonic() - started < 5:
             try:

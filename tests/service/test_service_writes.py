@@ -1,4 +1,4 @@
-"""Deleting and changing documents, writes that wait, and writes of several requests at once."""
+"""Deleting and changing documents, waiting writes, and writes of several requests at once."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_write_that_is_not_waited_for_becomes_a_job(animals: httpx.Client) -> 
     assert "yak" in found(animals, "mammal")
 
 
-def test_a_slow_write_is_answered_with_a_job_that_tells_of_its_failure(serve, monkeypatch) -> None:
+def test_a_slow_write_is_answered_with_a_job_that_reports_its_failure(serve, monkeypatch) -> None:
     client = serve(ServiceSettings(write_wait=0.05))
     client.put("/v1/collections/c", json={}).raise_for_status()
     released = threading.Event()

@@ -1,4 +1,4 @@
-"""Vectors on the way out: each format read back, by our own readers or by a decoder that knows only its standard."""
+"""Export of vectors: each format is read back, by our own readers or by a decoder that follows only the standard."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_an_arrow_file_remembers_its_encoder(tmp_path: Path) -> None:
     assert corpus.encoder == note
 
 
-def test_anserini_weights_are_whole_numbers_and_none_is_zero(tmp_path: Path) -> None:
+def test_anserini_weights_are_integers_and_none_is_zero(tmp_path: Path) -> None:
     write_vectors(source(DOCUMENTS), str(tmp_path / "v"), "anserini", scale=100)
     lines = [json.loads(line) for line in (tmp_path / "v").read_text().splitlines()]
     assert lines[0] == {"id": "d1", "contents": "T x", "vector": {"roll": 50, "lobster": 250}}
@@ -95,7 +95,7 @@ def test_qdrant_points_have_uuids_that_stay_and_sparse_vectors_by_number(tmp_pat
     assert points[7]["payload"] == {"id": "d7"}
 
 
-# --- CIFF, decoded by protobuf's wire format alone
+# --- CIFF, decoded with protobuf's wire format only
 
 
 def varint(data: bytes, place: int) -> tuple[int, int]:
@@ -153,7 +153,7 @@ VECTORS = st.lists(st.dictionaries(st.integers(0, 4), st.floats(0.5, 1000, width
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(VECTORS)
-def test_ciff_holds_every_posting_by_rising_term(tmp_path: Path, vectors: list[dict[int, float]]) -> None:
+def test_ciff_has_every_posting_by_ascending_term(tmp_path: Path, vectors: list[dict[int, float]]) -> None:
     documents = [(Document(f"d{n}"), vector) for n, vector in enumerate(vectors)]
     path = tmp_path / "i.ciff"
     assert write_vectors(source(documents), str(path), "ciff", scale=10) == len(vectors)

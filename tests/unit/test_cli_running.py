@@ -1,4 +1,4 @@
-"""From errors to messages and exit codes, in this process: what `lsr` says when a command line makes no sense."""
+"""Errors as messages and exit codes, in this process: what `lsr` prints for an invalid command line."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("index c.jsonl --out d --schema {", "malformed JSON"),
         ("index c.jsonl --out d --schema [1]", "--schema"),
         ("search nowhere query", "nowhere"),
-        ("search . query", "no collection"),
+        ("search . query", "not a collection"),
         ("search .", "QUERY"),
         ("search . query -k 0", "-k: 0 is out of range"),
         ("search . query -k many", "-k"),
-        ('search . --sparse {"lobster":NaN}', "NaN is no JSON number at lobster"),
+        ('search . --sparse {"lobster":NaN}', "NaN is not a JSON number at lobster"),
         ('search . --sparse {"lobster":-1}', "sparse.lobster"),
         ("search . query --filter {", "--filter"),
-        ("verify .", "no collection"),
+        ("verify .", "not a collection"),
         ("serve nowhere", "nowhere"),
         ("serve . --host 0.0.0.0", "no API key"),
         ("serve . --port 0 --api-key-file nokeys", "nokeys"),
@@ -80,7 +80,7 @@ def test_ctrl_c_is_exit_130(capfd: pytest.CaptureFixture[str], monkeypatch: pyte
     assert capfd.readouterr().err == "lsr: interrupted\n"
 
 
-def test_config_show_tells_value_and_origin_and_prints_json(
+def test_config_show_prints_values_and_origins_also_as_json(
     folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "lsr.toml").write_text("k = 3\n")

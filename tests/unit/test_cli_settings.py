@@ -1,4 +1,4 @@
-"""Settings: which source wins, that each value knows where it came from, and what a wrong one says."""
+"""Settings: priority of the sources, the source of each value, and the messages for invalid values."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_the_file_can_be_elsewhere_and_must_then_exist(folder: Path) -> None:
     ("content", "words"),
     [
         ("prot = 1\n", "did you mean port"),
-        ('port = "x"\n', r"lsr\.toml: port: 'x' is not a whole number"),
-        ("port = 80.5\n", "not a whole number"),
-        ("port = true\n", "not a whole number"),
+        ('port = "x"\n', r"lsr\.toml: port: 'x' is not an integer"),
+        ("port = 80.5\n", "not an integer"),
+        ("port = true\n", "not an integer"),
         ("port = 65536\n", "out of range"),
         ("slow_query_ms = nan\n", "out of range"),
-        ("encoder = 3\n", "not a text"),
+        ("encoder = 3\n", "not a string"),
         ("port = = 1\n", "not TOML"),
         ("[serve]\nport = 1\n", "unknown setting 'serve'"),
     ],

@@ -1,4 +1,4 @@
-"""Collections whose vectors a model makes: where it is looked for, and what recall targets are measured on."""
+"""Collections with a model: where the model is searched for, and the queries that measure recall targets."""
 
 from __future__ import annotations
 

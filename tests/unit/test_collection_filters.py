@@ -1,4 +1,4 @@
-"""Filters: each comparison against plain Python, the same over pending and sealed documents, hostile ones refused."""
+"""Filters: each comparison against plain Python, equal for pending and sealed documents; hostile ones are refused."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_an_empty_filter_lets_everything_through_without_a_schema(tmp_path: Path
 
 def test_an_unknown_field_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     made = Collection.create(tmp_path / "c", schema={"year": "int"})
-    with made as collection, pytest.raises(UnknownField, match="it has year"):
+    with made as collection, pytest.raises(UnknownField, match="its fields: year"):
         collection.search("x", filter={"yaer": 2020})
 
 

@@ -1,4 +1,4 @@
-"""The offline load: bad lines named and left out, nothing half-made accepted, the same end after any interruption."""
+"""The offline load: invalid lines are named and skipped, unfinished loads refused, resumed loads end the same."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Interrupted(Exception):
 
 
 class BreaksOff:
-    """A corpus that raises after some lines, as Ctrl-C would."""
+    """A corpus that raises after some lines, like Ctrl-C."""
 
     def __init__(self, corpus: Corpus, after: int) -> None:
         self._corpus = corpus
@@ -109,7 +109,7 @@ def contents(folder: Path) -> tuple[object, ...]:
 
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("after", [0, 15, 40, 47, 48, 100, 199])
-def test_an_interrupted_load_is_no_collection_and_resumes_to_the_same_one(tmp_path: Path, after: int) -> None:
+def test_an_interrupted_load_is_not_a_collection_and_resumes_to_the_same_one(tmp_path: Path, after: int) -> None:
     lines = some_documents(200)
     lines.insert(150, lines[3])
     path = write_lines(tmp_path / "corpus.jsonl", lines)

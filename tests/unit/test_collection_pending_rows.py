@@ -1,4 +1,4 @@
-"""Pending documents go into the catalog and come back as they were; bytes that nobody wrote are refused."""
+"""Pending documents are read from the catalog as they were written; invalid bytes are refused."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_rows_come_back_as_they_were() -> None:
         lambda vectors: (2**32 - 1).to_bytes(4, "little") + vectors[4:],
     ],
 )
-def test_vectors_that_nobody_wrote_are_refused(spoil) -> None:
+def test_vectors_that_encode_rows_cannot_have_written_are_refused(spoil) -> None:
     rows = encoded()
     rows[0] = PendingRow(7, "a", rows[0].document, spoil(rows[0].vectors))
     with pytest.raises(CollectionCorrupt, match="table pending"):

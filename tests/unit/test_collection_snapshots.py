@@ -1,4 +1,4 @@
-"""Snapshots and aliases: what was kept comes back whole, a damaged snapshot is refused, swaps are atomic."""
+"""Snapshots and aliases: a restore is complete, a damaged snapshot is refused, alias changes are atomic."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_snapshot_names_are_checked(tmp_path: Path) -> None:
                 collection.snapshot(name or "/")
             with pytest.raises(QueryError):
                 collection.restore(name)
-        with pytest.raises(CollectionNotFound, match="there is one"):
+        with pytest.raises(CollectionNotFound, match="the snapshots are: one"):
             collection.restore("two")
         collection.delete_snapshot("one")
         assert collection.snapshots() == []

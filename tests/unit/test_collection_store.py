@@ -1,4 +1,4 @@
-"""The folder of collections behind a service: names that cannot escape it, one broken collection that stops nobody."""
+"""The folder of a service's collections: names cannot escape it, and a broken collection does not stop the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_collections_are_created_found_again_and_dropped(tmp_path: Path) -> None
         assert [hit.id for hit in held.search("lobster").hits] == ["d"]
         store.drop("papers")
         assert store.names() == ["books"]
-        with pytest.raises(CollectionNotFound, match="there is books"):
+        with pytest.raises(CollectionNotFound, match="the collections are: books"):
             store.get("papers")
         assert [hit.id for hit in held.search("lobster").hits] == ["d"]
         with pytest.raises(CollectionNotFound, match="closed"):
@@ -67,6 +67,6 @@ def test_a_name_outside_of_the_rule_is_refused(tmp_path: Path, name: str) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CollectionNotFound):
         CollectionStore(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Sealing and merging: what is written meanwhile is neither lost nor brought back, segments and dead rows stay few."""
+"""Sealing and merging: concurrent writes and deletions are kept; segments and deleted rows stay few."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ids(collection: Collection, token: str = "x") -> list[str]:
 
 
 def meanwhile(collection: Collection, monkeypatch: pytest.MonkeyPatch, change: object) -> None:
-    """Have `change` happen after the next segment is written and before it is put in place."""
+    """Call `change` after the next segment is written and before it is put in place."""
     run = collection._upkeep._run_here
 
     def run_then_change(job: Job) -> FinishedSegment:
@@ -165,7 +165,7 @@ def test_writes_beyond_the_cap_are_refused_until_a_seal(tmp_path: Path, monkeypa
     monkeypatch.setattr(changes, "MAX_PENDING", 3)
     with Collection.create(tmp_path / "c", vectors=SPARSE) as collection:
         collection.write([sparse(name, {"x": 1.0}) for name in "abc"])
-        with pytest.raises(TooManyPending, match="at most 3"):
+        with pytest.raises(TooManyPending, match="the limit is 3"):
             collection.write([sparse("d", {"x": 1.0})])
         collection.seal()
         collection.write([sparse("d", {"x": 1.0})])

@@ -1,4 +1,4 @@
-"""A collection's own promises: what was written is found at once, everywhere alike, and survives a reopening."""
+"""A collection's guarantees: a write is visible at once, in every way of reading, and after reopening."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_a_query_without_terms_finds_nothing_and_says_so(tmp_path: Path, query: 
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.5, True])
-def test_k_must_be_a_whole_number_above_zero(tmp_path: Path, k: object) -> None:
+def test_k_must_be_an_integer_above_zero(tmp_path: Path, k: object) -> None:
     with Collection.create(tmp_path / "c") as collection, pytest.raises(QueryError, match="k must be"):
         collection.search("x", k=k)  # type: ignore[arg-type]
 
@@ -207,7 +207,7 @@ def test_k_must_be_a_whole_number_above_zero(tmp_path: Path, k: object) -> None:
 def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
     with Collection.create(tmp_path / "c") as collection:
         collection.write([Document("d", text="lobster")])
-        with pytest.raises(CollectionLocked, match="another process writes"):
+        with pytest.raises(CollectionLocked, match="another process has this collection open"):
             Collection.open(tmp_path / "c", "w")
         with Collection.open(tmp_path / "c") as reader:
             assert reader.info().documents == 1
@@ -216,13 +216,13 @@ def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
     Collection.open(tmp_path / "c", "w").close()
 
 
-def test_what_is_no_collection_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(CollectionNotFound, match="there is no such folder"):
+def test_a_folder_that_is_not_a_collection_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(CollectionNotFound, match="no such folder"):
         Collection.open(tmp_path / "nowhere")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     for mode in ("r", "w"):
-        with pytest.raises(CollectionNotFound, match="is no collection"):
+        with pytest.raises(CollectionNotFound, match="is not a collection"):
             Collection.open(tmp_path / "full", mode)  # type: ignore[arg-type]
     with pytest.raises(CollectionExists, match="not empty"):
         Collection.create(tmp_path / "full")

@@ -1,4 +1,4 @@
-"""The readers of corpora: what each format becomes, and that a bad line is named and costs nothing else."""
+"""The corpus readers: the documents of each format; an invalid line is named and affects nothing else."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HOSTILE = {
     6: (b'{"id":"f","text":"\xff\xfe"}', "malformed_json", "UTF-8"),
     7: (b'{"id":"g","text":"\\ud800"}', "malformed_json", "surrogate"),
     8: (b'{"id":"h\\u0000"}', "invalid_id", "NUL"),
-    9: (b"this is no JSON", "malformed_json", "malformed"),
+    9: (b"this is not JSON", "malformed_json", "malformed"),
     10: (b"[1]", "not_an_object", "object"),
     11: (b'{"id":"i","txt":"typo"}', "unknown_field", "txt"),
     12: (b'{"id":"j","sparse":{"t":-1}}', "invalid_sparse", "sparse.t"),
@@ -90,7 +90,7 @@ def test_compressed_files_are_known_by_content_read_twice_and_refused_when_cut_s
         documents(open_corpus(str(path)))
 
 
-def test_a_byte_order_mark_and_crlf_ends_are_taken(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_crlf_ends_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"id":"a"}\r\n{"id":"b"}\r\n')
     assert [document.id for document in documents(open_corpus(str(path)))] == ["a", "b"]

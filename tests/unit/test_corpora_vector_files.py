@@ -1,4 +1,4 @@
-"""Ready-made vectors in binary files: all four kinds give the same documents, and none leads a reader astray."""
+"""Ready-made vectors in binary files: all four formats give the same documents; damaged files are refused."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_damaged_matrix_file_is_refused_or_read_within_its_bounds(
     else:
         content[place] = byte
     path.write_bytes(content)
-    with suppress(CorpusUnreadable):  # and nothing else
+    with suppress(CorpusUnreadable):  # and no other error
         assert all(isinstance(one, Document | InvalidDocument) for one in contents(path))
 
 
@@ -170,7 +170,7 @@ def test_a_flipped_byte_in_an_arrow_file_never_reads_outside_of_it(tmp_path: Pat
         damaged = bytearray(original)
         damaged[place] ^= 0xFF
         path.write_bytes(damaged)
-        with suppress(CorpusUnreadable, CorpusDamaged):  # and nothing else
+        with suppress(CorpusUnreadable, CorpusDamaged):  # and no other error
             assert all(isinstance(one, Document | InvalidDocument) for one in contents(path))
 
 

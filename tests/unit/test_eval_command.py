@@ -50,7 +50,7 @@ def test_an_encoder_is_evaluated_from_text(folder):
     assert result["P@1"] == pytest.approx(1 / 3)
 
 
-def test_a_collection_and_the_encoder_that_made_it_give_the_same_values(folder, tmp_path):
+def test_a_collection_and_its_encoder_give_the_same_values(folder, tmp_path):
     with Collection.create(tmp_path / "c") as collection:
         collection.write([Document(key, text=text) for key, text in TEXTS.items()])
         from_writes = evaluate(folder, collection=collection.path)
@@ -93,7 +93,7 @@ def test_k_limits_the_depth_after_the_own_document_is_dropped(tmp_path):
     assert evaluate(folder, encoder="bm25", measures=["Recall@100"], k=1).means["Recall@100"] == 1.0
 
 
-def test_equal_scores_are_ranked_by_rising_id_whatever_the_order_of_the_corpus(tmp_path):
+def test_equal_scores_are_ranked_by_ascending_id_for_any_order_of_the_corpus(tmp_path):
     documents = [{"_id": key, "text": "same words"} for key in ("z", "m", "b")]
     folder = write_folder(tmp_path / "ties", documents, [{"_id": "q", "text": "words"}], [("q", "b", 1)])
     run = tmp_path / "x.run"
@@ -116,11 +116,11 @@ def test_a_corpus_with_a_bad_line_is_refused_with_its_line(folder):
     [
         ({"run": "nowhere.run"}, "no such run"),
         ({"encoder": "bm25", "collection": "x"}, "not both"),
-        ({"k": 0}, "k is at least 1"),
+        ({"k": 0}, "k must be at least 1"),
         ({"measures": []}, "no measure"),
         ({"measures": ["nDGC@10"]}, "did you mean nDCG"),
         ({"measures": ["P"]}, "needs a cutoff"),
-        ({"measures": ["nDCG(rel=2)@10"]}, "takes no"),
+        ({"measures": ["nDCG(rel=2)@10"]}, "does not support"),
         ({"measures": ["nDCG@0"]}, "unknown measure"),
         ({"encoder": "bm25", "search": SearchSettings(using="splade")}, "no vector 'splade'"),
     ],
@@ -147,14 +147,14 @@ def test_a_collection_that_does_not_hold_the_relevant_documents_warns(folder, tm
     with Collection.create(tmp_path / "c") as collection:
         collection.write([Document("x", text="something else")])
     assert evaluate(folder, collection=tmp_path / "c").warnings == (
-        "4 of 4 relevant documents are not in the collection, such as 'a'",
+        "4 of 4 relevant documents are not in the collection, for example 'a'",
     )
 
 
 def test_a_run_with_a_document_that_the_corpus_does_not_have_is_named_with_its_line(folder, tmp_path):
     run = tmp_path / "x.run"
     run.write_text("q1 Q0 a 1 2.0 t\nq2 Q0 zebra 1 1.0 t\n")
-    with pytest.raises(InputFileError, match=r"x\.run:2: the dataset has no document 'zebra'"):
+    with pytest.raises(InputFileError, match=r"x\.run:2: the data set has no document 'zebra'"):
         evaluate(folder, run=run)
 
 
@@ -187,7 +187,7 @@ def test_approximate_search_is_evaluated_at_the_depth_of_each_measure(folder, tm
 
 
 class FakeIrDataset:
-    """What ir_datasets.load returns, as far as it is used: BEIR-like records."""
+    """The used part of what ir_datasets.load returns: BEIR-like records."""
 
     def has_docs(self):
         return True
@@ -218,4 +218,4 @@ def test_an_ir_datasets_id_gives_the_same_values_as_the_folder(folder, monkeypat
     by_id = evaluate("nfcorpus", encoder="bm25")
     assert set(loaded) == {"beir/nfcorpus/test"}
     assert by_id.means == evaluate(folder, encoder="bm25").means
-    assert "nfcorpus has 5 documents here, officially 3,633" in by_id.warnings
+    assert "nfcorpus has 5 documents; the official number is 3,633" in by_id.warnings

@@ -48,7 +48,7 @@ def test_nothing_to_test_gives_p_one(values):
 
 
 def test_values_of_different_queries_are_refused():
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="the same length"):
         paired_difference(np.zeros(3), np.zeros(4))
 
 
@@ -124,8 +124,8 @@ def test_a_diagnosis_shows_what_each_document_matched_and_what_was_missed(tmp_pa
     assert by_id["a"].rank == 1
     assert sum(match.contribution for match in by_id["a"].matches) == pytest.approx(by_id["a"].score, rel=1e-3)
     assert by_id["b"].grade is None
-    assert (by_id["c"].rank, by_id["c"].matches) == (None, ())  # relevant, not found, and why: no term in common
-    assert diagnosis.unmatched_terms == ()  # recipe is in no document, so it is no query term
+    assert (by_id["c"].rank, by_id["c"].matches) == (None, ())  # relevant but not found: no term in common
+    assert diagnosis.unmatched_terms == ()  # recipe is in no document, so it is not a query term
     assert "no term in common" in diagnosis.table()
 
 

@@ -1,4 +1,4 @@
-"""Readers of qrels, topics, runs and BEIR folders: what they take, and how they name what they refuse."""
+"""Readers of qrels, topics, runs and BEIR folders: what they accept, and how they report what they refuse."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_trec_and_beir_qrels_give_the_same_judgements(tmp_path):
     ("lines", "line", "words"),
     [
         (["1 0 d1 1", "1 d2 1"], 2, "3 columns"),
-        (["1 0 d1 yes"], 1, "'yes' is not a whole number"),
-        (["1 0 d1 1", "", "1 0 d1 2"], 3, "the grade 2 here and 1 above"),
+        (["1 0 d1 yes"], 1, "'yes' is not an integer"),
+        (["1 0 d1 1", "", "1 0 d1 2"], 3, "the grade 2 here, but 1 above"),
         (["query-id\tcorpus-id\tscore", "1\td1"], 2, "2 columns"),
-        (["", " "], None, "holds no judgements"),
+        (["", " "], None, "contains no judgements"),
     ],
 )
 def test_bad_qrels_are_named_with_file_and_line(tmp_path, lines, line, words):
@@ -65,7 +65,7 @@ def test_bad_qrels_are_named_with_file_and_line(tmp_path, lines, line, words):
         ("1 Q0 d1 1 high tag", "'high' is not a number"),
         ("9 Q0 d1 1 0.5 tag", "no query '9'"),
         ("1 Q0 d9 1 0.5 tag", "no document 'd9'"),
-        ("1 Q0 d0 1 0.5 tag", "'d0' a second time"),
+        ("1 Q0 d0 1 0.5 tag", "'d0' occurs twice"),
     ],
 )
 def test_a_bad_line_of_a_run_is_named_with_file_and_line(tmp_path, line, words):
@@ -139,7 +139,7 @@ def test_compressed_files_are_read_and_one_cut_short_is_refused(tmp_path, compre
         read_qrels(path)
 
 
-def test_bytes_that_are_no_utf8_are_named_with_their_line(tmp_path):
+def test_bytes_that_are_not_utf8_are_named_with_their_line(tmp_path):
     path = tmp_path / "q"
     path.write_bytes(b"1 0 d1 1\n1 0 d\xff 1\n")
     with pytest.raises(InputFileError, match="not UTF-8"):
@@ -154,7 +154,7 @@ def test_a_beir_folder_is_opened_with_its_test_split(tmp_path):
 
 
 def test_a_split_that_is_not_there_names_those_that_are(tmp_path):
-    with pytest.raises(InputFileError, match="no split 'test'; the splits there are dev"):
+    with pytest.raises(InputFileError, match="no split 'test'; the splits are dev"):
         open_dataset(beir_folder(tmp_path / "mine", split="dev"))
 
 
@@ -168,12 +168,12 @@ def test_judgements_of_queries_that_are_not_there_are_a_mismatch(tmp_path):
     ("line", "words"),
     [
         ("{", "malformed JSON"),
-        ('{"text": "x"}', "_id is a non-empty string"),
-        ('{"_id": "1", "text": 3}', "text is a string"),
+        ('{"text": "x"}', "_id must be a non-empty string"),
+        ('{"_id": "1", "text": 3}', "text must be a string"),
         ('{"_id": "3"}', "neither text nor sparse"),
-        ('{"_id": "1", "text": "again"}', "a second time"),
+        ('{"_id": "1", "text": "again"}', "occurs twice"),
         ('{"_id": "3", "sparse": {"a": -1}}', "sparse"),
-        ("[1]", "a query is a JSON object"),
+        ("[1]", "a query must be a JSON object"),
     ],
 )
 def test_a_bad_query_is_named_with_file_and_line(tmp_path, line, words):
@@ -197,8 +197,8 @@ def test_a_dataset_of_parts_says_so():
 def test_counts_that_are_not_the_official_ones_are_a_warning(tmp_path):
     dataset = open_dataset(beir_folder(tmp_path / "scifact"))
     assert dataset.warnings == (
-        "scifact (test) has 2 judged queries here, officially 300",
-        "scifact (test) has 2 judgements here, officially 339",
+        "scifact (test) has 2 judged queries; the official number is 300",
+        "scifact (test) has 2 judgements; the official number is 339",
     )
 
 
@@ -210,7 +210,7 @@ def test_plain_topics_and_qrels_make_a_dataset(tmp_path):
     assert [query.id for query in dataset.judged_queries()] == ["1", "2"]
 
 
-def test_a_dataset_that_cannot_be_downloaded_says_so_and_is_no_usage_error(monkeypatch):
+def test_a_dataset_that_cannot_be_downloaded_says_so_and_is_not_a_usage_error(monkeypatch):
     import ir_datasets
 
     class CutShort:

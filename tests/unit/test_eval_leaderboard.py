@@ -1,4 +1,4 @@
-"""Cells, the leaderboard's table and formats, MTEB's format, and many evaluations with resume."""
+"""Cells, the leaderboard's table and formats, MTEB's format, and resumable evaluations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from eval.leaderboard.published import published_systems
 
 
 def cell(folder, dataset, system, ndcg, settings=None, efficiency=None):
-    """Write a cell by hand: nDCG@10 of 8 queries around `ndcg`."""
+    """Write a cell with nDCG@10 of 8 queries around `ndcg`."""
     values = {f"q{i}": min(1.0, max(0.0, ndcg + (i - 3.5) / 100)) for i in range(8)}
     content = {
         "format": "lsr-result/1",
@@ -85,7 +85,7 @@ def test_differences_to_the_baseline_are_tested_and_marked(tmp_path):
     figure = next(row for row in table.rows if row.system == "better").figures["scifact"]
     assert table.baseline == "bm25"
     assert figure.delta == pytest.approx(0.1)
-    assert figure.p == pytest.approx(2 / 2**8)  # 8 queries, all moved the same way: the exact p value
+    assert figure.p == pytest.approx(2 / 2**8)  # 8 queries, all changed in the same direction: the exact p value
     assert ".600*" in to_text(table)
 
 
@@ -176,7 +176,7 @@ def test_the_page_is_one_file_with_plots_and_escapes_what_it_shows(tmp_path):
     tags.feed(page)
     assert tags.open == []  # every tag is closed, in order
     assert tags.seen.count("svg") == 2
-    assert tags.links == []  # nothing is loaded from anywhere
+    assert tags.links == []  # the page loads nothing
     assert "<script" not in page
     assert "<b>mine" not in page
     assert not re.search(r"url\(|@import", page)
@@ -191,7 +191,7 @@ def test_the_page_is_one_file_with_plots_and_escapes_what_it_shows(tmp_path):
         ('{"format": "lsr-result/9"}', "is not a result"),
     ],
 )
-def test_a_file_that_is_no_cell_is_named(tmp_path, content, words):
+def test_a_file_that_is_not_a_cell_is_named(tmp_path, content, words):
     path = tmp_path / "scifact--x.json"
     path.write_text(content)
     with pytest.raises(InputFileError, match=words) as caught:
@@ -208,7 +208,7 @@ def test_two_results_of_one_system_on_one_data_set_are_refused(tmp_path):
 
 def test_an_unknown_baseline_names_the_systems(tmp_path):
     cell(tmp_path / "r", "scifact", "mine", 0.6)
-    with pytest.raises(EvaluationError, match="there is mine"):
+    with pytest.raises(EvaluationError, match="there are results of mine"):
         build_table(read_cells([tmp_path / "r"]), baseline="bm25")
 
 
@@ -260,7 +260,7 @@ def test_a_second_run_keeps_what_is_done_and_does_what_is_missing(datasets, tmp_
     assert (results / "first--bm25.json").read_bytes() == before
 
 
-def test_a_cell_of_other_data_or_one_cut_short_is_made_anew(datasets, tmp_path):
+def test_a_cell_of_other_data_or_a_truncated_one_is_computed_again(datasets, tmp_path):
     results = tmp_path / "results"
     run_all(datasets, results)
     with (datasets / "first" / "corpus.jsonl").open("a") as file:
@@ -279,7 +279,7 @@ def test_a_data_set_that_fails_does_not_stop_the_others(datasets, tmp_path):
     assert outcomes["second"].status == "done"
 
 
-def test_a_cell_says_how_it_was_made(datasets, tmp_path):
+def test_a_cell_records_how_it_was_computed(datasets, tmp_path):
     outcome = run_all(datasets, tmp_path / "results", command=["lsr", "eval", "--all", "data"])["first"]
     content = outcome.cell.content
     assert content["command"] == ["lsr", "eval", "--all", "data"]

@@ -1,4 +1,4 @@
-"""MS MARCO's way from encoded topics to MRR@10 and nDCG@10, on a few made-up passages; and bounded memory."""
+"""MS MARCO from encoded topics to MRR@10 and nDCG@10, on a few synthetic passages; and bounded memory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_encoded_topics_are_evaluated_without_an_encoder(files):
 def test_official_counts_are_checked_for_known_names(files):
     topics, qrels, _ = files
     dataset = from_trec_files(topics, qrels, name="msmarco-passage/dl19", encoded=True)
-    assert "officially 43" in dataset.warnings[0]
+    assert "the official number is 43" in dataset.warnings[0]
 
 
 def many_queries(count, terms, rng):

@@ -14,7 +14,7 @@ def resident() -> int:
 
 def test_what_is_free_between_what_is_used_goes_back_to_the_system() -> None:
     return_free_memory()
-    # Small enough to lie in the heap, which only shrinks from its end by itself.
+    # Small enough for the heap, which by itself only shrinks from its end.
     pieces = [np.ones(8_000) for _ in range(2_000)]
     used = [pieces[i] for i in range(0, len(pieces), 50)]
     full = resident()
