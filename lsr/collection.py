@@ -37,6 +37,7 @@ from lsr.search.defaults import SearchDefaults, defaults_of, store_defaults, sto
 from lsr.search.filters import Filter
 from lsr.search.plan import Searched
 from lsr.search.request import Query, SearchKeywords, split_keywords
+from lsr.settings import DEFAULT_ENCODER
 from lsr.storage import layout
 from lsr.storage.catalog_digest import remove_digest, write_digest
 from lsr.storage.files import OnRead, WriterLock
@@ -45,7 +46,7 @@ from lsr.upkeep import scrubbing, snapshots
 from lsr.upkeep.seal_and_merge import Upkeep
 from lsr.upkeep.snapshots import SnapshotInfo
 from lsr.upkeep.verification import verify_collection
-from lsr.vectors import DEFAULT_ENCODER, VectorConfig, vector_of
+from lsr.vectors import VectorConfig, vector_of
 from lsr.writing import changes
 from lsr.writing.document_vectors import check_document, settle_vectors
 

@@ -109,16 +109,16 @@ def _ensure_indexed(out: Path, encoder: str, *, encode: bool) -> None:
     if precomputed is None:
         say(f"encoding {sample.name} with {encoder} and indexing it into {folder}")
     else:
-        corpus = EncodedCorpus(corpus, beforehand)
-        say(f"indexing {sample.name} into {folder}, with vectors that {encoder} made beforehand")
-        say(f"(fingerprint {beforehand.fingerprint}; --encode makes them here, which takes minutes)")
+        corpus = EncodedCorpus(corpus, precomputed)
+        say(f"indexing {sample.name} into {folder}, with precomputed vectors of {encoder}")
+        say(f"(fingerprint {precomputed.fingerprint}; --encode computes them here, which takes minutes)")
     # What lies there is of another sample or version, or was not finished. Only what an earlier demo made is removed.
     marker.unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
     out.mkdir(parents=True, exist_ok=True)
     index_and_report(corpus, folder, vectors_for(encoder), schema=SCHEMA)
-    marker.write_text(made_of)
+    marker.write_text(origin)
 
 
 def _vectors_of(sample: Path, encoder: str) -> SampleVectors | None:

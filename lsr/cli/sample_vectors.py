@@ -65,8 +65,13 @@ class SampleVectors:
         )
         file.write_bytes(buffer.getvalue())
         buffer = io.BytesIO()
-        source = {"fingerprint": np.array(self.fingerprint), "sample": np.array(self.sample)}
-        np.savez_compressed(buffer, **source, dense=self.dense, scale=self.scale)
+        np.savez_compressed(
+            buffer,
+            fingerprint=np.array(self.fingerprint),
+            sample=np.array(self.sample),
+            dense=self.dense,
+            scale=self.scale,
+        )
         _dense_file(file).write_bytes(buffer.getvalue())
 
     @classmethod

@@ -94,7 +94,7 @@ class SegmentWriter:
         self.dense_bytes = 0
         self._new = new
         self._count = 0
-        self._at_hand = _Unsorted(new.shape)
+        self._current = _Unsorted(new.shape)
         self._finished: list[tuple[int, _SortedVectors]] = []  # documents and vectors of each run in the file
         self._file: DocumentFileWriter | None = None
         with storage_errors(new.folder):
@@ -112,13 +112,13 @@ class SegmentWriter:
         """Add checked documents with one row each in every named matrix; raises StorageFull."""
         dense = dense or {}
         table = documents_table(documents, self._new.shape.schema)
-        self._at_hand.add(table, vectors, dense)
+        self._current.add(table, vectors, dense)
         self._count += len(documents)
         self.text_bytes += table.nbytes
         self.postings += sum(vectors[name].nnz for name in self._new.shape.indexes)
         self.dense_bytes += sum(dense[name][0].nbytes for name in self._new.shape.dense)
-        if self._at_hand.bytes >= _RUN_BYTES:
-            self._put_aside()
+        if self._current.bytes >= _RUN_BYTES:
+            self._write_run()
 
     def finish(self, threads: int | None = None, queries: Mapping[str, csr_array] | None = None) -> FinishedSegment:
         """Write and publish the segment, see `write_segment`; raises StorageFull, VectorError."""
@@ -150,7 +150,7 @@ class SegmentWriter:
                 self._file = DocumentFileWriter(self._new.folder / _RUNS_FILE, self._new.shape.schema)
             self._file.append(run.documents)
         self._finished.append((len(run.documents), run.held))
-        self._at_hand = _Unsorted(self._new.shape)
+        self._current = _Unsorted(self._new.shape)
 
 
 @dataclass(frozen=True, slots=True)

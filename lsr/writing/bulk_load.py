@@ -29,6 +29,7 @@ from lsr.documents import Document
 from lsr.errors import InvalidDocument
 from lsr.metadata import MetadataSchema
 from lsr.results import IndexReport
+from lsr.settings import DEFAULT_ENCODER
 from lsr.storage import layout
 from lsr.storage.catalog import Catalog
 from lsr.storage.catalog_digest import write_digest
@@ -36,7 +37,7 @@ from lsr.storage.id_file import hash_ids
 from lsr.storage.sample_queries import SampledTexts
 from lsr.storage.segment import Segment
 from lsr.storage.segment_writer import NewSegment, SegmentWriter
-from lsr.vectors import DEFAULT_ENCODER, VectorConfig
+from lsr.vectors import VectorConfig
 from lsr.writing.document_vectors import check_document, document_vectors, settle_vectors
 from lsr.writing.load_folder import finished_report, start_load
 
