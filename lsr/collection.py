@@ -30,7 +30,7 @@ from lsr.default_pipeline import vectors_for
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError
 from lsr.metadata import MetadataSchema
-from lsr.results import CollectionInfo, Damage, SearchResult, VectorInfo, WriteResult
+from lsr.results import CacheCounts, CollectionInfo, Damage, SearchResult, VectorInfo, WriteResult
 from lsr.search import ranking, scanning, warming
 from lsr.search.answers import Answers
 from lsr.search.defaults import SearchDefaults, defaults_of, store_defaults, stored_defaults
@@ -361,6 +361,10 @@ class Collection:
         """
         vector = vector_of(self._state.vectors, using)
         return None if vector.config.encoder is None else vector.encoder
+
+    def cache_counts(self) -> CacheCounts:
+        """Return what the caches of answers and encoded queries did since the collection was opened."""
+        return self._answers.counts()
 
     def looks_queries_up(self, using: str | None) -> bool:
         """Whether a text is ranked by `using` (None: by the defaults) without running a model."""

@@ -153,6 +153,24 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheLookups:
+    """How often something was looked up in a cache; `category` is empty but for answers of near queries."""
+
+    cache: str
+    category: str
+    hits: int
+    misses: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCounts:
+    """What a collection's caches did since it was opened, and the bytes that they hold."""
+
+    lookups: tuple[CacheLookups, ...]
+    bytes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class WriteResult:
     """The receipt of a durable change. `seq` numbers the changes of a collection; `accepted` counts documents."""
 

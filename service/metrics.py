@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from lsr.results import Timings
+from lsr.results import CacheCounts, Timings
 
 _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -25,6 +25,7 @@ class CollectionSize(NamedTuple):
     documents: int
     segments: int
     damaged: int
+    cache: CacheCounts
 
 
 class ServiceMetrics:
@@ -40,6 +41,7 @@ class ServiceMetrics:
         self.queue_seconds = self._histogram("queue", "Waiting for a thread.")
         self.encode_seconds = self._histogram("encode", "Encoding the query.")
         self.search_seconds = self._histogram("search", "Finding the best documents.")
+        self.rescore_seconds = self._histogram("rescore", "Comparing the first candidates by a dense vector.")
         self.fetch_seconds = self._histogram("fetch", "Reading the hits' documents.")
         self.queue_size = Gauge("lsr_queue_size", "Waiting jobs, requests in flight.", ("queue",), registry=make)
         self.scrubbed_bytes = Counter("lsr_scrubbed_bytes", "Bytes compared with their checksum.", registry=make)
@@ -58,6 +60,8 @@ class ServiceMetrics:
         """Add one search."""
         self.encode_seconds.observe(timings.encode / 1000.0)
         self.search_seconds.observe(timings.search / 1000.0)
+        if timings.rescore:
+            self.rescore_seconds.observe(timings.rescore / 1000.0)
         self.fetch_seconds.observe(timings.fetch / 1000.0)
 
     def exposition(self) -> bytes:
@@ -76,11 +80,20 @@ class _CollectionCollector(Collector):
         documents = GaugeMetricFamily("lsr_documents", "Live documents.", labels=["collection"])
         segments = GaugeMetricFamily("lsr_segments", "Sealed segments.", labels=["collection"])
         damaged = GaugeMetricFamily("lsr_damaged_files", "Files found damaged.", labels=["collection"])
+        found = CounterMetricFamily(
+            "lsr_cache", "Look-ups in a collection's caches.", labels=["collection", "cache", "category", "outcome"]
+        )
+        kept = GaugeMetricFamily("lsr_cache_bytes", "Bytes in a collection's caches.", labels=["collection", "cache"])
         for size in self._sizes():
+            for one in size.cache.lookups:
+                found.add_metric([size.name, one.cache, one.category, "hit"], one.hits)
+                found.add_metric([size.name, one.cache, one.category, "miss"], one.misses)
+            for cache, count in size.cache.bytes.items():
+                kept.add_metric([size.name, cache], count)
             documents.add_metric([size.name], size.documents)
             segments.add_metric([size.name], size.segments)
             damaged.add_metric([size.name], size.damaged)
-        yield from (documents, segments, damaged)
+        yield from (documents, segments, damaged, found, kept)
 
     def describe(self) -> Iterable[Metric]:
         return []  # registration must not read the collections

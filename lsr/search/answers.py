@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index import SearchParameters
-from lsr.results import SearchResult
+from lsr.results import CacheCounts, CacheLookups, SearchResult
 from lsr.search.cache import ENCODING_BYTES, RESULT_BYTES, BoundedCache, size_of
 from lsr.search.page import page
 from lsr.search.paging import Cursors, cursor_to
@@ -70,6 +70,17 @@ class Answers:
         self.encodings.clear()
         self.semantic.clear()
         self.cursors.clear()
+
+    def counts(self) -> CacheCounts:
+        """Return what the caches did since the collection was opened."""
+        caches = {"results": self.results, "encodings": self.encodings}
+        lookups = [CacheLookups(name, "", one.hits, one.misses) for name, one in caches.items()]
+        near = self.semantic
+        lookups += [
+            CacheLookups("near", category, near.hits.get(category, 0), near.misses.get(category, 0))
+            for category in sorted({*near.hits, *near.misses})
+        ]
+        return CacheCounts(tuple(lookups), {name: one.bytes for name, one in caches.items()})
 
     def _paged(
         self,

@@ -79,7 +79,10 @@ class Readiness:
 
     def _warm_one(self, store: CollectionStore, name: str) -> None:
         try:
-            store.get(name).warm()
+            collection = store.get(name)
+            collection.warm()
+            for note in collection.info().notes:
+                _logger.warning("collection %s: %s", name, note)
         except EXPECTED_ERRORS as error:
             _logger.error("collection %s is left out: %s", name, error)
             self._broken[name] = str(error)

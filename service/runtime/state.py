@@ -69,10 +69,12 @@ class Service:
         found = []
         for name in self.store.names():
             try:
-                info = self.store.get(name).info()
+                collection = self.store.get(name)
+                info = collection.info()
             except EXPECTED_ERRORS:
                 continue
-            found.append(CollectionSize(name, info.documents, info.segments, len(info.damage)))
+            counts = collection.cache_counts()
+            found.append(CollectionSize(name, info.documents, info.segments, len(info.damage), counts))
         return found
 
     def close(self) -> None:
