@@ -110,10 +110,14 @@ class LearnedEncoder:
 
     @property
     def dense_size(self) -> int | None:
-        """Numbers in the dense vector that the document pass makes; None where it makes none. Reads the model."""
+        """Numbers in the dense vector that the document pass makes; None where it makes none.
+
+        Read from the checkpoint's files; where they do not say it, this reads the model.
+        """
         if self._documents.settings.family is not Family.POOLED:
             return None
-        return self._dense_side().dense_size
+        known = self._documents.dense_size if isinstance(self._documents, DeferredSide) else None
+        return known or self._dense_side().dense_size
 
     def encode_documents_with_dense(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
         """Return `encode_documents` and `encode_dense_documents` of the texts, from one pass of the model.

@@ -15,6 +15,7 @@ import numpy as np
 from encoders.checkpoints.sources import SideSource, Sources
 from encoders.checkpoints.static_weights import read_static_weights
 from encoders.checkpoints.vocabularies import (
+    dense_size,
     load_tokenizer,
     named_terms,
     settings_in_force,
@@ -105,4 +106,4 @@ def _defer(part: _Part, queries: _Part, builder: Callable[[], Builder]) -> tuple
             )
         return side
 
-    return DeferredSide(part.settings, lambda: part.tokenization, build), terms
+    return DeferredSide(part.settings, lambda: part.tokenization, build, dense_size(part.source)), terms

@@ -21,11 +21,16 @@ class DeferredSide:
     """Stands for a side that `build` returns. Safe to call from many threads."""
 
     def __init__(
-        self, settings: SideSettings, tokenization: Callable[[], Tokenization], build: Callable[[Tokenization], Side]
+        self,
+        settings: SideSettings,
+        tokenization: Callable[[], Tokenization],
+        build: Callable[[Tokenization], Side],
+        dense_size: int | None = None,
     ) -> None:
         """`settings` are those in force; `build` gets what `tokenization` returned. Each is called once at most, and
-        again after an error."""
+        again after an error. `dense_size` is that of a DenseSide, as the checkpoint's files say it."""
         self.settings = settings
+        self.dense_size = dense_size
         self._tokenize = tokenization
         self._build = build
         self._built: Side | None = None
