@@ -15,6 +15,7 @@ take turns, a search works on the generation that was current when it began.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar, Unpack
@@ -322,6 +323,21 @@ class Collection:
         """
         vector = vector_of(self._state.vectors, using)
         return None if vector.config.encoder is None else vector.encoder
+
+    def vector_config(self, using: str) -> VectorConfig:
+        """Return how a named vector is made, sparse or dense, with all settings in force (BM25's average length too).
+
+        Loads the encoder, where there is one. Raises QueryError for an unknown name, EncoderMismatch.
+        """
+        state = self._state
+        if using in state.dense:
+            dense = state.dense[using]
+            if dense.source is not None:
+                _ = dense.encoder
+            return replace(dense.config, dimensions=dense.dims)
+        vector = vector_of(state.vectors, using)
+        _ = vector.vocabulary
+        return replace(vector.config, settings=vector.setting()["settings"])
 
     def warm(self) -> None:
         """Load encoders and run what a search runs, so that the first query does not wait."""

@@ -49,11 +49,11 @@ def reindex(
         info = collection.info()
         if using not in info.vectors:
             raise QueryError(f"there is no vector {using!r}; there is {', '.join(info.vectors)}", field="using")
-        vectors = {using: VectorConfig(stored_name(settings.encoder), parse_settings(setting))}
-        for name, vector in info.vectors.items():
-            if name != using:
-                made = dict(collection.encoder(name).settings) if vector.encoder is not None else {}
-                vectors[name] = VectorConfig(vector.encoder, made)
+        dense = info.vectors[using].kind == "dense"
+        made = parse_settings(setting)
+        dimensions = made.pop("dimensions", None) if dense else None
+        vectors = {using: VectorConfig(stored_name(settings.encoder), made, dense=dense, dimensions=dimensions)}
+        vectors |= {name: collection.vector_config(name) for name in info.vectors if name != using}
         corpus = CollectionCorpus(collection, using, keep=[name for name in vectors if name != using])
         return index_and_report(
             corpus,
@@ -76,9 +76,11 @@ class CollectionCorpus:
         self.name = str(collection.path)
         self.position = 0
         self._collection = collection
-        self._using = using
-        self._keep = tuple(keep)
         info = collection.info()
+        self._dense = [name for name in keep if info.vectors[name].kind == "dense"]
+        self._sparse = [name for name in keep if name not in self._dense]
+        # What is scanned is a sparse vector, whatever is encoded again.
+        self._scanned = using if info.vectors[using].kind == "sparse" else self._sparse[0]
         self.size: int | None = info.documents
         self._seq = info.seq
 
@@ -91,7 +93,7 @@ class CollectionCorpus:
         from lsr.documents import SparseByToken
 
         self.position = 0
-        for document, _, _ in self._collection.scan(self._using):
+        for document, _, _ in self._collection.scan(self._scanned, dense=self._dense):
             self.position += 1
-            kept = {name: SparseByToken(self._collection.vector(document.id, name) or {}) for name in self._keep}
-            yield CorpusLine(self.position, replace(document, vectors=kept))
+            kept = {name: SparseByToken(self._collection.vector(document.id, name) or {}) for name in self._sparse}
+            yield CorpusLine(self.position, replace(document, vectors={**document.vectors, **kept}))

@@ -4,16 +4,17 @@
     tokens    list of text, or: indices, list of integers (term numbers)
     weights   list of floats (or: values), of the same length
     title, text, parent, metadata (a struct, or text that is a JSON object)     optional
+    dense.<name>       lists of one length of floats, the dense vector of that name; optional, null where there is none
 
-`lsr encode` notes in the schema which encoder it used (key `lsr.vectors`), so that `lsr index` can give the collection
-the same one and refuse another.
+`lsr encode` notes in the schema which encoder it used (key `lsr.vectors`; `lsr.dense` for those of dense vectors), so
+that `lsr index` can give the collection the same one and refuse another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -23,12 +24,21 @@ from lsr.errors import CorpusDamaged, CorpusUnreadable, InvalidDocument, Invalid
 from lsr.strict_json import loads
 
 METADATA_KEY: Final = b"lsr.vectors"
+DENSE_KEY: Final = b"lsr.dense"
+DENSE_PREFIX: Final = "dense."
 SUFFIXES: Final = (".arrow", ".ipc", ".feather")
 
 _TERMS: Final = ("tokens", "indices")
 _WEIGHTS: Final = ("weights", "values")
 _DAMAGE: Final = (OSError, ValueError, KeyError, pa.ArrowException)  # what pyarrow raises on a damaged file
 _OTHERS: Final = ("id", "title", "text", "parent", "metadata")
+
+
+class DenseColumn(NamedTuple):
+    """A column of dense vectors: their length, where the type says it, and encoder, settings and fingerprint."""
+
+    dimensions: int | None
+    encoder: dict[str, Any] | None
 
 
 class ArrowVectorsCorpus:
@@ -53,7 +63,10 @@ class ArrowVectorsCorpus:
         if not self._terms or not self._weights or "id" not in names:
             found = ", ".join(names)
             raise CorpusUnreadable(f"{path}: columns id, tokens (or indices) and weights are needed; it has {found}")
-        unknown = sorted(set(names) - {self._terms, self._weights, *_OTHERS})
+        self.dense = _dense_of(path, schema)
+        unknown = sorted(
+            set(names) - {self._terms, self._weights, *_OTHERS, *(DENSE_PREFIX + one for one in self.dense)}
+        )
         if unknown:
             raise CorpusUnreadable(f"{path}: unknown column {unknown[0]!r}; further data goes into metadata")
         self.encoder = _encoder_of(path, schema)
@@ -84,6 +97,9 @@ class ArrowVectorsCorpus:
             if isinstance(value.get("metadata"), str):
                 value["metadata"] = loads(value["metadata"])
             value["sparse"] = self._sparse(row[self._terms], row[self._weights])
+            dense = {name: {"dense": row[DENSE_PREFIX + name]} for name in self.dense if row[DENSE_PREFIX + name]}
+            if dense:
+                value["vectors"] = dense
             return parse_document(value)
         except InvalidJson as error:
             return InvalidDocument("invalid_field", f"metadata: {error}", field="metadata")
@@ -109,12 +125,37 @@ def _encoder_of(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
         return None
     try:
         value = loads(noted)
-        if (
-            isinstance(value, dict)
-            and isinstance(value.get("encoder"), str)
-            and isinstance(value.get("settings"), dict)
-        ):
-            return value
+        if _is_note(value):
+            return dict(value)
     except InvalidJson:
         pass
     raise CorpusUnreadable(f"{path}: the note about the encoder in the schema ({METADATA_KEY.decode()}) cannot be read")
+
+
+def _dense_of(path: Path, schema: pa.Schema) -> dict[str, DenseColumn]:
+    """Return the dense vectors of the columns `dense.<name>`, with what was noted of their encoders."""
+    columns = [field for field in schema if field.name.startswith(DENSE_PREFIX)]
+    noted = (schema.metadata or {}).get(DENSE_KEY)
+    try:
+        notes = {} if noted is None else loads(noted)
+    except InvalidJson:
+        notes = None
+    if not isinstance(notes, dict) or not all(note is None or _is_note(note) for note in notes.values()):
+        raise CorpusUnreadable(
+            f"{path}: the note about dense vectors in the schema ({DENSE_KEY.decode()}) cannot be read"
+        )
+    found = {}
+    for field in columns:
+        name = field.name.removeprefix(DENSE_PREFIX)
+        kind = field.type
+        fixed = pa.types.is_fixed_size_list(kind)
+        if not (fixed or pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_floating(
+            kind.value_type
+        ):
+            raise CorpusUnreadable(f"{path}: the column {field.name} holds {kind}, not lists of floats")
+        found[name] = DenseColumn(kind.list_size if fixed else None, notes.get(name))
+    return found
+
+
+def _is_note(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("encoder"), str) and isinstance(value.get("settings"), dict)

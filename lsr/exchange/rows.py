@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsr.documents import Document
+from lsr.documents import DenseInput, Document
 
 T = TypeVar("T")
 
@@ -24,13 +24,25 @@ class VectorRow(NamedTuple):
 
 
 @dataclass(frozen=True)
+class DenseNote:
+    """How many numbers a dense vector has, and what made it, if known: encoder, settings and fingerprint."""
+
+    dimensions: int
+    encoder: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class VectorSource:
-    """Rows to be gone over once; `tokens` names term numbers; `encoder` tells what made the vectors, if known."""
+    """Rows to be gone over once; `tokens` names term numbers; `encoder` tells what made the vectors, if known.
+
+    `dense` are the dense vectors that documents may bring, with their dimensions and what made them.
+    """
 
     rows: Iterable[VectorRow]
     tokens: Callable[[NDArray[np.int64]], list[str]]
     vector_name: str
     encoder: Mapping[str, Any] | None = None
+    dense: Mapping[str, DenseNote] = field(default_factory=dict)
 
     def by_token(self) -> Iterator[tuple[Document, dict[str, float]]]:
         """Yield each document with its vector by token."""
@@ -57,3 +69,12 @@ def fields_of(document: Document) -> dict[str, Any]:
     if document.metadata:
         fields["metadata"] = dict(document.metadata)
     return fields
+
+
+def dense_of(document: Document) -> dict[str, NDArray[np.float32]]:
+    """Return a document's dense vectors by name, float32[dims]."""
+    return {
+        name: np.array(vector.values, dtype=np.float32)
+        for name, vector in document.vectors.items()
+        if isinstance(vector, DenseInput)
+    }
