@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from encoders.cards import find_card, known_names, shipped_folder
 from encoders.encoder import DenseEncoder
 from encoders.errors import SettingError
+from encoders.models_extra import require_models
+from encoders.settings import check_dtype
 from encoders.sides.combined_calls import CombinedCalls
 from encoders.text.checks import check_texts
 
@@ -27,23 +29,25 @@ if TYPE_CHECKING:
 def load_dense_encoder(
     name_or_path: str,
     device: str = "auto",
-    dtype: str = "auto",
+    dtype: str | None = None,
     dimensions: int | None = None,
     **settings: Any,
 ) -> DenseEncoder:
     """Return the encoder of that name or at that path; the name is looked up as `load_encoder` does it.
 
+    dtype       auto, float32, bfloat16, float16, or None for auto
     dimensions  keep only the first so many numbers of each vector, brought to length 1 again; None: all
     settings    of a sparse encoder, those of `load_encoder`; of a dense retriever, `max_length` (shorter than its own)
 
-    Raises UnknownEncoder, CheckpointError, RemoteCodeRefused, DeviceUnavailable, and SettingError for an encoder that
-    makes no dense vectors, an unknown setting, or more dimensions than there are.
+    Raises UnknownEncoder, CheckpointError, RemoteCodeRefused, ModelsMissing, DeviceUnavailable, and SettingError for an
+    encoder that makes no dense vectors, an unknown setting, or more dimensions than there are.
     """
     from encoders.loading import load_encoder
 
     name = str(name_or_path)
     if name == "bm25":
         raise SettingError("bm25 makes no dense vectors")
+    check_dtype(dtype)
     folder = _dense_folder(name)
     if folder is not None:
         return with_dimensions(_open_pipeline(name, folder, device, dtype, settings), dimensions)
@@ -166,7 +170,10 @@ def _dense_folder(name: str) -> Path | None:
     return None if is_own(folder) or not is_dense_pipeline(folder) else folder
 
 
-def _open_pipeline(name: str, folder: Path, device: str, dtype: str, settings: Mapping[str, Any]) -> PipelineEncoder:
+def _open_pipeline(
+    name: str, folder: Path, device: str, dtype: str | None, settings: Mapping[str, Any]
+) -> PipelineEncoder:
+    require_models()
     from encoders.checkpoints.dense_builder import build_dense
     from encoders.checkpoints.dense_layout import read_dense_pipeline
     from encoders.compute.device import resolve_device, resolve_dtype
@@ -178,5 +185,5 @@ def _open_pipeline(name: str, folder: Path, device: str, dtype: str, settings: M
     if max_length is not None and (isinstance(max_length, bool) or not isinstance(max_length, int)):
         raise SettingError(f"max_length = {max_length!r} makes no sense")
     on = resolve_device(device)
-    built = build_dense(read_dense_pipeline(folder), on, resolve_dtype(dtype, on), max_length)
-    return PipelineEncoder(name, built, settings)
+    built = build_dense(read_dense_pipeline(folder), on, resolve_dtype(dtype or "auto", on), max_length)
+    return PipelineEncoder(name, built, {**settings, **({} if dtype is None else {"dtype": dtype})})

@@ -179,7 +179,7 @@ def _index(
 
 
 def _check_vector_name(collection: Collection, using: str) -> None:
-    names = collection.info().vectors
+    names = [name for name, vector in collection.info().vectors.items() if vector.kind == "sparse"]
     if using not in names:
         raise EvaluationError(f"the collection has no vector {using!r}; its vectors: {', '.join(names)}", field="using")
 

@@ -15,6 +15,7 @@ threads: writes run one at a time, a search uses the generation that was current
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar, Unpack

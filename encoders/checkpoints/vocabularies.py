@@ -79,6 +79,16 @@ def term_count(source: SideSource) -> int | None:
     return None
 
 
+def dense_size(source: SideSource) -> int | None:
+    """Return how many numbers the dense vector of a pooled side has, from config.json; None for other sides, and where
+    only the model knows."""
+    if source.settings.family is not Family.POOLED:
+        return None
+    file = source.folder / "config.json"
+    size = read_object(file).get("hidden_size") if file.is_file() else None
+    return size if isinstance(size, int) and size > 0 else None
+
+
 def _factors(source: SideSource) -> int | None:
     """Return the length of the tensor `factor` of a pooled head."""
     for name in (POOLED_HEAD_INT8, POOLED_HEAD):

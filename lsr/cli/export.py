@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from lsr.exchange import VectorRow
 
 
+WITH_DENSE = ("jsonl", "arrow")
+
+
 class ExportFormat(StrEnum):
     """The formats of `lsr.exchange`."""
 
@@ -54,28 +57,34 @@ def export_collection(directory: Path, format_name: str, out: str, using: str, s
     """Write the collection to `out`; report the number of documents on stderr."""
     from lsr.collection import Collection
     from lsr.errors import ExitCode
-    from lsr.exchange import VectorRow, VectorSource, write_vectors
+    from lsr.exchange import DenseNote, VectorRow, VectorSource, write_vectors
 
     with Collection.open(one_collection(directory)) as collection, progress_bar() as progress:
-        total = collection.info().documents
+        info = collection.info()
+        total = info.documents
+        dense = {
+            name: DenseNote(vector.dimensions or 0, _note(collection, name))
+            for name, vector in info.vectors.items()
+            if vector.kind == "dense" and format_name in WITH_DENSE
+        }
 
         def rows() -> Iterator[VectorRow]:
-            for done, (document, term_ids, impacts) in enumerate(collection.scan(using), start=1):
+            for done, (document, term_ids, impacts) in enumerate(collection.scan(using, dense=list(dense)), start=1):
                 yield VectorRow(document, term_ids, impacts)
                 if progress is not None:
                     progress("exporting", done, total)
 
-        source = VectorSource(
-            rows(), lambda ids: collection.tokens(ids, using), using, _encoder_note(collection, using)
-        )
+        note = _note(collection, using) if using in info.vectors else None
+        source = VectorSource(rows(), lambda ids: collection.tokens(ids, using), using, note, dense)
         written = write_vectors(source, out, format_name, scale=scale)
     say(f"{written:,} documents written to {'stdout' if out == '-' else out}")
     return ExitCode.OK
 
 
-def _encoder_note(collection: Collection, using: str) -> dict[str, Any] | None:
-    vector = collection.info().vectors.get(using)
-    if vector is None or vector.encoder is None:
+def _note(collection: Collection, name: str) -> dict[str, Any] | None:
+    """Return what made a named vector: encoder, settings and fingerprint; None where documents bring their own."""
+    config = collection.vector_config(name)
+    if config.encoder is None:
         return None
-    encoder = collection.encoder(using)
-    return {"encoder": vector.encoder, "settings": dict(encoder.settings), "fingerprint": encoder.fingerprint}
+    fingerprint = collection.info().vectors[name].fingerprint
+    return {"encoder": config.encoder, "settings": dict(config.settings), "fingerprint": fingerprint}

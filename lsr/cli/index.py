@@ -12,6 +12,7 @@ import typer
 
 from lsr.cli.arguments import SettingOption, parse_object, parse_settings, stored_name
 from lsr.cli.output import JsonFlag, ProblemLog, exit_code, human_bytes, print_json, progress_bar
+from lsr.cli.vector_options import OPTION, dense_for_vectors, parse_vectors
 
 if TYPE_CHECKING:
     from lsr.corpora import Corpus
@@ -44,6 +45,14 @@ def index(
         str | None,
         typer.Option(help="bm25, lsr-mini, or a checkpoint's name or path.  [default: lsr-mini]", metavar="NAME|PATH"),
     ] = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(
+            help="Several named vectors in one pass, such as default=lsr-mini,bm25=bm25,meaning=dense:lsr-mini; "
+            "none and dense alone: every document brings its own.",
+            metavar="NAME=ENCODER,…",
+        ),
+    ] = None,
     setting: SettingOption = None,
     format: Annotated[CorpusFormat, typer.Option(help="Format of the corpus.")] = CorpusFormat.auto,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.  [default: auto]", metavar="NAME")] = None,
@@ -71,11 +80,16 @@ def index(
     from lsr.documents import DEFAULT_VECTOR
     from lsr.settings import load_settings
 
+    if vectors is not None and encoder is not None:
+        raise typer.BadParameter("give --encoder or --vectors, not both", param_hint=OPTION)
     declared = parse_object(schema, "--schema")
     settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
     chosen = parse_settings(setting)
     opened = open_corpus(corpus, format.value, chunk=chunk)
-    if holds_vectors(corpus, format.value):
+    configs: dict[str, VectorConfig]
+    if vectors is not None:
+        configs = parse_vectors(vectors, chosen, opened)
+    elif holds_vectors(corpus, format.value):
         config = config_for_vectors(opened, stored_name(encoder) if encoder is not None else None, chosen)
         vectors = {DEFAULT_VECTOR: config}
     else:

@@ -77,9 +77,11 @@ class CollectionCorpus:
         self.name = str(collection.path)
         self.position = 0
         self._collection = collection
-        self._using = using
-        self._keep = tuple(keep)
         info = collection.info()
+        self._dense = [name for name in keep if info.vectors[name].kind == "dense"]
+        self._sparse = [name for name in keep if name not in self._dense]
+        # What is scanned is a sparse vector, whatever is encoded again.
+        self._scanned = using if info.vectors[using].kind == "sparse" else self._sparse[0]
         self.size: int | None = info.documents
         self._seq = info.seq
 
@@ -92,7 +94,7 @@ class CollectionCorpus:
         from lsr.documents import SparseByToken
 
         self.position = 0
-        for document, _, _ in self._collection.scan(self._using):
+        for document, _, _ in self._collection.scan(self._scanned, dense=self._dense):
             self.position += 1
-            kept = {name: SparseByToken(self._collection.vector(document.id, name) or {}) for name in self._keep}
-            yield CorpusLine(self.position, replace(document, vectors=kept))
+            kept = {name: SparseByToken(self._collection.vector(document.id, name) or {}) for name in self._sparse}
+            yield CorpusLine(self.position, replace(document, vectors={**document.vectors, **kept}))

@@ -4,6 +4,7 @@
     tokens    list of text, or: indices, list of integers (term numbers)
     weights   list of floats (or: values), of the same length
     title, text, parent, metadata (a struct, or text that is a JSON object)     optional
+    dense.<name>       lists of one length of floats, the dense vector of that name; optional, null where there is none
 
 `lsr encode` records its encoder in the schema (key `lsr.vectors`), so that `lsr index` uses the same encoder for the
 collection and refuses another one.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -23,12 +24,21 @@ from lsr.errors import CorpusDamaged, CorpusUnreadable, InvalidDocument, Invalid
 from lsr.strict_json import loads
 
 METADATA_KEY: Final = b"lsr.vectors"
+DENSE_KEY: Final = b"lsr.dense"
+DENSE_PREFIX: Final = "dense."
 SUFFIXES: Final = (".arrow", ".ipc", ".feather")
 
 _TERMS: Final = ("tokens", "indices")
 _WEIGHTS: Final = ("weights", "values")
 _DAMAGE: Final = (OSError, ValueError, KeyError, pa.ArrowException)  # what pyarrow raises on a damaged file
 _OTHERS: Final = ("id", "title", "text", "parent", "metadata")
+
+
+class DenseColumn(NamedTuple):
+    """A column of dense vectors: their length, where the type says it, and encoder, settings and fingerprint."""
+
+    dimensions: int | None
+    encoder: dict[str, Any] | None
 
 
 class ArrowVectorsCorpus:
@@ -53,7 +63,10 @@ class ArrowVectorsCorpus:
         if not self._terms or not self._weights or "id" not in names:
             found = ", ".join(names)
             raise CorpusUnreadable(f"{path}: columns id, tokens (or indices) and weights are needed; it has {found}")
-        unknown = sorted(set(names) - {self._terms, self._weights, *_OTHERS})
+        self.dense = _dense_of(path, schema)
+        unknown = sorted(
+            set(names) - {self._terms, self._weights, *_OTHERS, *(DENSE_PREFIX + one for one in self.dense)}
+        )
         if unknown:
             raise CorpusUnreadable(f"{path}: unknown column {unknown[0]!r}; put other data into metadata")
         self.encoder = _encoder_of(path, schema)
@@ -84,6 +97,9 @@ class ArrowVectorsCorpus:
             if isinstance(value.get("metadata"), str):
                 value["metadata"] = loads(value["metadata"])
             value["sparse"] = self._sparse(row[self._terms], row[self._weights])
+            dense = {name: {"dense": row[DENSE_PREFIX + name]} for name in self.dense if row[DENSE_PREFIX + name]}
+            if dense:
+                value["vectors"] = dense
             return parse_document(value)
         except InvalidJson as error:
             return InvalidDocument("invalid_field", f"metadata: {error}", field="metadata")
@@ -109,12 +125,8 @@ def _encoder_of(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
         return None
     try:
         value = loads(noted)
-        if (
-            isinstance(value, dict)
-            and isinstance(value.get("encoder"), str)
-            and isinstance(value.get("settings"), dict)
-        ):
-            return value
+        if _is_note(value):
+            return dict(value)
     except InvalidJson:
         pass
     raise CorpusUnreadable(f"{path}: the encoder recorded in the schema ({METADATA_KEY.decode()}) cannot be read")

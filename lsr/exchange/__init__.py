@@ -11,6 +11,6 @@
 """
 
 from lsr.exchange.export import FORMATS, write_vectors
-from lsr.exchange.rows import VectorRow, VectorSource
+from lsr.exchange.rows import DenseNote, VectorRow, VectorSource
 
-__all__ = ["FORMATS", "VectorRow", "VectorSource", "write_vectors"]
+__all__ = ["FORMATS", "DenseNote", "VectorRow", "VectorSource", "write_vectors"]

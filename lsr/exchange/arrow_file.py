@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, Final, cast
 
 import pyarrow as pa
 
-from lsr.corpora.arrow_vectors import METADATA_KEY
+from lsr.corpora.arrow_vectors import DENSE_KEY, DENSE_PREFIX, METADATA_KEY
 from lsr.documents import Document
-from lsr.exchange.rows import VectorSource, in_batches
+from lsr.exchange.rows import VectorSource, dense_of, in_batches
 
 BATCH_ROWS: Final = 1_000
 
@@ -34,8 +34,17 @@ _SCHEMA: Final = pa.schema(
 def write_arrow(source: VectorSource, out: BinaryIO) -> int:
     """Write all rows; return their number."""
     schema = _SCHEMA
+    notes: dict[str | bytes, str | bytes] = {}
     if source.encoder is not None:
-        schema = schema.with_metadata({METADATA_KEY: json.dumps(dict(source.encoder)).encode()})
+        notes[METADATA_KEY] = json.dumps(dict(source.encoder)).encode()
+    if source.dense:
+        notes[DENSE_KEY] = json.dumps(
+            {name: note.encoder and dict(note.encoder) for name, note in source.dense.items()}
+        )
+        for name, note in source.dense.items():
+            schema = schema.append(pa.field(DENSE_PREFIX + name, pa.list_(pa.float32(), note.dimensions)))
+    if notes:
+        schema = schema.with_metadata(notes)
     count = 0
     with pa.ipc.new_file(cast("io.IOBase", out), schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         for rows in in_batches(source.by_token(), BATCH_ROWS):
@@ -55,4 +64,8 @@ def _batch(rows: Sequence[tuple[Document, dict[str, float]]], schema: pa.Schema)
         "tokens": [list(vector) for _, vector in rows],
         "weights": [list(vector.values()) for _, vector in rows],
     }
+    dense = [dense_of(document) for document in documents]
+    for field in schema:
+        if field.name.startswith(DENSE_PREFIX):
+            columns[field.name] = [one.get(field.name.removeprefix(DENSE_PREFIX)) for one in dense]
     return pa.RecordBatch.from_arrays([pa.array(columns[field.name], field.type) for field in schema], schema=schema)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -64,7 +65,7 @@ class _Counted:
 
     def __init__(self, source: VectorSource) -> None:
         self.count = 0
-        self.source = VectorSource(self._rows(source), source.tokens, source.vector_name, source.encoder)
+        self.source = replace(source, rows=self._rows(source))
 
     def _rows(self, source: VectorSource) -> Iterator[VectorRow]:
         for row in source.rows:

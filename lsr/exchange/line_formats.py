@@ -7,8 +7,10 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Final
 
+import orjson
+
 from lsr.documents import Document
-from lsr.exchange.rows import VectorRow, VectorSource, fields_of, in_batches
+from lsr.exchange.rows import VectorRow, VectorSource, dense_of, fields_of, in_batches
 
 QDRANT_POINTS_A_LINE: Final = 256
 # Qdrant's ids are numbers or UUIDs: an external id becomes a UUID in this namespace, the same in every export.
@@ -16,9 +18,15 @@ QDRANT_NAMESPACE: Final = uuid.UUID("8a1b7a0e-4c1f-5c7e-9d5e-6f1f0c2b9a77")
 
 
 def jsonl_lines(source: VectorSource) -> Iterator[str]:
-    """Yield our own lines: the document's fields and its vector by token."""
+    """Yield our own lines: the document's fields, its vector by token, and its dense vectors."""
     for document, vector in source.by_token():
-        yield _line({"id": document.id, **fields_of(document), "sparse": vector})
+        # The shortest numbers that are those float32.
+        dense = {
+            name: {"dense": orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))}
+            for name, values in dense_of(document).items()
+        }
+        named = {"vectors": dense} if dense else {}
+        yield _line({"id": document.id, **fields_of(document), "sparse": vector, **named})
 
 
 def anserini_lines(source: VectorSource, scale: float) -> Iterator[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsr.documents import Document
+from lsr.documents import DenseInput, Document
 
 T = TypeVar("T")
 
@@ -24,6 +24,14 @@ class VectorRow(NamedTuple):
 
 
 @dataclass(frozen=True)
+class DenseNote:
+    """How many numbers a dense vector has, and what made it, if known: encoder, settings and fingerprint."""
+
+    dimensions: int
+    encoder: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class VectorSource:
     """Rows to read once. `tokens` maps term numbers to tokens; `encoder` describes the vectors' encoder, if known."""
 
@@ -31,6 +39,7 @@ class VectorSource:
     tokens: Callable[[NDArray[np.int64]], list[str]]
     vector_name: str
     encoder: Mapping[str, Any] | None = None
+    dense: Mapping[str, DenseNote] = field(default_factory=dict)
 
     def by_token(self) -> Iterator[tuple[Document, dict[str, float]]]:
         """Yield each document with its vector by token."""
@@ -57,3 +66,12 @@ def fields_of(document: Document) -> dict[str, Any]:
     if document.metadata:
         fields["metadata"] = dict(document.metadata)
     return fields
+
+
+def dense_of(document: Document) -> dict[str, NDArray[np.float32]]:
+    """Return a document's dense vectors by name, float32[dims]."""
+    return {
+        name: np.array(vector.values, dtype=np.float32)
+        for name, vector in document.vectors.items()
+        if isinstance(vector, DenseInput)
+    }

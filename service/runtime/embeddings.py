@@ -43,7 +43,7 @@ def _sources(store: CollectionStore) -> list[_Source]:
     for name in store.names():
         try:
             collection = store.get(name)
-            vectors = collection.info().vectors
+            vectors = {name: one for name, one in collection.info().vectors.items() if one.kind == "sparse"}
         except EXPECTED_ERRORS:
             continue
         found += [_Source(collection, using, one.encoder) for using, one in vectors.items() if one.encoder is not None]

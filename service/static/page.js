@@ -266,7 +266,8 @@ function fillChoices() {
   byId("collection").replaceChildren(...names.map((name) => el("option", { value: name, selected: name === state.c }, name)));
   byId("collection").disabled = names.length < 2;
   const chosen = state.collections.find((one) => one.name === state.c);
-  const vectors = chosen ? Object.keys(chosen.vectors) : [];
+  // A dense vector is never searched by itself.
+  const vectors = chosen ? Object.keys(chosen.vectors).filter((name) => !chosen.vectors[name].dense) : [];
   if (chosen && !vectors.includes(state.using)) state.using = vectors.includes("default") ? "default" : vectors[0] || "";
   byId("using").replaceChildren(...vectors.map((name) => el("option", { value: name, selected: name === state.using }, name)));
   byId("using-label").hidden = vectors.length < 2;

@@ -103,7 +103,7 @@ def test_prompts_and_the_length_are_those_of_the_folder(headless: Path, tmp_path
     expected = unit(reference.encode_document(TEXTS, show_progress_bar=False))
     assert np.abs(shorter.encode_dense_documents(TEXTS) - expected).max() < 1e-5
     assert shorter.fingerprint != encoder.fingerprint
-    assert shorter.settings == {"max_length": 5}
+    assert shorter.settings == {"max_length": 5, "dtype": "float32"}
 
 
 def test_a_blank_text_has_no_dense_vector(headless: Path, tmp_path: Path, mini: LearnedEncoder) -> None:
@@ -123,7 +123,7 @@ def test_fewer_dimensions_are_the_first_ones_at_length_one(headless: Path, tmp_p
     expected = unit(whole.encode_dense_documents(TEXTS)[:, :8])
     assert np.abs(some.encode_dense_documents(TEXTS) - expected).max() < 1e-6
     assert np.abs(some.encode_dense_queries(TEXTS) - expected).max() < 1e-6
-    assert some.settings == {"dimensions": 8}
+    assert some.settings == {"dimensions": 8, "dtype": "float32"}
     assert some.fingerprint != whole.fingerprint
     assert load(tmp_path / "model", dimensions=32).fingerprint == whole.fingerprint
     assert cut(np.zeros((2, 32), np.float32), 8).tolist() == [[0.0] * 8] * 2

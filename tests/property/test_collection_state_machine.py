@@ -1,7 +1,8 @@
 """The collection as a state machine, against a dict of documents and an exact dot product.
 
 Whatever the order of writes, deletions, patches, seals, merges and reopenings: the documents are those of the dict,
-every ranking is the exact one, with ties by id, and every filter finds what plain Python finds.
+every ranking is the exact one, with ties by id, every filter finds what plain Python finds, and every dense score is
+that of the vector written last.
 """
 
 from __future__ import annotations
@@ -17,23 +18,30 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from lsr.collection import Collection, verify_collection
-from lsr.documents import Document, SparseByToken
+from lsr.dense_vectors import unit_rows
+from lsr.documents import DenseInput, Document, SparseByToken
 from lsr.vectors import VectorConfig
 
 IDS = st.sampled_from([f"d{number}" for number in range(8)])
 WEIGHTS = st.floats(0.0, 100.0, width=32)
 VECTORS = st.dictionaries(st.sampled_from("abcd"), WEIGHTS, max_size=4)
+DIMS = 5
+DENSE = st.lists(st.integers(-9, 9), min_size=DIMS, max_size=DIMS)
 YEARS = st.one_of(st.none(), st.integers(2018, 2021))
 
 
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
     year = draw(YEARS)
+    dense = draw(DENSE)  # a list of zeros: no dense vector
     return Document(
         draw(IDS),
         text=draw(st.sampled_from(["", "lobster", "lobster roll", "roll roll crab"])),
         metadata={} if year is None else {"year": year},
-        vectors={"given": SparseByToken(draw(VECTORS))},
+        vectors={
+            "given": SparseByToken(draw(VECTORS)),
+            **({"meaning": DenseInput(tuple(map(float, dense)))} if any(dense) else {}),
+        },
     )
 
 
@@ -50,7 +58,11 @@ class CollectionMachine(RuleBasedStateMachine):
     @initialize()
     def create(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        vectors = {"given": VectorConfig(None), "text": VectorConfig("bm25", {"average_length": 2.0})}
+        vectors = {
+            "given": VectorConfig(None),
+            "text": VectorConfig("bm25", {"average_length": 2.0}),
+            "meaning": VectorConfig(None, dense=True, dimensions=DIMS),
+        }
         self.collection = Collection.create(self.folder / "c", vectors=vectors, schema={"year": "int"})
         self.expected: dict[str, Document] = {}
         self.seq = 0
@@ -113,6 +125,22 @@ class CollectionMachine(RuleBasedStateMachine):
             assert got == sorted(got)
             assert {identifier for _, identifier in got} <= {identifier for _, identifier in matches}
 
+    @rule(query=DENSE)
+    def dense_scores(self, query: list[int]) -> None:
+        self.check_dense_scores(np.array(query, dtype=np.float32))
+
+    def check_dense_scores(self, query: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
+        generation = self.collection._state.generation
+        places = [place for place in map(generation.find, sorted(self.expected)) if place is not None]
+        scores, present = generation.dense_scores("meaning", places, query)
+        given = [self.expected[identifier].vectors.get("meaning") for identifier in sorted(self.expected)]
+        rows = [one.values if isinstance(one, DenseInput) else (0.0,) * DIMS for one in given]
+        steps, scale = unit_rows(np.array(rows).reshape(-1, DIMS))
+        # Small integers times integers: every order of additions gives the same sum.
+        sums = steps.astype(np.float64) @ query.astype(np.float64)
+        assert scores.tolist() == (scale.astype(np.float64) * sums).astype(np.float32).tolist()
+        assert present.tolist() == [one is not None for one in given]
+
     @rule()
     def document_frequencies(self) -> None:
         tokens = ["lobster", "roll", "crab"]
@@ -134,6 +162,7 @@ class CollectionMachine(RuleBasedStateMachine):
             assert found == (None if wanted is None else replace(wanted, vectors={}))
         assert self.collection.info().documents == len(self.expected)
         self.check_search(dict.fromkeys("abcd", 1.0), 10, None)
+        self.check_dense_scores(np.arange(1, DIMS + 1, dtype=np.float32))
 
     def teardown(self) -> None:
         if hasattr(self, "collection"):

@@ -16,17 +16,22 @@ from pathlib import Path
 
 from lsr.collection import Collection
 from lsr.corpora import open_corpus
-from lsr.documents import Document, SparseByToken
+from lsr.documents import DenseInput, Document, SparseByToken
 from lsr.errors import StorageFull
 from lsr.vectors import VectorConfig
 from lsr.writing import bulk_load
 
-VECTORS = {"text": VectorConfig("bm25", {"average_length": 2.0}), "splade": VectorConfig(None)}
+DENSE = VectorConfig(None, dense=True, dimensions=5)
+VECTORS = {"text": VectorConfig("bm25", {"average_length": 2.0}), "splade": VectorConfig(None), "meaning": DENSE}
 
 
 def document(number: int, text: str = "lobster roll", weight: float = 1.0) -> Document:
+    """Every fourth has no dense vector."""
     weights = {"all": weight, f"t{number % 5}": 2.0}
-    return Document(f"d{number:02}", text=text, metadata={"n": number}, vectors={"splade": SparseByToken(weights)})
+    dense = {"meaning": DenseInput((weight, float(number), -1.0, number % 3 - 1.0, 0.5))} if number % 4 else {}
+    return Document(
+        f"d{number:02}", text=text, metadata={"n": number}, vectors={"splade": SparseByToken(weights), **dense}
+    )
 
 
 def make_base(folder: Path) -> None:
@@ -68,7 +73,8 @@ def load(folder: Path) -> None:
     bulk_load.BATCH_LINES = 4
     bulk_load.SEGMENT_DOCUMENTS = 10
     corpus = open_corpus(str(folder / "corpus.jsonl"))
-    bulk_load.index_corpus(corpus, folder / "loaded", encoder="bm25", schema={"n": "int"}, resume=True)
+    vectors = {"default": VectorConfig("bm25"), "meaning": DENSE}
+    bulk_load.index_corpus(corpus, folder / "loaded", vectors=vectors, schema={"n": "int"}, resume=True)
 
 
 def write_and_fail(folder: Path) -> None:

@@ -13,15 +13,21 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lsr.collection import Collection, verify_collection
-from lsr.documents import Document, SparseByToken
+from lsr.documents import DenseInput, Document, SparseByToken
 from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt
 from lsr.vectors import VectorConfig
 
 FLIPS_PER_FILE = int(os.environ.get("LSR_FLIPS_PER_FILE", "5"))
-VECTORS = {"text": VectorConfig("bm25"), "splade": VectorConfig(None)}
+DIMS = 6
+VECTORS = {
+    "text": VectorConfig("bm25"),
+    "splade": VectorConfig(None),
+    "meaning": VectorConfig(None, dense=True, dimensions=DIMS),
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,10 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         title=f"Title {number}",
                         text="lobster roll " * (number % 3 + 1),
                         metadata={"tag": ["sea", "food"][: number % 3], "year": number},
-                        vectors={"splade": SparseByToken({f"t{number % 7}": 1.0, "all": number + 1.0})},
+                        vectors={
+                            "splade": SparseByToken({f"t{number % 7}": 1.0, "all": number + 1.0}),
+                            "meaning": DenseInput((1.0, float(number), -1.0, 0.5, number % 7 - 3.0, 2.0)),
+                        },
                     )
                     for number in range(start, start + 20)
                 ]
@@ -60,7 +69,10 @@ def everything(folder: Path) -> list[object]:
             for exact in (True, False)
             for where in (None, {"tag": "food"}, {"year": {"gte": 30}})
         ]
-        return [documents, vectors, hits]
+        generation = collection._state.generation
+        places = [place for place in (generation.find(f"d{number}") for number in range(60)) if place is not None]
+        dense, present = generation.dense_scores("meaning", places, np.ones(DIMS, dtype=np.float32))
+        return [documents, vectors, hits, dense.tolist(), present.tolist()]
 
 
 def files_of(folder: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lsr.collection import Collection, verify_collection
-from lsr.documents import Document, SparseByToken
+from lsr.documents import DenseInput, Document, SparseByToken
 from lsr.errors import StorageFull
 from lsr.vectors import VectorConfig
 
@@ -39,7 +39,14 @@ def resize(folder: Path, kib: int) -> None:
 
 def batch(number: int) -> list[Document]:
     vector = SparseByToken({"all": 1.0, f"batch{number}": 1.0})
-    return [Document(f"b{number:03}-{at}", text="x" * 800, vectors={"default": vector}) for at in range(10)]
+    return [
+        Document(
+            f"b{number:03}-{at}",
+            text="x" * 800,
+            vectors={"default": vector, "meaning": DenseInput((float(number), float(at), 1.0) * 20)},
+        )
+        for at in range(10)
+    ]
 
 
 def test_a_full_disk_refuses_writes_keeps_reads_and_recovers(small_disk: Path) -> None:
@@ -47,11 +54,13 @@ def test_a_full_disk_refuses_writes_keeps_reads_and_recovers(small_disk: Path) -
     refused = {"write": 0, "seal": 0, "merge": 0}
     size = START_KIB
     folder = small_disk / "c"
-    collection = Collection.create(folder, vectors={"default": VectorConfig(None)})
+    dense = VectorConfig(None, dense=True, dimensions=60)
+    collection = Collection.create(folder, vectors={"default": VectorConfig(None), "meaning": dense})
 
     def check() -> None:
         found = collection.search(SparseByToken({"all": 1.0}), k=5000, exact=True).hits
         assert [hit.id for hit in found] == sorted(acknowledged)
+        assert all(collection.dense_vector(identifier, "meaning") is not None for identifier in acknowledged)
 
     for number in range(60):
         try:

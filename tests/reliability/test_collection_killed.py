@@ -19,6 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,11 @@ def zygote() -> Iterator[Zygote]:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "c"
     make_base(folder)
-    lines = [{"id": f"d{n:02}", "text": f"lobster word{n % 7}", "metadata": {"n": n}} for n in range(34)]
+    lines: list[dict[str, Any]] = [
+        {"id": f"d{n:02}", "text": f"lobster word{n % 7}", "metadata": {"n": n}} for n in range(34)
+    ]
+    for n in range(0, 34, 2):
+        lines[n]["vectors"] = {"meaning": {"dense": [n, 1.5, -2.0, n % 5, 1]}}
     (folder / "corpus.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, lines[3]]))
     return folder
 
@@ -128,9 +133,15 @@ def observe(folder: Path) -> object:
             for where in (None, {"n": {"gte": 20}})
             if where is None or collection.schema.fields
         ]
+        dense = [vector_of(collection, f"d{number:02}") for number in range(100)]
         live = {view.segment.row.uuid for view in collection._state.generation.segments}
         assert {path.name for path in (folder / "segments").iterdir()} == live
-        return found, rankings, collection.info().documents
+        return found, rankings, dense, collection.info().documents
+
+
+def vector_of(collection: Collection, identifier: str) -> list[float] | None:
+    vector = collection.dense_vector(identifier, "meaning")
+    return None if vector is None else vector.tolist()
 
 
 def observe_loaded(folder: Path) -> object:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from lsr.collection import Collection, verify_collection
-from lsr.documents import Document
+from lsr.documents import DenseInput, Document
 from lsr.vectors import VectorConfig
 
 KILLS = int(os.environ.get("LSR_KILLS", "3"))
@@ -28,7 +28,7 @@ WRITER = """
 import json, random, sys
 from lsr.upkeep import seal_and_merge
 from lsr.collection import Collection
-from lsr.documents import Document
+from lsr.documents import DenseInput, Document
 
 seal_and_merge.SEAL_DOCUMENTS = 20
 generator = random.Random(int(sys.argv[2]))
@@ -43,7 +43,11 @@ while True:
         words = ("lobster", "roll", "crab", "oyster")
         change = {identifier: " ".join(generator.choices(words, k=3)) for identifier in ids}
         print(json.dumps({"begin": change}), flush=True)
-        collection.write([Document(identifier, text=text) for identifier, text in change.items()])
+        documents = []
+        for identifier, text in change.items():
+            counts = tuple(float(text.count(letter)) for letter in "lort")
+            documents.append(Document(identifier, text=text, vectors={"meaning": DenseInput(counts)}))
+        collection.write(documents)
     print(json.dumps({"end": True}), flush=True)
 """
 
@@ -60,12 +64,24 @@ def rankings(collection: Collection) -> list[object]:
     ]
 
 
+def document(identifier: str, text: str) -> Document:
+    """A document whose dense vector depends on its text, as the writer's does."""
+    counts = tuple(float(text.count(letter)) for letter in "lort")
+    return Document(identifier, text=text, vectors={"meaning": DenseInput(counts)})
+
+
+def dense_rows(collection: Collection, state: dict[str, str]) -> list[object]:
+    rows = (collection.dense_vector(identifier, "meaning") for identifier in sorted(state))
+    return [None if row is None else row.tolist() for row in rows]
+
+
 @pytest.mark.slow
 def test_random_kills_lose_nothing_and_bring_nothing_back(tmp_path: Path) -> None:
     generator = random.Random(11)
     folder = tmp_path / "c"
-    with Collection.create(folder) as collection:
-        collection.write([Document("d00", text="lobster roll crab")])
+    dense = VectorConfig(None, dense=True, dimensions=4)
+    with Collection.create(folder, vectors={"default": VectorConfig("bm25"), "meaning": dense}) as collection:
+        collection.write([document("d00", "lobster roll crab")])
         average_length = collection.encoder().settings["average_length"]
     state = {"d00": "lobster roll crab"}
     acknowledged = 0
@@ -100,8 +116,9 @@ def test_random_kills_lose_nothing_and_bring_nothing_back(tmp_path: Path) -> Non
             found = {document.id: document.text for document, _, _ in collection.scan()}
             assert found in (state, apply(state, under_way))
             state = found
-            vectors = {"default": VectorConfig("bm25", {"average_length": average_length})}
+            vectors = {"default": VectorConfig("bm25", {"average_length": average_length}), "meaning": dense}
             with Collection.create(tmp_path / f"fresh-{turn}", vectors=vectors) as fresh:
-                fresh.write([Document(identifier, text=text) for identifier, text in state.items()])
+                fresh.write([document(identifier, text) for identifier, text in state.items()])
                 assert rankings(collection) == rankings(fresh)
+                assert dense_rows(collection, state) == dense_rows(fresh, state)
     assert acknowledged > KILLS

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lsr.collection import Collection, verify_collection
-from lsr.documents import Document, SparseByToken
+from lsr.documents import DenseInput, Document, SparseByToken
 from lsr.upkeep import seal_and_merge
 from lsr.vectors import VectorConfig
 
@@ -18,11 +19,12 @@ BATCH = 5
 
 
 def batch(writer: int, turn: int) -> list[Document]:
-    """A batch whose documents all carry the batch's number in metadata and weight."""
-    vector = SparseByToken({"all": 1.0, f"w{writer}": float(turn + 1)})
-    return [
-        Document(f"w{writer}-{number}", metadata={"turn": turn}, vectors={"default": vector}) for number in range(BATCH)
-    ]
+    """A batch whose documents all carry the batch's number in metadata, weight and dense vector."""
+    vectors = {
+        "default": SparseByToken({"all": 1.0, f"w{writer}": float(turn + 1)}),
+        "meaning": DenseInput((float(turn + 1), 1.0, -1.0)),
+    }
+    return [Document(f"w{writer}-{number}", metadata={"turn": turn}, vectors=vectors) for number in range(BATCH)]
 
 
 def test_threads_see_whole_batches_and_their_own_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +45,9 @@ def test_threads_see_whole_batches_and_their_own_writes(tmp_path: Path, monkeypa
         return run
 
     with Collection.create(
-        tmp_path / "c", vectors={"default": VectorConfig(None)}, schema={"turn": "int"}
+        tmp_path / "c",
+        vectors={"default": VectorConfig(None), "meaning": VectorConfig(None, dense=True, dimensions=3)},
+        schema={"turn": "int"},
     ) as collection:
 
         def writer(number: int) -> Callable[[], None]:
@@ -80,6 +84,21 @@ def test_threads_see_whole_batches_and_their_own_writes(tmp_path: Path, monkeypa
                 assert all(len(seen) == 1 for seen in turns_seen.values()), turns_seen
                 assert all(count == BATCH for count in counts.values()), counts
 
+        def dense_reader() -> None:
+            axis = np.float32([1, 0, 0])
+            while not done.is_set():
+                generation = collection._state.generation
+                for writer in range(writers):
+                    places = [generation.find(f"w{writer}-{number}") for number in range(BATCH)]
+                    found = [place for place in places if place is not None]
+                    assert len(found) in (0, BATCH)
+                    scores, present = generation.dense_scores("meaning", found, axis)
+                    assert present.all()
+                    assert len(set(scores.tolist())) <= 1
+                    for place, score in zip(found, scores.tolist(), strict=True):
+                        turn = place.document().metadata["turn"] + 1
+                        assert abs(score - turn / (turn * turn + 2) ** 0.5) < 0.01
+
         def maintainer() -> None:
             while not done.is_set():
                 collection.seal()
@@ -88,7 +107,7 @@ def test_threads_see_whole_batches_and_their_own_writes(tmp_path: Path, monkeypa
                     collection.merge()
 
         upkept: list[int] = []
-        readers = [threading.Thread(target=guarded(work)) for work in (reader, reader, maintainer)]
+        readers = [threading.Thread(target=guarded(work)) for work in (reader, reader, dense_reader, maintainer)]
         writing = [threading.Thread(target=guarded(writer(number))) for number in range(writers)]
         for thread in (*readers, *writing):
             thread.start()

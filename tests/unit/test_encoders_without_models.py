@@ -137,6 +137,26 @@ def test_a_search_on_the_command_line_imports_no_model(collection: Path) -> None
     assert lines[-1] == "[]"
 
 
+DENSE = """
+from lsr.collection import Collection
+from lsr.documents import DenseInput, Document, SparseByToken
+from lsr.vectors import VectorConfig
+vectors = {"default": VectorConfig("lsr-mini"), "meaning": VectorConfig("lsr-mini", dense=True)}
+with Collection.create(sys.argv[1], vectors=vectors) as made:
+    given = {"default": SparseByToken({"heart": 1.0}), "meaning": DenseInput((1.0,) * 384)}
+    made.write([Document("a", text="Heart attacks", vectors=given)])
+    made.seal()
+with Collection.open(sys.argv[1]) as opened:
+    print(opened.info().vectors["meaning"].dimensions, [hit.id for hit in opened.search("heart").hits])
+"""
+
+
+@pytest.mark.parametrize("without", [False, True])
+def test_ready_made_vectors_of_lsr_mini_are_written_without_a_model(tmp_path: Path, without: bool) -> None:
+    lines = run(DENSE, tmp_path / "c", without=without)
+    assert lines == ["384 ['a']", *([] if without else ["[]"])]
+
+
 SERVE = """
 import json, urllib.request
 from lsr.store import CollectionStore
