@@ -377,6 +377,21 @@ class Collection:
         encoder = self.find_encoder(using)
         return encoder is None or encoder.looks_queries_up
 
+    def vector_config(self, using: str) -> VectorConfig:
+        """Return how a named vector is made, sparse or dense, with all settings in force (BM25's average length too).
+
+        Loads the encoder, where there is one. Raises QueryError for an unknown name, EncoderMismatch.
+        """
+        state = self._state
+        if using in state.dense:
+            dense = state.dense[using]
+            if dense.source is not None:
+                _ = dense.encoder
+            return replace(dense.config, dimensions=dense.dims)
+        vector = vector_of(state.vectors, using)
+        _ = vector.vocabulary
+        return replace(vector.config, settings=vector.setting()["settings"])
+
     def warm(self) -> None:
         """Load the encoders and run every search path once, so that the first query does not wait."""
         warming.warm(self._state)

@@ -16,7 +16,6 @@ from encoders.checkpoints.files import read_object
 from encoders.checkpoints.sources import SideSource, Sources
 from encoders.checkpoints.static_weights import read_static_weights
 from encoders.checkpoints.vocabularies import (
-    dense_size,
     load_tokenizer,
     named_terms,
     settings_in_force,

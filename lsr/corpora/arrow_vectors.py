@@ -130,3 +130,32 @@ def _encoder_of(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
     except InvalidJson:
         pass
     raise CorpusUnreadable(f"{path}: the encoder recorded in the schema ({METADATA_KEY.decode()}) cannot be read")
+
+
+def _dense_of(path: Path, schema: pa.Schema) -> dict[str, DenseColumn]:
+    """Return the dense vectors of the columns `dense.<name>`, with what was noted of their encoders."""
+    columns = [field for field in schema if field.name.startswith(DENSE_PREFIX)]
+    noted = (schema.metadata or {}).get(DENSE_KEY)
+    try:
+        notes = {} if noted is None else loads(noted)
+    except InvalidJson:
+        notes = None
+    if not isinstance(notes, dict) or not all(note is None or _is_note(note) for note in notes.values()):
+        raise CorpusUnreadable(
+            f"{path}: the note about dense vectors in the schema ({DENSE_KEY.decode()}) cannot be read"
+        )
+    found = {}
+    for field in columns:
+        name = field.name.removeprefix(DENSE_PREFIX)
+        kind = field.type
+        fixed = pa.types.is_fixed_size_list(kind)
+        if not (fixed or pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_floating(
+            kind.value_type
+        ):
+            raise CorpusUnreadable(f"{path}: the column {field.name} holds {kind}, not lists of floats")
+        found[name] = DenseColumn(kind.list_size if fixed else None, notes.get(name))
+    return found
+
+
+def _is_note(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("encoder"), str) and isinstance(value.get("settings"), dict)
