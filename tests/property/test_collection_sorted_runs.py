@@ -23,7 +23,7 @@ from lsr.storage import segment_writer, sorted_runs
 from lsr.storage.segment import SEGMENTS_FOLDER, FinishedSegment, SegmentShape
 from lsr.storage.segment_writer import NewSegment, SegmentWriter
 from lsr.storage.sorted_runs import SortedRuns
-from lsr.upkeep.segment_jobs import Job, run_job, save_beside
+from lsr.upkeep.segment_jobs import Job, run_job, save_arrays
 
 DIMS = 6
 SHAPE = SegmentShape(MetadataSchema({"year": "int"}), {"a": IndexConfig(), "b": IndexConfig()}, {"m": DIMS})
@@ -95,7 +95,7 @@ def write(folder: Path, documents: Sequence[Document], matrix: csr_array, batch:
 def merge(folder: Path, inputs: Sequence[FinishedSegment], dead: dict[int, NDArray[np.int64]]) -> FinishedSegment:
     """Merge segments with some deleted documents."""
     rows = tuple(finished.row(number) for number, finished in enumerate(inputs))
-    save_beside(folder / "beside.npz", dead, {})
+    save_arrays(folder / "beside.npz", dead, {})
     return run_job(folder, Job(str(uuid.uuid4()), inputs=rows, beside=str(folder / "beside.npz")), SHAPE)
 
 
