@@ -95,8 +95,8 @@ def write(folder: Path, documents: Sequence[Document], matrix: csr_array, batch:
 def merge(folder: Path, inputs: Sequence[FinishedSegment], dead: dict[int, NDArray[np.int64]]) -> FinishedSegment:
     """Merge segments with some deleted documents."""
     rows = tuple(finished.row(number) for number, finished in enumerate(inputs))
-    save_arrays(folder / "beside.npz", dead, {})
-    return run_job(folder, Job(str(uuid.uuid4()), inputs=rows, beside=str(folder / "beside.npz")), SHAPE)
+    save_arrays(folder / "arrays.npz", dead, {})
+    return run_job(folder, Job(str(uuid.uuid4()), inputs=rows, arrays=str(folder / "arrays.npz")), SHAPE)
 
 
 def contents(folder: Path, finished: FinishedSegment) -> dict[str, bytes]:
