@@ -206,12 +206,12 @@ class Collection:
     def dense_vector(self, identifier: str, using: str) -> NDArray[np.float32] | None:
         """Return a document's dense vector as it is kept, float32[dimensions], of length 1; zeros where it has none.
 
-        None when there is no such document. Raises QueryError for an unknown name.
+        None when the document does not exist. Raises QueryError for an unknown name.
         """
         state = self._state
         if using not in state.dense:
             known = ", ".join(sorted(state.dense)) or "none"
-            raise QueryError(f"there is no dense vector {using!r}; there is {known}", field="using")
+            raise QueryError(f"dense vector {using!r} does not exist; known: {known}", field="using")
         place = state.generation.find(identifier)
         if place is None:
             return None
@@ -299,7 +299,7 @@ class Collection:
         state = self._state
         for name in dense:
             if name not in state.dense:
-                raise QueryError(f"there is no dense vector {name!r}", field="dense")
+                raise QueryError(f"dense vector {name!r} does not exist", field="dense")
         return scanning.scan(state.generation, vector_of(state.vectors, using), dense)
 
     def matching(self, filter: object) -> list[str]:  # noqa: A002 - the name users of search engines know

@@ -32,7 +32,7 @@ def vectors_for(encoder: str, settings: Mapping[str, Any] | None = None) -> dict
 
 
 def defaults_for(vectors: Mapping[str, VectorConfig]) -> Mapping[str, Any] | None:
-    """Return the search defaults of a collection with these vectors: the pipeline where all of it is there."""
+    """Return the search defaults of a collection with these vectors: the pipeline if all of its vectors exist."""
     own = vectors.get(DEFAULT_VECTOR)
     dense, lexical = vectors.get(MEANING), vectors.get(BM25)
     complete = (

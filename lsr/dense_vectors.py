@@ -116,7 +116,7 @@ class DenseVector:
 
     @property
     def fingerprint(self) -> str | None:
-        """The fingerprint of the encoder that made the stored vectors; None where there is no encoder."""
+        """The fingerprint of the encoder that made the stored vectors; None without an encoder."""
         return self._fingerprint if self._encoder is None else self._encoder.fingerprint
 
     def setting(self) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def dense_from_settings(
 def unit_rows(vectors: NDArray[np.floating[Any]]) -> Quantised:
     """Return vectors [n, dims] as they are kept: int8[n, dims], and float32[n], which makes each row's length 1.
 
-    A row of zeros is no vector: its scale is 0. Raises VectorError for NaN or infinity.
+    A row of zeros means "no vector": its scale is 0. Raises VectorError for NaN or infinity.
     """
     exact = vectors.astype(np.float64)
     lengths = np.linalg.norm(exact, axis=1, keepdims=True)

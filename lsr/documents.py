@@ -147,7 +147,7 @@ def parse_dense(value: object, field_name: str) -> DenseInput:
             raise InvalidDocument("invalid_dense", f"{name}: {number!r:.80} is not a finite float32", field=name)
     if not any(value):
         raise InvalidDocument(
-            "invalid_dense", f"{field_name}: all numbers are 0, which is no direction", field=field_name
+            "invalid_dense", f"{field_name}: all numbers are 0, so the vector has no direction", field=field_name
         )
     return DenseInput(tuple(map(float, value)))
 

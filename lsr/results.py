@@ -64,7 +64,7 @@ class GroupMember:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The group that a hit stands for: the value of the field, and its next hits."""
+    """The group that a hit represents: the value of the field, and its next hits."""
 
     field: str
     value: Any

@@ -5,7 +5,7 @@ vocabulary is the model's, which is fixed, or grows with the documents. A growin
 a term's number never changes.
 
 Ready-made vectors name their terms by token or by index. With an encoder an index is the vocabulary's number. Without
-one there is no shared numbering, so index 17 means the token "17".
+one the numbers are not shared, so index 17 means the token "17".
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def check_vector_name(name: str) -> str:
     """Return a vector's name, or raise QueryError."""
     if not _NAME.fullmatch(name):
         raise QueryError(
-            f"vectors: {name!r} is no vector name: a-z, 0-9, _ and -, at most 63, none of _ - first",
+            f"vectors: {name!r} is not a vector name: a-z, 0-9, _ and -, at most 63, the first not _ or -",
             field=f"vectors.{name}",
         )
     return name

@@ -7,7 +7,7 @@
 and samples/arxiv-10k.lsr-mini.dense.npz: dense int8 [documents, size] and scale float32 [documents], the dense vectors
 that the same pass makes, with the same fingerprint and sample.
 
-float16 keeps a weight to three digits. `make demo` indexes them and takes seconds; encoding anew takes minutes.
+float16 keeps a weight to three digits. `make demo` indexes them and takes seconds; encoding takes minutes.
 `check` encodes some documents again and compares.
 """
 
@@ -34,7 +34,7 @@ from lsr.errors import CorpusUnreadable, EncoderMismatch
 _BATCH = 1024
 _TOLERANCE = 0.03  # of a weight: bfloat16 and float32 processors, float16 in the file
 _LEAST_COSINE = 0.999  # of a dense vector with the stored one: int8, and bfloat16
-_CUT = 2  # terms of a document that may stand on the other side of the cut at max_active_dims or at zero, a hundred
+_CUT = 2  # per 100 terms: those that may fall on the other side of the cut at max_active_dims or at zero
 
 
 @dataclass(frozen=True)

@@ -223,5 +223,5 @@ def _print_words(words: list[MatchedWord], other_terms: float, indent: str) -> N
             name = "" if one.word is None or term.token == word.casefold() else f" {plain(term.token)}"
             products.append(f"{term.query_weight:.4f} × {term.doc_weight:.4f}{name}")
         print(f"     {indent}{one.contribution:>8.4f}  {emphasise(word.ljust(width))}  = {' + '.join(products)}")
-    if abs(other_terms) >= 0.00005:  # what the sums differ by in the last bits is no term
+    if abs(other_terms) >= 0.00005:  # a difference in the last bits is not a term
         print(f"     {indent}{other_terms:>8.4f}  other terms")

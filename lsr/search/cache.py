@@ -16,7 +16,7 @@ from lsr.results import SearchResult
 
 RESULT_BYTES: Final = 32 << 20
 ENCODING_BYTES: Final = 16 << 20
-_HIT_BYTES: Final = 600  # of a hit and its legs, beside its texts
+_HIT_BYTES: Final = 600  # of a hit and its legs, without its texts
 _TERM_BYTES: Final = 200
 
 T = TypeVar("T")

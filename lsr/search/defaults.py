@@ -110,7 +110,7 @@ def check_dense(using: object, dense: Mapping[str, Any]) -> None:
     """Raise QueryError unless `using` names a dense vector."""
     if using not in dense:
         known = ", ".join(sorted(dense)) or "none"
-        raise QueryError(f"rescore.using: there is no dense vector {using!r}; there is {known}", field="rescore.using")
+        raise QueryError(f"rescore.using: dense vector {using!r} does not exist; known: {known}", field="rescore.using")
 
 
 def _leg(value: object, at: int, sparse: Mapping[str, Any], dense: Mapping[str, Any]) -> LegDefault:
@@ -125,7 +125,7 @@ def _leg(value: object, at: int, sparse: Mapping[str, Any], dense: Mapping[str, 
         )
     if using not in sparse:
         raise QueryError(
-            f"{where}.using: there is no vector {using!r}; there is {', '.join(sorted(sparse))}",
+            f"{where}.using: vector {using!r} does not exist; known: {', '.join(sorted(sparse))}",
             field=f"{where}.using",
         )
     if limit is not None:

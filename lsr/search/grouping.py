@@ -24,7 +24,7 @@ _CHUNK = 64
 
 @dataclass(slots=True)
 class Kept:
-    """A hit that stands for others. `members` and `duplicates` are positions in the ranking."""
+    """A hit that represents others. `members` and `duplicates` are positions in the ranking."""
 
     at: int
     value: Any = None

@@ -28,7 +28,7 @@ def rows_of(space: RowSpace, like: Like) -> tuple[Rows, Rows]:
         rows = space.find(ids)
         unknown = [identifier for identifier, row in zip(ids, rows.tolist(), strict=True) if row < 0]
         if unknown:
-            raise QueryError(f"query.like: there is no document {unknown[0]!r}", field=f"query.like.{name}")
+            raise QueryError(f"query.like: document {unknown[0]!r} does not exist", field=f"query.like.{name}")
         found.append(rows)
     return found[0], found[1]
 

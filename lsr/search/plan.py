@@ -145,4 +145,4 @@ def check_fields(searched: Searched, options: RankingOptions) -> None:
     if options.collapse is not None and options.collapse.using is not None:
         using = options.collapse.using
         if using not in searched.dense and using not in searched.vectors:
-            raise QueryError(f"collapse.using: there is no vector {using!r}", field="collapse.using")
+            raise QueryError(f"collapse.using: vector {using!r} does not exist", field="collapse.using")

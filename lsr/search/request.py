@@ -35,7 +35,7 @@ OnLate = Literal["fail", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """Documents as the query: near those of `ids`, away from those of `unlike`. They are no hits themselves."""
+    """Documents as the query: near those of `ids`, away from those of `unlike`. They are not among the hits."""
 
     ids: tuple[str, ...]
     unlike: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ class Must:
 
 @dataclass(frozen=True, slots=True)
 class GroupBy:
-    """The best hits of each value of a field: one hit per group, with up to `size` of the group beside it."""
+    """The best hits of each value of a field: one hit per group, with up to `size` more of the group."""
 
     field: str  # `parent`, or a keyword, int or bool field of the schema
     size: int = 1
@@ -173,7 +173,7 @@ class Boost:
     weight: float = 1.0
     function: Literal["linear", "log", "saturation"] = "linear"  # of numbers
     pivot: float = 1.0  # saturation: the value at which half of the weight is reached
-    half_life_days: float | None = None  # of dates: after so many days half of the weight is left
+    half_life_days: float | None = None  # of dates: the age in days at which half of the weight is left
     now: datetime | None = None  # of dates: what age is counted from; None: the present moment
 
     def __post_init__(self) -> None:
@@ -220,7 +220,7 @@ class Facets:
 
 @dataclass(frozen=True, slots=True)
 class RankingOptions:
-    """Everything that `Collection.search` takes beside the query, see its docstring."""
+    """Every argument of `Collection.search` except the query, see its docstring."""
 
     using: str | None = None
     k: int = 10

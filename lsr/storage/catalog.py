@@ -231,7 +231,7 @@ class Catalog:
         (application_id,) = self._connection.execute("PRAGMA application_id").fetchone()
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if application_id != APPLICATION_ID:
-            raise CollectionCorrupt(self.path, "is no catalog of a collection")
+            raise CollectionCorrupt(self.path, "is not a catalog of a collection")
         if version not in READABLE_VERSIONS:
             raise CollectionCorrupt(
                 self.path,

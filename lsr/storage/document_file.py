@@ -28,7 +28,7 @@ from lsr.errors import CollectionCorrupt
 from lsr.metadata import MetadataSchema
 
 DOCUMENTS_FILE = "documents.arrow"
-_FEW = 24  # rows that are read faster one by one than by Arrow's take
+_FEW = 24  # up to this many rows, reading each one is faster than Arrow's take
 
 _TEXT_COLUMNS = [
     pa.field("id", pa.large_string(), nullable=False),

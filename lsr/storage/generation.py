@@ -5,7 +5,7 @@ a batch; a write, a seal or a merge makes the next one. Segment files that a mer
 long as a generation maps them.
 
 Segments number their documents by ascending id, so each segment's own top k is the right one; the pending documents are
-scored one by one with the same arithmetic. How the two are searched together is lsr/search/rows.py.
+scored individually with the same arithmetic. How the two are searched together is lsr/search/rows.py.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class SegmentView:
         live = np.ones(len(self.segment), dtype=np.bool_) if self.live is None else self.live.copy()
         live[doc_ids] = False
         view = SegmentView(self.segment, live, np.concatenate([self.dead, doc_ids]))
-        # What has been counted is carried on; what nobody asked for yet is not.
+        # Counts that exist are carried over; the others are made when asked for.
         for name, counts in list(self._dead_counts.items()):
             view._dead_counts[name] = counts.add(self.segment.term_ids(name, doc_ids))
         return view
@@ -112,7 +112,7 @@ class Place(NamedTuple):
         return self.home.content.documents[self.position]
 
     def vector(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The vector: term numbers int64, rising, and canonical impacts float32."""
+        """The vector: term numbers int64, ascending, and canonical impacts float32."""
         if isinstance(self.home, SegmentView):
             return self.home.segment.vector(name, self.position)
         return self.home.content.vectors[name].row(self.position)
@@ -124,7 +124,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Generation:
-    """The collection after change number `seq`. `segments` leaves out those that `damage` tells of."""
+    """The collection after change number `seq`. `segments` leaves out those that `damage` reports."""
 
     seq: int
     segments: tuple[SegmentView, ...] = ()
@@ -188,7 +188,7 @@ class Generation:
             by_home.setdefault(id(place.home), []).append(at)
         for members in by_home.values():
             rows = _dense_rows(places[members[0]].home, name)
-            # By rising position: a file is read from front to back.
+            # By ascending position: a file is read from front to back.
             members.sort(key=lambda at: places[at].position)
             positions = [places[at].position for at in members]
             scores[members] = rows.score(positions, query)

@@ -64,7 +64,7 @@ def create_files(
     if is_collection(folder):
         raise CollectionExists(f"{folder} is a collection already")
     if folder.exists() and (not folder.is_dir() or any(not _leftover(path) for path in folder.iterdir())):
-        raise CollectionExists(f"{folder} is there already and is not empty; nothing was changed")
+        raise CollectionExists(f"{folder} exists and is not empty; nothing was changed")
     named, dense = new_vectors(vectors)
     run_on(device, named, dense)
     for vector in named.values():

@@ -1,6 +1,6 @@
 """Pending documents as rows of the catalog: a document as JSON, its vectors as numbers. Encodes and decodes.
 
-A vector's bytes are its number of terms (uint32), the term numbers (uint32, rising) and the weights (float32), all
+A vector's bytes are its number of terms (uint32), the term numbers (uint32, ascending) and the weights (float32), all
 little-endian; those of several names follow each other in alphabetical order. Behind them stand the dense vectors, in
 alphabetical order too: a scale (float32), and a row of int8, padded with zeros to a multiple of four bytes.
 """

@@ -124,7 +124,7 @@ class _EncodedDense(NamedTuple):
 def _rows_to_encode(vector: NamedVector | DenseVector, documents: Sequence[Document]) -> list[int]:
     """Return the numbers of the documents with a text and without a vector of this name.
 
-    A model gives weights even to an empty text; here no text is no term, and no direction.
+    A model gives weights even to an empty text; here an empty text has no terms and no direction.
     """
     return [
         row
@@ -163,7 +163,7 @@ def _dense_rows(vector: DenseVector, documents: Sequence[Document], encoded: _En
 
 
 def _sparse_rows(vector: NamedVector, documents: Sequence[Document], encoded: _Encoded | None) -> csr_array:
-    """Return the documents' vectors, csr_array float32 [n, terms], term numbers rising in each row, no zeros.
+    """Return the documents' vectors, csr_array float32 [n, terms], term numbers ascending in each row, no zeros.
 
     `encoded` are those documents that another vector's pass has encoded for this one.
     """

@@ -107,6 +107,6 @@ class SnapshotRequest(Strict):
 
 
 class AliasRequest(Strict):
-    """The collection that an alias stands for."""
+    """The collection that an alias names."""
 
     collection: Name

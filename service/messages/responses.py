@@ -158,7 +158,7 @@ class GroupHitModel(BaseModel):
 
 
 class GroupModel(BaseModel):
-    """The group that a hit stands for."""
+    """The group that a hit represents."""
 
     field: str
     value: str | int | bool | None
