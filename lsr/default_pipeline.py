@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lsr.documents import DEFAULT_VECTOR
-from lsr.settings import DEFAULT_ENCODER
 from lsr.vectors import VectorConfig
 
+ENCODER: Final = "lsr-mini"  # the one that the weights were measured with
 BM25: Final = "bm25"
 MEANING: Final = "meaning"
 PIPELINE: Final[Mapping[str, Any]] = {
@@ -26,7 +26,7 @@ PIPELINE: Final[Mapping[str, Any]] = {
 def vectors_for(encoder: str, settings: Mapping[str, Any] | None = None) -> dict[str, VectorConfig]:
     """Return the named vectors of a new collection whose texts `encoder` reads."""
     first = {DEFAULT_VECTOR: VectorConfig(encoder, settings or {})}
-    if encoder != DEFAULT_ENCODER:
+    if encoder != ENCODER:
         return first
     return {**first, BM25: VectorConfig(BM25), MEANING: VectorConfig(encoder, settings or {}, dense=True)}
 
@@ -37,11 +37,11 @@ def defaults_for(vectors: Mapping[str, VectorConfig]) -> Mapping[str, Any] | Non
     dense, lexical = vectors.get(MEANING), vectors.get(BM25)
     complete = (
         own is not None
-        and own.encoder == DEFAULT_ENCODER
+        and own.encoder == ENCODER
         and lexical is not None
         and lexical.encoder == BM25
         and dense is not None
         and dense.dense
-        and dense.encoder == DEFAULT_ENCODER
+        and dense.encoder == ENCODER
     )
     return PIPELINE if complete else None
