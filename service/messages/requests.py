@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from lsr.documents import MAX_DIMENSIONS
 from service.messages.search_requests import MAX_QUERY_CHARACTERS
-from service.messages.strict_model import OptionalText, Strict, Text, exactly_one_of
+from service.messages.strict_model import Strict, Text, exactly_one_of
 
 MAX_INPUTS: Final = 256
 MAX_DELETED_IDS: Final = 100_000
@@ -30,7 +30,7 @@ class EmbedRequest(Strict):
     """Texts to encode, as text-embeddings-inference takes them."""
 
     inputs: InputText | Annotated[list[InputText], Field(min_length=1, max_length=MAX_INPUTS)]
-    model: OptionalText = Field(
+    model: Text | None = Field(
         default=None,
         description="An encoder's id, or COLLECTION or COLLECTION/VECTOR for the encoder of that; "
         "not needed when there is only one",
@@ -42,7 +42,7 @@ class EmbedRequest(Strict):
 class VectorRequest(Strict):
     """A named vector and what makes it."""
 
-    encoder: OptionalText = Field(description="An encoder's id; null for vectors that are always given ready-made")
+    encoder: Text | None = Field(description="An encoder's id; null for vectors that are always given ready-made")
     dense: bool = Field(default=False, description="A dense vector, which rescores what the sparse ones have found")
     dimensions: Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None = Field(
         default=None, description="Of a dense vector: how many numbers are kept; needed without an encoder"
@@ -53,7 +53,7 @@ class CollectionRequest(Strict):
     """A new collection. `encoder` alone means one vector, named `default`; without either the service's
     default encoder makes it."""
 
-    encoder: OptionalText = Field(default=None, min_length=1)
+    encoder: Annotated[Text, Field(min_length=1)] | None = None
     vectors: dict[Name, VectorRequest] | None = Field(default=None, min_length=1, max_length=16)
     fields: dict[Text, FieldType] = Field(default={}, alias="schema", max_length=256)
     search: dict[str, Any] | None = Field(default=None, description="The search defaults", examples=[SEARCH_EXAMPLE])

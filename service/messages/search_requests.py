@@ -17,7 +17,7 @@ from lsr.errors import InvalidDocument, QueryError
 from lsr.metadata import parse_value
 from lsr.search import request as ranking
 from service.messages.json_schemas import sparse_schema
-from service.messages.strict_model import OptionalText, Strict, Text, exactly_one_of
+from service.messages.strict_model import Strict, Text, exactly_one_of
 
 MAX_K: Final = 1_000
 MAX_QUERY_TERMS: Final = 1_024
@@ -36,7 +36,7 @@ def _check_path(path: str) -> str:
 
 
 PartPath = Annotated[Text, AfterValidator(_check_path)]
-QueryText = Annotated[OptionalText, Field(max_length=MAX_QUERY_CHARACTERS)]
+QueryText = Annotated[Text, Field(max_length=MAX_QUERY_CHARACTERS)] | None
 
 
 class LikeInput(Strict):
@@ -146,7 +146,7 @@ class MustInput(Strict):
     """Words that a hit holds as written."""
 
     words: list[Text] = Field(max_length=ranking.MAX_WORDS)
-    using: OptionalText = Field(default=None, description="Whose analysis decides what a word is")
+    using: Text | None = Field(default=None, description="Whose analysis decides what a word is")
 
 
 class FacetsInput(Strict):
@@ -177,7 +177,7 @@ class BoostInput(Strict):
     function: Literal["linear", "log", "saturation"] = "linear"
     pivot: Annotated[float, Field(gt=0, le=1e15)] = 1.0
     half_life_days: Annotated[float, Field(gt=0, le=1e15)] | None = None
-    now: OptionalText = Field(default=None, description="ISO 8601; what the age of a date is counted from")
+    now: Text | None = Field(default=None, description="ISO 8601; what the age of a date is counted from")
 
 
 class GroupByInput(Strict):
@@ -191,7 +191,7 @@ class CollapseInput(Strict):
     """Near-duplicates folded into the better hit."""
 
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.95
-    using: OptionalText = None
+    using: Text | None = None
 
 
 class NeighboursInput(Strict):
@@ -204,7 +204,7 @@ class SearchRequest(Strict):
     """One search."""
 
     query: QueryInput
-    using: OptionalText = Field(
+    using: Text | None = Field(
         default=None,
         description="Rank by this vector alone, unrescored. Without it a text is ranked by the collection's defaults",
     )

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
-T = TypeVar("T", str, str | None)
 
-
-def _refuse_nul(text: T) -> T:
-    if text is not None and "\0" in text:
+def _refuse_nul(text: str) -> str:
+    if "\0" in text:
         raise PydanticCustomError("nul_character", "holds a NUL character")
     return text
 
 
 Text = Annotated[str, AfterValidator(_refuse_nul)]
-OptionalText = Annotated[str | None, AfterValidator(_refuse_nul)]
 
 
 class Strict(BaseModel):
