@@ -38,7 +38,6 @@ from lsr.search.defaults import SearchDefaults, defaults_of, store_defaults, sto
 from lsr.search.filters import Filter
 from lsr.search.plan import Searched
 from lsr.search.request import Query, SearchKeywords, split_keywords
-from lsr.settings import DEFAULT_ENCODER
 from lsr.storage import layout
 from lsr.storage.catalog_digest import remove_digest, write_digest
 from lsr.storage.files import OnRead, WriterLock
@@ -89,7 +88,7 @@ class Collection:
         Raises CollectionExists, UnknownEncoder, QueryError (a bad name or type), StorageFull.
         """
         folder = Path(path)
-        configs = vectors or vectors_for(DEFAULT_ENCODER)
+        configs = vectors or vectors_for()
         extra = stored_defaults(configs, search)
         layout.create_files(folder, configs, MetadataSchema(schema), extra).close()
         return cls.open(folder, "w")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from lsr import settings as lsr_settings
 from lsr.documents import DEFAULT_VECTOR
 from lsr.vectors import VectorConfig
 
@@ -23,8 +24,9 @@ PIPELINE: Final[Mapping[str, Any]] = {
 }
 
 
-def vectors_for(encoder: str, settings: Mapping[str, Any] | None = None) -> dict[str, VectorConfig]:
-    """Return the named vectors of a new collection whose texts `encoder` reads."""
+def vectors_for(encoder: str | None = None, settings: Mapping[str, Any] | None = None) -> dict[str, VectorConfig]:
+    """Return the named vectors of a new collection whose texts `encoder` reads; None: the default encoder."""
+    encoder = encoder or lsr_settings.DEFAULT_ENCODER
     first = {DEFAULT_VECTOR: VectorConfig(encoder, settings or {})}
     if encoder != ENCODER:
         return first

@@ -12,7 +12,7 @@ import typer
 
 from lsr.cli.arguments import SettingOption, parse_object, parse_settings, stored_name
 from lsr.cli.output import JsonFlag, ProblemLog, exit_code, human_bytes, print_json, progress_bar
-from lsr.cli.vector_options import OPTION, parse_vectors
+from lsr.cli.vector_options import OPTION, dense_for_vectors, parse_vectors
 
 if TYPE_CHECKING:
     from lsr.corpora import Corpus
@@ -91,7 +91,7 @@ def index(
         configs = parse_vectors(vectors, chosen, opened)
     elif holds_vectors(corpus, format.value):
         config = config_for_vectors(opened, stored_name(encoder) if encoder is not None else None, chosen)
-        configs = {DEFAULT_VECTOR: config}
+        configs = {DEFAULT_VECTOR: config, **dense_for_vectors(opened)}
     else:
         configs = vectors_for(stored_name(settings.encoder), chosen)
     return index_and_report(

@@ -50,11 +50,11 @@ def reindex(
         info = collection.info()
         if using not in info.vectors:
             raise QueryError(f"no vector {using!r}; the vectors are: {', '.join(info.vectors)}", field="using")
-        vectors = {using: VectorConfig(stored_name(settings.encoder), parse_settings(setting))}
-        for name, vector in info.vectors.items():
-            if name != using:
-                made = dict(collection.encoder(name).settings) if vector.encoder is not None else {}
-                vectors[name] = VectorConfig(vector.encoder, made)
+        dense = info.vectors[using].kind == "dense"
+        made = parse_settings(setting)
+        dimensions = made.pop("dimensions", None) if dense else None
+        vectors = {using: VectorConfig(stored_name(settings.encoder), made, dense=dense, dimensions=dimensions)}
+        vectors |= {name: collection.vector_config(name) for name in info.vectors if name != using}
         corpus = CollectionCorpus(collection, using, keep=[name for name in vectors if name != using])
         return index_and_report(
             corpus,

@@ -29,7 +29,6 @@ from lsr.documents import Document
 from lsr.errors import InvalidDocument
 from lsr.metadata import MetadataSchema
 from lsr.results import IndexReport
-from lsr.settings import DEFAULT_ENCODER
 from lsr.storage import layout
 from lsr.storage.catalog import Catalog
 from lsr.storage.catalog_digest import write_digest
@@ -82,7 +81,7 @@ def index_corpus(
     """
     started = time.perf_counter()
     folder = Path(out)
-    configs = dict(vectors) if vectors is not None else vectors_for(encoder or DEFAULT_ENCODER)
+    configs = dict(vectors) if vectors is not None else vectors_for(encoder)
     finished = finished_report(folder, corpus, resume)
     if finished is not None:
         return finished

@@ -72,14 +72,14 @@ def _check_same_load(
     if corpus.identity() is None:
         raise LsrError(f"{corpus.name}: a load from standard input cannot be resumed; remove {folder}")
     if contents.load["source"] != corpus.identity():
-        raise LsrError(f"{corpus.name} is not the input that {folder} was begun with, or has changed since")
+        raise LsrError(f"{corpus.name} is not the input that {folder} was started with, or it has changed since")
     stored = {name: _kind(vector.config) for name, vector in contents.vectors.items()}
     stored |= {name: _kind(vector.config) for name, vector in contents.dense.items()}
     wanted = {name: _kind(config.located()) for name, config in configs.items()}
     if stored != wanted:
         raise LsrError(f"{folder} was started with the vectors {stored}, not {wanted}")
     if dict(contents.schema.fields) != dict(schema.fields):
-        raise LsrError(f"{folder} was begun with the schema {dict(contents.schema.fields)}, not {dict(schema.fields)}")
+        raise LsrError(f"{folder} was started with the schema {dict(contents.schema.fields)}, not {dict(schema.fields)}")
 
 
 def _kind(config: VectorConfig) -> str | None:

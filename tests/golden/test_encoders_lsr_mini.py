@@ -112,7 +112,7 @@ def test_another_models_or_samples_vectors_are_refused(vectors: SampleVectors, t
 def test_documents_bring_their_vectors(vectors: SampleVectors, tmp_path: Path) -> None:
     file = tmp_path / "two.jsonl"
     file.write_text('{"id": "a", "text": "t"}\nno JSON\n')
-    lines = list(EncodedCorpus(open_corpus(str(file)), vectors.weights))
+    lines = list(EncodedCorpus(open_corpus(str(file)), vectors))
     first = lines[0].content
     assert isinstance(first, Document)
     vector = first.vectors[DEFAULT_VECTOR]

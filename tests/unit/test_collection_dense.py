@@ -360,7 +360,7 @@ def test_a_load_sorts_the_dense_vectors_with_their_documents(tmp_path: Path, mon
     monkeypatch.setattr(bulk_load, "_is_full", lambda writer: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         index_corpus(corpus, tmp_path / "stopped", vectors=GIVEN)
-    with pytest.raises(LsrError, match="begun with the vectors"):
+    with pytest.raises(LsrError, match="started with the vectors"):
         index_corpus(corpus, tmp_path / "stopped", vectors=other, resume=True)
 
 

@@ -254,7 +254,7 @@ def test_the_command_adapts_to_a_corpus_and_reports_json(
         (["nowhere.toml", "--out", "o"], "nowhere.toml: No such file"),
         (["c.toml", "--corpus", "x", "--out", "o"], "either CONFIG.toml or --corpus"),
         (["c.toml"], "--out"),
-        (["c.toml", "--dense", "x", "--out", "o"], "goes with --corpus"),
+        (["c.toml", "--dense", "x", "--out", "o"], "works with --corpus only"),
         (["--corpus", "x", "--backbone", "nowhere", "--out", "o"], "nowhere: there is no such folder"),
     ],
 )
