@@ -361,6 +361,8 @@ class SparseIndex:
         self.search_one(term, weight, 1)
         self.search_one(term, weight, 1, exact=True)
         self.search_one(term, weight, 1, allowed=np.ones(self.n_docs, dtype=np.bool_))
+        self.score(term, weight, np.zeros(1, dtype=np.int64))
+        self.matching(term)
 
     def _numbered(self, rows: Rows) -> Queries:
         """Return checked rows in the segment's numbers, without the terms that it does not hold."""
