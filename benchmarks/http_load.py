@@ -31,6 +31,12 @@ class Answers:
         """Count one answer."""
         self.milliseconds.setdefault(status, []).append(milliseconds)
 
+    def extend(self, other: Answers) -> None:
+        """Add the answers and the seconds of another run."""
+        for status, times in other.milliseconds.items():
+            self.milliseconds.setdefault(status, []).extend(times)
+        self.seconds += other.seconds
+
     @property
     def counts(self) -> Counter[str]:
         """The number of answers by status."""
@@ -57,6 +63,7 @@ class _Connection:
         self.socket.setblocking(False)
         self.due = 0.0
         self.received = b""
+        self.body = b""  # of the last answer
 
     def answer(self) -> str | None:
         """Read the available data; return the status of a complete answer, "lost" at the end, None if incomplete."""
@@ -79,14 +86,16 @@ class _Connection:
         if len(self.received) < end + 4 + length:
             return None
         status = self.received[9:12].decode()
+        self.body = self.received[end + 4 :]
         self.received = b""
         return status
 
 
 class LoadClient:
-    """Sends requests to one address."""
+    """Sends requests to one address. `on_answer` is called with the body of every successful answer."""
 
     def __init__(self, host: str, port: int) -> None:
+        self.on_answer: Callable[[bytes], None] | None = None
         self._address = (host, port)
         self._selector = selectors.DefaultSelector()
         self._idle: list[_Connection] = []
@@ -151,6 +160,8 @@ class LoadClient:
                     self._idle.remove(connection)
             else:
                 self._idle.append(connection)
+                if status == "200" and self.on_answer is not None:
+                    self.on_answer(connection.body)
             if connection in self._busy:
                 self._busy.remove(connection)
                 yield status, connection.due, perf_counter()
