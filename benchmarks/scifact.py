@@ -63,7 +63,7 @@ def latency(collection: Collection, queries: list[str], exact: bool, rounds: int
     for _ in range(rounds):
         for number, query in enumerate(queries):
             started = time.perf_counter()
-            result = collection.search(query, k=K, exact=exact)
+            result = collection.search(query, k=K, exact=exact, cache=False)
             whole[number].append((time.perf_counter() - started) * 1000)
             search[number].append(result.timings.search)
     return {

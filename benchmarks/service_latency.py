@@ -4,9 +4,9 @@ One client, one connection, one request at a time, on SciFact's 300 test queries
 
     python benchmarks/service_latency.py COLLECTION [--queries queries.jsonl] [--rounds 3] [--quick-search-ms MS]
 
-Prints JSON lines: first `Collection.search` alone in this process (one thread), then the same over HTTP with the server
-in a separate process: with ids only, with whole documents, and with explanations and highlights (like the web page).
-Milliseconds.
+Prints JSON lines, in milliseconds, without the cache of answers: first `Collection.search` alone in this process (one
+thread), then the same over HTTP with the server in a separate process: with ids only, with whole documents, and with
+explanations and highlights (like the web page).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
     queries = [json.loads(line)["text"] for line in arguments.queries.read_text(encoding="utf-8").splitlines()]
     with Collection.open(arguments.collection) as collection:
         collection.warm()
-        times = measure(lambda text: collection.search(text, k=arguments.k), queries, arguments.rounds)
+        times = measure(lambda text: collection.search(text, k=arguments.k, cache=False), queries, arguments.rounds)
     report("Collection.search", times)
     with server(arguments.collection, arguments.quick_search_ms) as (url, _):
         name = json.loads(get(url, "/v1/collections"))["collections"][0]["name"]
@@ -57,7 +57,7 @@ def main() -> None:
         for way, fields in WAYS.items():
 
             def search(text: str, fields: dict[str, Any] = fields) -> None:
-                body = json.dumps({"query": {"text": text}, "k": arguments.k} | fields)
+                body = json.dumps({"query": {"text": text}, "k": arguments.k, "cache": False} | fields)
                 headers = {"Content-Type": "application/json"}
                 connection.request("POST", f"/v1/collections/{name}/search", body, headers)
                 response = connection.getresponse()

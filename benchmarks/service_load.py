@@ -80,7 +80,9 @@ def measure(url: Any, pid: int, queries: list[str], seconds: float) -> None:
     """Run both phases against the server at `url`, which is process `pid`."""
     client = LoadClient(url.hostname, url.port)
     path = "/v1/collections/copy/search"
-    requests = [http_request("POST", path, json.dumps({"query": {"text": text}}).encode()) for text in queries]
+    requests = [
+        http_request("POST", path, json.dumps({"query": {"text": text}, "cache": False}).encode()) for text in queries
+    ]
 
     def request() -> bytes:
         return random.choice(requests)

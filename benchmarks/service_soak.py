@@ -127,7 +127,7 @@ def soak(server: subprocess.Popen[str], options: argparse.Namespace) -> None:
 
     def search() -> None:
         terms = {f"t{int(VOCABULARY * asked.random() ** 3)}": 1.0 for _ in range(6)}
-        searcher.send("search", "POST", f"{path}/search", {"query": {"sparse": terms}, "k": 10})
+        searcher.send("search", "POST", f"{path}/search", {"query": {"sparse": terms}, "k": 10, "cache": False})
 
     started = time.monotonic()
     until = started + options.seconds

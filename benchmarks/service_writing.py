@@ -58,7 +58,7 @@ def measure(port: int, options: argparse.Namespace) -> None:
     requests = []
     for _ in range(500):
         terms = {f"t{int(VOCABULARY * asked.random() ** 3)}": 1.0 for _ in range(12)}
-        query = {"query": {"sparse": terms}, "k": 10, "include": ["title"]}
+        query = {"query": {"sparse": terms}, "k": 10, "include": ["title"], "cache": False}
         requests.append(http_request("POST", f"{COLLECTION}/search", json.dumps(query).encode()))
     client = LoadClient("127.0.0.1", port)
     rate, seconds = options.searches_per_second, options.seconds

@@ -152,8 +152,11 @@ def _time(collection: Collection, queries: Sequence[Query], search: SearchSettin
     """Time every query in several rounds and use its median, which ignores short disturbances of the machine."""
     keywords = search.as_keywords()
     for query in queries[:20]:
-        collection.search(_input(query), k=_K, **keywords)
-    rounds = [[collection.search(_input(query), k=_K, **keywords).timings for query in queries] for _ in range(_ROUNDS)]
+        collection.search(_input(query), k=_K, cache=False, **keywords)
+    rounds = [
+        [collection.search(_input(query), k=_K, cache=False, **keywords).timings for query in queries]
+        for _ in range(_ROUNDS)
+    ]
     searching = np.median([[timings.search for timings in one] for one in rounds], axis=0)
     total = np.median([[timings.total for timings in one] for one in rounds], axis=0)
     return {

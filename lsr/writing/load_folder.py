@@ -78,8 +78,9 @@ def _check_same_load(
     wanted = {name: _kind(config.located()) for name, config in configs.items()}
     if stored != wanted:
         raise LsrError(f"{folder} was started with the vectors {stored}, not {wanted}")
-    if dict(contents.schema.fields) != dict(schema.fields):
-        raise LsrError(f"{folder} was started with the schema {dict(contents.schema.fields)}, not {dict(schema.fields)}")
+    before, now = dict(contents.schema.fields), dict(schema.fields)
+    if before != now:
+        raise LsrError(f"{folder} was started with the schema {before}, not {now}")
 
 
 def _kind(config: VectorConfig) -> str | None:

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from eval import (
+    SearchSettings,
     SystemSpec,
     build_table,
     evaluate_all,
@@ -23,8 +24,13 @@ from eval import (
     to_text,
 )
 from eval.catalogue import known_datasets
+from eval.efficiency import latency
 from eval.errors import EvaluationError, InputFileError
 from eval.leaderboard.published import published_systems
+from eval.sources.queries import Query
+from lsr.collection import Collection
+from lsr.documents import Document
+from lsr.vectors import VectorConfig
 
 
 def cell(folder, dataset, system, ndcg, settings=None, efficiency=None):
@@ -297,6 +303,13 @@ def test_efficiency_is_measured_when_asked_for(datasets, tmp_path):
     assert figures["approximate"]["recall@10_of_exact"] == 1.0
     assert figures["latency"]["exact"]["search_p50_ms"] > 0
     assert run_all(datasets, tmp_path / "results", efficiency=True)["first"].status == "kept"
+
+
+def test_timed_searches_do_not_come_from_the_cache_of_answers(tmp_path):
+    with Collection.create(tmp_path / "c", vectors={"default": VectorConfig("bm25")}) as collection:
+        collection.write([Document("a", text="mountains"), Document("b", text="lobsters")])
+        latency(collection, [Query("1", "lobsters")], SearchSettings())
+        assert all(lookups.hits == 0 for lookups in collection.cache_counts().lookups)
 
 
 def test_a_folder_without_data_sets_is_refused(tmp_path):
