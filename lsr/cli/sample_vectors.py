@@ -39,10 +39,10 @@ _CUT = 2  # per 100 terms: those that may fall on the other side of the cut at m
 
 @dataclass(frozen=True)
 class SampleVectors:
-    """Vectors of a sample, and what they were made of.
+    """Vectors of a sample, with the model and the sample they come from.
 
     weights  float32 csr_array [documents, vocabulary]
-    dense    int8 [documents, size] with scale, float32 [documents]: as a collection keeps them
+    dense    int8 [documents, size] with scale, float32 [documents]: as stored in a collection
     """
 
     fingerprint: str

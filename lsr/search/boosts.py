@@ -36,7 +36,7 @@ class Boosted(NamedTuple):
 
 
 def check_boosts(boosts: Sequence[Boost], schema: MetadataSchema) -> None:
-    """Raise QueryError, UnknownField unless each boost's field is of a type that it can be made of."""
+    """Raise QueryError, UnknownField unless the type of each boost's field fits the boost."""
     for boost in boosts:
         kind = schema.fields.get(boost.field)
         where = f"boosts.{boost.field}"

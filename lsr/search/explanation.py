@@ -1,4 +1,4 @@
-"""What a sparse list's score of a document is made of, term by term."""
+"""The terms' contributions to a document's score in a sparse list."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class EncodedLeg:
     """A leg whose query is encoded. `given` are the terms that the user gave; the others were added."""
 
     vector: NamedVector
-    source: str | SparseInput | None  # None: made of documents
+    source: str | SparseInput | None  # None: built from documents
     query: QueryVector
     given: frozenset[int]
     weight: float

@@ -66,10 +66,10 @@ def index_corpus(
 ) -> IndexReport:
     """Load a corpus into a new collection in folder `out`.
 
-    encoder     short for the vectors that default_pipeline.py has for it; lsr-mini when neither is given
+    encoder     short for the vectors that default_pipeline.py has for it; lsr-mini if neither is given
     schema      metadata fields to filter by
-    search      the search defaults as JSON, checked; without it the pipeline where its vectors are there
-    resume      go on with an interrupted load of the same corpus; starts afresh when there is none
+    search      the search defaults as JSON, checked; default: the default pipeline, if its vectors exist
+    resume      continue an interrupted load of the same corpus; starts a new load if there is none
     device      where encoders run: auto, cpu, cuda, …
     threads     for building the index; None: all cores
     progress    called with (phase, done, total); phases "measuring", "indexing", "building"; unit: corpus.unit

@@ -214,7 +214,7 @@ def _check_dense(vector: DenseVector, given: VectorInput) -> None:
 
 
 def _check_vector(vector: NamedVector, given: SparseInput) -> None:
-    """Raise InvalidDocument if a ready-made vector names a term that cannot be taken."""
+    """Raise InvalidDocument if a ready-made vector has an unknown term or an invalid weight."""
     if isinstance(given, SparseByToken):
         if not vector.vocabulary.grows:
             tokens = list(given.weights)

@@ -103,7 +103,7 @@ class PatchRequest(Strict):
 class SnapshotRequest(Strict):
     """What a new snapshot is called."""
 
-    name: Name | None = Field(default=None, description="Made of the time if not given")
+    name: Name | None = Field(default=None, description="Default: derived from the time")
 
 
 class AliasRequest(Strict):

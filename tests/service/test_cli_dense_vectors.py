@@ -118,7 +118,7 @@ def test_several_vectors_are_made_in_one_pass_of_the_model(
         assert rows(tmp_path / "again", name) == rows(tmp_path / "c", name)
     with Collection.open(tmp_path / "again") as opened:
         assert opened.info().vectors["short"] == info["short"]
-    # The other vectors stay as they are; the dense one is made anew, with fewer dimensions.
+    # The other vectors stay as they are; the dense one is computed again, with fewer dimensions.
     line = ["reindex", str(tmp_path / "c"), "--out", str(tmp_path / "cut"), "--using", "meaning"]
     assert run([*line, "--encoder", "lsr-mini", "--setting", "dimensions=32"]) == 0
     with Collection.open(tmp_path / "cut") as opened:

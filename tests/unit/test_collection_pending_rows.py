@@ -93,7 +93,7 @@ def test_dense_vectors_stand_behind_the_others_and_come_back_as_they_were() -> N
         lambda vectors: vectors[:-12] + np.float32(-1).tobytes() + vectors[-8:],
     ],
 )
-def test_dense_vectors_that_nobody_wrote_are_refused(spoil) -> None:
+def test_invalid_bytes_of_dense_vectors_are_refused(spoil) -> None:
     rows = encoded(DENSE)
     rows[0] = PendingRow(7, "a", rows[0].document, spoil(rows[0].vectors))
     with pytest.raises(CollectionCorrupt, match="table pending"):
