@@ -32,8 +32,8 @@ from index.building.build import Progress, build_arrays
 from index.building.graph import build_neighbours
 from index.config import IndexConfig
 from index.errors import IndexCorrupt, SearchParameterError
+from index.kernels.candidate_arrays import Queries
 from index.kernels.lines import count_terms, read_documents
-from index.searching.approximate import Queries
 from index.searching.calibration import SAMPLE, Calibration, calibrate, pseudo_queries
 from index.searching.matching import matching
 from index.searching.parameters import SearchOptions, SearchParameters, check_selection, positive_integer

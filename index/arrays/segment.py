@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from index.arrays.folder import MANIFEST, map_array
 from index.arrays.new_arrays import aligned_zeros
 from index.errors import IndexCorrupt
-from index.kernels.exhaustive import WINDOW
+from index.kernels.candidate_arrays import CandidateLists
+from index.kernels.exhaustive import WINDOW, Windows
 from index.kernels.lines import LINE_BYTES, Documents, documents_over, line_views, terms_per_line
 
 
@@ -124,9 +125,17 @@ class Segment:
         return documents_over(self.lines, self.impacts, self.further, self.scale, self.term_type)
 
     @cached_property
-    def summary_views(self) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """The blocks' summaries as terms and as bytes."""
-        return line_views(self.summaries, self.term_type)[:2]
+    def candidate_lists(self) -> CandidateLists:
+        """The lists of candidate search as kernels take them."""
+        summaries = line_views(self.summaries, self.term_type)
+        return CandidateLists(
+            self.list_block, self.list_summary, self.block_start, self.block_docs, summaries[0], summaries[1]
+        )
+
+    @cached_property
+    def windows(self) -> Windows:
+        """The unpruned postings as kernels take them."""
+        return Windows(self.window_entry, self.entry_terms, self.entry_start, self.posting_docs, self.posting_impacts)
 
     @cached_property
     def most_blocks(self) -> int:

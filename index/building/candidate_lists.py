@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from index.arrays.new_arrays import NewArrays
 from index.building.packing import Packed, in_order
 from index.config import IndexConfig
-from index.kernels.blocks import build_lists
+from index.kernels.blocks import BlockShape, BuildScratch, NewBlocks, build_lists
 from index.kernels.lines import LINE_BYTES, line_views
 from index.kernels.postings import collect_largest, keep_largest
 
@@ -69,7 +69,10 @@ def build_blocks(
     room = 1 << (16 if packed.term_type == np.uint16 else n_terms.bit_length())
     scales = np.zeros(room, dtype=np.float32)
     scales[:n_terms] = scale
-    scratch: deque[tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int64]]] = deque()
+    shape = BlockShape(
+        config.centroid_fraction, config.min_cluster_size, config.short_list, config.doc_cut, config.summary_lines
+    )
+    free: deque[BuildScratch] = deque()
 
     def most_lines(first: int, stop: int) -> int:
         sizes = np.diff(start[first : stop + 1])
@@ -79,23 +82,30 @@ def build_blocks(
     def work(group: tuple[int, int]) -> _Blocks:
         first, stop = group
         try:
-            tables = scratch.pop()
+            scratch = free.pop()
         except IndexError:
-            heads, maxima = np.full(room, -1, dtype=np.int32), np.zeros(room, dtype=np.uint8)
-            tables = (heads, maxima, np.empty(room + 1, dtype=np.int64))
+            scratch = BuildScratch(
+                heads=np.full(room, -1, dtype=np.int32),
+                maxima=np.zeros(room, dtype=np.uint8),
+                touched=np.empty(room + 1, dtype=np.int64),
+            )
         local = np.ascontiguousarray(start[first : stop + 1] - start[first])
         summaries = np.zeros((most_lines(first, stop), LINE_BYTES), dtype=np.uint8)
-        block_docs = np.empty(int(local[-1]), dtype=np.uint32)
-        block_sizes = np.empty(int(local[-1]), dtype=np.uint32)
-        list_blocks = np.empty(stop - first, dtype=np.int64)
+        summary_terms, summary_bytes, _ = line_views(summaries, packed.term_type)
+        out = NewBlocks(
+            docs=np.empty(int(local[-1]), dtype=np.uint32),
+            sizes=np.empty(int(local[-1]), dtype=np.uint32),
+            summary_terms=summary_terms,
+            summary_bytes=summary_bytes,
+            list_blocks=np.empty(stop - first, dtype=np.int64),
+        )
+        seeds = collection_terms[first:stop].astype(np.int64)
         n_lines = build_lists(
-            local, docs[start[first] : start[stop]], collection_terms[first:stop].astype(np.int64),
-            config.centroid_fraction, config.min_cluster_size, config.short_list, config.doc_cut, config.summary_lines,
-            packed.documents, scales, *tables, block_docs, block_sizes, *line_views(summaries, packed.term_type)[:2],
-            list_blocks,
-        )  # fmt: skip
-        scratch.append(tables)
-        return _Blocks(stop, list_blocks, block_sizes[: int(list_blocks.sum())], block_docs, summaries[:n_lines])
+            local, docs[start[first] : start[stop]], seeds, shape, packed.documents, scales, scratch, out
+        )
+        free.append(scratch)
+        sizes = out.sizes[: int(out.list_blocks.sum())]
+        return _Blocks(stop, out.list_blocks, sizes, out.docs, summaries[:n_lines])
 
     block_docs = arrays.create("block_docs", (len(docs),), np.uint32)
     summaries = arrays.create("summaries", (most_lines(0, n_terms), LINE_BYTES), np.uint8)

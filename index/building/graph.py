@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays.segment import Segment
+from index.kernels.candidate_arrays import CandidateParameters, Queries
 from index.kernels.lines import terms_per_line
-from index.searching.approximate import Knobs, Queries, ScratchPool, approximate_search
+from index.searching.approximate import ScratchPool, approximate_search
 from index.searching.parameters import EVERYTHING
 
 # How thoroughly neighbours are looked for: a wrong one costs nothing but the place of a better one.
-_KNOBS = Knobs(query_cut=5, heap_factor=0.9, beta=0.7)
+_PARAMETERS = CandidateParameters(query_cut=5, heap_factor=0.9, beta=0.7)
 _CHUNK = 1024
 
 
@@ -39,8 +40,8 @@ def build_neighbours(
         stop = min(n_docs, first + _CHUNK)
         queries = _documents_as_queries(segment, first, stop)
         scratch = pool.take()
-        ids, _, found = approximate_search(segment, scratch, queries, n_knn + 1, _KNOBS, EVERYTHING)
-        pool.give_back(scratch)
+        ids, _, found = approximate_search(segment, scratch, queries, n_knn + 1, _PARAMETERS, EVERYTHING)
+        pool.put_back(scratch)
         for i, line in enumerate(range(first, stop)):
             others = segment.lines_of(ids[i, : found[i]])
             others = others[others != line][:n_knn]

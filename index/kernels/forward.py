@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from index.kernels.heap import best_of, key_of
 from index.kernels.lines import further_lines, further_width, impact_value, prefetch_further
 from index.kernels.prefetching import prefetch
 
@@ -167,47 +168,44 @@ def prefetch_document(doc, documents):
 
 
 @njit(cache=True, nogil=True)
-def rank_candidates(
-    query_start, query_terms, query_weights, candidates, n_candidates, line_docs, documents, places, ids, scores, found
-):  # fmt: skip
+def rank_candidates(queries, candidates, n_candidates, line_docs, documents, places, ids, scores, found):
     """Score each query's candidates canonically and write the best, ranked, to its row of `ids` and `scores`.
 
-    query_start   int64[n + 1] into query_terms, uint32[], the segment's numbers, and query_weights, float32[], above 0
+    queries       candidate_arrays.Queries, by ascending collection term id
     candidates    uint32[n, m], of which n_candidates, int64[n], are used: lines, each once in a row
     line_docs     uint32[n_docs], the document of each line
     places        as in `score_document`, zeroed, and left so
-    ids           int64[n, k], scores float32[n, k]: as many as match, the rest is left as it is
-    found         int64[n], how many those are; by falling score, then rising id
+    ids           int64[n, k], scores float32[n, k]: of as many as match; the rest stays as it is
+    found         int64[n], how many those are; by descending score, then ascending id
 
     Oracle: oracle.brute_force over oracle.canonical_scores.
     """
+    start, terms, weights = queries.start, queries.terms, queries.weights
     k = ids.shape[1]
     keys = np.empty(candidates.shape[1], dtype=np.int64)
     longest = 0
-    for q in range(len(query_start) - 1):
-        longest = max(longest, query_start[q + 1] - query_start[q])
+    for q in range(len(start) - 1):
+        longest = max(longest, start[q + 1] - start[q])
     products = np.zeros(longest, dtype=np.float64)
-    for q in range(len(query_start) - 1):
-        first, stop = query_start[q], query_start[q + 1]
+    for q in range(len(start) - 1):
+        first, stop = start[q], start[q + 1]
         for i in range(first, stop):
-            places[query_terms[i]] = i - first + 1
+            places[terms[i]] = i - first + 1
         matching = 0
         for c in range(min(_DOCUMENTS_AHEAD, n_candidates[q])):
             prefetch_document(np.int64(candidates[q, c]), documents)
         for c in range(n_candidates[q]):
             if c + _DOCUMENTS_AHEAD < n_candidates[q]:
                 prefetch_document(np.int64(candidates[q, c + _DOCUMENTS_AHEAD]), documents)
-            doc = np.int64(candidates[q, c])
-            total = score_document(doc, documents, places, query_weights[first:stop], products)
+            line = np.int64(candidates[q, c])
+            total = score_document(line, documents, places, weights[first:stop], products)
             if total > 0.0:
-                # Falling score, then rising id: a positive float32's bits compare as it does.
-                named = min(np.int64(line_docs[doc]), np.int64(len(line_docs)) - 1)
-                keys[matching] = ((np.int64(0x7FFFFFFF) - np.int64(np.float32(total).view(np.uint32))) << 32) | named
+                # A damaged number of a document stays inside of the collection.
+                doc = min(np.int64(line_docs[line]), np.int64(len(line_docs)) - 1)
+                keys[matching] = key_of(doc, np.float32(total))
                 matching += 1
         for i in range(first, stop):
-            places[query_terms[i]] = 0
-        keys[:matching].sort()
-        found[q] = min(matching, k)
-        for i in range(found[q]):
-            ids[q, i] = keys[i] & 0xFFFFFFFF
-            scores[q, i] = np.uint32(0x7FFFFFFF - (keys[i] >> 32)).view(np.float32)
+            places[terms[i]] = 0
+        n = min(matching, k)
+        best_of(keys[:matching], ids[q, :n], scores[q, :n])
+        found[q] = n

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from index.kernels.heap import key_of, offer, threshold_of
+
 
 @njit(cache=True, nogil=True)
 def search_rows(first_doc, indptr, terms, impacts, query_start, query_numbers, query_weights, sums, heaps, sizes):
@@ -24,49 +26,19 @@ def search_rows(first_doc, indptr, terms, impacts, query_start, query_numbers, q
 
     Sums go by rising term, in float64, rounded once: canonical scores. Oracle: oracle.brute_force.
     """
-    k = heaps.shape[1]
     n_queries = len(sums)
-    bars = np.zeros(n_queries, dtype=np.float32)
+    thresholds = np.empty(n_queries, dtype=np.float32)
     for q in range(n_queries):
-        if sizes[q] == k:
-            bars[q] = np.uint32(heaps[q, 0] >> 32).view(np.float32)
+        thresholds[q] = threshold_of(heaps[q], sizes[q])
     for row in range(len(indptr) - 1):
         for j in range(indptr[row], indptr[row + 1]):
             impact = np.float64(impacts[j])
             for p in range(query_start[terms[j]], query_start[terms[j] + 1]):
                 sums[query_numbers[p]] += np.float64(query_weights[p]) * impact
-        below = np.int64(0xFFFFFFFF) - (first_doc + row)
         for q in range(n_queries):
             total = sums[q]
             sums[q] = 0.0
             # An equal score comes with a larger document, which is no better.
-            if np.float32(total) > bars[q]:
-                key = (np.int64(np.float32(total).view(np.uint32)) << 32) | below
-                sizes[q] = _offer(key, heaps[q], sizes[q])
-                if sizes[q] == k:
-                    bars[q] = np.uint32(heaps[q, 0] >> 32).view(np.float32)
-
-
-@njit(cache=True, nogil=True)
-def _offer(key, heap, size):
-    """Put the number on the heap, smallest at the root, if there is room or it beats the root."""
-    n = len(heap)
-    if size < n:
-        place = size
-        while place > 0 and heap[(place - 1) >> 1] > key:
-            heap[place] = heap[(place - 1) >> 1]
-            place = (place - 1) >> 1
-        heap[place] = key
-        return size + 1
-    if key > heap[0]:
-        place = 0
-        while 2 * place + 1 < n:
-            child = 2 * place + 1
-            if child + 1 < n and heap[child + 1] < heap[child]:
-                child += 1
-            if heap[child] >= key:
-                break
-            heap[place] = heap[child]
-            place = child
-        heap[place] = key
-    return size
+            if np.float32(total) > thresholds[q]:
+                sizes[q] = offer(key_of(first_doc + row, np.float32(total)), heaps[q], sizes[q])
+                thresholds[q] = threshold_of(heaps[q], sizes[q])

@@ -31,8 +31,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from index.arrays.segment import Segment
+from index.kernels.candidate_arrays import CandidateParameters, Queries
+from index.kernels.heap import best_of
 from index.kernels.many_queries import search_rows
-from index.searching.approximate import Knobs, Queries, Scratch, approximate_search
+from index.searching.approximate import Scratch, approximate_search
 from index.searching.parameters import EVERYTHING
 
 Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
@@ -63,9 +65,9 @@ class Point(NamedTuple):
     cost: float
 
     @property
-    def knobs(self) -> Knobs:
+    def parameters(self) -> CandidateParameters:
         """The setting itself."""
-        return Knobs(self.query_cut, self.heap_factor, self.beta)
+        return CandidateParameters(self.query_cut, self.heap_factor, self.beta)
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ class Calibration:
     queries: int
     curves: Mapping[int, tuple[Point, ...]]
 
-    def knobs(self, k: int, recall: float) -> Knobs | None:
-        """Return the cheapest knobs that reached `recall` at k; None if none did, or k is above all that was measured.
+    def parameters(self, k: int, recall: float) -> CandidateParameters | None:
+        """Return the cheapest setting that reached `recall` at k; None if none did, or k is above all measured ones.
 
         For a k between two that were measured, the more thorough of what both need.
         """
@@ -89,7 +91,7 @@ class Calibration:
         one, other = self._cheapest(below, recall), self._cheapest(above, recall)
         if one is None or other is None:
             return None
-        return Knobs(
+        return CandidateParameters(
             max(one.query_cut, other.query_cut), min(one.heap_factor, other.heap_factor), min(one.beta, other.beta)
         )
 
@@ -147,7 +149,9 @@ def calibrate(
                 measure = partial(_measure, segment, _first(queries, min(n, SAMPLE.get(k, n))), truth, k)
                 by_cut = pool.map(partial(_measure_cut, measure, segment.beta), QUERY_CUTS)
                 front = _front([point for points in by_cut for point in points])
-                sharper = [point.knobs._replace(beta=beta) for point in front for beta in BETAS if beta > segment.beta]
+                sharper = [
+                    point.parameters._replace(beta=beta) for point in front for beta in BETAS if beta > segment.beta
+                ]
                 curves[k] = _front([*front, *pool.map(measure, sharper)])
     return Calibration(datetime.now(UTC).isoformat(timespec="seconds"), source, n, curves)
 
@@ -166,9 +170,9 @@ def exact_top(rows: Callable[[int, int], csr_array], n_docs: int, sample: csr_ar
         search_rows(first, indptr, terms, part.data, start, numbers, weights, sums, heaps, sizes)
     found = []
     for q in range(n):
-        keys = np.sort(heaps[q, : sizes[q]])[::-1]
-        scores = (keys >> 32).astype(np.uint32).view(np.float32)
-        found.append((0xFFFFFFFF - (keys & 0xFFFFFFFF), scores))
+        ids, scores = np.empty(sizes[q], dtype=np.int64), np.empty(sizes[q], dtype=np.float32)
+        best_of(heaps[q, : sizes[q]], ids, scores)
+        found.append((ids, scores))
     return found
 
 
@@ -189,11 +193,13 @@ def pseudo_queries(segment: Segment, rows: Callable[[int, int], csr_array], n: i
     return csr_array((np.concatenate(data), np.concatenate(indices), np.cumsum(lengths)), shape=shape)
 
 
-def _measure(segment: Segment, queries: Queries, truth: Sequence[Hits], k: int, knobs: Knobs) -> Point:
+def _measure(
+    segment: Segment, queries: Queries, truth: Sequence[Hits], k: int, parameters: CandidateParameters
+) -> Point:
     """Return what one setting reaches, and what it costs."""
     scratch = Scratch(segment)
     n = len(queries.start) - 1
-    _, scores, found = approximate_search(segment, scratch, queries, k, knobs, EVERYTHING)
+    _, scores, found = approximate_search(segment, scratch, queries, k, parameters, EVERYTHING)
     recalls = []
     for q in range(n):
         expected = truth[q][1][:k]
@@ -202,16 +208,15 @@ def _measure(segment: Segment, queries: Queries, truth: Sequence[Hits], k: int, 
             recalls.append(np.count_nonzero(scores[q, : found[q]] >= expected[-1]) / len(expected))
     values = np.array(recalls) if recalls else np.ones(1)
     doubt = max(_ERRORS * float(values.std()) / np.sqrt(len(values)), 1.0 / (k * len(values)))
-    cost = float(scratch.counters @ _COSTS) / n
-    beta = segment.beta if knobs.beta is None else knobs.beta
-    return Point(float(values.mean()), float(values.mean() - doubt), knobs.query_cut, knobs.heap_factor, beta, cost)
+    cost = float(scratch.candidates.counters @ _COSTS) / n
+    return Point(float(values.mean()), float(values.mean() - doubt), *parameters[:3], cost)
 
 
-def _measure_cut(measure: Callable[[Knobs], Point], beta: float, cut: int) -> list[Point]:
+def _measure_cut(measure: Callable[[CandidateParameters], Point], beta: float, cut: int) -> list[Point]:
     """Return the points of one query_cut, by falling heap_factor, as far as that gains anything."""
     points: list[Point] = []
     for factor in HEAP_FACTORS:
-        points.append(measure(Knobs(cut, factor, beta)))
+        points.append(measure(CandidateParameters(cut, factor, beta)))
         gain = points[-1].recall - points[-2].recall if len(points) > 1 else 1.0
         if points[-1].recall >= _ENOUGH or gain < _NO_GAIN:
             break

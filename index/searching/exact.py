@@ -82,11 +82,8 @@ def _search_lists(
     for first in range(0, n_windows, _WINDOWS):
         if should_stop is not None and should_stop():
             raise SearchStopped("the search was stopped before it was done")
-        size = search_windows(
-            first, min(first + _WINDOWS, n_windows), segment.n_docs, segment.window_entry, segment.entry_terms,
-            segment.entry_start, segment.posting_docs, segment.posting_impacts, terms, weights, allowed, sums, heap,
-            size,
-        )  # fmt: skip
+        last = min(first + _WINDOWS, n_windows)
+        size = search_windows(first, last, segment.n_docs, *segment.windows, terms, weights, allowed, sums, heap, size)
     ids, scores = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.float32)
     best_of(heap[:size], ids, scores)
     return ids, scores

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from index.arrays.segment import Segment
 from index.errors import SearchStopped, VectorError
+from index.kernels.candidate_arrays import CandidateParameters, Queries
 from index.kernels.forward import score_documents
 from index.kernels.query import number_query
 from index.searching import exact as exact_search
-from index.searching.approximate import Knobs, Queries, Scratch, ScratchPool, approximate_search
+from index.searching.approximate import Scratch, ScratchPool, approximate_search
 from index.searching.calibration import Calibration
 from index.searching.parameters import SearchParameters, Selection
 from index.vectors import check_query
@@ -78,16 +79,16 @@ class Searcher:
         few = self._few(selection)
         found = None
         if n > 0 and few is None and not self._is_cheap(float(scratch.totals[1]), parameters):
-            knobs = self._knobs(selection.k, parameters)
-            if knobs is not None:
+            how = self._candidate_parameters(selection.k, parameters)
+            if how is not None:
                 ids, scores, counts = approximate_search(
-                    self.segment, scratch, query, selection.k, knobs, selection.allowed
+                    self.segment, scratch, query, selection.k, how, selection.allowed
                 )
                 found = Answer(ids[0], scores[0], True) if counts[0] == selection.k else None
         if found is None:
             hits = self._by_definition(query.terms, query.weights, selection, few, scratch, should_stop)
             found = Answer(*hits, False)
-        self.scratch.give_back(scratch)
+        self.scratch.put_back(scratch)
         return found
 
     def score(self, term_ids: NDArray[Any], weights: NDArray[Any], doc_ids: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -102,7 +103,7 @@ class Searcher:
             score_documents(
                 segment.lines_of(doc_ids), segment.documents, query.terms, query.weights, scratch.places, scores
             )
-        self.scratch.give_back(scratch)
+        self.scratch.put_back(scratch)
         return scores
 
     def search_many(
@@ -118,10 +119,10 @@ class Searcher:
         postings = totals[ends] - totals[queries.start[:-1]]
         cheap = np.array([self._is_cheap(float(total), parameters) for total in postings], dtype=np.bool_)
         scratch = self.scratch.take()
-        few, knobs = self._few(selection), self._knobs(selection.k, parameters)
+        few, how = self._few(selection), self._candidate_parameters(selection.k, parameters)
         found = None
-        if few is None and knobs is not None and not cheap.all() and len(queries.terms):
-            found = approximate_search(self.segment, scratch, queries, selection.k, knobs, selection.allowed)
+        if few is None and how is not None and not cheap.all() and len(queries.terms):
+            found = approximate_search(self.segment, scratch, queries, selection.k, how, selection.allowed)
         results = []
         for i in range(len(ends)):
             if found is not None and not cheap[i] and found[2][i] == selection.k:
@@ -130,7 +131,7 @@ class Searcher:
                 at = slice(int(queries.start[i]), int(queries.start[i + 1]))
                 terms, weights = queries.terms[at], queries.weights[at]
                 results.append(self._by_definition(terms, weights, selection, few, scratch, should_stop))
-        self.scratch.give_back(scratch)
+        self.scratch.put_back(scratch)
         return results
 
     def _number(self, term_ids: NDArray[Any], weights: NDArray[np.float32], scratch: Scratch) -> tuple[int, Queries]:
@@ -159,15 +160,15 @@ class Searcher:
             return False
         return self.segment.is_flat or postings <= _CHEAP
 
-    def _knobs(self, k: int, parameters: SearchParameters) -> Knobs | None:
-        """Return the knobs to search with, or None for an exact search."""
+    def _candidate_parameters(self, k: int, parameters: SearchParameters) -> CandidateParameters | None:
+        """Return what to search for candidates with, or None for an exact search."""
         if parameters.exact:
             return None
         if parameters.recall is not None:
-            return None if self.calibration is None else self.calibration.knobs(k, parameters.recall)
+            return None if self.calibration is None else self.calibration.parameters(k, parameters.recall)
         cut = QUERY_CUT if parameters.query_cut is None else int(parameters.query_cut)
         factor = HEAP_FACTOR if parameters.heap_factor is None else parameters.heap_factor
-        return Knobs(cut, factor, n_knn=0 if parameters.n_knn is None else parameters.n_knn)
+        return CandidateParameters(cut, factor, self.segment.beta, parameters.n_knn or 0)
 
     def _few(self, selection: Selection) -> NDArray[np.int64] | None:
         """Return the allowed documents where they are so few that scoring them beats searching for them."""

@@ -99,7 +99,7 @@ def test_documents_stand_in_for_queries_when_there_are_none():
     built = SparseIndex.build(DOCUMENTS, CONFIG)
     found = built.calibrate()
     assert "documents" in found.source
-    assert found.knobs(10, 0.9) is not None
+    assert found.parameters(10, 0.9) is not None
 
 
 def point(floor, cut, factor, beta=0.7):
@@ -115,16 +115,16 @@ CURVES = Calibration(
 
 
 def test_between_two_measured_k_the_more_thorough_of_both_is_taken():
-    assert CURVES.knobs(10, 0.9) == (3, 0.9, 0.7, 0)
-    assert CURVES.knobs(1, 0.9) == (3, 0.9, 0.7, 0)
-    assert CURVES.knobs(50, 0.9) == (5, 0.9, 0.6, 0)
-    assert CURVES.knobs(100, 0.94) == (8, 0.9, 0.7, 0)
+    assert CURVES.parameters(10, 0.9) == (3, 0.9, 0.7, 0)
+    assert CURVES.parameters(1, 0.9) == (3, 0.9, 0.7, 0)
+    assert CURVES.parameters(50, 0.9) == (5, 0.9, 0.6, 0)
+    assert CURVES.parameters(100, 0.94) == (8, 0.9, 0.7, 0)
 
 
 def test_what_no_setting_reached_is_searched_exactly(index):
-    assert CURVES.knobs(10, 0.995) is None
-    assert CURVES.knobs(100, 0.96) is None
-    assert CURVES.knobs(101, 0.5) is None
+    assert CURVES.parameters(10, 0.995) is None
+    assert CURVES.parameters(100, 0.96) is None
+    assert CURVES.parameters(101, 0.5) is None
     beyond = index.search(HELD_OUT, 10, recall=0.999999)
     assert (beyond.ids == index.search(HELD_OUT, 10, exact=True).ids).all()
 

@@ -84,7 +84,7 @@ def test_more_blocks_are_looked_at_with_a_lower_heap_factor(index):
     def looked_at(heap_factor):
         fresh = SparseIndex(index._segment, index.config, None)
         fresh.search(QUERIES, heap_factor=heap_factor)
-        return fresh._searcher.scratch._free[0].counters[1]
+        return fresh._searcher.scratch._free[0].candidates.counters[1]
 
     assert looked_at(0.2) > looked_at(1.0)
 
