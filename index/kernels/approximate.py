@@ -1,7 +1,7 @@
 """Approximate search of several queries in one call: candidates, then the best of them scored canonically.
 
-One call, because each costs some microseconds to enter. Arrays are passed one by one, because a tuple of arrays takes
-8 to 30 microseconds to unpack (docs/decisions/0111); the tuples are built here.
+One call, because each costs some microseconds to enter. Arrays are passed one at a time, because a tuple of arrays
+takes 8 to 30 microseconds to unpack (docs/decisions/0111); the tuples are built here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def search_approximately(
 
     A line of arguments is one tuple: Queries, CandidateParameters (heap_factor and beta float32), AllowedDocuments,
     CandidateLists, all of candidate_arrays; Documents of kernels.lines; two arrays as in `find_candidates`;
-    CandidateScratch, whose heap is as long as there are candidates to rank; what `rank_candidates` takes.
+    CandidateScratch, whose heap is as long as there are candidates to rank; the arguments of `rank_candidates`.
 
     Oracles: those of `find_candidates` and `rank_candidates`.
     """

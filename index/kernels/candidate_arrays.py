@@ -1,8 +1,8 @@
 """What candidate search reads and writes: arrays that belong together, as named tuples.
 
-Kernels pass these on to each other. Python passes arrays to a kernel one by one, because unpacking a tuple of arrays
-at that boundary takes 8 to 30 microseconds (docs/decisions/0111); the kernel builds the tuples. An array that is taken
-out of a tuple is counted as a reference, atomically, so functions take out what their loops use once, at the top.
+Kernels pass these on to each other. Python passes arrays to a kernel one at a time, because unpacking a tuple of arrays
+at that boundary takes 8 to 30 microseconds (docs/decisions/0111); the kernel builds the tuples. An array that is read
+from a tuple is counted as a reference, atomically, so functions read what their loops use once, at the top.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ class CandidateScratch(NamedTuple):
     epoch       int64[1], the number of the query that was last: 0 .. 255
     estimates   int64[], order int64[]; room for the blocks of all lists that query_cut allows
     batch       int64[257 or the query's length, the larger]
-    firsts      int64[256], the sketch scores of a batch's lines
+    firsts      int64[256], the sketch scores of a batch's documents
     heap        int64[n], n is how many candidates to keep; see kernels.heap
-    counters    int64[4]; blocks estimated, blocks visited, documents scored by their line, documents scored further:
-                added to
+    counters    int64[4]; blocks estimated, blocks visited, documents scored by their sketch, documents scored
+                further: added to
     """
 
     per_step: NDArray[np.uint16]

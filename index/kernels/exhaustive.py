@@ -1,8 +1,8 @@
 """Exact search over the unpruned postings: term at a time, in windows of documents.
 
 Postings are kept by windows of 65,536 documents, in each window by term: so a document is a 16-bit number, a window is
-built by itself, and the sums of a window stay in the processor's cache whatever the size of the collection (SINDI, in
-VSAG, works so as well). In a window the query's lists are added up one after the other, by ascending collection term
+built by itself, and the sums of a window stay in the processor's cache whatever the size of the collection (as in
+SINDI, of VSAG). In a window the query's lists are added up one after the other, by ascending collection term
 id and in float64: the canonical order, so each sum is the canonical score. Then the window's documents go to a heap of
 the k best (kernels.heap). Source of term-at-a-time: Turtle and Flood, Query evaluation: strategies and optimizations,
 1995.
@@ -51,7 +51,7 @@ def search_windows(
 ):  # fmt: skip
     """Offer the documents of the windows first .. last to the heap of the best, and return how many it holds then.
 
-    window_entry .. impacts   as in Windows, one by one (docs/decisions/0111)
+    window_entry .. impacts   as in Windows, one at a time (docs/decisions/0111)
     terms         uint32[m], the query's in the segment's numbers, by ascending collection term id
     weights       float32[m], above 0
     allowed       bool[n_docs], or bool[0] for every document

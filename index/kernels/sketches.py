@@ -115,11 +115,11 @@ def score_batch(n, size, beta, documents, scratch):
         for i in range(n):
             if firsts[i] > 0:
                 size = offer(sketch_key_of(batch[i], firsts[i]), heap, size)
-        threshold = sketch_threshold_of(heap, size)
+        smallest = heap[0] >> 32 if size > 0 else np.int64(1)
         size = 0
         kept = 0
         for i in range(n):
-            if firsts[i] >= threshold:
+            if firsts[i] >= smallest:
                 batch[kept], batch[i] = batch[i], batch[kept]
                 firsts[kept], firsts[i] = firsts[i], firsts[kept]
                 kept += 1

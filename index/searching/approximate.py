@@ -14,11 +14,10 @@ from index.kernels.sketches import BATCH
 
 
 class Scratch:
-    """What one search under way writes to. Made once, used by one search at a time, never cleared as a whole."""
+    """The arrays that a search writes to. Allocated once, used by one search at a time, never cleared as a whole."""
 
     def __init__(self, segment: Segment) -> None:
-        # A power of two above every number that the term arrays could hold, damaged or not (uint16), or a
-        # mask that brings a damaged one (uint32) back inside.
+        # A power of two. Above every uint16, damaged or not; a damaged uint32 is brought below it by a mask.
         bits = 16 if segment.term_type == np.uint16 else len(segment.terms).bit_length()
         self.places = np.zeros(1 << bits, dtype=np.int32)  # 1 + where the query has each term
         self.bounds = np.zeros(1 << bits, dtype=np.float32)  # a query's weights times the terms' scales

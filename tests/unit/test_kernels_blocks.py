@@ -153,7 +153,9 @@ def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING, 
     st.sampled_from([np.uint16, np.uint32]),
     st.sampled_from([(0.1, 1), (0.5, 4)]),
 )
-@example([{0: 1}, {0: 2, **dict.fromkeys(range(1, 28), 200)}], {0: 1}, 1, np.uint32, (0.1, 1))  # far behind
+@example(
+    [{0: 1}, {0: 2, **dict.fromkeys(range(1, 28), 200)}], {0: 1}, 1, np.uint32, (0.1, 1)
+)  # the match is in a further line
 def test_uncut_candidate_search_finds_the_best_sketch_scores(documents, query, n, term_type, shape):
     arrays, lists = inverted(documents, term_type, *shape)
     # A block is never skipped with heap_factor 0, a document never dropped with beta 0.
@@ -181,7 +183,7 @@ def test_candidates_are_allowed_documents_only(documents, data):
 
 @settings(max_examples=20, deadline=None)
 @given(sketches, st.integers(1, 3))
-def test_cutting_looks_at_no_more_and_finds_documents_that_score(documents, n):
+def test_cutting_scores_no_more_and_finds_documents_that_score(documents, n):
     arrays, _ = inverted(documents, np.uint16, 0.5, 1)
     query = dict.fromkeys(documents[-1], 1.0)
     _, _, all_counters = candidates(query, n, arrays, len(documents), heap_factor=0, beta=0)
