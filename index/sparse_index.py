@@ -241,12 +241,8 @@ class SparseIndex:
         By descending score, then ascending doc_id. A document that shares no term with the query does not match;
         m < k means that no more match. Safe to call from many threads. Raises VectorError, SearchParameterError.
         """
-        selection = check_selection(self.n_docs, k, allowed, ties=ties)
         parameters = SearchParameters(**options)
-        parameters.check(self._neighbours)
-        answer = self._searcher.search_one(
-            np.asarray(term_ids), np.asarray(weights), selection, parameters, should_stop
-        )
+        answer = self.answer_one(term_ids, weights, k, parameters, allowed=allowed, ties=ties, should_stop=should_stop)
         return answer.ids, answer.scores
 
     def answer_one(
@@ -257,10 +253,11 @@ class SparseIndex:
         parameters: SearchParameters,
         *,
         allowed: NDArray[np.bool_] | None = None,
+        ties: bool = False,
         should_stop: Callable[[], bool] | None = None,
     ) -> Answer:
-        """Return what `search_one` returns, and whether a candidate search gave it. Raises as `search_one` does."""
-        selection = check_selection(self.n_docs, k, allowed)
+        """Return what `search_one` returns, and whether a candidate search found it. Raises as `search_one` does."""
+        selection = check_selection(self.n_docs, k, allowed, ties=ties)
         parameters.check(self._neighbours)
         return self._searcher.search_one(np.asarray(term_ids), np.asarray(weights), selection, parameters, should_stop)
 

@@ -29,7 +29,7 @@ MANIFEST = "manifest.json"
 
 
 class FolderKind(NamedTuple):
-    """What a manifest says that its folder holds, and in which version of that format."""
+    """The format of a folder and its version, as its manifest names them."""
 
     format: str
     version: int

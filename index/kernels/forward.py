@@ -200,7 +200,7 @@ def rank_candidates(queries, candidates, n_candidates, line_docs, documents, pla
             line = np.int64(candidates[q, c])
             total = score_document(line, documents, places, weights[first:stop], products)
             if total > 0.0:
-                # A damaged number of a document stays inside of the collection.
+                # A damaged number of a document stays inside the collection.
                 doc = min(np.int64(line_docs[line]), np.int64(len(line_docs)) - 1)
                 keys[matching] = key_of(doc, np.float32(total))
                 matching += 1

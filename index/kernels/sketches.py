@@ -2,13 +2,14 @@
 
 A sketch holds a document's heaviest terms (kernels.lines). The query is a table of integers, each a weight times its
 term's scale, so a line's score is 20 table look-ups, multiplications and additions of integers: the same on every
-machine, whatever the order. Further lines hold impacts, and each product is rounded down to an integer. No branch.
+machine, whatever the order, and without a branch. Further lines hold impacts, and each product is rounded down to an
+integer.
 
-Of a document the sketch is scored. Only if that reaches `beta` times the threshold is its first further line read,
-which must bring the document half of the remaining way, and so on. What will be read is prefetched, so that the
-memory's latency is hidden.
+A document's sketch is scored first. If its score reaches `beta` times the threshold, its first further line is read,
+which must bring it half of the remaining way, and so on; otherwise the document is dropped. The lines of the next
+documents are prefetched, which hides the memory's latency.
 
-A sketch score only ranks candidates. What is returned is scored from the canonical impacts.
+A sketch score only ranks candidates. Returned scores are computed from canonical impacts (kernels.forward).
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ def score_further(batch, firsts, size, beta, documents, per_unit, heap):
 
 @njit(cache=True, nogil=True)
 def score_rest(doc, total, beta, threshold, line_links, terms, impacts, width, per_unit):
-    """Return a document's sketch score, of which `total` is its line's; or -1 as soon as it falls behind.
+    """Return a document's whole sketch score, of which `total` is its sketch's share; or -1 if the document is dropped.
 
     terms, impacts   Documents' further_terms and further_impacts
     """

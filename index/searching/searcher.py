@@ -41,7 +41,7 @@ _NOTHING: Hits = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
 
 
 class Answer(NamedTuple):
-    """One query's doc_ids int64[m] and scores float32[m], best first; whether candidates were drawn for it."""
+    """One query's doc_ids int64[m] and scores float32[m], best first; whether a candidate search found them."""
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float32]
