@@ -1,11 +1,11 @@
-"""What each choice of the build is worth: recall, speed and bytes, one choice changed at a time.
+"""The effect of each build parameter on recall, speed and bytes, one changed at a time.
 
 usage: python benchmarks/index_choices.py VECTORS.npz [--docs 100000] [--queries 300]
 
-Prints a JSON line for each: term numbers of 16 and 32 bits (one more document with 70,000 terms of its own makes the
-difference), impacts as float16 and float32, one and two summary lines, short lists, fewer centroids, longer lists, a
-graph of nearest neighbours. Recall@10 is against a float brute force, at two settings of the knobs; times are the least
-of five batches on one thread, in CPU time.
+Prints a JSON line for each: term numbers of 16 and 32 bits (by one more document with 70,000 terms of
+its own), impacts as float16 and float32, one and two summary lines, short lists, fewer centroids, longer lists, a
+graph of nearest neighbours. Recall@10 is against a float brute force, at two settings of the search parameters;
+times are the least of five batches on one thread, in CPU time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from index import IndexConfig, SparseIndex
 from index.searching.calibration import exact_top
 
 K = 10
-KNOBS: tuple[dict[str, Any], ...] = ({"query_cut": 5, "heap_factor": 0.9}, {"query_cut": 8, "heap_factor": 0.7})
+SETTINGS: tuple[dict[str, Any], ...] = ({"query_cut": 5, "heap_factor": 0.9}, {"query_cut": 8, "heap_factor": 0.7})
 CHOICES: dict[str, dict[str, Any]] = {
     "default": {},
     "32-bit term numbers": {},
@@ -40,7 +40,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Build one index for each choice and print what it gives."""
+    """Build one index for each choice and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("vectors")
     parser.add_argument("--docs", type=int, default=100_000)
@@ -54,8 +54,8 @@ def main() -> None:
         started = time.perf_counter()
         index = SparseIndex.build(_with_many_terms(documents) if name.startswith("32") else documents, config)
         seconds = time.perf_counter() - started
-        for knobs in KNOBS:
-            how = knobs | ({"n_knn": 10} if "n_knn" in values else {})
+        for setting in SETTINGS:
+            how = setting | ({"n_knn": 10} if "n_knn" in values else {})
             least = np.inf
             for _ in range(5):
                 before = time.thread_time()

@@ -2,11 +2,13 @@
 
 usage: python benchmarks/index_filters.py VECTORS.npz [--index DIR] [--queries 50] [--parts 4]
 
-VECTORS.npz holds documents and queries as `lsr bench` reads them; --index is where the index over them is kept. Prints
-a JSON line for each measurement: for selectivities of 50 %, 5 %, 0.5 % and 0.01 % the latency of single queries (least
-of three), the recall against exact search with the same filter, and how many queries brought k documents where k match;
-for one and two threads the queries a second of a batch, taken in turns; for the documents cut into parts the recall of
-the parts' merged results beside that of the whole.
+VECTORS.npz holds documents and queries as `lsr bench` reads them; --index is the folder of the index over them. Prints
+a JSON line for each measurement:
+
+* for selectivities of 50 %, 5 %, 0.5 % and 0.01 % the latency of single queries (least of three), the recall against
+  exact search with the same filter, and how many queries found k documents where k match;
+* for one and two threads, alternately, the queries per second of a batch;
+* for the documents cut into parts the recall of the parts' merged results next to that of the whole.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def filters(index: SparseIndex, queries: csr_array) -> None:
 
 
 def threads(index: SparseIndex, queries: csr_array, rounds: int = 5) -> None:
-    """Measure a batch on one thread and on two, in turns."""
+    """Measure a batch on one thread and on two, alternately."""
     batch = queries[np.resize(np.arange(queries.shape[0]), 4000)]
     best = {1: np.inf, 2: np.inf}
     for _ in range(rounds):
@@ -111,12 +113,12 @@ def report(what: str, **values: Any) -> None:
 
 
 def main() -> None:
-    """Run what was asked for and print the figures."""
+    """Run the requested measurements and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("vectors")
     parser.add_argument("--index", type=Path)
     parser.add_argument("--queries", type=int, default=50)
-    parser.add_argument("--parts", type=int, default=0, help="also compare so many parts with the whole")
+    parser.add_argument("--parts", type=int, default=0, help="number of parts to compare with the whole")
     options = parser.parse_args()
     vectors = read_vectors(options.vectors, None, options.queries)
     with tempfile.TemporaryDirectory() as folder:

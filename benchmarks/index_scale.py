@@ -3,13 +3,16 @@
 usage: python benchmarks/index_scale.py build PARTS INDEX [--docs N] [--threads 2] [--config JSON]
        python benchmarks/index_scale.py serve PARTS INDEX [--docs N] [--queries 200] [--check 10] [--repeat 3]
 
-PARTS is a folder that benchmarks/scale_vectors.py wrote; `--docs` takes only so many of its documents. `build` streams
-the parts into a new index. `serve` opens that: how long opening takes, and the first query of a process whose kernels
-are compiled; then the exact top 10 of the queries, of which `--check` are compared with a brute force over the parts in
-float64; then latency and recall of candidate search, over its knobs. Latencies are the least of `--repeat` runs of a
-query through `search_one`, on one thread, and are only worth quoting from a machine that does nothing else. Prints JSON
-lines. Memory is the peak of what the kernel counts as resident, pages of mapped files among it (VmHWM), and what of the
-present memory is no file's (RssAnon).
+PARTS is a folder that benchmarks/scale_vectors.py wrote; `--docs` limits the number of its documents. `build` streams
+the parts into a new index. `serve` opens it and measures:
+
+* the time of opening, and of the first query of a process whose kernels are compiled;
+* the exact top 10 of the queries, of which `--check` are compared with a brute force over the parts in float64;
+* latency and recall of candidate search, over its search parameters. Latencies are the least of `--repeat` runs of a
+  query through `search_one`, on one thread; quote them only from a machine that runs nothing else.
+
+Prints JSON lines. Memory is the peak of resident memory, pages of mapped files included (VmHWM), and the present memory
+that belongs to no file (RssAnon).
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from scipy.sparse import csr_array
 from index import IndexConfig, SparseIndex, warm_kernels
 
 K = 10
-KNOBS = tuple(itertools.product((3, 4, 5, 6, 8, 10, 12, 16), (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)))
+SETTINGS = tuple(itertools.product((3, 4, 5, 6, 8, 10, 12, 16), (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)))
 
 
 def parts(folder: Path, n_docs: int | None) -> Iterator[csr_array]:
@@ -52,7 +55,7 @@ def parts(folder: Path, n_docs: int | None) -> Iterator[csr_array]:
 
 
 def memory() -> dict[str, float]:
-    """Return the process's peak resident memory, and what of the present one is no file's, in GB."""
+    """Return the process's peak resident memory, and its present memory that belongs to no file, in GB."""
     lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
     kilobytes = {line[0].rstrip(":"): int(line[1]) for line in lines if line[0] in ("VmHWM:", "RssAnon:")}
     return {name: round(value * 1024 / 1e9, 3) for name, value in kilobytes.items()}
@@ -119,8 +122,8 @@ def serve(options: argparse.Namespace) -> None:
         check(parts(options.parts, options.docs), queries[: options.check], n_terms, truth)
     lists = index.config.exact_lists
     report(what="exact", exact_lists=lists, **measure(lambda q: index.search_one(*q, K, exact=True), queries, truth, 2))
-    knobs = KNOBS if index.config.n_postings else ()
-    for cut, factor in knobs:
+    settings = SETTINGS if index.config.n_postings else ()
+    for cut, factor in settings:
 
         def search(query: Any, cut: int = cut, factor: float = factor) -> Any:
             return index.search_one(*query, K, query_cut=cut, heap_factor=factor)
@@ -151,7 +154,7 @@ def measure(search: Callable[[Any], Any], queries: list[Any], truth: list[NDArra
 
 
 def check(documents: Iterator[csr_array], queries: list[Any], n_terms: int, truth: list[NDArray[np.int64]]) -> None:
-    """Compare exact answers with a brute force over the vectors that went in."""
+    """Compare exact answers with a brute force over the given vectors."""
     asked = np.zeros((n_terms, len(queries)))
     for q, (terms, weights) in enumerate(queries):
         asked[terms, q] = weights

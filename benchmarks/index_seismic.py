@@ -2,9 +2,9 @@
 
 usage: RAYON_NUM_THREADS=1 python benchmarks/index_seismic.py VECTORS.npz BUILDS [--build N/F/E ...]
 
-BUILDS is what `lsr bench VECTORS.npz --builds BUILDS --peers seismic --seismic N/F/E` is given afterwards. Without
+BUILDS is the folder for `lsr bench VECTORS.npz --builds BUILDS --peers seismic --seismic N/F/E` afterwards. Without
 --build all 48 of the grid: n_postings 1000, 2000, 4000, 8000, centroid_fraction .05, .1, .2, summary_energy .3 to .6.
-Those that are there already are left alone. Prints a JSON line for each: seconds and bytes.
+Existing builds are not repeated. Prints a JSON line for each: seconds and bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GRID = tuple(product((4000, 2000, 8000, 1000), (0.1, 0.05, 0.2), (0.4, 0.5, 0.3,
 
 
 def main() -> None:
-    """Make the builds that are missing."""
+    """Build what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("vectors")
     parser.add_argument("builds", type=Path)

@@ -1,6 +1,6 @@
 """The sparse index: vectors in, ranked document numbers out.
 
-`SparseIndex` is the public class; everything else serves it. The names are handed on lazily (PEP 562), so that
+`SparseIndex` is the public class; everything else serves it. The names are loaded lazily (PEP 562), so that
 importing this package, or its errors alone, does not load Numba.
 """
 

@@ -1,8 +1,8 @@
 """Canonical weights and scores: the numbers that every path of a search agrees on.
 
-A segment keeps each impact as float16 (or float32). That is the truth, and every final score is the dot product with
-it, summed in float64 by rising term id and rounded once to float32: so a document scores the same while it is pending,
-when it is sealed, and after any merge.
+A segment keeps each impact as float16 (or float32): the canonical impact. Every final score is the dot product with
+these, summed in float64 by ascending term id and rounded once to float32. So a document scores the same while it is
+pending, when it is sealed, and after any merge.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How an index is built, with the parameter names of the Seismic paper (Bruch, Nardini, Rulli, Venturini, SIGIR 2024).
 
-The defaults hold for every collection: what should depend on its size and shape is left at None and decided by the
-build, which writes the decision into the manifest.
+The defaults suit every collection. A parameter that should depend on its size and shape is None: the build decides it
+and writes the decision into the manifest.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ IMPACT_DTYPES = ("float16", "float32")
 class IndexConfig:
     """Build parameters.
 
-    n_postings          times max_fraction: how many of its largest impacts a list of candidate search keeps; 0: there
-                        are no lists for candidate search, and every search is exact. None: by the size of the
-                        collection, and 0 if exact search is as good (see index.build)
+    n_postings          times max_fraction: how many of its largest impacts a candidate list keeps; 0: no candidate
+                        lists, every search is exact. None: by the size of the collection, and 0 if exact search is as
+                        good (see index.building.build)
     max_fraction        see n_postings
     centroid_fraction   blocks of a list, as a share of its postings
-    min_cluster_size    smaller clusters are given to their documents' next best ones
-    summary_lines       64-byte lines of a block's summary: each holds its 20 (12 above 65,536 terms) largest values
-    short_list          a list of at most this many postings is one block without a summary, always looked at
-    doc_cut             heaviest terms of a document that clustering looks at
-    impact_dtype        "float16" or "float32": what the canonical weights are kept as
-    exact_lists         keep full postings lists for exact search; None: by the size of the collection, or if the
-                        impacts are flat (as BM25's are), since then exact search is the better one
-    n_knn               nearest neighbours of each document to keep; finding them takes as long as n_docs searches
+    min_cluster_size    smaller clusters are dissolved: their documents join the nearest of the others
+    summary_lines       64-byte lines of a block's summary: each holds 20 of its largest values (12 above 65,536 terms)
+    short_list          a list of at most this many postings is one block without a summary, always visited
+    doc_cut             heaviest terms of a document that clustering compares
+    impact_dtype        "float16" or "float32": the type of the canonical impacts
+    exact_lists         keep unpruned postings for exact search; None: by the size of the collection, or if the impacts
+                        are flat (as BM25's are), since exact search is then the better one
+    n_knn               nearest neighbours of each document to keep; finding them costs as much as n_docs searches
     """
 
     n_postings: int | None = None
@@ -64,7 +64,7 @@ class IndexConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> IndexConfig:
-        """Return the configuration that `to_json` gave; raises ConfigError for a parameter that is not known."""
+        """Return the configuration that `to_json` gave; raises ConfigError for an unknown parameter."""
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise ConfigError(f"unknown index parameter {unknown[0]!r}")
@@ -73,7 +73,7 @@ class IndexConfig:
 
 def _whole(name: str, value: object, at_least: int = 1) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise ConfigError(f"{name} must be a whole number of at least {at_least}, not {value!r}")
+        raise ConfigError(f"{name} must be an integer of at least {at_least}, not {value!r}")
 
 
 def _in_range(name: str, value: object, low: float, high: float) -> None:

@@ -1,4 +1,4 @@
-"""`DenseRows`: a dense vector for each document, kept as int8 with one scale, read only for the documents asked for.
+"""`DenseRows`: a dense vector for each document, kept as int8 with one scale, read only for requested documents.
 
 A row's int8 times its scale is the canonical dense vector. The score of a document is
 
@@ -8,8 +8,9 @@ with the products exact in float64 and added in the fixed order of `kernels.dens
 processor nor on the other documents scored with it. A scale of 0 means that the document has no dense vector: its score
 is 0.
 
-On disk it is a folder of two plain arrays, dense.npy int8[n, dims] and scale.npy float32[n], with a manifest as an
-index has. Rows are copied as they are from one such folder to the next, so no score changes when segments are merged.
+On disk it is a folder of two plain arrays, dense.npy int8[n, dims] and scale.npy float32[n], with a manifest
+like that of an index. Rows are copied unchanged from one such folder to the next, so no score changes when segments are
+merged.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class DenseRows:
     """Rows of int8 with a scale each. Never changes; safe to use from many threads."""
 
     def __init__(self, values: NDArray[np.int8], scale: NDArray[np.float32], path: Path | None = None) -> None:
-        """Take checked arrays: values int8[n, dims], scale float32[n], finite and not negative."""
+        """Keep checked arrays: values int8[n, dims], scale float32[n], finite and not negative."""
         self._values = _fixed(np.ascontiguousarray(values))
         self._scale = _fixed(np.ascontiguousarray(scale))
         self._path = path
@@ -55,10 +56,10 @@ class DenseRows:
     def build(
         cls, blocks: Iterable[NDArray[np.float32] | Quantised], dims: int, path: Path | str | None = None
     ) -> DenseRows:
-        """Put the rows of all blocks one after the other.
+        """Return the rows of all blocks, one block after the other.
 
         blocks  float32[m, dims], quantised here; or (int8[m, dims], float32[m]), which are kept as they are
-        path    the folder to write to, which must not exist yet; without it the rows live in memory
+        path    the folder to write to, which must not exist yet; None: the rows are kept in memory
 
         Raises VectorError for another shape or dtype, NaN or infinity; FileExistsError, OSError.
         """
@@ -97,7 +98,7 @@ class DenseRows:
         try:
             n_docs, dims = int(manifest["n_docs"]), int(manifest["dims"])
         except (KeyError, TypeError, ValueError) as error:
-            raise IndexCorrupt(folder / MANIFEST, f"a count is missing or no number ({error})") from None
+            raise IndexCorrupt(folder / MANIFEST, f"a count is missing or not a number ({error})") from None
         values = map_array(folder, manifest, "dense")
         scale = map_array(folder, manifest, "scale")
         for name, array, shape, kind in (
@@ -161,7 +162,7 @@ class DenseRows:
         doc_ids  int[m], in any order, repeated or not; those of near documents next to each other read fastest
         query    float32[dims], finite
 
-        The work is done without the GIL. Raises VectorError for an unknown doc_id or a query of another shape.
+        The kernel releases the GIL. Raises VectorError for an unknown doc_id or a query of another shape.
         """
         rows = self._checked_ids(doc_ids)
         weights = np.asarray(query, dtype=np.float32)
@@ -172,7 +173,7 @@ class DenseRows:
         return scores
 
     def verify(self) -> list[Problem]:
-        """Read every byte and return the damaged files; nothing where the rows live in memory."""
+        """Read every byte and return the damaged files; none if the rows are in memory."""
         return [] if self._path is None else verify_index(self._path, kind=DENSE_ROWS)
 
     def _checked_ids(self, doc_ids: ArrayLike) -> NDArray[np.int64]:
@@ -219,7 +220,7 @@ def _checked(block: NDArray[np.float32] | Quantised, dims: int) -> Quantised:
 
 
 def _fixed(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array as read-only: a mapped file is, and one type is one compilation."""
+    """Return the array as read-only, as a mapped file is: kernels are compiled for one type then, not for two."""
     view = array.view()
     view.setflags(write=False)
     return view

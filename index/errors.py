@@ -4,10 +4,10 @@ SparseIndexError                 the root: catch this to catch all
 ├── VectorError                  a vector or matrix that cannot be indexed or searched with
 ├── SearchParameterError         k, query_cut, heap_factor, … out of range
 ├── ConfigError                  an IndexConfig that makes no sense
-├── IndexCorrupt                 a file is missing, damaged or not what its manifest says
-├── SearchStopped                a search stopped on request: its deadline passed
-├── IndexFormatUnsupported       written in another format version than this program's
-└── IndexBuildInterrupted        a build stopped on request; nothing was left behind
+├── IndexCorrupt                 a file is missing, damaged or differs from its manifest
+├── SearchStopped                a search stopped on request, for example at its deadline
+├── IndexFormatUnsupported       written in a format version that this program does not read
+└── IndexBuildInterrupted        a build stopped on request; no file remains
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ConfigError(SparseIndexError, ValueError):
 
 
 class IndexCorrupt(SparseIndexError):
-    """A file of the index is missing, damaged, or not what its manifest says."""
+    """A file of the index is missing, damaged, or differs from its manifest."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -54,8 +54,8 @@ class IndexFormatUnsupported(SparseIndexError):
 
 
 class SearchStopped(SparseIndexError):
-    """The caller's `should_stop` said so, most likely because a deadline passed."""
+    """The caller's `should_stop` returned True, for example because a deadline passed."""
 
 
 class IndexBuildInterrupted(SparseIndexError):
-    """The build was asked to stop; nothing was left behind."""
+    """The build was stopped on request; no file remains."""

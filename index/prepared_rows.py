@@ -1,8 +1,8 @@
-"""Rows that are in no segment yet: checked once, joined as they grow in number, scored by every query until then.
+"""Rows of documents that are not in a segment yet: checked once, joined as they grow in number, scored by every query.
 
-Making them costs what copying them does; nothing is sorted. A query's weights are laid into a table as wide as the
-rows' terms, which each thread keeps and cleans up after itself, and every row is walked once: some nanoseconds an
-entry, which suits the thousands of rows that wait to be sealed.
+Making them costs as much as copying them; nothing is sorted. A query's weights are written to a table as wide as the
+rows' terms, which each thread keeps and clears after use, and every row is read once: some nanoseconds per entry, fast
+enough for the thousands of rows that wait to be sealed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PreparedRows:
     """Checked rows with canonical impacts. Never changes; `of` and `join` make them."""
 
     def __init__(self, start: NDArray[np.int64], terms: NDArray[np.uint32], impacts: NDArray[Any]) -> None:
-        """Take checked arrays: start int64[n + 1], terms rising in each row, impacts as `scoring.stored` gives them."""
+        """Keep checked arrays: start int64[n + 1], terms ascending in each row, impacts as `stored` returns them."""
         self._start = _fixed(start)
         self._terms = _fixed(terms)
         self._impacts = _fixed(impacts)
@@ -35,7 +35,10 @@ class PreparedRows:
 
     @classmethod
     def of(cls, matrix: Any, impact_dtype: str = "float16") -> PreparedRows:
-        """Take a csr_array float32 [n, terms], as given to `SparseIndex.build`; raises VectorError, ConfigError."""
+        """Return a csr_array float32 [n, terms] as rows, checked as by `SparseIndex.build`.
+
+        Raises VectorError, ConfigError.
+        """
         rows = check_rows(matrix)
         return cls(rows.indptr, rows.terms, stored(rows.values, impact_dtype))
 
@@ -57,7 +60,7 @@ class PreparedRows:
         return len(self._terms)
 
     def row(self, at: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return a row: (term ids int64, rising; canonical impacts float32)."""
+        """Return a row: (term ids int64, ascending; canonical impacts float32)."""
         entries = slice(int(self._start[at]), int(self._start[at + 1]))
         return self._terms[entries].astype(np.int64), _values(self._impacts[entries])
 
@@ -87,7 +90,7 @@ class PreparedRows:
 
         term_ids  int[m], in any order; ids that no row holds match nothing     weights  float[m], not negative
 
-        Safe to call from many threads; the work is done without the GIL. Raises VectorError.
+        Safe to call from many threads; the kernel releases the GIL. Raises VectorError.
         """
         ids, values = check_query(term_ids, weights)
         scores = np.full(len(self), -1.0, dtype=np.float32)
@@ -104,7 +107,7 @@ class PreparedRows:
         return np.bincount(self._terms, minlength=self._width)
 
     def _entries(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[Any]]:
-        """Return (lengths, terms, impacts) of rows in rising order."""
+        """Return (lengths, terms, impacts) of rows in ascending order."""
         if len(rows) == len(self):
             return np.diff(self._start), self._terms, self._impacts
         lengths = self._start[rows + 1] - self._start[rows]
@@ -134,7 +137,7 @@ def _values(impacts: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _fixed(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array as read-only: a mapped file is, and one type is one compilation."""
+    """Return the array as read-only, as a mapped file is: kernels are compiled for one type then, not for two."""
     view = array.view()
     view.setflags(write=False)
     return view

@@ -1,7 +1,7 @@
 """`SparseIndex`: the one public class of this package.
 
-It holds a segment's arrays, in memory or mapped from a folder, checks what it is asked, and hands the work to the
-kernels. Searching is safe from many threads; nothing it holds changes after it was built or opened.
+It holds a segment's arrays, in memory or mapped from a folder, checks the arguments, and calls the kernels. Searching
+is safe from many threads; the arrays do not change after the index was built or opened.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from index.building.build import Progress, build_arrays
 from index.building.graph import build_neighbours
 from index.config import IndexConfig
 from index.errors import IndexCorrupt, SearchParameterError
+from index.kernels.candidate_arrays import Queries
 from index.kernels.lines import count_terms, read_documents
-from index.searching.approximate import Queries
 from index.searching.calibration import SAMPLE, Calibration, calibrate, pseudo_queries
 from index.searching.matching import matching
 from index.searching.parameters import SearchOptions, SearchParameters, check_selection, positive_integer
 from index.searching.searcher import Answer, Searcher
 from index.vectors import Rows, check_rows
 
-# Queries searched in one go, between which a deadline is looked at.
+# Queries searched in one call; deadlines are checked between calls.
 _CHUNK = 32
-# Terms of a query made of a document: see docs/decisions/0110.
+# Terms of a query built from a document: see docs/decisions/0110.
 _PSEUDO_TERMS = 12
 
 
 class TopK(NamedTuple):
-    """The best documents of each query: ids int64[n, k], -1 where there are fewer; scores float32[n, k], 0 there."""
+    """The best documents of each query: ids int64[n, k], -1 in unused places; scores float32[n, k], 0 in these."""
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float32]
 
 
 class SparseIndex:
-    """An immutable index over sparse vectors. Make one with `build` or `open`."""
+    """An immutable index over sparse vectors. Create one with `build` or `open`."""
 
     def __init__(
         self, segment: Segment, config: IndexConfig, path: Path | None, calibration: Calibration | None = None
@@ -76,15 +76,14 @@ class SparseIndex:
     ) -> SparseIndex:
         """Build an index over the rows of `vectors`; row i becomes doc_id i.
 
-        vectors    float32 csr_array [n, terms], or an iterable of them, whose rows are numbered on; later batches may
-                   be wider. Weights are finite and not negative, term ids rise within a row.
-        path       the folder to write to, which must not be there yet; without it the index lives in memory
-        threads    at most this many at once; the result does not depend on it. None: all cores
+        vectors    float32 csr_array [n, terms], or an iterable of them, numbered consecutively; later batches may be
+                   wider. Weights are finite and not negative, term ids ascend within a row.
+        path       the folder to write to, which must not exist yet; None: the index is built in memory
+        threads    the number of threads; the result does not depend on it. None: all cores
         progress   called with (stage, done, total)
-        queries    what the recall targets are measured on, see `calibrate`; without any, call that when you have some
+        queries    the sample that recall targets are measured on, see `calibrate`; None: call that later
 
-        Raises VectorError, ConfigError, FileExistsError, OSError (a full disk). Whatever stops it, nothing half-written
-        is left behind.
+        Raises VectorError, ConfigError, FileExistsError, OSError (a full disk). A build that stops leaves no file.
         """
         config = IndexConfig() if config is None else config
         workers = len(os.sched_getaffinity(0)) if threads is None else positive_integer("threads", threads)
@@ -117,8 +116,8 @@ class SparseIndex:
         """Map the index in folder `path`.
 
         verify     "metadata" checks sizes, headers and offsets; "full" reads every byte and compares the checksums
-        resident   copy what approximate search reads into memory of its own: up to a third faster, for about a second
-                   a gigabyte
+        resident   copy the arrays that approximate search reads into memory: up to a third faster, at about a second
+                   per gigabyte
 
         Raises IndexCorrupt naming the file, IndexFormatUnsupported for another format.
         """
@@ -140,7 +139,7 @@ class SparseIndex:
 
     @property
     def n_terms(self) -> int:
-        """Columns of the vectors that went in."""
+        """Columns of the indexed vectors."""
         return self._segment.n_terms
 
     @property
@@ -155,7 +154,7 @@ class SparseIndex:
 
     @property
     def config(self) -> IndexConfig:
-        """What it was built with."""
+        """The configuration that it was built with."""
         return self._config
 
     @property
@@ -173,7 +172,7 @@ class SparseIndex:
         return f"SparseIndex({self.n_docs} documents, {self.n_terms} terms, {self.nnz} impacts, {where})"
 
     def verify(self) -> list[Problem]:
-        """Return the damaged files of the folder, each with the reason; an index in memory has none."""
+        """Return the damaged files of the folder, each with the reason; none for an index in memory."""
         return [] if self._path is None else verify_index(self._path)
 
     def search(
@@ -188,7 +187,7 @@ class SparseIndex:
     ) -> TopK:
         """Return the best k documents of each row of `queries`, a csr_array [n, terms]. Keywords as in `search_one`.
 
-        Columns beyond the index's own match nothing. Raises VectorError, SearchParameterError, SearchStopped.
+        Columns that the index does not hold match nothing. Raises VectorError, SearchParameterError, SearchStopped.
         """
         rows = check_rows(queries, what="query")
         threads = positive_integer("threads", threads)
@@ -230,24 +229,20 @@ class SparseIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the best documents of one query: (doc_ids int64[m], canonical scores float32[m]), m <= k.
 
-        term_ids, weights   the query, in any order, each term once; ids beyond the index's own match nothing
-        options             exact, recall, query_cut, heap_factor, n_knn: how thorough it is, see SearchParameters
+        term_ids, weights   the query, in any order, each term once; ids that the index does not hold match nothing
+        options             exact, recall, query_cut, heap_factor, n_knn: see index.SearchParameters
         allowed             bool[n_docs]: search only these documents
         ties                with exact, also all that score as the k-th does, so m may exceed k
-        should_stop         asked between chunks of work; True raises SearchStopped
+        should_stop         called between chunks of work; True raises SearchStopped
 
-        Without options a query whose lists are so short that this is as fast is searched exactly, and so is every query
-        of a collection of flat impacts, such as BM25's.
+        Without options the search is exact where that is as fast: for a query whose lists are short, and for all
+        queries of a collection of flat impacts, such as BM25's.
 
-        By falling score, then rising doc_id. A document that shares no term with the query is no match; m < k means
-        that no more match. Safe to call from many threads. Raises VectorError, SearchParameterError.
+        By descending score, then ascending doc_id. A document that shares no term with the query does not match;
+        m < k means that no more match. Safe to call from many threads. Raises VectorError, SearchParameterError.
         """
-        selection = check_selection(self.n_docs, k, allowed, ties=ties)
         parameters = SearchParameters(**options)
-        parameters.check(self._neighbours)
-        answer = self._searcher.search_one(
-            np.asarray(term_ids), np.asarray(weights), selection, parameters, should_stop
-        )
+        answer = self.answer_one(term_ids, weights, k, parameters, allowed=allowed, ties=ties, should_stop=should_stop)
         return answer.ids, answer.scores
 
     def answer_one(
@@ -258,10 +253,11 @@ class SparseIndex:
         parameters: SearchParameters,
         *,
         allowed: NDArray[np.bool_] | None = None,
+        ties: bool = False,
         should_stop: Callable[[], bool] | None = None,
     ) -> Answer:
-        """Return what `search_one` returns, and whether a candidate search gave it. Raises as `search_one` does."""
-        selection = check_selection(self.n_docs, k, allowed)
+        """Return what `search_one` returns, and whether a candidate search found it. Raises as `search_one` does."""
+        selection = check_selection(self.n_docs, k, allowed, ties=ties)
         parameters.check(self._neighbours)
         return self._searcher.search_one(np.asarray(term_ids), np.asarray(weights), selection, parameters, should_stop)
 
@@ -281,20 +277,20 @@ class SparseIndex:
 
     @property
     def calibration(self) -> Calibration | None:
-        """The measured curve that recall targets follow, or None."""
+        """The measured curve that recall targets are read from, or None."""
         return self._searcher.calibration
 
     def calibrate(
         self, queries: csr_array | None = None, *, source: str | None = None, threads: int = 1
     ) -> Calibration:
-        """Measure which knobs reach which recall, on a sample of `queries`, and store the curve with the index.
+        """Measure which search parameters reach which recall on a sample of `queries`; store the curve with the index.
 
-        queries   float32 csr_array [n, terms] like those that will be asked: a few hundred. None: made of documents,
-                  which is a guess
-        source    what they are, for the record
+        queries   float32 csr_array [n, terms], like those that will be searched: a few hundred. None: queries built
+                  from documents, which is a guess
+        source    where they come from, for the record
 
-        From then on `search(..., recall=r)` follows the curve. An index of flat impacts has none, and needs none.
-        Takes seconds a million documents. Raises VectorError, OSError.
+        From then on `search(..., recall=r)` uses the curve. An index of flat impacts has no curve, and needs none.
+        Takes seconds per million documents. Raises VectorError, OSError.
         """
         threads = positive_integer("threads", threads)
         if queries is None:
@@ -318,14 +314,15 @@ class SparseIndex:
         return found
 
     def document(self, doc_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return a document's (collection term ids int64, rising; canonical impacts float32); raises IndexError."""
+        """Return a document's (collection term ids int64, ascending; canonical impacts float32); raises IndexError."""
         row = self.rows(doc_id, doc_id + 1)
         return row.indices.astype(np.int64), row.data
 
     def rows(self, start: int, stop: int) -> csr_array:
-        """Return documents start .. stop as float32 csr_array [stop - start, n_terms]: canonical impacts, terms rising.
+        """Return documents start .. stop as float32 csr_array [stop - start, n_terms]: canonical impacts, terms
+        ascending.
 
-        Raises IndexError for a range outside of the collection.
+        Raises IndexError for a range outside the collection.
         """
         if not 0 <= start <= stop <= self.n_docs:
             raise IndexError(f"documents {start} to {stop} are not in an index of {self.n_docs}")
@@ -338,14 +335,14 @@ class SparseIndex:
         impacts = np.empty(int(indptr[-1]), dtype=segment.impacts.dtype)
         read_documents(lines, segment.documents, numbers, impacts)
         values = impacts.view(np.float16) if impacts.dtype == np.uint16 else impacts
-        # Cut off what a damaged file may hold, as a kernel does.
+        # A damaged file may hold any number: it is cut off, as in a kernel.
         terms = segment.terms[np.minimum(numbers, max(0, len(segment.terms) - 1))].astype(np.int64)
         rows = csr_array((values.astype(np.float32), terms, indptr), shape=(stop - start, self.n_terms))
         rows.sort_indices()
         return rows
 
     def document_frequencies(self, term_ids: ArrayLike) -> NDArray[np.int64]:
-        """Return in how many documents each term occurs, int64[len(term_ids)]; 0 for one that is not in the index."""
+        """Return in how many documents each term occurs, int64[len(term_ids)]; 0 for an unknown term."""
         ids = np.atleast_1d(np.asarray(term_ids)).astype(np.int64)
         found, numbers = self._numbers(ids)
         result = np.zeros(len(ids), dtype=np.int64)
@@ -365,7 +362,7 @@ class SparseIndex:
         self.matching(term)
 
     def _numbered(self, rows: Rows) -> Queries:
-        """Return checked rows in the segment's numbers, without the terms that it does not hold."""
+        """Return checked rows in the segment's numbers, without the terms that the segment does not hold."""
         found, numbers = self._numbers(rows.terms)
         kept = np.zeros(len(rows.terms) + 1, dtype=np.int64)
         np.cumsum(found, out=kept[1:])

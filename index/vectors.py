@@ -1,7 +1,7 @@
-"""Vectors on their way in: hostile until checked.
+"""Checks of the vectors that a caller passes in, before a compiled kernel reads them.
 
-A matrix of documents or queries is a `scipy.sparse.csr_array`, a row a text, a column a term. What can be wrong with
-one (SciPy checks little of it) is found here, before a compiled kernel sees it, and named by row and column.
+A matrix of documents or queries is a `scipy.sparse.csr_array`: a row per text, a column per term. SciPy checks little
+of it. An error names the row and the column.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 
 from index.errors import VectorError
 
-# Term ids and document ids are kept as uint32, and one value is set aside.
+# Term ids and document ids are kept as uint32; one value is reserved.
 MAX_TERMS = 2**32 - 1
 # Rows checked at once, where there are many.
 _PIECE = 1 << 14
@@ -33,14 +33,14 @@ class Rows(NamedTuple):
 def check_rows(matrix: Any, *, what: str = "row", first_row: int = 0) -> Rows:
     """Return the rows of a CSR matrix, checked and without zeros; raise VectorError naming the first bad row.
 
-    `first_row` is what to call the matrix's first row in a message, for a matrix that is one batch of many.
+    `first_row` is the number of the matrix's first row in messages, for a matrix that is one batch of many.
     """
     indptr, indices, data, n_terms = _check_layout(matrix)
     return _check_entries(indptr, indices, data, n_terms, what, first_row)
 
 
 def check_batch(matrix: Any, *, what: str = "row", first_row: int = 0) -> Iterator[Rows]:
-    """Yield the same rows in pieces, so that a large matrix needs little memory beside its own."""
+    """Yield the same rows in pieces, so that a large matrix needs little memory in addition to its own."""
     indptr, indices, data, n_terms = _check_layout(matrix)
     for first in range(0, len(indptr) - 1, _PIECE):
         piece = indptr[first : first + _PIECE + 1]
@@ -51,23 +51,23 @@ def check_batch(matrix: Any, *, what: str = "row", first_row: int = 0) -> Iterat
 
 
 def _check_layout(matrix: Any) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any], int]:
-    """Return (indptr, indices, data, columns) of a CSR matrix whose rows lie inside of its arrays."""
+    """Return (indptr, indices, data, columns) of a CSR matrix whose rows lie inside its arrays."""
     if not issparse(matrix) or getattr(matrix, "format", None) != "csr":
         kind = f"a {getattr(matrix, 'format', 'dense')} matrix" if issparse(matrix) else f"a {type(matrix).__name__}"
         raise VectorError(f"expected a scipy.sparse.csr_array, not {kind}")
-    given: Any = matrix  # what issparse narrows it to knows less than csr
+    given: Any = matrix  # the type that issparse narrows it to lacks csr's attributes
     n_rows, n_terms = given.shape
     if n_terms > MAX_TERMS:
-        raise VectorError(f"{n_terms} columns are more than the {MAX_TERMS} that a term id can name")
+        raise VectorError(f"{n_terms} columns are more than the {MAX_TERMS} that term ids can number")
     if given.data.dtype.kind not in "biuf":
         raise VectorError(f"weights must be real numbers, not {given.data.dtype}")
     indptr = np.asarray(given.indptr, dtype=np.int64)
     indices = np.asarray(given.indices)
     if len(indptr) != n_rows + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
-        raise VectorError("the matrix's indptr is not a rising sequence of row starts")
+        raise VectorError("the matrix's indptr is not an ascending sequence of row starts")
     nnz = int(indptr[-1])
     if len(indices) < nnz or len(given.data) < nnz:
-        raise VectorError(f"the matrix's indptr promises {nnz} entries, but there are {len(indices)}")
+        raise VectorError(f"the matrix's indptr needs {nnz} entries, but it holds {len(indices)}")
     return indptr, indices[:nnz], given.data[:nnz], n_terms
 
 
@@ -75,7 +75,7 @@ def _check_entries(
     indptr: NDArray[np.int64], indices: NDArray[Any], data: NDArray[Any], n_terms: int, what: str, first_row: int
 ) -> Rows:
     nnz = len(indices)
-    # The check comes after the cast: what counts is what will be stored.
+    # Checked after the cast: the values that will be stored count.
     with np.errstate(over="ignore"):
         values = data.astype(np.float32)
 
@@ -91,7 +91,7 @@ def _check_entries(
         repeated = np.zeros(nnz, dtype=np.bool_)
         repeated[1:] = indices[1:] <= indices[:-1]
         repeated[indptr[:-1][indptr[:-1] < nnz]] = False
-        refuse(repeated, "term ids must rise within a row, without duplicates (see sort_indices, sum_duplicates)")
+        refuse(repeated, "term ids must ascend within a row, without duplicates (see sort_indices, sum_duplicates)")
     refuse(~np.isfinite(values), "the weight {0} is not a finite float32")
     refuse(values < 0, "the weight {0} is negative")
     terms = indices.astype(np.uint32)
@@ -104,18 +104,18 @@ def _check_entries(
 
 
 def check_query(term_ids: ArrayLike, weights: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return one query's (term ids int64, rising; weights float32, above 0); raise VectorError saying what is wrong.
+    """Return one query's (term ids int64, ascending; weights float32, above 0); raise VectorError.
 
-    The ids may come in any order, but each only once.
+    The ids may come in any order, each only once.
     """
     ids = np.asarray(term_ids)
     given = np.asarray(weights)
     if ids.ndim != 1 or given.ndim != 1 or len(ids) != len(given):
-        raise VectorError(f"a query is as many term ids as weights, not {ids.shape} and {given.shape}")
+        raise VectorError(f"a query needs one weight per term id, not arrays of shape {ids.shape} and {given.shape}")
     if len(ids) == 0:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
     if ids.dtype.kind not in "iu" or given.dtype.kind not in "biuf":
-        raise VectorError(f"a query is whole numbers and weights, not {ids.dtype} and {given.dtype}")
+        raise VectorError(f"a query is integers and weights, not {ids.dtype} and {given.dtype}")
     with np.errstate(over="ignore"):
         values = given.astype(np.float32)
     if not np.isfinite(values).all():

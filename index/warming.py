@@ -1,4 +1,4 @@
-"""Compiling ahead: every kernel for every form of segment, so that no first query waits."""
+"""Compiling ahead: every kernel for every form of segment, so that the first query does not wait."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from index.sparse_index import SparseIndex
 
 
 def warm_kernels() -> None:
-    """Compile or load every kernel that a search may need, for every form of segment: what to do before serving.
+    """Compile or load every kernel that a search may need, for every form of segment: call it before serving.
 
-    Afterwards no search of any index compiles anything. Takes seconds with an empty kernel cache, else well under one.
+    Afterwards no search of any index compiles anything. With an empty kernel cache that takes a minute or
+    more.
     """
     # More than 65,536 terms are numbered with 32 bits.
     for n_terms in (2, 2**16 + 2):

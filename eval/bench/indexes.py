@@ -66,7 +66,7 @@ class IndexTarget:
     def settings(self, k: int) -> Sequence[Settings]:
         """Return the grid, and the recall targets that the curve reaches with approximate search."""
         curve = self._index.calibration if self._calibrated else None
-        targets = [{"recall": r} for r in RECALLS if curve is not None and curve.knobs(k, r) is not None]
+        targets = [{"recall": r} for r in RECALLS if curve is not None and curve.parameters(k, r) is not None]
         # Exact search reads everything sequentially, so it is measured once, in memory.
         points = [settings for settings in grid() if self._resident or "exact" not in settings]
         return [*points, *targets]

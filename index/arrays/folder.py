@@ -1,9 +1,9 @@
-"""An index on disk: a folder of plain .npy files and a manifest that vouches for them.
+"""An index on disk: a folder of plain .npy files and a manifest with their checksums.
 
 NumPy pads a .npy header to 64 bytes, so a mapped array starts on a cache line and is used in place. The manifest
 holds the format version, the counts, the build's configuration and, for each file, its size and BLAKE2b digest; it
-ends with a digest of itself. A folder is written under a temporary name beside its place, synced and renamed: it is
-there in full or not at all.
+ends with a digest of itself. A folder is written under a temporary name in the same parent folder, synced and renamed:
+it exists complete or not at all.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MANIFEST = "manifest.json"
 
 
 class FolderKind(NamedTuple):
-    """What a manifest says that its folder holds, and in which version of that format."""
+    """The format of a folder and its version, as its manifest names them."""
 
     format: str
     version: int
@@ -51,9 +51,9 @@ class Problem(NamedTuple):
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes `path` when the block ends well, durably, and vanishes when it does not.
+    """Yield a temporary folder that is durably renamed to `path` when the block succeeds, and deleted when it fails.
 
-    Raises FileExistsError if `path` is there already.
+    Raises FileExistsError if `path` exists already.
     """
     if path.exists():
         raise FileExistsError(f"{path} exists already: an index is written to a new folder")
@@ -73,7 +73,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, header: Mapping[str, Any], kind: FolderKind = SPARSE_INDEX) -> dict[str, Any]:
-    """Write the manifest of the folder's .npy files, with `header`'s entries, and return it."""
+    """Write the manifest of the folder's .npy files, with the entries of `header`, and return it."""
     manifest: dict[str, Any] = {"format": kind.format, "version": kind.version, **header}
     manifest["files"] = {
         file.name: {"bytes": file.stat().st_size, "blake2b": _digest(file)} for file in sorted(folder.glob("*.npy"))
@@ -84,7 +84,7 @@ def write_manifest(folder: Path, header: Mapping[str, Any], kind: FolderKind = S
 
 
 def replace_manifest(folder: Path, entries: Mapping[str, Any]) -> None:
-    """Add `entries` to the folder's manifest, or replace them, durably and all at once; the files stay as they are."""
+    """Add `entries` to the folder's manifest, or replace them, durably and atomically; the files do not change."""
     manifest = read_manifest(folder) | dict(entries)
     manifest["checksum"] = _checksum(manifest)
     temporary = folder / f".{MANIFEST}.{uuid.uuid4().hex[:12]}.tmp"
@@ -129,12 +129,12 @@ def map_array(folder: Path, manifest: Mapping[str, Any], name: str) -> NDArray[A
         raise IndexCorrupt(path, reason)
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # NumPy parses the header as Python text, and damage shows as any error of that
+    except Exception as error:  # NumPy parses the header as Python text: damage may cause any error of that
         raise IndexCorrupt(path, f"not a readable .npy file ({error})") from None
     if not isinstance(mapped, np.memmap) or not mapped.flags.c_contiguous or not mapped.flags.aligned:
         raise IndexCorrupt(path, "not one plain, aligned array")
-    if not mapped.dtype.isnative:  # one flipped bit of a header makes `<` a `>`
-        raise IndexCorrupt(path, f"holds {mapped.dtype.str}, whose bytes are the other way round")
+    if not mapped.dtype.isnative:  # one flipped bit of a header turns `<` into `>`
+        raise IndexCorrupt(path, f"holds {mapped.dtype.str}, whose byte order is not this machine's")
     return np.asarray(mapped)
 
 
@@ -143,7 +143,7 @@ def verify_index(
 ) -> list[Problem]:
     """Read every byte of the index at `path` and return the damaged files, each with the reason; empty if sound.
 
-    `on_read` is called with the number of bytes after each piece read: it may wait, or raise to stop.
+    `on_read` is called with the number of bytes after each read: it may wait, or raise to stop.
     """
     folder = Path(path)
     try:

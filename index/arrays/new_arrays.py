@@ -1,8 +1,8 @@
-"""Where a build puts what it makes: files of the new index's folder, written through a mapping, or memory.
+"""The arrays that a build fills: files of the new index's folder, written through a mapping, or memory.
 
-A build asks for each array once, of the size it will have or a little more, and fills it. In a folder that is a .npy
-file whose space is reserved at once, so that a full disk is an OSError here and not a killed process when a page of the
-mapping finds no room.
+A build creates each array once, of its final size or a little more. In a folder that is a .npy file whose space is
+reserved at once, so that a full disk is an OSError here, and not a killed process when a page of the mapping finds no
+room.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class NewArrays(Protocol):
     """The arrays of an index that is being built."""
 
     def create(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Return a new array of zeros, to be filled; raises OSError."""
+        """Return a new array of zeros; raises OSError."""
 
     def shorten(self, name: str, length: int) -> None:
-        """Cut an array to its first `length` rows; it is not written to any more."""
+        """Cut an array to its first `length` rows; it is not written to afterwards."""
 
     def temporary(self) -> BinaryIO:
-        """Return a file that is gone when it is closed, or when the process ends, however that ends."""
+        """Return a file that is deleted when it is closed, or when the process ends in any way."""
 
 
 class ArraysInMemory:
@@ -49,16 +49,16 @@ class ArraysInMemory:
         self.arrays: dict[str, NDArray[Any]] = {}
 
     def create(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """As `NewArrays` says."""
+        """See `NewArrays`."""
         self.arrays[name] = aligned_zeros(shape, np.dtype(dtype))
         return self.arrays[name]
 
     def shorten(self, name: str, length: int) -> None:
-        """As `NewArrays` says."""
+        """See `NewArrays`."""
         self.arrays[name] = self.arrays[name][:length]
 
     def temporary(self) -> BinaryIO:
-        """As `NewArrays` says."""
+        """See `NewArrays`."""
         return io.BytesIO()
 
 
@@ -69,7 +69,7 @@ class ArraysInFolder:
         self._folder = folder
 
     def create(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """As `NewArrays` says."""
+        """See `NewArrays`."""
         kind = np.dtype(dtype)
         with (self._folder / f"{name}.npy").open("xb") as file:
             offset = _write_header(file, shape, kind)
@@ -80,17 +80,17 @@ class ArraysInFolder:
         return np.asarray(np.memmap(self._folder / f"{name}.npy", dtype=kind, mode="r+", offset=offset, shape=shape))
 
     def shorten(self, name: str, length: int) -> None:
-        """As `NewArrays` says."""
+        """See `NewArrays`."""
         with (self._folder / f"{name}.npy").open("r+b") as file:
             np.lib.format.read_magic(file)
             shape, _, kind = np.lib.format.read_array_header_1_0(file)
             file.seek(0)
-            # A header is padded, so one with a smaller number takes the same place.
+            # A header is padded, so a smaller number does not change its length.
             offset = _write_header(file, (length, *shape[1:]), kind)
             file.truncate(offset + kind.itemsize * length * int(np.prod(shape[1:])))
 
     def temporary(self) -> BinaryIO:
-        """As `NewArrays` says."""
+        """See `NewArrays`."""
         return tempfile.TemporaryFile(dir=self._folder)
 
 
@@ -98,7 +98,7 @@ class ArraysInFolder:
 def append_rows(
     folder: Path, name: str, shape: tuple[int, ...], dtype: DTypeLike
 ) -> Iterator[Callable[[NDArray[Any]], None]]:
-    """Give a function that appends rows of `shape` to the new file `name`.npy, whose number nobody knows yet.
+    """Yield a function that appends rows of `shape` to the new file `name`.npy, whose number is not known yet.
 
     The header is written when the block ends. Raises OSError.
     """
@@ -112,7 +112,7 @@ def append_rows(
         yield append
         count = (file.tell() - start) // (kind.itemsize * int(np.prod(shape)))
         file.seek(0)
-        # NumPy leaves room in a header for any number of rows, so that this one has the same length.
+        # NumPy pads a header for any number of rows, so that this one has the same length.
         if _write_header(file, (count, *shape), kind) != start:
             raise OSError(f"{name}.npy: NumPy wrote headers of two lengths")
 
@@ -139,10 +139,10 @@ def new_documents(
     scale: NDArray[np.float32],
     arrays: NewArrays,
 ) -> tuple[Documents, NDArray[np.uint32]]:
-    """Create `lines`, `impacts` and `further` for documents of these lengths, line by line.
+    """Create `lines`, `impacts` and `further` for documents of these lengths, in the order of their lines.
 
-    Returned are they, empty, and the links that `pack_documents` is to write, uint32[n_docs]. Raises VectorError where
-    a link does not reach far enough.
+    Returns the empty documents and the links that `pack_documents` will write, uint32[n_docs]. Raises VectorError for
+    more further lines than a link can number.
     """
     width, per_further = terms_per_line(term_type), terms_per_further_line(term_type, impact_type)
     further = np.maximum(lengths - width, 0)

@@ -1,8 +1,7 @@
-"""The arrays of an index, in memory or mapped, and the checks that make them safe to hand to a kernel.
+"""The arrays of an index, in memory or mapped, and the checks that make them safe for kernels.
 
-A kernel never checks bounds: an offset that points outside of its array is memory corruption. So the offset arrays
-are checked whenever an index is opened, while the (far larger) arrays of values are only used in ways that stay inside
-whatever they hold.
+A kernel never checks bounds: an offset outside its array is memory corruption. So the offset arrays are checked
+whenever an index is opened. The far larger arrays of values are not checked: kernels cut off what they read there.
 """
 
 from __future__ import annotations
@@ -19,37 +18,38 @@ from numpy.typing import NDArray
 from index.arrays.folder import MANIFEST, map_array
 from index.arrays.new_arrays import aligned_zeros
 from index.errors import IndexCorrupt
-from index.kernels.exhaustive import WINDOW
+from index.kernels.candidate_arrays import CandidateLists
+from index.kernels.exhaustive import WINDOW, Windows
 from index.kernels.lines import LINE_BYTES, Documents, documents_over, line_views, terms_per_line
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Everything a search reads. Term numbers are the segment's own, by falling document frequency.
+    """Everything that a search reads. Term numbers are the segment's own, by descending document frequency.
 
-    beta is the share of the threshold that a document's line must reach.
+    beta              the share of the threshold that a document's sketch must reach
 
     terms             uint32[n_local]   collection term id of each of the segment's terms
-    lookup_ids        uint32[n_local]   the same ids, rising
+    lookup_ids        uint32[n_local]   the same ids, ascending
     lookup_numbers    uint32[n_local]   the segment's number of each of `lookup_ids`
     frequencies       uint32[n_local]   documents that hold the term
     scale             float32[n_local]   impact of one sketch step of the term
-    doc_lines         uint32[n_docs]    the line of each document
+    doc_lines         uint32[n_docs]    the number of each document's line
     line_docs         uint32[n_docs]    the document of each line
-    lines             uint8[n_docs, 64] the documents' heaviest terms, see kernels.lines
+    lines             uint8[n_docs, 64] the documents' sketches, see kernels.lines
     impacts           uint16 (float16 bits)|float32[n_docs, width]  their canonical impacts, place by place
-    further           uint8[n_further, 64]  their other terms, with canonical impacts
+    further           uint8[n_further, 64]  the further lines: their other terms, with canonical impacts
     list_block        int64[n_local + 1] into block_start
     block_start       uint32[n_blocks + 1]  into block_docs
-    block_docs        uint32[n_postings]    documents of the pruned lists, by their lines, block by block
-    window_entry      int64[n_windows + 1] into entry_*, see kernels.exhaustive; all 0 without exact lists
-    entry_terms       uint16|uint32[n_entries]  the terms of a window, rising
+    block_docs        uint32[n_postings]    documents of the candidate lists, by their lines, block by block
+    window_entry      int64[n_windows + 1] into entry_*, see kernels.exhaustive; all 0 without unpruned postings
+    entry_terms       uint16|uint32[n_entries]  the terms of a window, ascending
     entry_start       int64[n_entries + 1] into posting_docs
-    posting_docs      uint16[nnz or 0]   every document of each term, rising, counted from the window's first
+    posting_docs      uint16[nnz or 0]   every document of each term, ascending, counted from the window's first
     posting_impacts   uint16|float32[nnz or 0]
     list_summary      int64[n_local + 1] into summaries; a short list has none
     summaries         uint8[n_summary_lines, 64]  of the blocks, the same number of lines for each
-    neighbours        uint32[n_docs, n_knn]  by lines: nearest documents of each, itself where there are fewer
+    neighbours        uint32[n_docs, n_knn]  by lines: nearest documents of each, itself in unused places
     """
 
     n_docs: int
@@ -80,32 +80,32 @@ class Segment:
     neighbours: NDArray[np.uint32]
 
     def resident(self) -> Segment:
-        """Return the segment with what searches read at random copied to memory of its own, in large pages.
+        """Return the segment with the arrays that searches read at random copied to memory, in large pages.
 
         A mapped file has small pages, and finding the page of a random line costs about as much as the line.
         """
         copies: dict[str, Any] = {}
         for name in (*_READ_AT_RANDOM, NEIGHBOURS):
             mapped = getattr(self, name)
-            # Where NumPy puts an array of its own, a line would lie across two cache lines.
+            # In an array that NumPy allocates, a line would lie across two cache lines.
             copies[name] = aligned_zeros(mapped.shape, mapped.dtype)
             copies[name][:] = mapped
             copies[name].setflags(write=False)
         return replace(self, **copies)
 
     def lines_of(self, docs: slice | NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Return the numbers of the documents' lines; a damaged one stays inside of the lines."""
+        """Return the numbers of the documents' lines; a damaged number stays inside the lines."""
         lines: NDArray[np.uint32] = np.minimum(self.doc_lines[docs], np.uint32(max(0, self.n_docs - 1)))
         return lines
 
     @property
     def is_flat(self) -> bool:
-        """Whether the impacts are so even, as BM25's are, that a few of them tell too little of a document."""
+        """Whether the impacts are so even, as BM25's are, that a sketch says too little about a document."""
         return self.beta < FLAT
 
     @property
     def has_blocks(self) -> bool:
-        """Whether there are lists for candidate search; without, every search is exact."""
+        """Whether there are candidate lists; without them every search is exact."""
         return len(self.block_docs) > 0
 
     @property
@@ -115,22 +115,30 @@ class Segment:
 
     @property
     def term_type(self) -> np.dtype[Any]:
-        """What a term's number is kept as: uint16 or uint32."""
+        """The type of term numbers: uint16 or uint32."""
         return self.entry_terms.dtype
 
     @cached_property
     def documents(self) -> Documents:
-        """The documents as kernels take them."""
+        """The documents as kernels read them."""
         return documents_over(self.lines, self.impacts, self.further, self.scale, self.term_type)
 
     @cached_property
-    def summary_views(self) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """The blocks' summaries as terms and as bytes."""
-        return line_views(self.summaries, self.term_type)[:2]
+    def candidate_lists(self) -> CandidateLists:
+        """The candidate lists as kernels read them."""
+        summaries = line_views(self.summaries, self.term_type)
+        return CandidateLists(
+            self.list_block, self.list_summary, self.block_start, self.block_docs, summaries[0], summaries[1]
+        )
+
+    @cached_property
+    def windows(self) -> Windows:
+        """The unpruned postings as kernels read them."""
+        return Windows(self.window_entry, self.entry_terms, self.entry_start, self.posting_docs, self.posting_impacts)
 
     @cached_property
     def most_blocks(self) -> int:
-        """Blocks of the list that has most."""
+        """The largest number of blocks of a list."""
         return int(np.diff(self.list_block).max()) if len(self.terms) else 0
 
     @property
@@ -139,11 +147,11 @@ class Segment:
         return sum(int(getattr(self, name).nbytes) for name in (*ARRAYS, NEIGHBOURS))
 
 
-# Share of the mass in the lines below which a collection counts as flat. Measured: SPLADE-like vectors .53;
-# BM25 on 150,000 arXiv abstracts .21, where candidate search at its defaults found but .62 of the true top 10.
+# Share of the mass in the sketches below which a collection counts as flat. Measured: SPLADE-like vectors .53;
+# BM25 on 150,000 arXiv abstracts .21, where candidate search at its defaults found only .62 of the true top 10.
 FLAT = 0.35
 
-# What an array may be made of, and its length in terms of the counts (None: the offsets say).
+# The types that an array may have, and its length by the counts (None: the offsets define it).
 ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "terms": (("uint32",), "n_local"),
     "lookup_ids": (("uint32",), "n_local"),
@@ -198,7 +206,7 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
         counts = {name: int(manifest[name]) for name in ("n_docs", "n_terms", "n_local", "nnz")}
         max_impact, beta = float(manifest["max_impact"]), float(manifest["beta"])
     except (KeyError, TypeError, ValueError) as error:
-        raise IndexCorrupt(folder / MANIFEST, f"a count is missing or no number ({error})") from None
+        raise IndexCorrupt(folder / MANIFEST, f"a count is missing or not a number ({error})") from None
     lengths = counts | {"n_local + 1": counts["n_local"] + 1, "n_windows + 1": -(-counts["n_docs"] // WINDOW) + 1}
     arrays: dict[str, NDArray[Any]] = {}
     for name, (dtypes, length) in ARRAYS.items():
@@ -228,13 +236,13 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
 
 
 def _map_neighbours(folder: Path, manifest: Mapping[str, Any], n_docs: int) -> NDArray[np.uint32]:
-    """Map the graph, if there is one. What it holds needs no check: kernels cut it off."""
+    """Map the graph, if there is one. Its values need no check: kernels cut them off."""
     if f"{NEIGHBOURS}.npy" not in manifest["files"]:
         return _NO_NEIGHBOURS
     neighbours = map_array(folder, manifest, NEIGHBOURS)
     if neighbours.dtype != np.uint32 or neighbours.ndim != 2 or len(neighbours) != n_docs:
         raise IndexCorrupt(
-            folder / f"{NEIGHBOURS}.npy", f"holds {neighbours.dtype} {neighbours.shape}, not a row a document"
+            folder / f"{NEIGHBOURS}.npy", f"holds {neighbours.dtype} {neighbours.shape}, not a row per document"
         )
     return neighbours
 
@@ -258,14 +266,14 @@ def _check_windows(folder: Path, arrays: Mapping[str, NDArray[Any]], nnz: int) -
     if impacts.dtype != arrays["impacts"].dtype:
         raise IndexCorrupt(folder / "posting_impacts.npy", "holds impacts of another type than impacts.npy")
     if len(arrays["entry_terms"]) != len(arrays["entry_start"]) - 1:
-        raise IndexCorrupt(folder / "entry_terms.npy", "does not have a term for each of entry_start.npy")
+        raise IndexCorrupt(folder / "entry_terms.npy", "does not have a term for each entry of entry_start.npy")
     _check_offsets(folder / "window_entry.npy", arrays["window_entry"], len(arrays["entry_terms"]))
     _check_offsets(folder / "entry_start.npy", arrays["entry_start"], len(docs))
 
 
 def _check_offsets(path: Path, offsets: NDArray[Any], end: int) -> None:
     if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != end or (offsets[1:] < offsets[:-1]).any():
-        raise IndexCorrupt(path, f"the offsets do not rise from 0 to {end}")
+        raise IndexCorrupt(path, f"the offsets do not ascend from 0 to {end}")
 
 
 def _check_below(path: Path, values: NDArray[Any], limit: int) -> None:

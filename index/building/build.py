@@ -1,14 +1,15 @@
-"""Building: batches of vectors in, the arrays of a segment out, in memory that the collection's size hardly moves.
+"""Building: batches of vectors in, the arrays of a segment out, in memory that hardly depends on the collection's size.
 
 1. The batches are checked, rounded and kept in a temporary file, while terms are numbered and counted (`incoming`).
-2. The segment numbers its terms by falling document frequency (ties by rising collection id), so that the numbers are
-   small, the query's hot weights lie together, and a vocabulary may grow without end.
-3. Documents are packed (`packing`): from here on these are the documents, and the temporary file is gone.
-4. Full lists for exact search, window by window, if they are wanted (`windows`).
-5. The largest impacts of each term, collected in one pass, then clustered and summarised list by list (`inverted`).
+2. The segment numbers its terms by descending document frequency (ties by ascending collection id), so that the numbers
+   are small, the query's hot weights lie together, and a vocabulary may grow without limit.
+3. Documents are packed into lines (`packing`), and the temporary file is deleted.
+4. Unpruned postings for exact search, window by window, if the configuration wants them (`unpruned_postings`).
+5. Candidate lists: the largest impacts of each term, collected in one pass, then clustered and summarised list by list
+   (`candidate_lists`).
 
-What is held in memory is a few pieces of rows, and the cut lists; everything as large as the collection is a mapped
-file, where there is a folder to write to.
+Memory holds a few pieces of rows, and the candidate lists. Everything as large as the collection is a mapped file, if
+there is a folder to write to.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ from index.arrays.segment import FLAT
 from index.building.candidate_lists import build_blocks, largest_lists
 from index.building.incoming import IncomingRows
 from index.building.packing import line_share, pack_all
-from index.building.unpruned_postings import build_windows, leave_windows_empty
+from index.building.unpruned_postings import build_windows, create_empty_windows
 from index.config import IndexConfig
 
 Progress = Callable[[str, int, int], None]
 
-# Impacts up to which full postings lists are kept, at 4 bytes an impact.
+# Impacts up to which unpruned postings are kept, at 4 bytes per impact.
 _EXACT_LISTS = 1 << 25
-# Impacts up to which adding up full lists takes no longer than looking for candidates (some 40,000 SPLADE-like
-# documents, 0.1 ms), so that there need be no lists for candidates. These are most of what a build costs.
+# Impacts up to which exact search over unpruned postings takes no longer than a candidate search (some 40,000
+# SPLADE-like documents, 0.1 ms), so that no candidate lists are needed. These are most of the cost of a build.
 _EXACT_ONLY = 1 << 22
-# n_postings at a hundred million impacts. It grows with the fifth root of their number: about 2000 at MS MARCO's size
+# n_postings at 100 million impacts. It grows with the fifth root of their number: about 2000 at MS MARCO's size
 # (decisions 0106 and 0113).
 _POSTINGS = 1300
 _FEWEST_POSTINGS = 1000
@@ -45,18 +46,19 @@ _FEWEST_POSTINGS = 1000
 def build_arrays(
     vectors: Any, config: IndexConfig, threads: int, arrays: NewArrays, progress: Progress | None = None
 ) -> tuple[dict[str, Any], IndexConfig]:
-    """Make the arrays of a segment over `vectors`, a csr_array or an iterable of them; return (counts, configuration).
+    """Create the arrays of a segment over `vectors`, a csr_array or an iterable of them; return (counts,
+    configuration).
 
-    The configuration is the one given, with what it left to the build decided. `progress` is called with (stage, done,
+    The configuration is the given one, with its open parameters decided. `progress` is called with (stage, done,
     total). Raises VectorError naming the row, OSError.
     """
 
     def report(stage: str, total: int) -> Callable[[int], None]:
-        def tell(done: int) -> None:
+        def report_done(done: int) -> None:
             if progress is not None:
                 progress(stage, done, total)
 
-        return tell
+        return report_done
 
     batches: Iterable[Any] = [vectors] if issparse(vectors) else vectors
     with arrays.temporary() as terms, arrays.temporary() as impacts:
@@ -75,10 +77,10 @@ def build_arrays(
     if config.exact_lists:
         build_windows(packed, n_local, rows.nnz, arrays, threads, report("exact lists", n_docs))
     else:
-        leave_windows_empty(packed, arrays)
+        create_empty_windows(packed, arrays)
     n_keep = int((config.n_postings or 0) * config.max_fraction)
-    start, docs = largest_lists(packed, frequencies, n_keep, report("largest", n_docs))
-    build_blocks(start, docs, rows.ids[order], scale, packed, config, arrays, threads, report("lists", n_local))
+    lists = largest_lists(packed, frequencies, rows.ids[order], n_keep, report("largest", n_docs))
+    build_blocks(lists, scale, packed, config, arrays, threads, report("lists", n_local))
     counts = {
         "n_docs": n_docs,
         "n_terms": rows.n_terms,
@@ -91,7 +93,7 @@ def build_arrays(
 
 
 def decided(config: IndexConfig, nnz: int, *, flat: bool) -> IndexConfig:
-    """Return the configuration with everything decided that it left to the build."""
+    """Return the configuration with its open parameters decided."""
     n_postings, exact_lists = config.n_postings, config.exact_lists
     if n_postings is None:
         exact_only = exact_lists is not False and (flat or nnz <= _EXACT_ONLY)
@@ -105,7 +107,7 @@ def decided(config: IndexConfig, nnz: int, *, flat: bool) -> IndexConfig:
 def _create_tables(
     ids: NDArray[np.uint32], frequencies: NDArray[np.int64], scale: NDArray[np.float32], arrays: NewArrays
 ) -> None:
-    """Create what is known of each term: `terms`, `lookup_ids`, `lookup_numbers`, `frequencies`, `scale`."""
+    """Create the tables of terms: `terms`, `lookup_ids`, `lookup_numbers`, `frequencies`, `scale`."""
     by_id = np.argsort(ids)
     for name, values in (
         ("terms", ids),

@@ -1,8 +1,8 @@
 """The graph of nearest neighbours: which documents are most like each document, built on request.
 
-Documents that answer a query tend to be neighbours of each other, so the neighbours of what blocks have led to are
-worth a look (Bruch, Nardini, Rulli, Venturini, Pairing clustered inverted indexes with k-NN graphs, CIKM 2024). The
-graph is made with the index's own approximate search: each document's heaviest terms are a query.
+Documents that answer a query tend to be neighbours of each other, so the neighbours of the candidates found in blocks
+are worth scoring (Bruch, Nardini, Rulli, Venturini, Pairing clustered inverted indexes with k-NN graphs, CIKM 2024).
+The graph is built with the index's own approximate search: each document's sketch is a query.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays.segment import Segment
+from index.kernels.candidate_arrays import CandidateParameters, Queries
 from index.kernels.lines import terms_per_line
-from index.searching.approximate import Knobs, Queries, ScratchPool, approximate_search
+from index.searching.approximate import ScratchPool, approximate_search
 from index.searching.parameters import EVERYTHING
 
-# How thoroughly neighbours are looked for: a wrong one costs nothing but the place of a better one.
-_KNOBS = Knobs(query_cut=5, heap_factor=0.9, beta=0.7)
+# How thoroughly neighbours are searched: a wrong one only takes the place of a better one.
+_PARAMETERS = CandidateParameters(query_cut=5, heap_factor=0.9, beta=0.7)
 _CHUNK = 1024
 
 
@@ -28,7 +29,7 @@ def build_neighbours(
 ) -> NDArray[np.uint32]:
     """Return each document's nearest others by inner product, uint32[n_docs, n_knn], nearest first, all by lines.
 
-    A document that has fewer is its own neighbour in the places that are left. Does not depend on `threads`.
+    A document that has fewer is its own neighbour in the unused places. The result does not depend on `threads`.
     """
     n_docs = segment.n_docs
     neighbours = np.empty((n_docs, n_knn), dtype=np.uint32)
@@ -39,8 +40,8 @@ def build_neighbours(
         stop = min(n_docs, first + _CHUNK)
         queries = _documents_as_queries(segment, first, stop)
         scratch = pool.take()
-        ids, _, found = approximate_search(segment, scratch, queries, n_knn + 1, _KNOBS, EVERYTHING)
-        pool.give_back(scratch)
+        ids, _, found = approximate_search(segment, scratch, queries, n_knn + 1, _PARAMETERS, EVERYTHING)
+        pool.put_back(scratch)
         for i, line in enumerate(range(first, stop)):
             others = segment.lines_of(ids[i, : found[i]])
             others = others[others != line][:n_knn]

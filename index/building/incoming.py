@@ -1,8 +1,8 @@
-"""Rows on their way into an index: checked, rounded, numbered and counted, and kept aside until all have come.
+"""The rows that a build reads: checked, rounded, numbered, counted, and kept in a temporary file until all have come.
 
-Batches are consumed once. What a build must know before it can begin (how many documents hold each term, its largest
-impact, how long each document is) is only known at the end, so the rows wait in a temporary file: four bytes for a
-term, two or four for its impact.
+Batches are read once. What a build needs first (how many documents hold each term, its largest impact, each document's
+length) is only known after the last batch, so the rows wait in a temporary file: four bytes per term, two or four per
+impact.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _SLOTS = 1 << 12
 
 
 class IncomingRows:
-    """Takes batches with `add`; afterwards gives the rows back with `chunks`. A term's number is that of `ids`."""
+    """Reads batches with `add`; afterwards returns the rows with `chunks`. A term's number is its place in `ids`."""
 
     def __init__(self, impact_dtype: str, terms: BinaryIO, impacts: BinaryIO) -> None:
-        """`terms` and `impacts` are empty files to keep the rows in."""
+        """`terms` and `impacts` are empty files for the rows."""
         self.impact_type = np.dtype(np.uint16 if impact_dtype == "float16" else np.float32)
         self.n_docs = 0
         self.n_terms = 0
@@ -36,14 +36,14 @@ class IncomingRows:
         self._numbering = _Numbering()
 
     def add(self, matrix: Any) -> None:
-        """Take a csr_array [n, terms]; raises VectorError naming the row, OSError if there is no room."""
+        """Add a csr_array [n, terms]; raises VectorError naming the row, OSError for a full disk."""
         for rows in check_batch(matrix, what="document", first_row=self.n_docs):
             try:
                 kept = stored(rows.values, self._impact_dtype)
             except VectorError as error:
                 raise VectorError(_locate(rows, self._impact_dtype, self.n_docs)) from error
             lengths, terms = np.diff(rows.indptr), rows.terms
-            # What rounds to nothing is nothing: the document does not hold the term.
+            # An impact that rounds to 0 is dropped: the document does not hold the term.
             if not (present := kept > 0).all():
                 starts = np.concatenate([[0], np.cumsum(present)])
                 lengths, terms, kept = np.diff(starts[rows.indptr]), terms[present], kept[present]
@@ -67,7 +67,7 @@ class IncomingRows:
 
     @property
     def frequencies(self) -> NDArray[np.int64]:
-        """In how many documents each numbered term occurs."""
+        """The number of documents that hold each numbered term."""
         return self._numbering.frequencies[: self._numbering.n]
 
     @property
@@ -93,7 +93,7 @@ class IncomingRows:
 
 
 class Chunk(NamedTuple):
-    """Some consecutive rows: the first one's document, where each starts, and their terms and impacts."""
+    """Some consecutive rows: the first one's document number, where each starts, and their terms and impacts."""
 
     first: int
     indptr: NDArray[np.int64]
@@ -102,7 +102,7 @@ class Chunk(NamedTuple):
 
 
 class _Numbering:
-    """Terms numbered by first appearance, with how often each came and its largest key."""
+    """Terms numbered by first appearance, with the number of occurrences and the largest key of each."""
 
     def __init__(self) -> None:
         self.n = 0

@@ -1,7 +1,7 @@
-"""Packing documents: every one's heaviest terms in its line, the further ones behind (see kernels.lines).
+"""Packing documents: the heaviest terms of each in its sketch, the others in further lines (see kernels.lines).
 
-Two passes over the rows: the first finds each document's heaviest terms, which decide where its line is, the second
-fills it.
+Two passes over the rows: the first finds each document's heaviest terms, which decide the order of the lines; the
+second fills the lines.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _SAMPLE = 10_000
 
 
 class Packed(NamedTuple):
-    """Packed documents, and the line of each, uint32[n_docs]."""
+    """Packed documents, and the number of each one's line, uint32[n_docs]."""
 
     documents: Documents
     doc_lines: NDArray[np.uint32]
 
     @property
     def term_type(self) -> np.dtype[Any]:
-        """What a term's number is kept as: uint16 or uint32."""
+        """The type of term numbers: uint16 or uint32."""
         return self.documents.line_terms.dtype
 
     @property
     def impact_type(self) -> np.dtype[Any]:
-        """What an impact is kept as: uint16 (float16 bits) or float32."""
+        """The type of impacts: uint16 (float16 bits) or float32."""
         return self.documents.impacts.dtype
 
 
@@ -56,7 +56,7 @@ def pack_all(
 ) -> Packed:
     """Create and fill `lines`, `impacts`, `further`, `doc_lines` and `line_docs`.
 
-    numbers   the segment's number of each incoming one     scale  float32[n_local], by the segment's number
+    numbers   the segment's number of each incoming term     scale  float32[n_local], by the segment's number
     """
     term_type = np.dtype(np.uint16 if len(numbers) <= 2**16 else np.uint32)
     line_docs = arrays.create("line_docs", (rows.n_docs,), np.uint32)
@@ -78,7 +78,7 @@ def pack_all(
 
 
 def _by_heaviest_terms(rows: IncomingRows, numbers: NDArray[np.uint32], threads: int) -> NDArray[np.int64]:
-    """Return the documents by their three heaviest terms, ties by rising document: the order of the lines."""
+    """Return the documents by their three heaviest terms, ties by ascending document: the order of the lines."""
     keys = np.empty(rows.n_docs, dtype=np.int64)
 
     def work(chunk: Chunk) -> None:
@@ -92,9 +92,9 @@ def _by_heaviest_terms(rows: IncomingRows, numbers: NDArray[np.uint32], threads:
 
 
 def line_share(documents: Documents) -> float:
-    """Return which share of its documents' mass the lines hold, at most .7: what `beta` is set to.
+    """Return the share of the documents' mass that their sketches hold, at most .7: the value of `beta`.
 
-    A text whose encoder concentrates its mass less tells less by its line.
+    The less an encoder concentrates the mass of a text, the less its sketch says about it.
     """
     n_docs = len(documents.impacts)
     sample = np.linspace(0, n_docs - 1, min(n_docs, _SAMPLE)).astype(np.int64)
@@ -108,7 +108,7 @@ def line_share(documents: Documents) -> float:
 
 
 def in_order(work: Callable[..., Any], jobs: Iterator[Any], threads: int) -> Iterator[Any]:
-    """Yield work(job) of each job, in their order, done by a pool of threads; a few jobs are made ahead, not all."""
+    """Yield work(job) of each job, in their order, run by a pool of threads; only a few jobs are read ahead."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Any]] = deque()
         try:

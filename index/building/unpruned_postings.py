@@ -1,4 +1,4 @@
-"""Building the full lists of exact search: by windows of documents, each made by itself (see kernels.exhaustive)."""
+"""Building the unpruned postings of exact search: window by window, each by itself (see kernels.exhaustive)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from index.kernels.postings import count_postings, fill_postings
 
 
 class _Window(NamedTuple):
-    """One window's terms, how many postings each has, and the postings."""
+    """One window's terms, the number of postings of each, and the postings."""
 
     terms: NDArray[Any]
     counts: NDArray[np.int64]
@@ -58,8 +58,8 @@ def build_windows(
     np.cumsum(np.concatenate(counts) if counts else [], out=start[1:])
 
 
-def leave_windows_empty(packed: Packed, arrays: NewArrays) -> None:
-    """Create the same arrays without any postings."""
+def create_empty_windows(packed: Packed, arrays: NewArrays) -> None:
+    """Create the same arrays without postings."""
     n_windows = -(-len(packed.doc_lines) // WINDOW)
     arrays.create("window_entry", (n_windows + 1,), np.int64)
     arrays.create("entry_terms", (0,), packed.term_type)

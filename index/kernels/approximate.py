@@ -1,8 +1,7 @@
-"""Approximate search of several queries in one call: candidates (kernels.candidates), then the best of them scored
-canonically (kernels.forward).
+"""Approximate search of several queries in one call: candidates, then the best of them scored canonically.
 
-One call, because each costs some microseconds to enter, and what belongs to the documents array by array, because a
-tuple of arrays takes Python 8 to 30 microseconds to hand over.
+One call, because each costs some microseconds to enter. Arrays are passed one at a time, because a tuple of arrays
+takes 8 to 30 microseconds to unpack (docs/decisions/0111); the tuples are built here.
 """
 
 from __future__ import annotations
@@ -10,6 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from index.kernels.candidate_arrays import (
+    AllowedDocuments,
+    CandidateLists,
+    CandidateParameters,
+    CandidateScratch,
+    Queries,
+)
 from index.kernels.candidates import find_all_candidates
 from index.kernels.forward import rank_candidates
 from index.kernels.lines import Documents
@@ -17,30 +23,38 @@ from index.kernels.lines import Documents
 
 @njit(cache=True, nogil=True)
 def search_approximately(
-    query_start, query_terms, query_weights, query_cut, heap_factor, beta, allowed, line_docs,
-    scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
-    line_terms, line_bytes, line_links, impacts, further_terms, further_impacts, steps_per_unit, neighbours, n_knn,
-    table, per_unit, visited, epoch, estimates, order, batch, firsts, heap_scores, places, ids, scores, found, counters,
+    query_start, query_terms, query_weights,
+    query_cut, heap_factor, beta, n_knn,
+    allowed, line_docs,
+    list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
+    line_terms, line_bytes, line_links, impacts, further_terms, further_impacts, steps_per_unit,
+    scale, neighbours,
+    per_step, per_unit, visited, epoch, estimates, order, batch, firsts, heap, counters,
+    places, ids, scores, found,
 ):  # fmt: skip
     """Write each query's best documents to ids int64[n, k], scores float32[n, k], and how many to found int64[n].
 
-    line_terms .. steps_per_unit   as in kernels.lines.Documents      heap_scores  int64[as many candidates as to rank]
-    The rest as in `find_all_candidates` and `rank_candidates`, whose oracles define this too.
+    A line of arguments is one tuple: Queries, CandidateParameters (heap_factor and beta float32), AllowedDocuments,
+    CandidateLists, all of candidate_arrays; Documents of kernels.lines; two arrays as in `find_candidates`;
+    CandidateScratch, whose heap is as long as there are candidates to rank; the arguments of `rank_candidates`.
+
+    Oracles: those of `find_candidates` and `rank_candidates`.
     """
-    documents = Documents(
-        line_terms, line_bytes, line_links, impacts, further_terms, further_impacts, steps_per_unit
-    )  # fmt: skip
+    queries = Queries(query_start, query_terms, query_weights)
+    documents = Documents(line_terms, line_bytes, line_links, impacts, further_terms, further_impacts, steps_per_unit)
     n = len(found)
-    candidates = np.empty((n, len(heap_scores)), dtype=np.uint32)
+    candidates = np.empty((n, len(heap)), dtype=np.uint32)
     n_candidates = np.empty(n, dtype=np.int64)
     find_all_candidates(
-        query_start, query_terms, query_weights, query_cut, heap_factor, beta, allowed, line_docs,
-        scale, list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
-        documents, neighbours, n_knn,
-        table, per_unit, visited, epoch, estimates, order, batch, firsts, heap_scores, candidates, n_candidates,
-        counters,
-    )  # fmt: skip
-    rank_candidates(
-        query_start, query_terms, query_weights, candidates, n_candidates, line_docs, documents, places, ids, scores,
-        found,
-    )  # fmt: skip
+        queries,
+        CandidateParameters(query_cut, heap_factor, beta, n_knn),
+        CandidateLists(list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes),
+        documents,
+        scale,
+        neighbours,
+        AllowedDocuments(allowed, line_docs),
+        CandidateScratch(per_step, per_unit, visited, epoch, estimates, order, batch, firsts, heap, counters),
+        candidates,
+        n_candidates,
+    )
+    rank_candidates(queries, candidates, n_candidates, line_docs, documents, places, ids, scores, found)

@@ -2,7 +2,7 @@
 
 A document's dense vector is a row of int8 and a scale; their product is its canonical form. Each product of a query's
 float32 with an int8 is exact in float64 (24 bits times 8), and the order of the sum is fixed, so that a score depends
-on nothing but the numbers: eight lanes, as the registers of a processor hold them, of which lane j adds the dimensions
+only on the numbers: eight lanes, as in a processor's registers, of which lane j adds the dimensions
 j, j + 8, j + 16, ... in ascending order. The lanes are added as ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)).
 
 Rows are read at random, so those of the next documents are prefetched.
@@ -26,7 +26,7 @@ def score_dense_rows(rows, values, scale, query, scores):
     """Write float32(scale * (values . query)) of each row to `scores`.
 
     rows    int64[m], each from 0 below n      values  int8[n, dims]
-    scale   float32[n]; 0: there is no vector, the score is 0
+    scale   float32[n]; 0: no vector, the score is 0
     query   float64[dims], float32 numbers     scores  float32[m]
 
     Oracle: oracle.dense_scores.

@@ -1,11 +1,11 @@
-"""Scoring documents: the canonical dot product, and what everything else is measured by.
+"""Scoring documents: the canonical dot product, the score of every result.
 
-A document's score is the sum over its terms, by rising collection term id, of weight * impact in float64, rounded once
-to float32. Each product is exact in float64 (24 bits times 24), so the result depends on nothing but the numbers.
+A document's score is the sum over its terms, by ascending collection term id, of weight * impact in float64, rounded
+once to float32. Each product is exact in float64 (24 bits times 24), so the result depends only on the numbers.
 
-A document's lines hold its terms by falling impact (kernels.lines). So that its few matching terms are added up in the
-right order, their products are put where the query has the term, and the query's terms rise: `places` holds, for each
-of the segment's terms, 1 + its position in the query, or 0. Adding the zeros of the others changes no sum.
+A document's lines hold its terms by descending impact (kernels.lines). To add its few matching terms in the right
+order, each product is written to the term's position in the query, whose terms ascend: `places` holds, for each of the
+segment's terms, 1 + its position in the query, or 0. Adding the zeros of the other positions changes no sum.
 
 Impacts are float32, or float16 as its bits in uint16.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from index.kernels.heap import best_of, key_of
 from index.kernels.lines import further_lines, further_width, impact_value, prefetch_further
 from index.kernels.prefetching import prefetch
 
@@ -26,7 +27,7 @@ _DOCUMENTS_AHEAD = 3
 def score_rows(indptr, terms, impacts, table, scores):
     """Write the canonical score of each row to `scores`, float32[n]; -1 for one that shares no term.
 
-    indptr  int64[n + 1]      terms  uint32[nnz], by rising collection term id in a row
+    indptr  int64[n + 1]      terms  uint32[nnz], by ascending collection term id in a row
     impacts uint16 (float16 bits)|float32[nnz]      table  float32[every term]; the query's weights
 
     Oracle: oracle.canonical_scores.
@@ -46,7 +47,7 @@ def score_document(doc, documents, places, weights, products):
     places    int32[power of two above every term], see above      weights  float32[m], the query's
     products  float64[at least m], zeroed, and left so
 
-    A damaged term reads a wrong weight, a damaged link another document's terms, never what is past the arrays.
+    A damaged term reads a wrong weight, a damaged link another document's terms, never memory past the arrays.
     Oracle: oracle.canonical_scores.
     """
     line_terms, impacts = documents.line_terms, documents.impacts
@@ -86,8 +87,8 @@ def score_document(doc, documents, places, weights, products):
 def score_documents(lines, documents, terms, weights, places, scores):
     """Write the canonical score of each document, by its line uint32[n], to scores; -1 if it shares no term.
 
-    terms   uint32[m], the query's in the segment's numbers, by rising collection term id     weights  float32[m]
-    places  as in `score_document`, zeroed, and left so                                       scores   float32[n]
+    terms   uint32[m], the query's in the segment's numbers, by ascending collection term id   weights  float32[m]
+    places  as in `score_document`, zeroed, and left so                                         scores   float32[n]
 
     Oracle: oracle.canonical_scores.
     """
@@ -106,19 +107,19 @@ def score_documents(lines, documents, terms, weights, places, scores):
 
 
 @njit(cache=True, nogil=True)
-def scan_documents(first, bar, documents, scale, terms, weights, places, bounds, allowed, line_docs, scores):
+def scan_documents(first, threshold, documents, scale, terms, weights, places, bounds, allowed, line_docs, scores):
     """Write the canonical scores of the documents with lines first .. first + n to `scores`; -1 for no match.
 
-    bar      float32; a document that cannot score as much may get -1 as well
-    scale    float32[n_terms]; impact of one step of a sketch
+    threshold   float32; a document that cannot reach it may get -1, too
+    scale       float32[n_terms]; impact of one step of a sketch
     terms, weights, places   as in `score_documents`
-    bounds   float32[as long as places], zeroed, and left so
-    allowed  bool[n_docs], or bool[0] for every document     line_docs  uint32[n_docs], the document of each line
-    scores   float32[n]
+    bounds      float32[as long as places], zeroed, and left so
+    allowed     bool[n_docs], or bool[0] for every document     line_docs  uint32[n_docs], the document of each line
+    scores      float32[n]
 
-    Nearly every document is dismissed by its line. What the line holds is worth at most half a step more than the
-    sketch says, and what it does not hold has no larger impact than its last term: a bound on the score, raised by a
-    hundred thousandth against rounding. Oracle: oracle.canonical_scores.
+    Nearly every document is dropped by its sketch, which bounds its score: a term of the sketch has at most half a step
+    more impact than the sketch says, another term has no larger impact than the sketch's last. The bound is raised by
+    1/100,000 against rounding. Oracle: oracle.canonical_scores.
     """
     mask = np.int64(len(places) - 1)
     line_terms, line_bytes = documents.line_terms, documents.line_bytes
@@ -133,14 +134,14 @@ def scan_documents(first, bar, documents, scale, terms, weights, places, bounds,
         bounds[terms[i]] = weights[i] * scale[terms[i]]
         half += np.float32(0.5) * bounds[terms[i]]
         total_weight += weights[i]
-    enough = bar * np.float32(1.0 - 1e-5) - half
+    enough = threshold * np.float32(1.0 - 1e-5) - half
     last = len(scale) - 1
     for i in range(len(scores)):
         doc = first + i
         scores[i] = -1.0
         if not (everything or allowed[min(np.int64(line_docs[doc]), np.int64(len(allowed)) - 1)]):
             continue
-        if bar > 0.0:
+        if threshold > 0.0:
             bound = np.float32(0.0)
             for p in range(width):
                 bound += bounds[np.int64(line_terms[doc, p]) & mask] * np.float32(line_bytes[doc, steps_at + p])
@@ -161,53 +162,50 @@ def scan_documents(first, bar, documents, scale, terms, weights, places, bounds,
 
 @njit(cache=True, nogil=True, inline="always")
 def prefetch_document(doc, documents):
-    """Ask for a document's impacts, and for its further lines; its line is read for where those are."""
+    """Prefetch a document's impacts and its further lines; its line, which says where these are, is read now."""
     prefetch(documents.impacts, doc)
     prefetch_further(doc, documents.line_links, documents.further_terms)
 
 
 @njit(cache=True, nogil=True)
-def rank_candidates(
-    query_start, query_terms, query_weights, candidates, n_candidates, line_docs, documents, places, ids, scores, found
-):  # fmt: skip
+def rank_candidates(queries, candidates, n_candidates, line_docs, documents, places, ids, scores, found):
     """Score each query's candidates canonically and write the best, ranked, to its row of `ids` and `scores`.
 
-    query_start   int64[n + 1] into query_terms, uint32[], the segment's numbers, and query_weights, float32[], above 0
+    queries       candidate_arrays.Queries, by ascending collection term id
     candidates    uint32[n, m], of which n_candidates, int64[n], are used: lines, each once in a row
     line_docs     uint32[n_docs], the document of each line
     places        as in `score_document`, zeroed, and left so
-    ids           int64[n, k], scores float32[n, k]: as many as match, the rest is left as it is
-    found         int64[n], how many those are; by falling score, then rising id
+    ids           int64[n, k], scores float32[n, k]: of as many as match; the rest stays as it is
+    found         int64[n], how many those are; by descending score, then ascending id
 
     Oracle: oracle.brute_force over oracle.canonical_scores.
     """
+    start, terms, weights = queries.start, queries.terms, queries.weights
     k = ids.shape[1]
     keys = np.empty(candidates.shape[1], dtype=np.int64)
     longest = 0
-    for q in range(len(query_start) - 1):
-        longest = max(longest, query_start[q + 1] - query_start[q])
+    for q in range(len(start) - 1):
+        longest = max(longest, start[q + 1] - start[q])
     products = np.zeros(longest, dtype=np.float64)
-    for q in range(len(query_start) - 1):
-        first, stop = query_start[q], query_start[q + 1]
+    for q in range(len(start) - 1):
+        first, stop = start[q], start[q + 1]
         for i in range(first, stop):
-            places[query_terms[i]] = i - first + 1
+            places[terms[i]] = i - first + 1
         matching = 0
         for c in range(min(_DOCUMENTS_AHEAD, n_candidates[q])):
             prefetch_document(np.int64(candidates[q, c]), documents)
         for c in range(n_candidates[q]):
             if c + _DOCUMENTS_AHEAD < n_candidates[q]:
                 prefetch_document(np.int64(candidates[q, c + _DOCUMENTS_AHEAD]), documents)
-            doc = np.int64(candidates[q, c])
-            total = score_document(doc, documents, places, query_weights[first:stop], products)
+            line = np.int64(candidates[q, c])
+            total = score_document(line, documents, places, weights[first:stop], products)
             if total > 0.0:
-                # Falling score, then rising id: a positive float32's bits compare as it does.
-                named = min(np.int64(line_docs[doc]), np.int64(len(line_docs)) - 1)
-                keys[matching] = ((np.int64(0x7FFFFFFF) - np.int64(np.float32(total).view(np.uint32))) << 32) | named
+                # A damaged number of a document stays inside the collection.
+                doc = min(np.int64(line_docs[line]), np.int64(len(line_docs)) - 1)
+                keys[matching] = key_of(doc, np.float32(total))
                 matching += 1
         for i in range(first, stop):
-            places[query_terms[i]] = 0
-        keys[:matching].sort()
-        found[q] = min(matching, k)
-        for i in range(found[q]):
-            ids[q, i] = keys[i] & 0xFFFFFFFF
-            scores[q, i] = np.uint32(0x7FFFFFFF - (keys[i] >> 32)).view(np.float32)
+            places[terms[i]] = 0
+        n = min(matching, k)
+        best_of(keys[:matching], ids[q, :n], scores[q, :n])
+        found[q] = n

@@ -1,39 +1,60 @@
-"""One heap for all kernels: the k best documents, each one number."""
+"""One heap for all kernels: the best documents found so far.
+
+A document and its score are one int64, its key: the score in the upper 32 bits, 2**32 - 1 - document in the lower 32.
+So keys compare as rankings do: the higher score is the larger key, and of equal scores the smaller document is.
+
+A score is above 0 and one of two kinds, never both in one heap:
+
+* a canonical score, float32. The bits of positive floats compare as the floats do.
+* a sketch score, an integer, cut off at 2**31 - 1. `sketches.fill_tables` scales a query so that no sum passes that by
+  more than 255 for each of its terms; a damaged file may hold any impacts.
+
+A heap is an int64 array of which `size` places are used, the smallest key first (Williams, Algorithm 232, CACM 1964).
+The threshold is the score that a document must beat, or tie with: that of the smallest key once the heap is full.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
+_LOWER = 0xFFFFFFFF
+_LARGEST_SKETCH = 0x7FFFFFFF
+
 
 @njit(cache=True, nogil=True)
-def bar_of(heap, size):
-    """Return the k-th score so far, or 0 as long as there are fewer than k."""
+def key_of(doc, score):
+    """Return the key of a document with a canonical score, float32 above 0."""
+    return (np.int64(np.float32(score).view(np.uint32)) << 32) | (_LOWER - doc)
+
+
+@njit(cache=True, nogil=True)
+def sketch_key_of(doc, score):
+    """Return the key of a document with a sketch score, int64 above 0."""
+    return (min(np.int64(score), np.int64(_LARGEST_SKETCH)) << 32) | (_LOWER - doc)
+
+
+@njit(cache=True, nogil=True)
+def doc_of(key):
+    """Return the document of a key."""
+    return _LOWER - (key & _LOWER)
+
+
+@njit(cache=True, nogil=True)
+def threshold_of(heap, size):
+    """Return the threshold of canonical scores, float32: 0 until the heap is full."""
     return np.uint32(heap[0] >> 32).view(np.float32) if size == len(heap) else np.float32(0.0)
 
 
 @njit(cache=True, nogil=True)
-def offer_document(doc, score, allowed, heap, size):
-    """Offer the document to the heap if it is allowed, and return how many that holds then."""
-    if len(allowed) == 0 or allowed[doc]:
-        return _offer((np.int64(np.float32(score).view(np.uint32)) << 32) | (0xFFFFFFFF - doc), heap, size)
-    return size
+def sketch_threshold_of(heap, size):
+    """Return the threshold of sketch scores, int64: 0 until the heap is full."""
+    return heap[0] >> 32 if size == len(heap) else np.int64(0)
 
 
 @njit(cache=True, nogil=True)
-def best_of(heap, ids, scores):
-    """Write the documents and scores of the heap's numbers, best first, to ids int64[n] and scores float32[n]."""
-    heap.sort()
-    n = len(heap)
-    for i in range(n):
-        key = heap[n - 1 - i]
-        ids[i] = 0xFFFFFFFF - (key & 0xFFFFFFFF)
-        scores[i] = np.uint32(key >> 32).view(np.float32)
-
-
-@njit(cache=True, nogil=True)
-def _offer(key, heap, size):
-    """Put the number on the heap, smallest at the root, if there is room or it beats the root."""
+def offer(key, heap, size):
+    """Put the key on the heap if there is room or it is larger than the smallest; return the heap's new size."""
     n = len(heap)
     if size < n:
         place = size
@@ -54,3 +75,17 @@ def _offer(key, heap, size):
             place = child
         heap[place] = key
     return size
+
+
+@njit(cache=True, nogil=True)
+def best_of(keys, ids, scores):
+    """Sort the keys of canonical scores; write the best documents to ids, int64[n], scores to scores, float32[n].
+
+    Best first: by descending score, then ascending document. n is at most len(keys).
+    """
+    keys.sort()
+    last = len(keys) - 1
+    for i in range(len(ids)):
+        key = keys[last - i]
+        ids[i] = doc_of(key)
+        scores[i] = np.uint32(key >> 32).view(np.float32)

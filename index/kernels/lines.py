@@ -1,18 +1,19 @@
-"""Documents as kernels take them: 64-byte cache lines, one of the heaviest terms, then as many as it needs.
+"""Documents as kernels read them, in 64-byte cache lines: a sketch of the heaviest terms, then further lines.
 
-A document's line holds `width` terms (20 of uint16 or 12 of uint32) by falling impact, as many one-byte impacts, and in
-its last four bytes the number of the first of its further lines (uint32; NO_LINE if it has no more terms). Lines come
-in the order of the documents' heaviest terms (`heaviest_terms`), so that those that a search looks at together lie
-close together. Unused places hold term 0 with impact 0. Summaries of blocks are lines as well, without anything behind.
+**The sketch**, or the document's line, holds `width` terms (20 of uint16 or 12 of uint32) by descending impact, a
+one-byte impact for each, and in its last four bytes the number of the document's first further line (uint32; NO_LINE if
+it has no other terms). Unused places hold term 0 with impact 0. A one-byte impact is in steps of its term's scale, at
+least one step. At query time the scale is multiplied into the query's weight, so a sketch score costs one table
+look-up, one multiplication and one addition per term. The canonical impacts of a sketch's terms are in an array of
+their own.
 
-Most documents are dismissed by their lines. Further lines stand one behind the other and hold terms, by falling impact,
-and behind them their canonical impacts, as many as there is room for (`further_width`: 16 of uint16 with float16). The
-first place of a document's first one says how many terms they hold. Beside a document's line lie the canonical impacts
-of its terms. What is returned is scored from the canonical impacts.
+**Further lines** of a document are consecutive. Each holds `further_width` terms, by descending impact, and after them
+their canonical impacts: 16 terms of uint16 with float16. The first place of the first one is not a term: it says how
+many terms the document's further lines hold. An impact that is needed in steps is converted (`steps_of`).
 
-In the line an impact is in steps of its term's scale, at least one step: a sketch. At query time the scale is folded
-into the query's weight, so a sketch score costs one table look-up, one multiplication and one addition a term. The
-steps of a further term that matches are made of its canonical impact (`steps_of`).
+Sketches are in the order of the documents' heaviest terms (`heaviest_terms`), so that those which a search reads
+together are close together. Most documents are dropped by their sketch. Summaries of blocks are lines of the same form,
+without further lines. Returned scores are computed from canonical impacts.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ _TWO_TO_112 = np.float32(2.0**112)
 
 
 class Documents(NamedTuple):
-    """What a kernel reads of documents. Lines are there as each of the types that they hold, over the same memory.
+    """What a kernel reads of documents. There is a view of the lines for each type that they hold.
 
     line_terms       uint16[n_docs, 32]|uint32[n_docs, 16]     line_bytes  uint8[n_docs, 64]
-    line_links       uint32[n_docs, 16], the last of each: the document's first further line
-    impacts          uint16 (float16 bits)|float32[n_docs, width], the canonical ones of a line's terms
+    line_links       uint32[n_docs, 16], of which the last is the document's first further line
+    impacts          uint16 (float16 bits)|float32[n_docs, width], the canonical impacts of a sketch's terms
     further_terms    uint16[n_further, 32]|uint32[n_further, 16], terms first
-    further_impacts  uint16[n_further, 32]|float32[n_further, 16], the canonical ones last: those of the first term are
-                     `further_width` from the end
+    further_impacts  uint16[n_further, 32]|float32[n_further, 16], canonical impacts last: that of the first term is
+                     `further_width` places from the end
     steps_per_unit   float32[n_terms], one over the impact of one step
     """
 
@@ -59,8 +60,8 @@ def documents_over(
     scale: NDArray[np.float32],
     term_type: np.dtype[Any],
 ) -> Documents:
-    """Return Documents over uint8[n_docs, 64], the impacts beside, uint8[n_further, 64] and float32[n_terms], a step's
-    impact."""
+    """Return Documents over lines, uint8[n_docs, 64], their impacts, further lines, uint8[n_further, 64], and the
+    scale, float32[n_terms], the impact of one step."""
     return Documents(
         *line_views(lines, term_type), impacts, further.view(term_type), further.view(impacts.dtype),
         steps_per_unit(scale),
@@ -68,7 +69,7 @@ def documents_over(
 
 
 def terms_per_line(dtype: np.dtype[Any]) -> int:
-    """Return how many terms a line holds: 20 of uint16, 12 of uint32."""
+    """Return how many terms a sketch holds: 20 of uint16, 12 of uint32."""
     return 60 // (dtype.itemsize + 1)
 
 
@@ -80,7 +81,7 @@ def terms_per_further_line(term_type: np.dtype[Any], impact_type: np.dtype[Any])
 def line_views(
     lines: NDArray[np.uint8], dtype: np.dtype[Any]
 ) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]]:
-    """Return the lines as terms of `dtype`, as bytes, and as uint32: what the kernels take."""
+    """Return the lines as terms of `dtype`, as bytes, and as uint32."""
     return lines.view(dtype), lines, lines.view(np.uint32)
 
 
@@ -99,8 +100,8 @@ def impact_values(stored: NDArray[Any]) -> NDArray[np.float32]:
 def impact_value(stored):
     """Return a stored impact as a float32. Oracle: numpy's view as float16.
 
-    A float16's bits, moved to where float32 has its exponent, read as the value times 2**-112, subnormals included:
-    Numba's CPU target knows no float16.
+    Numba's CPU target has no float16. Its bits, shifted to the place of float32's exponent, are the value times
+    2**-112, subnormals included.
     """
     if isinstance(stored, np.uint16):
         return np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * _TWO_TO_112
@@ -116,7 +117,7 @@ def _impact_value(stored):
 
 @njit(cache=True, nogil=True, inline="always")
 def steps_of(value, steps_per_unit):
-    """Return an impact in whole steps, 1 .. 255."""
+    """Return an impact in steps, an integer of 1 .. 255."""
     steps = np.int64(np.float64(value) * np.float64(steps_per_unit) + 0.5)
     return max(np.int64(1), min(np.int64(255), steps))
 
@@ -129,9 +130,9 @@ def further_width(further_terms, further_impacts):
 
 @njit(cache=True, nogil=True, inline="always")
 def further_lines(doc, line_links, further_terms, width):
-    """Return (the document's first further line, how many terms there are from there on).
+    """Return (the document's first further line, the number of terms in its further lines).
 
-    A damaged link gives another document's terms or none, a damaged number of terms not more than there are lines for.
+    A damaged link leads to another document's terms or to none; a damaged number of terms is cut off at the last line.
     """
     line = np.int64(line_links[doc, 15])
     n_lines = np.int64(len(further_terms))
@@ -142,7 +143,7 @@ def further_lines(doc, line_links, further_terms, width):
 
 @njit(cache=True, nogil=True, inline="always")
 def prefetch_further(doc, line_links, further_terms):
-    """Ask for up to four of a document's further lines."""
+    """Prefetch up to four of a document's further lines."""
     first = np.int64(line_links[doc, 15])
     for line in range(first, min(first + 4, np.int64(len(further_terms)))):
         prefetch(further_terms, line)
@@ -150,12 +151,12 @@ def prefetch_further(doc, line_links, further_terms):
 
 @njit(cache=True, nogil=True)
 def heaviest_terms(indptr, terms, values, keys):
-    """Write to keys, int64[n], each row's three heaviest terms: what its line is ordered by.
+    """Write to keys, int64[n], each row's three heaviest terms, which order the lines.
 
     indptr  int64[n + 1]     terms  uint32[nnz]     values  float32[nnz], above 0
 
-    The heaviest is the uppermost of three numbers of 20 bits (those of a term above that are cut off), ties by rising
-    place; all bits are set where there is none. Oracle: oracle.heaviest_terms.
+    A key is three numbers of 20 bits, the heaviest term in the upper ones (higher bits of a term are cut off), ties by
+    ascending place; all 20 bits are set for a missing term. Oracle: oracle.heaviest_terms.
     """
     for i in range(len(keys)):
         one, two, three = np.int64(-1), np.int64(-1), np.int64(-1)
@@ -178,11 +179,11 @@ def pack_documents(lines, indptr, terms, values, stored, links, documents):
 
     lines    uint32[n]; the line of each
     indptr   int64[n + 1]                terms    uint32[nnz]
-    values   float32[nnz], above 0       stored   uint16|float32[nnz], the same as they are kept
+    values   float32[nnz], above 0       stored   uint16|float32[nnz], the same in their stored form
     links    uint32[n]; the first further line of each, or NO_LINE
     documents   zeroed
 
-    Ties of impact go by rising place in the row. Oracle: oracle.packed_document.
+    Ties of impact are by ascending place in the row. Oracle: oracle.packed_document.
     """
     term_bytes = LINE_BYTES // documents.line_terms.shape[1]
     width = np.int64(documents.impacts.shape[1])
@@ -190,7 +191,7 @@ def pack_documents(lines, indptr, terms, values, stored, links, documents):
     from_end = documents.further_impacts.shape[1] - per_further
     for i in range(len(lines)):
         start, stop = indptr[i], indptr[i + 1]
-        # Falling impact, then rising place: the impact's bits compare as the impact does.
+        # Descending impact, then ascending place: the impact's bits compare as the impact does.
         keys = np.empty(stop - start, dtype=np.int64)
         for j in range(stop - start):
             keys[j] = ((np.int64(0x7FFFFFFF) - np.int64(np.float32(values[start + j]).view(np.uint32))) << 32) | j
@@ -231,9 +232,9 @@ def count_terms(lines, documents, counts):
 
 @njit(cache=True, nogil=True)
 def read_documents(lines, documents, terms, stored):
-    """Write the terms and the canonical impacts of the documents with these lines, uint32[n], by falling impact.
+    """Write the terms and the canonical impacts of the documents with these lines, uint32[n], by descending impact.
 
-    terms  uint16|uint32[as many as `count_terms` counted]     stored  uint16|float32[as many]
+    terms  uint16|uint32[the number that `count_terms` counted]     stored  uint16|float32[the same number]
     """
     line_terms, line_links, impacts = documents.line_terms, documents.line_links, documents.impacts
     further_terms, further_impacts = documents.further_terms, documents.further_impacts

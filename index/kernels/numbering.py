@@ -1,7 +1,7 @@
-"""Numbering terms as they come: a hash table from collection term ids to 0, 1, 2 … in the order of first appearance.
+"""Numbering terms: a hash table from collection term ids to 0, 1, 2 … in the order of first appearance.
 
-Collection ids may be any 32-bit numbers, so a table over all of them could be 16 GiB; this one is as large as the
-terms that there are. Open addressing, linear probing, multiplicative hashing (Knuth, TAOCP 3, 6.4).
+Collection ids may be any 32-bit numbers, so a table over all of them could need 16 GiB; this one grows with the number
+of terms. Open addressing, linear probing, multiplicative hashing (Knuth, TAOCP 3, 6.4).
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def number_terms(first, terms, keys, slots, ids, frequencies, largest, n, numbers):
-    """Number the terms from place `first` on; return (how far it came, how many numbers there are then).
+    """Number the terms from place `first` on; return (the place where it stopped, the number of numbered terms).
 
     terms        uint32[m]                    keys  uint16|uint32[m], which compare as the impacts do
     slots        int32[power of two], a number or -1
-    ids          uint32[half of the slots]    the term with each number, of which the first n are given
+    ids          uint32[half of the slots]    the term of each number, of which the first n are in use
     frequencies  int64[half of the slots]     how often each number occurred: added to
     largest      uint32[half of the slots]    the largest key of each number: raised
     numbers      uint32[m], written
 
-    It stops early when the table is half full: give it a larger one (`fill_slots`) and go on. Oracle: a dict.
+    It stops early when the table is half full: call it again with a larger one (`fill_slots`). Oracle: a dict.
     """
     for i in range(first, len(terms)):
         slot = slot_of(terms[i], slots)
@@ -52,6 +52,6 @@ def fill_slots(ids, slots):
 
 @njit(cache=True, nogil=True)
 def slot_of(term, slots):
-    """Return the slot at which to begin to look for a term."""
-    # 2**32 less the golden section of 2**32, so that the product of two numbers below 2**32 and 2**31 is no overflow.
+    """Return the slot where the search for a term starts."""
+    # 2**32 less the golden section of 2**32: below 2**31, so that the product with a 32-bit number fits in an int64.
     return ((np.int64(term) * 1640531527) >> 13) & (len(slots) - 1)

@@ -1,4 +1,4 @@
-"""What the kernels compute, written to be read: plain Python and NumPy, slow, used by tests only."""
+"""The definitions of what the kernels compute, in plain Python and NumPy: slow, used by tests only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Document = list[tuple[int, float]]
 
 
 def canonical_scores(documents: list[Document], query: dict[int, float]) -> list[float]:
-    """Return each document's canonical score, -1 for one that shares no term. Products in a rising order of terms."""
+    """Return each document's canonical score, -1 for one that shares no term. Products are added by ascending term."""
     scores = []
     for document in documents:
         total = 0.0
@@ -27,7 +27,7 @@ def canonical_scores(documents: list[Document], query: dict[int, float]) -> list
 
 
 def packed_document(document: Document, scale: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Return a document's (term, steps) as they are packed: by falling impact, then rising place."""
+    """Return a document's (term, steps) as they are packed: by descending impact, then ascending place."""
     order = sorted(range(len(document)), key=lambda place: (-document[place][1], place))
     inverse = np.float32(1.0) / scale
     packed = []
@@ -39,14 +39,14 @@ def packed_document(document: Document, scale: NDArray[np.float32]) -> list[tupl
 
 
 def heaviest_terms(document: Document) -> int:
-    """Return the document's three heaviest terms as one number of three times 20 bits, ties by rising place."""
+    """Return the document's three heaviest terms as one number of three times 20 bits, ties by ascending place."""
     order = sorted(range(len(document)), key=lambda place: (-document[place][1], place))
     terms = [document[place][0] for place in order[:3]] + [0xFFFFF] * 3
     return terms[0] << 40 | terms[1] << 20 | terms[2]
 
 
 def largest_postings(postings: list[tuple[int, int]], n_keep: int) -> list[int]:
-    """Return the documents, rising, of the n_keep (document, key) with the largest keys; ties to smaller documents."""
+    """Return the documents, ascending, of the n_keep (document, key) of largest key; ties to smaller documents."""
     kept = sorted(postings, key=lambda posting: (-posting[1], posting[0]))[:n_keep]
     return sorted(document for document, _ in kept)
 
@@ -63,11 +63,11 @@ def drawn_centroids(n: int, n_centroids: int, seed: int) -> list[int]:
 
 
 def cluster_list(sketches: list[dict[int, float]], centroids: list[int], min_size: int) -> list[list[int]]:
-    """Return the clusters as lists of places, each rising: every sketch with the centroid of largest cosine.
+    """Return the clusters as lists of places, each ascending: every sketch joins the centroid of largest cosine.
 
-    A cluster that has twice its share and two more takes none as long as another has not. Clusters smaller than
+    A cluster that has twice its share and two more is closed as long as another one is not. Clusters smaller than
     min_size are dissolved once and their members placed again, if another one is left. Sums are float32 and in the
-    sketches' order, as the kernel's are.
+    sketches' order, as in the kernel.
     """
     one = np.float32
     directions = []
@@ -105,9 +105,9 @@ def cluster_list(sketches: list[dict[int, float]], centroids: list[int], min_siz
 
 
 def block_summary(sketches: list[dict[int, int]], scale: NDArray[np.float32], n: int) -> list[tuple[int, int]]:
-    """Return a block's summary, (term, steps): the n largest values of the maximum, falling, ties by rising term.
+    """Return a block's summary, (term, steps): the n largest values of the maximum, descending, ties by ascending term.
 
-    The maximum is over the n largest values of each document, ties by rising term.
+    The maximum is over the n largest values of each document, ties by ascending term.
     """
 
     def largest(held: dict[int, int]) -> list[tuple[int, int]]:
@@ -121,7 +121,7 @@ def block_summary(sketches: list[dict[int, int]], scale: NDArray[np.float32], n:
 
 
 def query_steps(query: dict[int, float], scale: NDArray[np.float32]) -> dict[int, tuple[int, np.float32]]:
-    """Return what a step of each query term is worth, 1 .. 65535, and a unit of impact in the same measure."""
+    """Return what a step of each query term adds to a score, 1 .. 65535, and a unit of impact in the same measure."""
     values = {term: float(np.float32(weight)) * float(scale[term]) for term, weight in query.items()}
     factor = min(65534 / max(values.values()), 2**31 / (255 * sum(values.values())))
     return {
@@ -138,9 +138,9 @@ def candidates_trivial_but_slow(
     n: int,
     width: int,
 ) -> list[int]:
-    """Return the n largest sketch scores, falling, of the documents in the lists of the query's terms.
+    """Return the n largest sketch scores, descending, of the documents in the lists of the query's terms.
 
-    The `width` largest impacts of a document count in whole steps, the others as they are; every product is cut off.
+    The `width` largest impacts of a document count in steps, the others as they are; every product is rounded down.
     """
     if not query:
         return []
@@ -158,7 +158,7 @@ def candidates_trivial_but_slow(
 
 
 def brute_force(scores: NDArray[np.float32], k: int, allowed: NDArray[Any] | None = None) -> list[tuple[int, float]]:
-    """Return the k best (document, score) by falling score, then rising document; a score below 0 is no match."""
+    """Return the k best (document, score) by descending score, then ascending document; scores below 0 do not match."""
     matching = [
         (document, float(score))
         for document, score in enumerate(scores)
@@ -174,8 +174,8 @@ def numbered_query(
 
     numbers  the segment's number of each collection term id that it holds    frequencies  by the segment's number
     """
-    rising = all(a < b for a, b in itertools.pairwise(ids)) and all(number >= 0 for number in ids)
-    if not rising or not all(math.isfinite(weight) and weight >= 0 for weight in weights):
+    ascending = all(a < b for a, b in itertools.pairwise(ids)) and all(number >= 0 for number in ids)
+    if not ascending or not all(math.isfinite(weight) and weight >= 0 for weight in weights):
         return None
     held = [(numbers[i], weight) for i, weight in zip(ids, weights, strict=True) if weight > 0 and i in numbers]
     return held, sum(weight for _, weight in held), float(sum(frequencies[number] for number, _ in held))

@@ -1,8 +1,8 @@
-"""Turning documents around: from documents to postings, a range of documents at a time.
+"""Inverting documents: from documents to postings, a range of documents at a time.
 
-Two kinds of lists come of it. Lists cut to the largest impacts, for candidate search: while documents stream by, a list
-collects up to twice what it may keep, then drops the smaller half, so memory is bounded by the lists and not by the
-collection. And full lists by windows of documents, for exact search (kernels.exhaustive).
+* Candidate lists, cut to the largest impacts: a list collects up to twice as many postings as it may keep, then drops
+  the smaller half. So memory is bounded by the lists, not by the collection.
+* Unpruned postings by windows of documents, for exact search (kernels.exhaustive).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from index.kernels.lines import further_lines, further_width
 
 
 def sort_key(stored):
-    """Return 16 bits that compare as the stored impacts do: a float16's own, or the upper half of a float32's."""
+    """Return 16 bits that compare as the stored impacts do: those of a float16, or the upper half of a float32."""
     return np.int64(stored) if isinstance(stored, np.uint16) else np.int64(np.float32(stored).view(np.uint32)) >> 16
 
 
@@ -33,10 +33,10 @@ def collect_largest(first, last, documents, n_keep, start, filled, floors, docs,
     documents   kernels.lines.Documents
     start    int64[n_terms + 1] into docs, uint32[], and keys, uint16[]: room for all of a list or for 2 * n_keep
     filled   int64[n_terms], how much of each list's room is used
-    floors   int64[n_terms], -1 at first: a key that is no larger cannot be among the largest any more
+    floors   int64[n_terms], -1 at first: a key that is not larger cannot be among the largest any more
 
-    `docs` are numbers of lines, as everywhere in candidate search. They must come by rising number. At the end
-    `keep_largest` cuts each list to size. Ties go to the smaller number. Oracle: oracle.largest_postings.
+    `docs` are numbers of lines, as everywhere in candidate search, and must come in ascending order. At the end the
+    caller cuts each list with `keep_largest`. Ties go to the smaller number. Oracle: oracle.largest_postings.
     """
     line_terms, line_links, impacts = documents.line_terms, documents.line_links, documents.impacts
     further_terms, further_impacts = documents.further_terms, documents.further_impacts
@@ -57,7 +57,7 @@ def collect_largest(first, last, documents, n_keep, start, filled, floors, docs,
 
 @njit(cache=True, nogil=True)
 def collect(doc, term, key, n_keep, start, filled, floors, docs, keys):
-    """Add one posting, as `collect_largest` says."""
+    """Add one posting, see `collect_largest`."""
     if key <= floors[term]:
         return
     at = start[term] + filled[term]
@@ -74,7 +74,7 @@ def collect(doc, term, key, n_keep, start, filled, floors, docs, keys):
 def keep_largest(docs, keys, n_keep):
     """Move the `n_keep` documents with the largest keys to the front, in their order; return the smallest key of them.
 
-    docs  uint32[n], rising      keys  uint16[n]      n_keep  int64, 1 .. n
+    docs  uint32[n], ascending   keys  uint16[n]      n_keep  int64, 1 .. n
 
     Ties go to the smaller document. Oracle: oracle.largest_postings.
     """
@@ -127,9 +127,9 @@ def count_postings(lines, documents, counts):
 
 @njit(cache=True, nogil=True)
 def fill_postings(lines, documents, cursors, docs, stored):
-    """Write the documents with these lines, uint32[n], as 0 .. n, and their impacts where each term's cursor is.
+    """Write the documents with these lines, uint32[n], numbered 0 .. n, and their impacts at each term's cursor.
 
-    cursors  int64[n_terms], moved on      docs  uint16[]      stored  uint16|float32[]
+    cursors  int64[n_terms], advanced      docs  uint16[]      stored  uint16|float32[]
     """
     line_terms, line_links, impacts = documents.line_terms, documents.line_links, documents.impacts
     further_terms, further_impacts = documents.further_terms, documents.further_impacts

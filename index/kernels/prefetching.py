@@ -1,4 +1,4 @@
-"""Asking for memory ahead: what a kernel will read at random is on its way while it works on something else."""
+"""Prefetching: the memory that a kernel will read at random is fetched while the kernel works on something else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ else:
 
     @intrinsic
     def prefetch(typingctx, array, row):  # noqa: ARG001
-        """Ask for the cache line at array[row], row int64 inside of the array."""
+        """Prefetch the cache line at array[row], row int64 inside the array."""
 
         def codegen(context, builder, signature, arguments):
             array_type = signature.args[0]

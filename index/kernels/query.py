@@ -1,6 +1,6 @@
-"""One query, checked and renumbered in a single pass: the way of nearly every query, so it is a kernel.
+"""One query, checked and renumbered in one pass. Nearly every query comes this way, so it is a kernel.
 
-NumPy would take a dozen small calls for it, which together cost as much as a fast search does.
+NumPy needs a dozen small calls for it, which together cost as much as a fast search.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ def number_query(ids, given, lookup_ids, lookup_numbers, frequencies, terms, wei
     """Write the query in the segment's numbers to `terms` and `weights`; return how many, or -1 if it is not plain.
 
     ids             int64[m], collection term ids      given  float32[m]
-    lookup_ids      uint32[n_terms], rising            lookup_numbers  uint32[n_terms]
+    lookup_ids      uint32[n_terms], ascending            lookup_numbers  uint32[n_terms]
     frequencies     uint32[n_terms], by the segment's number
     terms, weights  uint32[m], float32[m]
     totals          float64[2]: the sum of the weights, and of the frequencies, of the terms written
 
-    Plain is: ids that rise and are not negative, weights that are finite and not negative. Terms that the segment
-    does not hold, and weights of 0, are left out. Oracle: oracle.numbered_query.
+    Plain: ids ascend and are not negative, weights are finite and not negative. Terms that the segment does not hold,
+    and weights of 0, are left out. Oracle: oracle.numbered_query.
     """
     n = 0
     n_terms = len(lookup_ids)
@@ -29,13 +29,13 @@ def number_query(ids, given, lookup_ids, lookup_numbers, frequencies, terms, wei
     postings = 0.0
     low = 0
     for i in range(len(ids)):
-        # A comparison with NaN is false, and so is infinity below the largest float32 and a bit.
+        # False for NaN, and for infinity, which is above the largest float32.
         if ids[i] <= last or not (given[i] >= 0.0 and given[i] <= np.float32(3.4028234663852886e38)):
             return -1
         last = ids[i]
         if given[i] == 0.0:
             continue
-        # The ids rise, so each is searched for behind the one before.
+        # The ids ascend, so the search for each starts at the place of the one before.
         high = n_terms
         while low < high:
             middle = (low + high) >> 1

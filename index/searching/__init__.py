@@ -1,1 +1,1 @@
-"""From a query to ranked document numbers: parameters, the kernels' calls, exact, approximate, calibrated."""
+"""From a query to ranked document numbers: parameters, exact and approximate search, calibration."""

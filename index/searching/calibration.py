@@ -1,20 +1,20 @@
-"""The measured curve: which knobs reach which recall, at the least cost.
+"""The measured curve: which search parameters reach which recall, at the least cost.
 
-A recall target is only as good as the measurement behind it. `calibrate` searches sample queries with a grid of knobs,
-compares with the exact result, and keeps the settings that no other beats in recall and cost. The curve is stored with
-the index, and `search(..., recall=r)` takes the cheapest setting whose recall was at least r: nothing is guessed
-between points. Two things make it cautious:
+`calibrate` searches sample queries with a grid of search parameters, compares with the exact result, and keeps the
+settings that no other beats in recall and cost. The curve is stored with the index, and `search(..., recall=r)` uses
+the cheapest setting whose recall was at least r; nothing is interpolated between points. Two rules make it cautious:
 
-* What counts is the mean recall less two standard errors, or less one hit in the whole sample if that is more: a
-  sample of a few hundred queries says no more.
-* For a k between two measured ones, the more thorough of both settings is taken. A target that no setting reached, and
-  a k above the largest measured, is met by exact search.
+* A setting's recall counts as the mean less two standard errors, or less one hit in the whole sample if that is more: a
+  sample of a few hundred queries shows no more.
+* For a k between two measured ones, the more thorough of both settings is used. For a target that no setting reached,
+  and for a k above the largest measured, search is exact.
 
-The cost of a setting is counted, not timed: blocks estimated, blocks visited, documents looked at, documents looked at
-further, each with the nanoseconds it took when it was measured. So a busy machine chooses as an idle one does.
+The cost of a setting is counted, not timed: blocks estimated, blocks visited, documents scored by their sketch,
+documents scored further, each times its measured nanoseconds. So a busy machine chooses as an idle one does.
 
-The sample decides. Whole documents are no queries: they are long, and each finds itself. Given queries are best, short
-texts such as titles come next; without any, `pseudo_queries` makes some of a few terms of documents.
+The result depends on the sample. Whole documents are not like queries: they are long, and each finds itself. Given
+queries are best, short texts such as titles come next; without any, `pseudo_queries` builds some from a few terms of
+documents.
 """
 
 from __future__ import annotations
@@ -31,29 +31,31 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from index.arrays.segment import Segment
+from index.kernels.candidate_arrays import CandidateParameters, Queries
+from index.kernels.heap import best_of
 from index.kernels.many_queries import search_rows
-from index.searching.approximate import Knobs, Queries, Scratch, approximate_search
+from index.searching.approximate import Scratch, approximate_search
 from index.searching.parameters import EVERYTHING
 
 Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
 
-# The k that are measured, and on how many queries at most: recall@1000 is a mean over a hundred times the hits.
+# The measured k, each with the largest number of queries: recall@1000 is a mean over a hundred times the hits.
 SAMPLE = {10: 400, 100: 150, 1000: 50}
 QUERY_CUTS = (3, 4, 5, 6, 8, 10, 12, 16, 24)
-BETAS = (0.65, 0.75, 0.85)  # tried where the build's own is lower, on what is left of the grid
+BETAS = (0.65, 0.75, 0.85)  # tried where the build's own is lower, with the settings that the grid has left
 HEAP_FACTORS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 _ENOUGH = 0.9995  # recall above which no more thorough setting is tried
-_NO_GAIN = 0.0003  # so little more recall for a lower factor means that the lists hold no more
-# Standard errors that a setting's mean must lie above a target: of many settings measured on the same sample the one
-# that is chosen has been lucky, and with one standard error held-out queries missed targets of .99 and .998.
+_NO_GAIN = 0.0003  # less additional recall for a lower factor means that the lists hold no more
+# Standard errors by which a setting's mean must exceed a target. Of many settings measured on the same sample the
+# chosen one was lucky: with one standard error held-out queries missed targets of .99 and .998.
 _ERRORS = 2.0
 _ROWS = 8192
-# Nanoseconds for a block estimated, a block visited, a document looked at, a document looked at further.
+# Nanoseconds for a block estimated, a block visited, a document scored by its sketch, a document scored further.
 _COSTS = np.array([24.0, 200.0, 35.0, 180.0])
 
 
 class Point(NamedTuple):
-    """One setting: its mean recall on the sample, what that is safely above, and the cost in nanoseconds a query."""
+    """One setting: mean recall on the sample, a floor that this is safely above, cost in nanoseconds per query."""
 
     recall: float
     floor: float
@@ -63,24 +65,24 @@ class Point(NamedTuple):
     cost: float
 
     @property
-    def knobs(self) -> Knobs:
+    def parameters(self) -> CandidateParameters:
         """The setting itself."""
-        return Knobs(self.query_cut, self.heap_factor, self.beta)
+        return CandidateParameters(self.query_cut, self.heap_factor, self.beta)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The curves of one index, by k, each by rising floor and cost; when they were made and from what."""
+    """The curves of one index, by k, each by ascending floor and cost; when they were measured, and on which sample."""
 
     made: str
     source: str
     queries: int
     curves: Mapping[int, tuple[Point, ...]]
 
-    def knobs(self, k: int, recall: float) -> Knobs | None:
-        """Return the cheapest knobs that reached `recall` at k; None if none did, or k is above all that was measured.
+    def parameters(self, k: int, recall: float) -> CandidateParameters | None:
+        """Return the cheapest setting that reached `recall` at k; None if none did, or k is above all measured ones.
 
-        For a k between two that were measured, the more thorough of what both need.
+        For a k between two measured ones: of each parameter the more thorough value of the two settings.
         """
         above = min((measured for measured in self.curves if measured >= k), default=None)
         if above is None:
@@ -89,7 +91,7 @@ class Calibration:
         one, other = self._cheapest(below, recall), self._cheapest(above, recall)
         if one is None or other is None:
             return None
-        return Knobs(
+        return CandidateParameters(
             max(one.query_cut, other.query_cut), min(one.heap_factor, other.heap_factor), min(one.beta, other.beta)
         )
 
@@ -103,7 +105,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Calibration:
-        """Return what `to_json` gave; raises KeyError, TypeError, ValueError for anything else."""
+        """Return the calibration that `to_json` wrote; raises KeyError, TypeError, ValueError for other values."""
         curves = {
             int(k): tuple(
                 Point(
@@ -131,11 +133,11 @@ def calibrate(
 ) -> Calibration:
     """Measure the curves of a segment.
 
-    rows       gives documents start .. stop as csr_array, in the terms of `sample`
+    rows       returns documents start .. stop as csr_array, in the terms of `sample`
     sample     the queries as float32 csr_array [n, n_terms]; `queries` the same in the segment's own numbers
-    source     what they are, for the record
+    source     where they come from, for the record
 
-    A segment that is flat, or has no blocks, has none: it is searched exactly.
+    A segment that is flat, or has no blocks, has no curves: it is searched exactly.
     """
     n = len(queries.start) - 1
     curves: dict[int, tuple[Point, ...]] = {}
@@ -147,13 +149,15 @@ def calibrate(
                 measure = partial(_measure, segment, _first(queries, min(n, SAMPLE.get(k, n))), truth, k)
                 by_cut = pool.map(partial(_measure_cut, measure, segment.beta), QUERY_CUTS)
                 front = _front([point for points in by_cut for point in points])
-                sharper = [point.knobs._replace(beta=beta) for point in front for beta in BETAS if beta > segment.beta]
+                sharper = [
+                    point.parameters._replace(beta=beta) for point in front for beta in BETAS if beta > segment.beta
+                ]
                 curves[k] = _front([*front, *pool.map(measure, sharper)])
     return Calibration(datetime.now(UTC).isoformat(timespec="seconds"), source, n, curves)
 
 
 def exact_top(rows: Callable[[int, int], csr_array], n_docs: int, sample: csr_array, k: int) -> list[Hits]:
-    """Return each query's best k (doc_ids, canonical scores), by falling score, then rising id, in one pass."""
+    """Return each query's best k (doc_ids, canonical scores), by descending score, then ascending id, in one pass."""
     n = sample.shape[0]
     by_term = sample.tocsc()
     start, numbers = by_term.indptr.astype(np.int64), by_term.indices.astype(np.int64)
@@ -166,16 +170,16 @@ def exact_top(rows: Callable[[int, int], csr_array], n_docs: int, sample: csr_ar
         search_rows(first, indptr, terms, part.data, start, numbers, weights, sums, heaps, sizes)
     found = []
     for q in range(n):
-        keys = np.sort(heaps[q, : sizes[q]])[::-1]
-        scores = (keys >> 32).astype(np.uint32).view(np.float32)
-        found.append((0xFFFFFFFF - (keys & 0xFFFFFFFF), scores))
+        ids, scores = np.empty(sizes[q], dtype=np.int64), np.empty(sizes[q], dtype=np.float32)
+        best_of(heaps[q, : sizes[q]], ids, scores)
+        found.append((ids, scores))
     return found
 
 
 def pseudo_queries(segment: Segment, rows: Callable[[int, int], csr_array], n: int, n_terms: int) -> csr_array:
-    """Return queries made of documents, float32 csr_array [n, terms]: each the n_terms heaviest terms of one.
+    """Return queries built from documents, float32 csr_array [n, terms]: each the n_terms heaviest terms of one.
 
-    The documents lie evenly spaced, so the same index gives the same queries.
+    The documents are evenly spaced, so the same index gives the same queries.
     """
     chosen = np.unique(np.linspace(0, segment.n_docs - 1, min(n, segment.n_docs)).astype(np.int64))
     indices, data, lengths = [], [], [0]
@@ -189,29 +193,30 @@ def pseudo_queries(segment: Segment, rows: Callable[[int, int], csr_array], n: i
     return csr_array((np.concatenate(data), np.concatenate(indices), np.cumsum(lengths)), shape=shape)
 
 
-def _measure(segment: Segment, queries: Queries, truth: Sequence[Hits], k: int, knobs: Knobs) -> Point:
-    """Return what one setting reaches, and what it costs."""
+def _measure(
+    segment: Segment, queries: Queries, truth: Sequence[Hits], k: int, parameters: CandidateParameters
+) -> Point:
+    """Return the recall and the cost of one setting."""
     scratch = Scratch(segment)
     n = len(queries.start) - 1
-    _, scores, found = approximate_search(segment, scratch, queries, k, knobs, EVERYTHING)
+    _, scores, found = approximate_search(segment, scratch, queries, k, parameters, EVERYTHING)
     recalls = []
     for q in range(n):
         expected = truth[q][1][:k]
-        # By score: of documents that tie at the k-th place, any is right.
+        # By score: of documents that tie at the k-th place, each is right.
         if len(expected):
             recalls.append(np.count_nonzero(scores[q, : found[q]] >= expected[-1]) / len(expected))
     values = np.array(recalls) if recalls else np.ones(1)
     doubt = max(_ERRORS * float(values.std()) / np.sqrt(len(values)), 1.0 / (k * len(values)))
-    cost = float(scratch.counters @ _COSTS) / n
-    beta = segment.beta if knobs.beta is None else knobs.beta
-    return Point(float(values.mean()), float(values.mean() - doubt), knobs.query_cut, knobs.heap_factor, beta, cost)
+    cost = float(scratch.candidates.counters @ _COSTS) / n
+    return Point(float(values.mean()), float(values.mean() - doubt), *parameters[:3], cost)
 
 
-def _measure_cut(measure: Callable[[Knobs], Point], beta: float, cut: int) -> list[Point]:
-    """Return the points of one query_cut, by falling heap_factor, as far as that gains anything."""
+def _measure_cut(measure: Callable[[CandidateParameters], Point], beta: float, cut: int) -> list[Point]:
+    """Return the points of one query_cut, by descending heap_factor, until a lower one gains nothing."""
     points: list[Point] = []
     for factor in HEAP_FACTORS:
-        points.append(measure(Knobs(cut, factor, beta)))
+        points.append(measure(CandidateParameters(cut, factor, beta)))
         gain = points[-1].recall - points[-2].recall if len(points) > 1 else 1.0
         if points[-1].recall >= _ENOUGH or gain < _NO_GAIN:
             break
@@ -219,7 +224,7 @@ def _measure_cut(measure: Callable[[Knobs], Point], beta: float, cut: int) -> li
 
 
 def _front(points: list[Point]) -> tuple[Point, ...]:
-    """Return the points that no other beats in floor and cost, by rising cost."""
+    """Return the points that no other beats in floor and cost, by ascending cost."""
     front: list[Point] = []
     for point in sorted(points, key=lambda point: (point.cost, -point.floor)):
         if not front or point.floor > front[-1].floor:

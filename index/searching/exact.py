@@ -1,7 +1,7 @@
-"""Exact search: the ranking is by definition, over full postings lists where the index has them, else by a scan.
+"""Exact search: over the unpruned postings where the index has them, else by a scan of the documents.
 
-The scan reads each document's line, which bounds what the document can score, and the rest of a few. Work is done
-in chunks of documents, so that a deadline is honoured while a kernel runs without the GIL.
+The scan reads each document's sketch, which bounds the document's score, and the further lines of a few. Work is done
+in chunks of documents, so that a deadline is kept while kernels run without the GIL.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from index.kernels.heap import best_of
 
 ShouldStop = Callable[[], bool]
 
-# Documents scanned at once: few at first, which give the others a score to reach.
+# Documents scanned in one call: few at first, which set a threshold for the others.
 _FIRST_CHUNK = 1 << 11
 _CHUNK = 1 << 16
 _WINDOWS = 16
-# Below this, float32 has too few bits for a bound to be one.
+# Below this, float32 has too few bits for the bound to hold.
 _TINY = 1e-30
 
 
 class Tables(Protocol):
-    """What is written to, zeros in between: `kernels.forward` says how long."""
+    """Tables that a search writes to, zeros between searches: see `kernels.forward` for their lengths."""
 
     places: NDArray[np.int32]
     bounds: NDArray[np.float32]
@@ -47,18 +47,18 @@ def search_exact(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the best k (doc_ids, scores) over all documents, or the allowed ones if `allowed` is not empty.
 
-    terms    the query's in the segment's numbers, by rising collection term id
+    terms    the query's in the segment's numbers, by ascending collection term id
     ties     also every document whose score equals the k-th
     """
     if not segment.has_exact_lists:
         return scan(segment, terms, weights, tables, k, allowed, ties, should_stop)
     k = min(k, segment.n_docs)
     if not ties:
-        return _search_lists(segment, terms, weights, k, allowed, should_stop)
+        return _search_postings(segment, terms, weights, k, allowed, should_stop)
     wanted = k
     while True:
-        # One more than wanted tells whether the last one ties with what comes next.
-        ids, scores = _search_lists(segment, terms, weights, min(wanted + 1, segment.n_docs), allowed, should_stop)
+        # One more than wanted shows whether the last one ties with the next.
+        ids, scores = _search_postings(segment, terms, weights, min(wanted + 1, segment.n_docs), allowed, should_stop)
         if len(ids) <= k or scores[-1] < scores[k - 1]:
             enough = len(ids) if len(ids) <= k else int(np.searchsorted(-scores, -scores[k - 1], side="right"))
             return ids[:enough], scores[:enough]
@@ -67,7 +67,7 @@ def search_exact(
         wanted *= 4
 
 
-def _search_lists(
+def _search_postings(
     segment: Segment,
     terms: NDArray[np.uint32],
     weights: NDArray[np.float32],
@@ -81,12 +81,9 @@ def _search_lists(
     n_windows = len(segment.window_entry) - 1
     for first in range(0, n_windows, _WINDOWS):
         if should_stop is not None and should_stop():
-            raise SearchStopped("the search was stopped before it was done")
-        size = search_windows(
-            first, min(first + _WINDOWS, n_windows), segment.n_docs, segment.window_entry, segment.entry_terms,
-            segment.entry_start, segment.posting_docs, segment.posting_impacts, terms, weights, allowed, sums, heap,
-            size,
-        )  # fmt: skip
+            raise SearchStopped("the search was stopped before it was finished")
+        last = min(first + _WINDOWS, n_windows)
+        size = search_windows(first, last, segment.n_docs, *segment.windows, terms, weights, allowed, sums, heap, size)
     ids, scores = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.float32)
     best_of(heap[:size], ids, scores)
     return ids, scores
@@ -102,19 +99,19 @@ def scan(
     ties: bool,
     should_stop: ShouldStop | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return what `search_exact` does, without full lists."""
+    """Return what `search_exact` returns, without unpruned postings."""
     ids = np.empty(0, dtype=np.int64)
     scores = np.empty(0, dtype=np.float32)
     smallest = min(float(segment.scale[terms].min()), float((weights * segment.scale[terms]).min()))
     start, size = 0, _FIRST_CHUNK
     while start < segment.n_docs:
         if should_stop is not None and should_stop():
-            raise SearchStopped("the search was stopped before it was done")
+            raise SearchStopped("the search was stopped before it was finished")
         chunk = np.empty(min(size, segment.n_docs - start), dtype=np.float32)
-        bar = float(scores[k - 1]) if len(scores) >= k and smallest > _TINY else 0.0
+        threshold = np.float32(scores[k - 1] if len(scores) >= k and smallest > _TINY else 0.0)
         scan_documents(
-            start, np.float32(bar), segment.documents, segment.scale, terms, weights, tables.places, tables.bounds,
-            allowed, segment.line_docs, chunk,
+            start, threshold, segment.documents, segment.scale, terms, weights, tables.places, tables.bounds, allowed,
+            segment.line_docs, chunk,
         )  # fmt: skip
         found = np.flatnonzero(chunk >= 0)
         ids = np.concatenate([ids, np.minimum(segment.line_docs[start + found], segment.n_docs - 1)])
@@ -133,7 +130,7 @@ def score_few(
     doc_ids: NDArray[np.int64],
     ties: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the best k of `doc_ids` (int64, each once), as `scan` does."""
+    """Return the best k of `doc_ids` (int64, each once), ranked as by `scan`."""
     scores = np.empty(len(doc_ids), dtype=np.float32)
     score_documents(segment.lines_of(doc_ids), segment.documents, terms, weights, tables.places, scores)
     matching = scores >= 0
@@ -143,7 +140,7 @@ def score_few(
 def best(
     ids: NDArray[np.int64], scores: NDArray[np.float32], k: int, *, ties: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the k best by falling score, then rising id; with `ties`, all that score as the k-th does."""
+    """Return the k best by descending score, then ascending id; with `ties`, all that score as the k-th does."""
     if len(ids) > k:
         kth = np.partition(scores, len(scores) - k)[len(scores) - k]
         enough = scores >= kth

@@ -1,4 +1,4 @@
-"""What a caller may ask of a search: how thorough it is, which documents it returns; and the checks of both."""
+"""What a caller may ask of a search, with the checks: how thorough it is, and which documents it returns."""
 
 from __future__ import annotations
 

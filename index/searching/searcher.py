@@ -1,10 +1,10 @@
-"""How a checked query is searched: which of the ways is taken, and what is handed to it.
+"""How a checked query is searched.
 
 * Few documents allowed: they are scored directly.
-* Exact, because it was asked for, or because it is as fast: the index has full lists and either the query's lists are
-  short or the collection is flat (see `Segment.is_flat`).
-* Otherwise approximate, with the knobs that were given, or those that the measured curve has for a recall target. A
-  query that found fewer than k documents is searched exactly: whether there are k is for the exact search to say.
+* Exact, on request, or because it is as fast: the index has unpruned postings and either the query's lists are short or
+  the collection is flat (see `Segment.is_flat`).
+* Otherwise approximate, with the search parameters given, or those that the measured curve has for a recall target. A
+  query that found fewer than k documents is then searched exactly, which shows whether k match.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from index.arrays.segment import Segment
 from index.errors import SearchStopped, VectorError
+from index.kernels.candidate_arrays import CandidateParameters, Queries
 from index.kernels.forward import score_documents
 from index.kernels.query import number_query
 from index.searching import exact as exact_search
-from index.searching.approximate import Knobs, Queries, Scratch, ScratchPool, approximate_search
+from index.searching.approximate import Scratch, ScratchPool, approximate_search
 from index.searching.calibration import Calibration
 from index.searching.parameters import SearchParameters, Selection
 from index.vectors import check_query
@@ -31,16 +32,16 @@ Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
 QUERY_CUT = 12
 HEAP_FACTOR = 0.7
 
-# Below this share of allowed documents, scoring them directly beats searching for them.
+# Below this share of allowed documents, scoring them directly is faster than a search.
 _FEW = 0.01
-# Postings a query whose lists are added up whole: about what a candidate search takes.
-_CHEAP = 50_000
+# Postings of a query up to which exact search costs about as much as a candidate search.
+_FEW_POSTINGS = 50_000
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _NOTHING: Hits = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
 
 
 class Answer(NamedTuple):
-    """One query's doc_ids int64[m] and scores float32[m], best first; whether candidates were drawn for it."""
+    """One query's doc_ids int64[m] and scores float32[m], best first; whether a candidate search found them."""
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float32]
@@ -65,9 +66,9 @@ class Searcher:
     ) -> Answer:
         """Return one query's answer; raises VectorError, SearchStopped.
 
-        term_ids, weights   a query as the caller gave it, not checked yet
+        term_ids, weights   a query as the caller passed it, not checked yet
         """
-        _look_at_deadline(should_stop)
+        _check_deadline(should_stop)
         if term_ids.dtype.kind != "i" or weights.dtype != np.float32 or term_ids.shape != weights.shape:
             term_ids, weights = check_query(term_ids, weights)
         scratch = self.scratch.take()
@@ -77,17 +78,17 @@ class Searcher:
         self._check_total(float(scratch.totals[0]))
         few = self._few(selection)
         found = None
-        if n > 0 and few is None and not self._is_cheap(float(scratch.totals[1]), parameters):
-            knobs = self._knobs(selection.k, parameters)
-            if knobs is not None:
+        if n > 0 and few is None and not self._exact_is_as_fast(float(scratch.totals[1]), parameters):
+            how = self._candidate_parameters(selection.k, parameters)
+            if how is not None:
                 ids, scores, counts = approximate_search(
-                    self.segment, scratch, query, selection.k, knobs, selection.allowed
+                    self.segment, scratch, query, selection.k, how, selection.allowed
                 )
                 found = Answer(ids[0], scores[0], True) if counts[0] == selection.k else None
         if found is None:
-            hits = self._by_definition(query.terms, query.weights, selection, few, scratch, should_stop)
+            hits = self._search_exactly(query.terms, query.weights, selection, few, scratch, should_stop)
             found = Answer(*hits, False)
-        self.scratch.give_back(scratch)
+        self.scratch.put_back(scratch)
         return found
 
     def score(self, term_ids: NDArray[Any], weights: NDArray[Any], doc_ids: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -102,26 +103,26 @@ class Searcher:
             score_documents(
                 segment.lines_of(doc_ids), segment.documents, query.terms, query.weights, scratch.places, scores
             )
-        self.scratch.give_back(scratch)
+        self.scratch.put_back(scratch)
         return scores
 
     def search_many(
         self, queries: Queries, selection: Selection, parameters: SearchParameters, should_stop: ShouldStop | None
     ) -> list[Hits]:
-        """Return each query's (doc_ids, scores): the approximate ones together, the exact ones one by one."""
-        _look_at_deadline(should_stop)
+        """Return each query's (doc_ids, scores): the approximate ones in one call, the exact ones one at a time."""
+        _check_deadline(should_stop)
         ends = queries.start[1:]
         totals = np.zeros(len(queries.terms) + 1)
         np.cumsum(queries.weights, out=totals[1:], dtype=np.float64)
         self._check_total(float((totals[ends] - totals[queries.start[:-1]]).max(initial=0.0)))
         np.cumsum(self.segment.frequencies[queries.terms], out=totals[1:], dtype=np.float64)
         postings = totals[ends] - totals[queries.start[:-1]]
-        cheap = np.array([self._is_cheap(float(total), parameters) for total in postings], dtype=np.bool_)
+        cheap = np.array([self._exact_is_as_fast(float(total), parameters) for total in postings], dtype=np.bool_)
         scratch = self.scratch.take()
-        few, knobs = self._few(selection), self._knobs(selection.k, parameters)
+        few, how = self._few(selection), self._candidate_parameters(selection.k, parameters)
         found = None
-        if few is None and knobs is not None and not cheap.all() and len(queries.terms):
-            found = approximate_search(self.segment, scratch, queries, selection.k, knobs, selection.allowed)
+        if few is None and how is not None and not cheap.all() and len(queries.terms):
+            found = approximate_search(self.segment, scratch, queries, selection.k, how, selection.allowed)
         results = []
         for i in range(len(ends)):
             if found is not None and not cheap[i] and found[2][i] == selection.k:
@@ -129,12 +130,12 @@ class Searcher:
             else:
                 at = slice(int(queries.start[i]), int(queries.start[i + 1]))
                 terms, weights = queries.terms[at], queries.weights[at]
-                results.append(self._by_definition(terms, weights, selection, few, scratch, should_stop))
-        self.scratch.give_back(scratch)
+                results.append(self._search_exactly(terms, weights, selection, few, scratch, should_stop))
+        self.scratch.put_back(scratch)
         return results
 
     def _number(self, term_ids: NDArray[Any], weights: NDArray[np.float32], scratch: Scratch) -> tuple[int, Queries]:
-        """Return (how many terms the segment holds, the query in its numbers), or -1 for a query that is not plain."""
+        """Return (number of terms that the segment holds, the query in its numbers); -1 if it is not plain."""
         m = len(term_ids)
         scratch.make_room_for_query(m)
         given, values, single, segment = scratch.ids[:m], scratch.values[:m], scratch.single, self.segment
@@ -148,35 +149,35 @@ class Searcher:
 
     def _check_total(self, weights: float) -> None:
         if weights * self.segment.max_impact > _LARGEST_FLOAT32:
-            raise VectorError("a query's weights are so large that a score would be more than a float32 can hold")
+            raise VectorError("a query's weights are so large that a score would not fit in a float32")
 
-    def _is_cheap(self, postings: float, parameters: SearchParameters) -> bool:
-        """Whether exact search is what the query gets although nobody asked for it."""
+    def _exact_is_as_fast(self, postings: float, parameters: SearchParameters) -> bool:
+        """Whether the query is searched exactly without a request for it."""
         if not self.segment.has_blocks:
             return True
         approximate = parameters.query_cut is not None or parameters.heap_factor is not None or bool(parameters.n_knn)
         if approximate or not self.segment.has_exact_lists:
             return False
-        return self.segment.is_flat or postings <= _CHEAP
+        return self.segment.is_flat or postings <= _FEW_POSTINGS
 
-    def _knobs(self, k: int, parameters: SearchParameters) -> Knobs | None:
-        """Return the knobs to search with, or None for an exact search."""
+    def _candidate_parameters(self, k: int, parameters: SearchParameters) -> CandidateParameters | None:
+        """Return the parameters of the candidate search, or None for an exact search."""
         if parameters.exact:
             return None
         if parameters.recall is not None:
-            return None if self.calibration is None else self.calibration.knobs(k, parameters.recall)
+            return None if self.calibration is None else self.calibration.parameters(k, parameters.recall)
         cut = QUERY_CUT if parameters.query_cut is None else int(parameters.query_cut)
         factor = HEAP_FACTOR if parameters.heap_factor is None else parameters.heap_factor
-        return Knobs(cut, factor, n_knn=0 if parameters.n_knn is None else parameters.n_knn)
+        return CandidateParameters(cut, factor, self.segment.beta, parameters.n_knn or 0)
 
     def _few(self, selection: Selection) -> NDArray[np.int64] | None:
-        """Return the allowed documents where they are so few that scoring them beats searching for them."""
+        """Return the allowed documents if they are so few that scoring them directly is faster, else None."""
         allowed = selection.allowed
         if len(allowed) and np.count_nonzero(allowed) <= max(selection.k, _FEW * self.segment.n_docs):
             return np.flatnonzero(allowed)
         return None
 
-    def _by_definition(
+    def _search_exactly(
         self,
         terms: NDArray[np.uint32],
         weights: NDArray[np.float32],
@@ -185,7 +186,7 @@ class Searcher:
         scratch: Scratch,
         should_stop: ShouldStop | None,
     ) -> Hits:
-        """Return what a query's hits are by definition, in the segment's own term numbers: no candidates are drawn."""
+        """Return the exact hits of a query in the segment's own term numbers."""
         if len(terms) == 0:
             return _NOTHING
         if few is not None:
@@ -193,6 +194,6 @@ class Searcher:
         return exact_search.search_exact(self.segment, terms, weights, scratch, *selection, should_stop)
 
 
-def _look_at_deadline(should_stop: ShouldStop | None) -> None:
+def _check_deadline(should_stop: ShouldStop | None) -> None:
     if should_stop is not None and should_stop():
-        raise SearchStopped("the search was stopped before it was done")
+        raise SearchStopped("the search was stopped before it was finished")

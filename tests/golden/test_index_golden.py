@@ -1,4 +1,4 @@
-"""Every later version opens the indexes of format 3, and finds in them what was found when they were written."""
+"""Every later version opens the indexes of format 3, and finds the same as when they were written."""
 
 from __future__ import annotations
 

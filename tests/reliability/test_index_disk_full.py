@@ -1,6 +1,6 @@
-"""Building an index on a disk that has no room for it: an error, never a killed process, and nothing is left behind.
+"""Building an index on a disk without room for it: an error, never a killed process, and no file remains.
 
-Needs a small tmpfs, which takes the right to mount; where that is missing the test says so and is skipped.
+Needs a small tmpfs, and so the right to mount; without it the test is skipped with that reason.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_build_that_finds_no_room_says_so_at_whatever_stage(disk: Path, documents: csr_array, tmp_path: Path) -> None:
+def test_a_build_without_room_is_an_error_at_every_stage(disk: Path, documents: csr_array, tmp_path: Path) -> None:
     whole = SparseIndex.build(documents, CONFIG, path=tmp_path / "index")
     refused = []
-    # The rows wait in a file of 6 bytes an impact, beside which the index grows.
+    # The disk holds the rows' temporary file, 6 bytes per impact, and the growing index.
     for kib in range(64, (whole.bytes + 6 * whole.nnz) // 1024 + 512, 512):
         subprocess.run(["mount", "-o", f"remount,size={kib}k", str(disk)], check=True)
         try:

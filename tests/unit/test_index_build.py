@@ -1,4 +1,4 @@
-"""Building an index: what is refused, what is left behind, and that the bytes depend on the input alone."""
+"""Building an index: bad input is refused, a failed build leaves no file, the bytes depend on the input alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def documents(n=400, terms=120, seed=3):
 
 
 def raw_row(indices, values, width=10):
-    """A one-row matrix that SciPy was not asked to check."""
+    """A one-row matrix that SciPy has not checked."""
     matrix = csr_array((1, width), dtype=np.float32)
     matrix.indices, matrix.data = np.array(indices), np.array(values)
     matrix.indptr = np.array([0, len(indices)])
@@ -48,7 +48,7 @@ def contents(folder):
         (raw_row([1], [70_000.0]), "more than a float16"),
         (raw_row([10], [1.0]), "not below the number of columns"),
         (raw_row([-1], [1.0]), "negative"),
-        (raw_row([4, 2], [1.0, 1.0]), "must rise"),
+        (raw_row([4, 2], [1.0, 1.0]), "must ascend"),
         (raw_row([4, 4], [1.0, 1.0]), "without duplicates"),
         (raw_row([1], [1 + 2j]), "real numbers"),
     ],
@@ -62,7 +62,7 @@ def test_a_hostile_matrix_is_refused_by_row_and_leaves_nothing(matrix, reason, t
 
 
 @pytest.mark.parametrize("matrix", [coo_array((2, 2)), np.zeros((2, 2)), [[0.0, 1.0]]])
-def test_what_is_no_csr_matrix_is_refused(matrix):
+def test_anything_but_a_csr_matrix_is_refused(matrix):
     with pytest.raises(VectorError, match="csr_array"):
         SparseIndex.build(matrix)
 
@@ -84,7 +84,7 @@ def test_wild_row_starts_are_refused(indptr):
         {"min_cluster_size": -1},
     ],
 )  # fmt: skip
-def test_a_configuration_that_makes_no_sense_is_refused(parameters):
+def test_a_configuration_out_of_range_is_refused(parameters):
     with pytest.raises(ConfigError, match=next(iter(parameters))):
         IndexConfig(**parameters)
 
@@ -117,7 +117,7 @@ def test_what_the_configuration_leaves_open_is_decided_by_size_and_shape(given, 
     assert (config.n_postings, config.exact_lists) == (n_postings, exact_lists)
 
 
-def test_memory_beside_the_files_hardly_grows_with_the_collection(tmp_path):
+def test_memory_in_addition_to_the_files_hardly_grows_with_the_collection(tmp_path):
     rng = np.random.default_rng(1)
     terms = np.sort(rng.permuted(np.tile(np.arange(64, dtype=np.int32), (5000, 1)), axis=1)[:, :32], axis=1)
     weights = rng.random(terms.size, dtype=np.float32) + 0.1
@@ -138,7 +138,7 @@ def test_memory_beside_the_files_hardly_grows_with_the_collection(tmp_path):
     assert (many - few) / (more_docs - fewer_docs) < 48
 
 
-def test_weights_that_round_to_nothing_are_not_stored():
+def test_weights_that_round_to_zero_are_not_stored():
     index = SparseIndex.build(csr_array(np.float32([[1e-9, 0.5], [0, 1e-9]])))
     assert index.nnz == 1
     assert index.document_frequencies([0, 1]).tolist() == [0, 1]
@@ -189,7 +189,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path, monkeypatch, array
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_is_full_while_rows_come_in_is_reported_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_disk_that_is_full_while_rows_are_read_is_reported_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(ArraysInFolder, "temporary", lambda self: open("/dev/full", "r+b", buffering=0))  # noqa: SIM115, PTH123
     with pytest.raises(OSError, match="No space left"):
         SparseIndex.build(documents(), path=tmp_path / "index")

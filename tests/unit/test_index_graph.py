@@ -21,7 +21,7 @@ def test_neighbours_are_mostly_the_nearest_documents(index):
     scores = (DOCUMENTS[:200] @ DOCUMENTS.T).toarray()
     scores[np.arange(200), np.arange(200)] = 0
     nearest = np.argsort(-scores, axis=1)[:, :6]
-    # The graph goes by first lines.
+    # The graph is built from sketches.
     found = index._segment.line_docs[index._segment.neighbours[index._segment.doc_lines[:200]]]
     assert np.mean([len(set(a) & set(b)) / 6 for a, b in zip(found.tolist(), nearest.tolist(), strict=True)]) > 0.5
     assert (found != np.arange(200)[:, np.newaxis]).all()
@@ -34,7 +34,7 @@ def test_the_graph_does_not_depend_on_threads_and_is_kept(index, tmp_path):
     assert (opened._segment.neighbours == index._segment.neighbours).all()
 
 
-def test_looking_at_neighbours_finds_more(index):
+def test_scoring_neighbours_finds_more(index):
     exact = index.search(HELD_OUT, 10, exact=True)
 
     def recall(n_knn):
@@ -71,12 +71,12 @@ def test_documents_without_neighbours_are_their_own():
 
 
 @pytest.mark.parametrize("n_knn", [-1, 1.5, True])
-def test_a_number_of_neighbours_that_makes_no_sense_is_refused(n_knn):
+def test_an_invalid_number_of_neighbours_is_refused(n_knn):
     with pytest.raises(ConfigError, match="n_knn"):
         IndexConfig(n_knn=n_knn)
 
 
-def test_damaged_neighbours_never_lead_out_of_the_arrays(index, tmp_path):
+def test_damaged_neighbours_never_lead_outside_the_arrays(index, tmp_path):
     from dataclasses import replace
 
     wild = np.full_like(index._segment.neighbours, 2**32 - 1)

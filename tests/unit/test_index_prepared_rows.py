@@ -1,4 +1,4 @@
-"""Rows that wait to be sealed: joined, read back and scored as the matrix they came from."""
+"""Rows that wait to be sealed: joined, read back and scored like the matrix that they come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recall targets: the measured curve, where it is kept, and what follows it."""
+"""Recall targets: the measured curve, where it is stored, and the searches that use it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_lower_target_costs_less(index):
     assert all(point.floor <= point.recall for point in index.calibration.curves[10])
 
 
-def test_the_curve_is_kept_with_the_index_and_the_files_stay_sound(tmp_path):
+def test_the_curve_is_stored_with_the_index_and_the_files_stay_sound(tmp_path):
     built = SparseIndex.build(DOCUMENTS, CONFIG, path=tmp_path / "index", queries=SAMPLE[:40])
     assert built.calibration is not None
     assert SparseIndex.open(tmp_path / "index", verify="full").calibration == built.calibration
@@ -95,11 +95,11 @@ def test_the_same_sample_gives_the_same_curve_whatever_the_threads():
     assert built.calibrate(SAMPLE[:40], threads=2).curves == built.calibrate(SAMPLE[:40]).curves
 
 
-def test_documents_stand_in_for_queries_when_there_are_none():
+def test_queries_are_built_from_documents_when_none_are_given():
     built = SparseIndex.build(DOCUMENTS, CONFIG)
     found = built.calibrate()
     assert "documents" in found.source
-    assert found.knobs(10, 0.9) is not None
+    assert found.parameters(10, 0.9) is not None
 
 
 def point(floor, cut, factor, beta=0.7):
@@ -114,17 +114,17 @@ CURVES = Calibration(
 )
 
 
-def test_between_two_measured_k_the_more_thorough_of_both_is_taken():
-    assert CURVES.knobs(10, 0.9) == (3, 0.9, 0.7, 0)
-    assert CURVES.knobs(1, 0.9) == (3, 0.9, 0.7, 0)
-    assert CURVES.knobs(50, 0.9) == (5, 0.9, 0.6, 0)
-    assert CURVES.knobs(100, 0.94) == (8, 0.9, 0.7, 0)
+def test_between_two_measured_k_the_more_thorough_of_both_is_used():
+    assert CURVES.parameters(10, 0.9) == (3, 0.9, 0.7, 0)
+    assert CURVES.parameters(1, 0.9) == (3, 0.9, 0.7, 0)
+    assert CURVES.parameters(50, 0.9) == (5, 0.9, 0.6, 0)
+    assert CURVES.parameters(100, 0.94) == (8, 0.9, 0.7, 0)
 
 
 def test_what_no_setting_reached_is_searched_exactly(index):
-    assert CURVES.knobs(10, 0.995) is None
-    assert CURVES.knobs(100, 0.96) is None
-    assert CURVES.knobs(101, 0.5) is None
+    assert CURVES.parameters(10, 0.995) is None
+    assert CURVES.parameters(100, 0.96) is None
+    assert CURVES.parameters(101, 0.5) is None
     beyond = index.search(HELD_OUT, 10, recall=0.999999)
     assert (beyond.ids == index.search(HELD_OUT, 10, exact=True).ids).all()
 
@@ -133,7 +133,7 @@ def test_a_curve_survives_json():
     assert Calibration.from_json(json.loads(json.dumps(CURVES.to_json()))) == CURVES
 
 
-def test_a_curve_that_is_none_is_refused(tmp_path):
+def test_an_unreadable_curve_is_refused(tmp_path):
     from index.arrays.folder import replace_manifest
 
     SparseIndex.build(DOCUMENTS[:50], path=tmp_path / "index")
@@ -150,10 +150,10 @@ def test_queries_may_know_fewer_or_more_terms_than_the_index():
     assert built.calibrate(csr_array((3, 10), dtype=np.float32)).queries == 3
 
 
-def test_a_target_and_knobs_together_are_refused(index):
-    for knob in ({"query_cut": 3}, {"heap_factor": 0.5}, {"n_knn": 0}):
+def test_a_target_and_other_search_parameters_together_are_refused(index):
+    for parameter in ({"query_cut": 3}, {"heap_factor": 0.5}, {"n_knn": 0}):
         with pytest.raises(SearchParameterError, match="recall target"):
-            index.search_one([1], [1.0], recall=0.9, **knob)
+            index.search_one([1], [1.0], recall=0.9, **parameter)
 
 
 def test_a_filtered_target_still_returns_k(index):

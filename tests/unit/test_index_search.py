@@ -80,13 +80,13 @@ def test_approximate_search_finds_nearly_everything(index):
     assert np.mean(found) >= 9.5
 
 
-def test_more_blocks_are_looked_at_with_a_lower_heap_factor(index):
-    def looked_at(heap_factor):
+def test_more_blocks_are_visited_with_a_lower_heap_factor(index):
+    def visited(heap_factor):
         fresh = SparseIndex(index._segment, index.config, None)
         fresh.search(QUERIES, heap_factor=heap_factor)
-        return fresh._searcher.scratch._free[0].counters[1]
+        return fresh._searcher.scratch._free[0].candidates.counters[1]
 
-    assert looked_at(0.2) > looked_at(1.0)
+    assert visited(0.2) > visited(1.0)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.05, 0.005])
@@ -104,7 +104,7 @@ def test_filtered_search_returns_k_when_k_documents_match(index, share, exact):
 
 
 @pytest.mark.parametrize("exact_lists", [True, False])
-def test_ties_rank_by_rising_document_and_are_all_handed_on_when_asked(exact_lists):
+def test_ties_rank_by_ascending_document_and_are_all_returned_on_request(exact_lists):
     same = csr_array(np.float32([[0, 1]] * 4 + [[0, 2]] + [[0, 1]] * 4))
     index = SparseIndex.build(same, IndexConfig(n_postings=9, exact_lists=exact_lists))
     for keywords in ({"exact": True}, {}, {"heap_factor": 1.0}):
@@ -174,7 +174,7 @@ def test_k_above_the_collection_returns_every_match_and_pads(index):
     assert (top.scores[0, matches:] == 0).all()
 
 
-def test_a_document_without_a_shared_term_is_no_match():
+def test_a_document_without_a_shared_term_does_not_match():
     index = SparseIndex.build(csr_array(np.float32([[1, 0, 0], [0, 1, 0], [0, 0, 0]])))
     assert index.search_one([0], [1.0], 3)[0].tolist() == [0]
     assert index.search_one([2], [1.0], 3)[0].tolist() == []
@@ -202,7 +202,7 @@ def test_a_collection_without_impacts_builds_opens_and_finds_nothing(shape, tmp_
         assert index.search_one([0], [1.0], exact=exact)[0].tolist() == []
 
 
-def test_a_document_is_given_back_as_it_is_stored(index):
+def test_a_document_is_returned_as_it_is_stored(index):
     terms, impacts = index.document(17)
     row = DOCUMENTS[[17]]
     assert terms.tolist() == row.indices.tolist()
@@ -213,7 +213,7 @@ def test_a_document_is_given_back_as_it_is_stored(index):
         index.document(-1)
 
 
-def test_rows_give_back_what_was_indexed(index):
+def test_rows_return_what_was_indexed(index):
     rows = index.rows(100, 250)
     assert rows.shape == (150, 300)
     assert (rows.indices == DOCUMENTS[100:250].indices).all()
@@ -225,12 +225,12 @@ def test_rows_give_back_what_was_indexed(index):
 
 def test_document_frequencies_count_documents(index):
     counts = np.bincount(DOCUMENTS.indices, minlength=300)
-    asked = [5, 299, 5, 100_000]
-    assert index.document_frequencies(asked).tolist() == [counts[5], counts[299], counts[5], 0]
+    terms = [5, 299, 5, 100_000]
+    assert index.document_frequencies(terms).tolist() == [counts[5], counts[299], counts[5], 0]
     assert index.document_frequencies([]).tolist() == []
 
 
-def test_a_search_stops_when_it_is_told_to(index):
+def test_a_search_stops_on_request(index):
     with pytest.raises(SearchStopped):
         index.search_one(QUERIES[[0]].indices, QUERIES[[0]].data, exact=True, should_stop=lambda: True)
     with pytest.raises(SearchStopped):
@@ -246,9 +246,9 @@ def test_a_search_stops_when_it_is_told_to(index):
         ([1], [-0.5], "negative"),
         ([-1], [1.0], "negative"),
         ([3, 3], [1.0, 1.0], "twice"),
-        ([1, 2], [1.0], "as many"),
-        ([1.5], [1.0], "whole numbers"),
-        (["a"], [1.0], "whole numbers"),
+        ([1, 2], [1.0], "one weight per term id"),
+        ([1.5], [1.0], "integers"),
+        (["a"], [1.0], "integers"),
         ([1], [3e38], "float32"),
     ],
 )

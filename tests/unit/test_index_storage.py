@@ -104,7 +104,7 @@ def test_wild_offsets_are_refused_at_open_even_with_a_checksum_that_fits(folder,
         "posting_impacts",
     ],
 )
-def test_damaged_values_never_lead_a_kernel_out_of_its_arrays(folder, built, name):
+def test_damaged_values_never_lead_a_kernel_outside_its_arrays(folder, built, name):
     path = folder / f"{name}.npy"
     data = bytearray(path.read_bytes())
     data[128:] = np.random.default_rng(9).bytes(len(data) - 128)
@@ -126,19 +126,19 @@ def test_a_header_that_does_not_fit_its_manifest_is_refused(folder):
         SparseIndex.open(folder)
 
 
-def test_a_flipped_bit_that_turns_the_bytes_of_an_array_round_is_refused_at_opening(folder):
-    turned = []
+def test_a_flipped_bit_that_reverses_the_byte_order_is_refused_at_opening(folder):
+    refused = []
     for path in sorted(folder.glob("*.npy")):
         content = path.read_bytes()
         if b"'<" not in content[:128]:  # bytes have no order
             continue
         path.write_bytes(content.replace(b"'<", b"'>", 1))
-        with pytest.raises(IndexCorrupt, match="the other way round") as caught:
+        with pytest.raises(IndexCorrupt, match="byte order") as caught:
             SparseIndex.open(folder)
         assert caught.value.path == path
         path.write_bytes(content)
-        turned.append(path.name)
-    assert {"impacts.npy", "block_docs.npy", "scale.npy"} <= set(turned)
+        refused.append(path.name)
+    assert {"impacts.npy", "block_docs.npy", "scale.npy"} <= set(refused)
 
 
 def test_a_newer_format_is_refused_as_such(folder):
@@ -150,13 +150,13 @@ def test_a_newer_format_is_refused_as_such(folder):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": "other"}', "[" * 100_000, "\x00" * 10])
-def test_a_manifest_that_is_none_is_refused(folder, text):
+def test_a_file_that_is_not_a_manifest_is_refused(folder, text):
     (folder / "manifest.json").write_text(text)
     with pytest.raises(IndexCorrupt, match="manifest"):
         SparseIndex.open(folder)
 
 
-def test_a_folder_that_is_no_index_is_refused(tmp_path):
+def test_a_folder_that_is_not_an_index_is_refused(tmp_path):
     with pytest.raises(IndexCorrupt, match="is this folder an index"):
         SparseIndex.open(tmp_path)
     with pytest.raises(SearchParameterError, match="verify"):

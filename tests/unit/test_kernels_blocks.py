@@ -1,6 +1,6 @@
-"""The kernels that build lists and search them, against the oracles that define them.
+"""The kernels that build candidate lists and search them, against the oracles that define them.
 
-Impacts are whole numbers and scales powers of two, so that sums in float32 are exact and equal the oracle's.
+Impacts are integers and scales powers of two, so that sums in float32 are exact and equal the oracle's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from index.arrays.new_arrays import ArraysInMemory, new_documents
 from index.kernels import oracle
-from index.kernels.blocks import build_lists
+from index.kernels.blocks import BlockShape, BuildScratch, NewBlocks, build_lists
+from index.kernels.candidate_arrays import (
+    AllowedDocuments,
+    CandidateLists,
+    CandidateParameters,
+    CandidateScratch,
+    Query,
+)
 from index.kernels.candidates import find_candidates
 from index.kernels.clustering import cluster_list
 from index.kernels.lines import LINE_BYTES, line_views, pack_documents, terms_per_line
@@ -84,45 +91,58 @@ def test_a_summary_holds_the_largest_of_the_maximum(documents, n_lines, term_typ
 
 
 def inverted(documents, term_type, centroid_fraction, short):
-    """Build full lists over the documents; returns the arrays that find_candidates takes, and the lists as sets."""
+    """Build uncut lists over the documents; returns (CandidateLists, Documents), and the lists as sets."""
     lists = [[doc for doc, sketch in enumerate(documents) if term in sketch] for term in range(N_TERMS)]
     start = np.zeros(N_TERMS + 1, dtype=np.int64)
     np.cumsum([len(docs) for docs in lists], out=start[1:])
     docs = np.array([doc for docs in lists for doc in docs], dtype=np.uint32)
     made = packed(documents, term_type)
     summaries = line_views(np.zeros((2 * len(docs), LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
-    block_docs, block_sizes = np.zeros(len(docs), dtype=np.uint32), np.zeros(len(docs), dtype=np.uint32)
-    list_blocks = np.zeros(N_TERMS, dtype=np.int64)
-    build_lists(
-        start, docs, np.arange(N_TERMS), centroid_fraction, 2, short, 8, 2, made, SCALE,
-        np.full(ROOM, -1, dtype=np.int32), np.zeros(ROOM, dtype=np.uint8), np.zeros(ROOM + 1, dtype=np.int64),
-        block_docs, block_sizes, *summaries[:2], list_blocks,
+    out = NewBlocks(
+        np.zeros(len(docs), dtype=np.uint32), np.zeros(len(docs), dtype=np.uint32), *summaries[:2],
+        np.zeros(N_TERMS, dtype=np.int64),
     )  # fmt: skip
+    scratch = BuildScratch(
+        np.full(ROOM, -1, dtype=np.int32), np.zeros(ROOM, dtype=np.uint8), np.zeros(ROOM + 1, dtype=np.int64)
+    )
+    shape = BlockShape(centroid_fraction, min_cluster_size=2, short_list=short, doc_cut=8, summary_lines=2)
+    build_lists(start, docs, np.arange(N_TERMS), shape, made, SCALE, scratch, out)
 
     def offsets(sizes):
         return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
-    list_summary = offsets(np.where(np.diff(start) > short, 2 * list_blocks, 0))
-    block_start = offsets(block_sizes[: list_blocks.sum()]).astype(np.uint32)
-    arrays = (offsets(list_blocks), list_summary, block_start, block_docs, *summaries[:2], made)
-    return (*arrays, np.zeros((0, 0), dtype=np.uint32), 0), [set(docs) for docs in lists]
+    list_summary = offsets(np.where(np.diff(start) > short, 2 * out.list_blocks, 0))
+    block_start = offsets(out.sizes[: out.list_blocks.sum()]).astype(np.uint32)
+    blocks = CandidateLists(offsets(out.list_blocks), list_summary, block_start, out.docs, *summaries[:2])
+    return (blocks, made), [set(docs) for docs in lists]
 
 
-def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING, line_docs=None):
-    """Run find_candidates on a query {term: weight}; returns (documents, scores, counters)."""
+def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING, line_docs=None, epoch=0, mark=0):
+    """Run find_candidates on a query {term: weight}; returns (documents, scores, counters), best first."""
     line_docs = np.arange(n_docs, dtype=np.uint32) if line_docs is None else line_docs
     terms = np.array(sorted(query), dtype=np.uint32)
     weights = np.array([query[term] for term in sorted(query)], dtype=np.float32)
-    table, scores, docs = np.zeros(ROOM, dtype=np.uint16), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.uint32)
-    counters, per_unit = np.zeros(4, dtype=np.int64), np.zeros(ROOM, dtype=np.float32)
+    scratch = CandidateScratch(
+        per_step=np.zeros(ROOM, dtype=np.uint16),
+        per_unit=np.zeros(ROOM, dtype=np.float32),
+        visited=np.full(n_docs, mark, dtype=np.uint8),
+        epoch=np.full(1, epoch, dtype=np.int64),
+        estimates=np.zeros(1000, dtype=np.int64),
+        order=np.zeros(1000, dtype=np.int64),
+        batch=np.zeros(257, dtype=np.int64),
+        firsts=np.zeros(256, dtype=np.int64),
+        heap=np.zeros(n, dtype=np.int64),
+        counters=np.zeros(4, dtype=np.int64),
+    )
+    lists, made = arrays
     found = find_candidates(
-        terms, weights, 100, np.float32(heap_factor), np.float32(beta), allowed, line_docs, SCALE, *arrays, table,
-        per_unit, np.zeros(n_docs, dtype=np.uint8), 1, np.zeros(1000, dtype=np.int64), np.zeros(1000, dtype=np.int64),
-        np.zeros(257, dtype=np.int64), np.zeros(256, dtype=np.int64), scores, docs, counters,
+        Query(terms, weights), CandidateParameters(100, np.float32(heap_factor), np.float32(beta), 0), lists, made,
+        SCALE, np.zeros((0, 0), dtype=np.uint32), AllowedDocuments(allowed, line_docs), scratch,
     )  # fmt: skip
-    assert not table.any()
-    assert not per_unit.any()
-    return docs[:found].tolist(), scores[:found].tolist(), counters
+    assert not scratch.per_step.any()
+    assert not scratch.per_unit.any()
+    keys = np.sort(scratch.heap[:found])[::-1]
+    return (0xFFFFFFFF - (keys & 0xFFFFFFFF)).tolist(), (keys >> 32).tolist(), scratch.counters
 
 
 @settings(max_examples=40, deadline=None)
@@ -133,7 +153,9 @@ def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING, 
     st.sampled_from([np.uint16, np.uint32]),
     st.sampled_from([(0.1, 1), (0.5, 4)]),
 )
-@example([{0: 1}, {0: 2, **dict.fromkeys(range(1, 28), 200)}], {0: 1}, 1, np.uint32, (0.1, 1))  # far behind
+@example(
+    [{0: 1}, {0: 2, **dict.fromkeys(range(1, 28), 200)}], {0: 1}, 1, np.uint32, (0.1, 1)
+)  # the match is in a further line
 def test_uncut_candidate_search_finds_the_best_sketch_scores(documents, query, n, term_type, shape):
     arrays, lists = inverted(documents, term_type, *shape)
     # A block is never skipped with heap_factor 0, a document never dropped with beta 0.
@@ -141,7 +163,7 @@ def test_uncut_candidate_search_finds_the_best_sketch_scores(documents, query, n
     width = terms_per_line(np.dtype(term_type))
     expected = oracle.candidates_trivial_but_slow(documents, query, SCALE, lists, n, width)
     # Scores tie, so documents are compared by their scores.
-    assert sorted(scores, reverse=True)[: len(expected)] == expected
+    assert scores == expected
     assert len(docs) == len(set(docs)) == len(expected)
 
 
@@ -161,7 +183,7 @@ def test_candidates_are_allowed_documents_only(documents, data):
 
 @settings(max_examples=20, deadline=None)
 @given(sketches, st.integers(1, 3))
-def test_cutting_looks_at_no_more_and_finds_documents_that_score(documents, n):
+def test_cutting_scores_no_more_and_finds_documents_that_score(documents, n):
     arrays, _ = inverted(documents, np.uint16, 0.5, 1)
     query = dict.fromkeys(documents[-1], 1.0)
     _, _, all_counters = candidates(query, n, arrays, len(documents), heap_factor=0, beta=0)
@@ -176,3 +198,11 @@ def test_documents_of_many_terms_are_scored_whole():
     arrays, _ = inverted(documents, np.uint32, 0.5, 1)
     docs, _, _ = candidates({29: 1.0}, 1, arrays, 2, heap_factor=0, beta=0)
     assert docs == [1]
+
+
+def test_marks_of_earlier_queries_are_cleared_when_their_numbers_run_out():
+    documents = [{0: 200}, {0: 100, 1: 50}]
+    arrays, _ = inverted(documents, np.uint16, 0.5, 1)
+    for epoch, mark in ((0, 0), (254, 1), (255, 1)):
+        docs, _, _ = candidates({0: 1.0}, 2, arrays, 2, heap_factor=0, beta=0, epoch=epoch, mark=mark)
+        assert docs == [0, 1]

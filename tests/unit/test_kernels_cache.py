@@ -1,4 +1,4 @@
-"""What was compiled before is used again, but not once any kernel file has changed."""
+"""A cached kernel is used again, unless any kernel file has changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUN = "from index.kernels.kernel import kernel; print(kernel(1), sum(kernel.stat
 
 
 def run(folder: Path) -> tuple[int, int]:
-    """Return what the kernel gives in a new process, and how often it came out of the cache."""
+    """Return the kernel's result in a new process, and how often it came from the cache."""
     done = subprocess.run(
         [sys.executable, "-c", RUN], cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)}, check=True,
         capture_output=True, text=True,
@@ -38,7 +38,7 @@ def run(folder: Path) -> tuple[int, int]:
     return int(value), int(hits)
 
 
-def test_a_kernel_is_compiled_anew_when_a_helper_in_another_file_has_changed(tmp_path: Path) -> None:
+def test_a_kernel_is_compiled_again_when_a_helper_in_another_file_has_changed(tmp_path: Path) -> None:
     package = tmp_path / "index" / "kernels"
     package.mkdir(parents=True)
     (package.parent / "__init__.py").touch()

@@ -1,4 +1,4 @@
-"""The kernels of exact search over full lists, against the oracle."""
+"""The kernels of exact search over unpruned postings, against the oracle."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ queries = st.dictionaries(st.integers(0, N_TERMS - 1), st.integers(1, 9).map(flo
 
 
 def windowed(rows, dtype, term_type):
-    """Full lists by windows, as `search_windows` takes them."""
+    """Unpruned postings by windows, as `search_windows` reads them."""
     entries, terms, start, docs, impacts = [0], [], [0], [], []
     for base in range(0, len(rows), exhaustive.WINDOW):
         window = rows[base : base + exhaustive.WINDOW]

@@ -58,7 +58,7 @@ def lines_of(rows):
 
 
 def query_arrays(query):
-    """A query as (terms, weights): a segment's numbers are any, so here they fall where collection ids rise."""
+    """A query as (terms, weights), by ascending term."""
     return np.array(sorted(query), dtype=np.uint32), np.float32([query[term] for term in sorted(query)])
 
 
@@ -111,28 +111,28 @@ def test_products_are_added_by_the_querys_order_and_not_the_documents():
 
 @settings(max_examples=60, deadline=None)
 @given(documents, queries, st.data())
-def test_scanning_skips_only_what_is_not_allowed_or_scores_below_the_bar(rows, query, data):
+def test_scanning_skips_only_what_is_not_allowed_or_scores_below_the_threshold(rows, query, data):
     allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), dtype=np.bool_)
     start = data.draw(st.integers(0, len(rows)))
     term_type, impact_type = data.draw(st.sampled_from([np.uint16, np.uint32])), "float16"
     expected = np.float32(oracle.canonical_scores(rounded(rows, impact_type), query))
-    bar = np.float32(data.draw(st.sampled_from([0.0, *expected[expected > 0].tolist()])))
+    threshold = np.float32(data.draw(st.sampled_from([0.0, *expected[expected > 0].tolist()])))
     made = packed(rows, term_type, impact_type)
     scores = np.empty(len(rows) - start, dtype=np.float32)
     line_docs = np.array(data.draw(st.permutations(range(len(rows)))), dtype=np.uint32)
     places, bounds = np.zeros(64, dtype=np.int32), np.zeros(64, dtype=np.float32)
-    scan_documents(start, bar, made, SCALE, *query_arrays(query), places, bounds, allowed, line_docs, scores)
+    scan_documents(start, threshold, made, SCALE, *query_arrays(query), places, bounds, allowed, line_docs, scores)
     if len(rows):
         expected = np.where(allowed[line_docs], expected, np.float32(-1))
-    needed = expected[start:] >= bar if bar > 0 else np.ones(len(scores), dtype=np.bool_)
+    needed = expected[start:] >= threshold if threshold > 0 else np.ones(len(scores), dtype=np.bool_)
     assert scores[needed].tolist() == expected[start:][needed].tolist()
-    assert (scores[~needed] < bar).all()
+    assert (scores[~needed] < threshold).all()
     assert not places.any()
     assert not bounds.any()
 
 
-def test_scanning_dismisses_by_the_line():
-    # Terms 20.. are not in the line of each document; the query holds one that is and one that is not.
+def test_scanning_drops_documents_by_their_sketch():
+    # Terms 20 and above are not in the sketches; the query holds one that is and one that is not.
     strong, weak = [(t, 3.0) for t in range(20)], [(t, 0.5) for t in range(20)]
     made = packed([[*row, (30, 0.25)] for row in (strong, weak)])
     scores = np.empty(2, dtype=np.float32)
@@ -144,7 +144,7 @@ def test_scanning_dismisses_by_the_line():
 
 @settings(max_examples=30, deadline=None)
 @given(documents, st.sampled_from([np.uint16, np.uint32]), st.sampled_from(["float16", "float32"]))
-def test_documents_are_packed_by_falling_impact(rows, term_type, impact_type):
+def test_documents_are_packed_by_descending_impact(rows, term_type, impact_type):
     made = packed(rows, term_type, impact_type)
     width, term_bytes = terms_per_line(np.dtype(term_type)), np.dtype(term_type).itemsize
     for document, row in enumerate(rounded(rows, impact_type)):
@@ -157,9 +157,9 @@ def test_documents_are_packed_by_falling_impact(rows, term_type, impact_type):
         else:
             per_line = 64 // (term_bytes + made.impacts.dtype.itemsize)
             first = int(made.line_links[document, 15])
-            behind = slice(first, first + -(-(1 + len(row) - width) // per_line))
-            terms = made.further_terms[behind, :per_line].flatten().tolist()
-            stored = made.further_impacts[behind, -per_line:].flatten()
+            used = slice(first, first + -(-(1 + len(row) - width) // per_line))
+            terms = made.further_terms[used, :per_line].flatten().tolist()
+            stored = made.further_impacts[used, -per_line:].flatten()
             values = stored.view(np.float16) if impact_type == "float16" else stored
             further = list(zip(terms, values.tolist(), strict=True))
             assert further[0] == (len(row) - width, 0)
@@ -178,7 +178,7 @@ def test_documents_are_ordered_by_their_three_heaviest_terms(rows):
 
 @settings(max_examples=30, deadline=None)
 @given(documents, st.sampled_from(["float16", "float32"]), st.sampled_from([np.uint16, np.uint32]))
-def test_packed_documents_give_back_the_terms_and_the_canonical_impacts(rows, impact_type, term_type):
+def test_packed_documents_return_the_terms_and_the_canonical_impacts(rows, impact_type, term_type):
     made = packed(rows, term_type, impact_type)
     counts = np.empty(len(rows), dtype=np.int64)
     count_terms(lines_of(rows), made, counts)

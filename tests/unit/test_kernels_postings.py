@@ -1,4 +1,4 @@
-"""The kernels that number terms and turn documents into lists, against what defines them."""
+"""The kernels that number terms and invert documents, against their definitions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_list_collected_in_pieces_keeps_the_largest_impacts(rows, n_keep, piec
         if filled[term] > n_keep:
             keep_largest(docs[at], keys[at], n_keep)
         kept = docs[at][: min(n_keep, len(entries))].tolist()
-        # Eighths up to 7.5 are told apart by the upper half of a float32 as well.
+        # The upper half of a float32 distinguishes eighths up to 7.5, too.
         assert kept == oracle.largest_postings([(doc, int(8 * impact)) for doc, impact in entries], n_keep)
 
 
@@ -65,7 +65,7 @@ def test_sort_keys_compare_as_impacts_do(dtype):
 
 @settings(max_examples=40, deadline=None)
 @given(documents, st.data())
-def test_postings_of_a_range_are_counted_and_rise(rows, data):
+def test_postings_of_a_range_are_counted_and_ascend(rows, data):
     first = data.draw(st.integers(0, len(rows)))
     last = data.draw(st.integers(first, len(rows)))
     order = data.draw(st.permutations(range(len(rows))))
