@@ -27,7 +27,7 @@ export async function showCollection(collection, reload) {
     optional(call(collectionPath(collection.name, "/slow"))), optional(examples(collection.name, 5)),
     Promise.all(sparseVectors(collection).map((using) => optional(call(collectionPath(collection.name, `/curve?using=${encodeURIComponent(using)}`))))),
   ]);
-  slow.replaceChildren(el("h2", { id: "slow-title" }, "Slow searches"), slowTable(slowest));
+  slow.replaceChildren(el("h2", { id: "slow-title" }, "Slow searches"), ...[slowTable(slowest)].flat());
   curve.replaceChildren(el("h2", { id: "curve-title" }, "Recall and cost"), ...recallCurve(curves.filter(Boolean)));
   if (titles?.length) view.append(el("section", { class: "panel" }, el("h2", {}, "Try"), el("div", { class: "examples" }, exampleButtons(titles))));
 }
@@ -47,11 +47,11 @@ function figures(collection) {
     figure("Documents", number.format(collection.documents), collection.deleted ? `${number.format(collection.deleted)} deleted, not merged away yet` : ""),
     figure("On disk", bytes(collection.bytes), each),
     figure("Segments", number.format(collection.segments), collection.pending ? `${plural(collection.pending, "document")} not sealed yet` : ""),
-    figure("Changes", number.format(collection.seq)));
+    figure("Committed changes", number.format(collection.seq)));
 }
 
 function table(head, rows) {
-  return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": head.join(", ") }, el("table", { class: "list" },
+  return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": head.join(", ") }, el("table", { class: "grid" },
     el("thead", {}, el("tr", {}, head.map((one) => el("th", { scope: "col" }, one)))), el("tbody", {}, rows)));
 }
 

@@ -94,5 +94,5 @@ function limits(field, kind, filter, counts) {
     if (high !== undefined) condition.lte = high;
     setFilter(field, Object.keys(condition).length ? condition : null);
   };
-  return el("form", { class: "limits", onsubmit: apply }, from, el("span", { "aria-hidden": "true" }, "–"), to, el("button", { type: "submit", class: "plain", "aria-label": `Apply the range of ${field}` }, "OK"));
+  return el("form", { class: `limits ${type}`, onsubmit: apply }, from, el("span", { "aria-hidden": "true" }, "–"), to, el("button", { type: "submit", class: "plain", "aria-label": `Apply the range of ${field}` }, "OK"));
 }

@@ -159,6 +159,7 @@ async function more(collection) {
 
 /** Connect the buttons below the hits. `failed` shows a Problem. */
 export function startSearchView(collectionOf, failed) {
+  byId("filters").open = !matchMedia("(max-width: 60rem)").matches; // on a phone the hits come first
   byId("more").addEventListener("click", () => more(collectionOf()).catch((error) => {
     if (error.name === "AbortError") return;
     if (error.status === 410 || error.type === "cursor-gone") {

@@ -5,7 +5,7 @@ import { call, collectionPath, idInPath } from "./api.js";
 import { go, state } from "./address.js";
 import { pretty } from "./words.js";
 
-const FEW = 40;
+const FEW = 24;
 
 export function vectorPanel(collection) {
   const id = el("input", { type: "text", id: "vector-id", value: state.doc, placeholder: "A document's id", required: true, maxlength: "512" });
