@@ -12,15 +12,24 @@ import { vectorPanel } from "./vector.js";
 
 const optional = (promise) => promise.catch(() => null); // a part of the view that may be missing
 
-/** Show the collection of the state; `reload` reads the collections again. */
-export async function showCollection(collection, reload) {
+/** Show the collection of the state; `changed` is called with what the service says of it after an upload. */
+export async function showCollection(collection, changed) {
   document.title = `${collection.name} · lsr`;
   show("collection-view");
   const view = byId("collection-view");
+  let numbers = figures(collection);
+  const reload = async () => {
+    const now = await optional(call(collectionPath(collection.name)));
+    if (!now) return;
+    const next = figures(now);
+    numbers.replaceWith(next);
+    numbers = next;
+    changed(now);
+  };
   const slow = el("section", { class: "panel", "aria-labelledby": "slow-title" });
   const curve = el("section", { class: "panel", "aria-labelledby": "curve-title" });
   view.replaceChildren(
-    el("h1", {}, data(collection.name)), problems(collection), figures(collection),
+    el("h1", {}, data(collection.name)), problems(collection), numbers,
     el("div", { class: "panels" }, vectors(collection), defaults(collection), schema(collection),
       uploadPanel(collection, reload), vectorPanel(collection), curve, slow));
   const [slowest, titles, curves] = await Promise.all([

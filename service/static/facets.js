@@ -72,12 +72,16 @@ function range(field, kind, counts) {
   const most = Math.max(1, ...buckets.map((one) => one.count));
   const shown = (value) => (kind === "date" ? day(value) : number.format(kind === "int" ? Math.ceil(value) : Number(Number(value).toPrecision(4))));
   const bars = buckets.map((one) => {
-    const { count, ...bounds } = one;
+    const { count, ...edges } = one;
+    const bounds = kind === "int" ? wholeNumbers(edges) : edges;
     const name = `${shown(bounds.gte)} to ${shown(bounds.lte ?? bounds.lt)}: ${number.format(count)}`;
     return el("li", {}, withStyle(el("button", { type: "button", class: "column", title: name, "aria-label": `${field} ${name}`, disabled: !count, onclick: () => setFilter(field, bounds) }), "--share", count / most));
   });
   return [bars.length > 1 && el("ul", { class: "histogram", "aria-label": `How many documents by ${field}` }, bars), limits(field, kind, filter, counts)];
 }
+
+/** The integers of a range: the edges of equal ranges may lie between them, a filter's may not. */
+const wholeNumbers = ({ gte, lt, lte }) => ({ gte: Math.ceil(gte), lte: lte === undefined ? Math.ceil(lt) - 1 : Math.floor(lte) });
 
 function limits(field, kind, filter, counts) {
   const type = kind === "date" ? "date" : "number";
@@ -94,5 +98,5 @@ function limits(field, kind, filter, counts) {
     if (high !== undefined) condition.lte = high;
     setFilter(field, Object.keys(condition).length ? condition : null);
   };
-  return el("form", { class: `limits ${type}`, onsubmit: apply }, from, el("span", { "aria-hidden": "true" }, "–"), to, el("button", { type: "submit", class: "plain", "aria-label": `Apply the range of ${field}` }, "OK"));
+  return el("form", { class: `limits ${type}`, onsubmit: apply }, from, el("span", { "aria-hidden": "true" }, "–"), to, el("button", { type: "submit", class: "plain", "aria-label": `OK: apply the range of ${field}` }, "OK"));
 }

@@ -39,12 +39,18 @@ async function render() {
     const collection = chosen();
     if (!state.c) showStart();
     else if (!collection) await call(`/v1/collections/${encodeURIComponent(state.c)}`).then((one) => { collections.push(one); return render(); });
-    else if (state.view === "collection") await showCollection(collection, load);
+    else if (state.view === "collection") await showCollection(collection, changed);
     else if (state.q.trim() || state.like) await runSearch(collection);
     else showStart();
   } catch (error) {
     failed(error);
   }
+}
+
+/** Keep what the service says of a collection that an upload has changed. */
+function changed(collection) {
+  collections = collections.map((one) => (one.name === collection.name ? collection : one));
+  fillHeader();
 }
 
 function fillHeader() {

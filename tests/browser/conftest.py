@@ -7,6 +7,7 @@ installs what a machine with Chromium and npm lacks.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +54,7 @@ def recipes() -> list[dict[str, Any]]:
             {
                 "id": f"r{number}",
                 "title": f"{'Lobster' if fish else 'Carrot'} soup number {number}",
-                "text": f"Soup with {'lobster and butter' if fish else 'carrots'}. " + "A slow fire helps. " * (number % 40),
+                "text": f"Soup with {'lobster, butter' if fish else 'carrots'}. " + "Slow fire helps. " * (30 + number % 9),
                 "metadata": {
                     "year": 1990 + number % 30,
                     "tag": ["soup", "fish" if fish else "plants"],
@@ -68,6 +69,14 @@ def recipes() -> list[dict[str, Any]]:
 
 
 SCHEMA: Final = {"year": "int", "tag": "keyword[]", "kind": "keyword", "hot": "bool", "at": "date", "price": "float"}
+
+
+def until(page: Any, expression: str, argument: Any = None) -> None:
+    """Wait until a JavaScript expression holds (Playwright's own waiting evaluates strings, which the page forbids)."""
+    deadline = time.monotonic() + 20
+    while not page.evaluate(expression, argument):
+        assert time.monotonic() < deadline, f"never: {expression}"
+        page.wait_for_timeout(50)
 
 
 @pytest.fixture(scope="session")
@@ -145,7 +154,7 @@ def visit(browser: Any, service: str) -> Iterator[Callable[..., Visit]]:
 
     def start(url: str = service, **options: Any) -> Visit:
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(12_000)
         contexts.append(context)
         visits.append(Visit(context.new_page(), url))
         return visits[-1]

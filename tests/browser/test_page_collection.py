@@ -33,7 +33,7 @@ def test_a_documents_vector_is_shown_by_word(visit: Start) -> None:
     page = visit().open("/?c=recipes&q=lobster")
     page.get_by_role("button", name="Whole vector").first.click()
     page.locator(".vector").first.wait_for()
-    assert "lobster" in page.locator(".vector th").all_inner_texts()
+    assert "Lobster" in page.locator(".vector th").all_inner_texts()
     page.fill("#vector-id", "nothing here")
     page.press("#vector-id", "Enter")
     page.get_by_text("There is no document of this id here.").wait_for()
