@@ -61,3 +61,10 @@ docs: ## where the documentation is
 
 clean: ## remove the environment and everything made by it
 	rm -rf $(VENV) .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# Needs Debian's chromium and npm; axe-core (MPL-2.0) is for these tests alone and is not part of the repository.
+.PHONY: browser
+browser: $(VENV)/dev.stamp ## the page's tests in a real browser
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	npm install --silent --no-save --prefix .browser axe-core@4
+	$(BIN)/pytest tests/browser

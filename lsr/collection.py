@@ -27,6 +27,7 @@ from scipy.sparse import csr_array
 from encoders.encoder import CorpusStatistics, Encoder
 from encoders.models_extra import INSTALL
 from index import Problem, SearchOptions, SearchParameters
+from index.searching.calibration import Calibration
 from lsr.default_pipeline import vectors_for
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError
@@ -38,6 +39,7 @@ from lsr.search.defaults import SearchDefaults, defaults_of, store_defaults, sto
 from lsr.search.filters import Filter
 from lsr.search.plan import Searched
 from lsr.search.request import Query, SearchKeywords, split_keywords
+from lsr.search.suggestions import Suggested, Suggestions
 from lsr.storage import layout
 from lsr.storage.catalog_digest import remove_digest, write_digest
 from lsr.storage.files import OnRead, WriterLock
@@ -66,6 +68,7 @@ class Collection:
         self._closed = False
         self._upkeep = Upkeep(state)
         self._answers = Answers()
+        self._suggestions: Suggestions | None = None
         if lock is not None:
             remove_digest(self.path)
             layout.remove_leftovers(self.path, [view.segment.row.uuid for view in state.generation.segments])
@@ -142,6 +145,11 @@ class Collection:
     def schema(self) -> MetadataSchema:
         """The metadata fields that filters can use."""
         return self._state.schema
+
+    @property
+    def dense_names(self) -> tuple[str, ...]:
+        """The names of the dense vectors."""
+        return tuple(self._state.dense)
 
     @property
     def damage(self) -> tuple[Damage, ...]:
@@ -341,6 +349,29 @@ class Collection:
         if rescore is None or self._state.dense[rescore.using].can_encode:
             return ()
         return (f"queries are not rescored by {rescore.using!r}, since no model can run here: {INSTALL}",)
+
+    def suggest(self, prefix: str, size: int = 8) -> Suggested:
+        """Return titles and words of the collection that continue `prefix`; without one, titles as example queries.
+
+        See search/suggestions.py. The first call after a change reads a sample of the documents anew.
+        Raises CollectionCorrupt.
+        """
+        generation = self._state.generation
+        found = self._suggestions
+        if found is None or found.seq != generation.seq:
+            found = self._suggestions = Suggestions(generation)
+        return found.complete(prefix, size)
+
+    def recall_curve(self, using: str = DEFAULT_VECTOR) -> Calibration | None:
+        """Return the measured recall and cost of the largest segment of a sparse vector; None where none is measured.
+
+        Small segments and collections of flat impacts, such as BM25's, are searched exactly and have none.
+        Raises QueryError.
+        """
+        state = self._state
+        name = vector_of(state.vectors, using).name
+        largest = max(state.generation.segments, key=lambda view: view.live_count, default=None)
+        return None if largest is None else largest.segment.indexes[name].calibration
 
     def statistics(self, using: str = DEFAULT_VECTOR) -> CorpusStatistics:
         """Return the current number of live documents and their document frequencies. Raises QueryError."""

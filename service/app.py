@@ -18,7 +18,7 @@ from lsr.store import CollectionStore
 from service.http.context import RequestContext
 from service.http.openapi import complete_openapi
 from service.problems import install_problem_handlers
-from service.routes import aliases, collections, documents, operations, page, search, snapshots
+from service.routes import aliases, collections, documents, exploring, operations, page, search, snapshots
 from service.runtime.state import Service
 from service.settings import ServiceSettings
 
@@ -58,7 +58,7 @@ def create_app(store: CollectionStore, settings: ServiceSettings | None = None) 
         redirect_slashes=False,
     )
     app.state.service = service
-    modules = (search, documents, snapshots, collections, aliases, operations, page)
+    modules = (search, documents, exploring, snapshots, collections, aliases, operations, page)
     routers = [module.router for module in modules]
     for router in routers:
         app.include_router(router)

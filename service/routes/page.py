@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Final, NamedTuple
 
 from fastapi import APIRouter, Request, Response
@@ -17,12 +18,13 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_FILES: Final = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/static/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/static/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/static/icon.svg": ("icon.svg", "image/svg+xml"),
+_MEDIA_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
+_START: Final = "index.html"
 
 
 class _Asset(NamedTuple):
@@ -32,10 +34,14 @@ class _Asset(NamedTuple):
 
 
 def _load() -> dict[str, _Asset]:
-    folder = files("service") / "static"
+    """Return every file of the page by its path: `/` is index.html, the others are under `/static/`."""
     assets = {}
-    for path, (name, media_type) in _FILES.items():
-        content = (folder / name).read_bytes()
+    for file in sorted((files("service") / "static").iterdir(), key=lambda one: one.name):
+        media_type = _MEDIA_TYPES.get(PurePath(file.name).suffix)
+        if media_type is None:
+            continue
+        content = file.read_bytes()
+        path = "/" if file.name == _START else f"/static/{file.name}"
         assets[path] = _Asset(content, media_type, f'"{sha256(content).hexdigest()[:32]}"')
     return assets
 
@@ -52,5 +58,5 @@ async def serve_asset(request: Request) -> Response:
     return Response(asset.content, headers=headers, media_type=asset.media_type)
 
 
-for _path in _FILES:
+for _path in _ASSETS:
     router.add_route(_path, serve_asset, methods=["GET", "HEAD"])

@@ -62,6 +62,7 @@ def search(
     service.metrics.observe_search(result.timings)
     took_ms = (perf_counter() - arrived) * 1000.0
     if took_ms >= service.settings.slow_query_ms:
+        service.slow.add(name, took_ms, result.timings, request.k, len(result.query_terms), request_id)
         _slow_log.warning(
             "slow query: %.0f ms (encode %.1f, search %.1f, rescore %.1f, fetch %.1f, explain %.1f) "
             "collection=%s k=%d terms=%d request_id=%s",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request
 
@@ -13,6 +13,7 @@ from service.runtime.jobs import Jobs
 from service.runtime.readiness import Readiness
 from service.runtime.scrubber import Scrubber
 from service.runtime.search_turns import SearchTurns
+from service.runtime.slow_searches import SlowSearches
 from service.runtime.work_pool import WorkPool
 from service.runtime.write_queue import WriteQueue
 from service.settings import ServiceSettings
@@ -33,6 +34,7 @@ class Service:
     jobs: Jobs
     chores: WorkPool  # creating, showing and dropping collections, reading metrics
     scrubber: Scrubber
+    slow: SlowSearches = field(default_factory=SlowSearches)
 
     @classmethod
     def start(cls, store: CollectionStore, settings: ServiceSettings) -> Service:

@@ -1,0 +1,63 @@
+"""The collection view: figures, a document's vector, upload."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+Start = Callable[..., Any]
+
+
+def test_the_collection_shows_what_it_holds(visit: Start) -> None:
+    page = visit().open("/?c=recipes")
+    page.get_by_role("link", name="Collection", exact=True).click()
+    page.locator("#collection-view h1").wait_for()
+    page.wait_for_load_state("networkidle")
+    shown = page.locator("#collection-view").inner_text()
+    for part in (
+        "130",
+        "bm25",
+        "keyword[]",
+        "Fused: default × 1, second × 1 (scaled)",
+        "No search took longer",
+        "searched exactly",
+    ):
+        assert part in shown, part
+    assert "object HTML" not in shown
+
+
+def test_a_documents_vector_is_shown_by_word(visit: Start) -> None:
+    page = visit().open("/?c=recipes&q=lobster")
+    page.get_by_role("button", name="Whole vector").first.click()
+    page.locator(".vector").first.wait_for()
+    assert "Lobster" in page.locator(".vector th").all_inner_texts()
+    page.fill("#vector-id", "nothing here")
+    page.press("#vector-id", "Enter")
+    page.get_by_text("There is no document of this id here.").wait_for()
+
+
+def test_an_upload_names_the_refused_lines(visit: Start, service: str) -> None:
+    httpx.put(
+        f"{service}/v1/collections/uploads", json={"encoder": "bm25", "schema": {"year": "int"}}
+    ).raise_for_status()
+    lines = [json.dumps({"id": f"u{n}", "text": "lobster " * 200, "metadata": {"year": n}}) for n in range(1500)]
+    lines[3] = "{not json"
+    lines[1400] = json.dumps({"id": "bad", "text": "x", "metadata": {"year": "never"}})
+    content = "\n".join(lines).encode()
+    visited = visit()
+    page = visited.open("/?c=uploads&view=collection")
+    seen = []
+    page.on("request", lambda one: one.url.endswith("/documents") and seen.append(len(one.post_data_buffer)))
+    page.set_input_files("#upload-file", {"name": "u.jsonl", "mimeType": "application/x-ndjson", "buffer": content})
+    page.get_by_role("button", name="Upload").click()
+    page.get_by_text("Done: what was accepted").wait_for()
+    assert len(seen) > 3
+    assert sum(seen) == len(content)
+    text = page.locator(".upload-result").inner_text()
+    assert "1,498 accepted, 2 refused" in text
+    refused = page.locator(".refused li").all_inner_texts()
+    assert [one.split(" ")[1] for one in refused] == ["4", "1,401"]
+    assert httpx.get(f"{service}/v1/collections/uploads").json()["documents"] == 1498

@@ -1,0 +1,262 @@
+"""Searching with the page: what a reader does with mouse and keyboard, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.browser.conftest import until
+
+Start = Callable[..., Any]
+
+
+def titles(page: Any) -> list[str]:
+    return page.locator(".hit .title").all_inner_texts()
+
+
+def asked(page: Any) -> dict[str, list[str]]:
+    """Return the search in the address."""
+    return parse_qs(urlsplit(page.url).query)
+
+
+def search(visit: Start, address: str = "/?c=recipes&q=lobster+soup") -> Any:
+    page = visit().open(address)
+    page.locator(".hit").first.wait_for()
+    return page
+
+
+def test_a_search_shows_hits_with_their_reasons(visit: Start) -> None:
+    page = visit().open("/?c=recipes")
+    page.fill("#q", "lobster")
+    page.press("#q", "Enter")
+    page.locator(".hit").first.wait_for()
+    assert len(titles(page)) == 10
+    assert all("Lobster" in one for one in titles(page))
+    assert page.locator("h1:visible").inner_text() == "lobster"
+    first = page.locator(".hit").first
+    assert first.locator("mark").first.inner_text().lower() == "lobster"
+    assert [one.strip() for one in first.locator(".leg-head .name").all_inner_texts()] == ["default", "second"]
+    assert first.locator(".leg tr th").first.inner_text().lower() == "lobster"
+    assert "44 documents" in page.locator("#summary").inner_text()
+    assert "search" in page.locator(".timing .steps").inner_text()
+    assert asked(page)["q"] == ["lobster"]
+
+
+def test_a_chip_switched_off_repeats_the_search_without_its_term(visit: Start) -> None:
+    page = search(visit)
+    assert "Lobster" in titles(page)[0]
+    with page.expect_request(lambda one: "sparse" in (one.post_data or "")) as sent:
+        for at in range(2):
+            page.locator(".chips").nth(at).get_by_role("button", name="lobster", exact=True).click()
+            page.locator(".chips").nth(at).locator(".chip.off").wait_for()
+    assert "lobster" not in json.loads(sent.value.post_data)["query"]["fusion"]["queries"][0]["sparse"]
+    until(page, "document.querySelectorAll('.chip.off').length === 2")
+    page.wait_for_load_state("networkidle")
+    assert "Carrot" in "".join(titles(page))
+    assert json.loads(asked(page)["terms"][0]) == {"default": {"lobster": 0}, "second": {"lobster": 0}}
+    page.get_by_role("button", name="Undo changes of terms").click()
+    until(page, "document.querySelectorAll('.chip.off').length === 0")
+    page.wait_for_load_state("networkidle")
+    assert "Lobster" in titles(page)[0]
+
+
+def test_a_new_weight_is_searched_with(visit: Start) -> None:
+    page = search(visit)
+    weight = page.get_by_label("Weight of soup").first
+    with page.expect_request(lambda one: one.url.endswith("/search") and "sparse" in (one.post_data or "")) as sent:
+        weight.fill("9")
+        weight.press("Tab")
+    queries = json.loads(sent.value.post_data)["query"]["fusion"]["queries"]
+    assert queries[0]["sparse"]["soup"] == 9
+    assert queries[1] == {"using": "second", "text": "lobster soup"}
+
+
+def test_a_facet_narrows_and_the_back_button_returns(visit: Start) -> None:
+    page = search(visit, "/?c=recipes&q=soup")
+    assert "130 documents" in page.locator("#summary").inner_text()
+    page.get_by_role("checkbox", name="plants").check()
+    page.locator(".pill").wait_for()
+    assert "86 documents" in page.locator("#summary").inner_text()
+    # The other values keep their counts: they say what else could be chosen.
+    assert "44" in page.locator(".facet", has_text="fish").first.inner_text()
+    page.go_back()
+    page.locator(".pill").wait_for(state="detached")
+    until(page, "document.querySelector('#summary').textContent.includes('130')")
+    page.go_forward()
+    page.locator(".pill").wait_for()
+    assert page.get_by_role("checkbox", name="plants").is_checked()
+
+
+def test_ranges_dates_and_metadata_narrow(visit: Start) -> None:
+    page = search(visit, "/?c=recipes&q=soup")
+    page.locator(".facet", has_text="year").locator(".column:enabled").first.click()
+    page.locator(".pill").wait_for()
+    assert json.loads(asked(page)["filter"][0]) == {"year": {"gte": 1990, "lte": 1992}}
+    page.locator(".pill").click()
+    page.locator(".pill").wait_for(state="detached")
+    page.get_by_label("at from").fill("2015-01-01")
+    page.get_by_label("at from").press("Enter")
+    page.locator(".pill").wait_for()
+    assert "20 documents" in page.locator("#summary").inner_text()
+    page.locator(".hit .value", has_text="fish").first.click()
+    until(page, "document.querySelectorAll('.pill').length >= 2")
+    assert all("Lobster" in one for one in titles(page))
+
+
+def test_the_address_holds_the_whole_search(visit: Start) -> None:
+    page = search(visit)
+    page.get_by_text("Ranking", exact=True).click()
+    page.get_by_label("Exact search", exact=True).check()
+    until(page, "location.search.includes('exact=1')")
+    page.get_by_label("Weight of second").fill("3")
+    until(page, "location.search.includes('legs=')")
+    page.get_by_label("Fusion by").select_option("rrf")
+    until(page, "location.search.includes('method=rrf')")
+    page.get_by_role("checkbox", name="plants").check()
+    page.locator(".pill").wait_for()
+    page.wait_for_load_state("networkidle")
+    shared = search(visit, page.url.removeprefix(f"{urlsplit(page.url).scheme}://{urlsplit(page.url).netloc}"))
+    assert titles(shared) == titles(page)
+    assert shared.get_by_role("checkbox", name="plants").is_checked()
+    shared.get_by_text("Ranking", exact=True).click()
+    assert shared.get_by_label("Exact search", exact=True).is_checked()
+    assert shared.get_by_label("Weight of second").input_value() == "3"
+    assert shared.get_by_label("Fusion by").input_value() == "rrf"
+
+
+def test_exact_and_approximate_are_compared(visit: Start) -> None:
+    page = search(visit, "/?c=recipes&q=lobster&compare=1")
+    assert "10 of 10 hits" in page.locator("#compared").inner_text()
+
+
+def test_suggestions_are_chosen_by_keyboard(visit: Start) -> None:
+    page = visit().open("/?c=recipes")
+    page.locator("#q").press_sequentially("carr")
+    page.locator("#suggestions li").first.wait_for()
+    page.press("#q", "ArrowDown")
+    first = page.locator("#suggestions [aria-selected=true]")
+    assert page.get_attribute("#q", "aria-activedescendant") == first.get_attribute("id")
+    chosen = first.locator(".suggested").inner_text()
+    page.press("#q", "Enter")
+    page.locator(".hit").first.wait_for()
+    assert page.input_value("#q") == chosen == "carrot"
+
+
+def test_an_example_query_is_a_title_of_the_collection(visit: Start) -> None:
+    page = visit().open("/?c=recipes")
+    example = page.locator("#examples .example").first
+    text = example.inner_text()
+    example.click()
+    page.locator(".hit").first.wait_for()
+    assert text in titles(page)
+
+
+def test_everything_works_by_keyboard_alone(visit: Start) -> None:
+    page = visit().open("/?c=recipes")
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type("butter fire lobster")
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    page.locator(".hit").first.wait_for()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.matches('#hits > li:first-child .hit')")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate("document.activeElement.matches('#hits > li:nth-child(2) .hit')")
+    page.evaluate("document.querySelector('.whole').closest('.hit').focus()")
+    page.keyboard.press("Enter")
+    assert page.locator(".text.open").count() == 1
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "q"
+    page.keyboard.press("Tab")  # the search button
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('.chip-name-button')"):
+            break
+    page.keyboard.press("Space")
+    page.locator(".chip.off").wait_for()
+
+
+def test_more_hits_are_pages_of_one_list(visit: Start) -> None:
+    page = search(visit, "/?c=recipes&q=soup&legs=%7B%22default%22%3A1%7D")
+    bodies: list[dict[str, Any]] = []
+    page.on("request", lambda one: one.post_data and bodies.append(json.loads(one.post_data)))
+    while page.locator("#more").is_visible():
+        count = page.locator(".hit").count()
+        page.click("#more")
+        until(page, "before => document.querySelectorAll('.hit').length > before", count)
+        assert page.evaluate("document.activeElement.matches('.hit')")
+    assert page.locator(".hit").count() == 130
+    assert len(set(titles(page))) == 130
+    assert len(bodies) == 12
+    assert all(isinstance(body["cursor"], str) and body["k"] == 10 for body in bodies)
+
+
+def test_more_like_this_groups_and_order(visit: Start) -> None:
+    page = search(visit)
+    first = titles(page)[0]
+    page.get_by_role("button", name="More like this").first.click()
+    until(page, "document.querySelector('#results-title').textContent.startsWith('Like')")
+    assert first not in titles(page)
+    page.get_by_text("Ranking", exact=True).click()
+    page.get_by_label("One hit per").select_option("kind")
+    until(page, "document.querySelectorAll('.hit').length === 2")
+    assert page.locator(".group").first.is_visible()
+    page.get_by_label("One hit per").select_option("")
+    page.get_by_label("Ordered by").select_option("desc:price")
+    until(page, "location.search.includes('sort=')")
+    page.wait_for_load_state("networkidle")
+    assert titles(page)[0] == "Carrot soup number 128" or titles(page)[0] == "Lobster soup number 129"
+
+
+def test_reasons_fold_and_unfold_by_mouse_and_keyboard(visit: Start) -> None:
+    page = search(visit)
+    table = page.locator(".hit .leg").first
+    summary = page.locator(".hit .why summary").first
+    for act in (summary.click, summary.click, lambda: summary.press("Enter"), lambda: summary.press("Enter")):
+        before = table.is_visible()
+        act()
+        assert table.is_visible() != before
+
+
+def test_a_search_is_copied(visit: Start) -> None:
+    page = visit(permissions=["clipboard-read", "clipboard-write"]).open("/?c=recipes&q=it%27s+soup")
+    page.locator(".hit").first.wait_for()
+    copied = {}
+    for kind in ("curl", "Python", "JSON"):
+        page.get_by_role("button", name=kind, exact=True).click()
+        page.get_by_role("button", name="Copied").wait_for()
+        copied[kind] = page.evaluate("navigator.clipboard.readText()")
+        page.get_by_role("button", name=kind, exact=True).wait_for()
+    assert json.loads(copied["JSON"])["query"] == {"text": "it's soup"}
+    assert copied["curl"].startswith("curl -s 'http://127.0.0.1")
+    assert "it'\\''s soup" in copied["curl"]
+    compile(copied["Python"], "copied", "exec")
+
+
+def test_pieces_of_unknown_words_are_folded_and_flagged(visit: Start) -> None:
+    page = visit().open("/")
+    terms = [
+        {"token": token, "weight": 1, "origin": "input", "using": "default"} for token in ("z", "##zq", "##x", "heat")
+    ]
+    folded = page.evaluate(
+        """async terms => (await import('/static/words.js')).foldedTerms(terms, 'zzqx heat')
+          .map(one => [one.label, one.whole])""",
+        terms,
+    )
+    assert sorted(folded) == [["heat", True], ["zzqx", False]]
+    strengths = page.evaluate(
+        """async terms => {
+          const strength = (await import('/static/words.js')).strengthOf(terms, 'zzqx heat');
+          const hit = (token, word) => ({ legs: [{ using: 'default', matched: [{ token }], words: [{ word }] }] });
+          return [hit('##zq', 'puzzqle'), hit('heat', 'heat'), hit('##zq', 'zzqx')].map(strength);
+        }""",
+        terms,
+    )
+    assert strengths == ["weak", "", ""]
