@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 import regex
 
 from lsr.storage.generation import Generation
@@ -74,7 +73,7 @@ def _sampled(generation: Generation) -> Iterator[tuple[str, str]]:
     step = max(1, generation.document_count // SAMPLE)
     for view in generation.segments:
         rows = np.arange(len(view.segment)) if view.live is None else np.flatnonzero(view.live)
-        table = view.segment.documents.table.select(["title", "text"]).take(pa.array(rows[::step]))
+        table = view.segment.documents.table.select(["title", "text"]).take(rows[::step])
         for title, text in zip(table.column("title"), table.column("text"), strict=True):
             yield _named(title.as_py(), text.as_py())
     for chunk in generation.pending.chunks:

@@ -54,7 +54,8 @@ def recipes() -> list[dict[str, Any]]:
             {
                 "id": f"r{number}",
                 "title": f"{'Lobster' if fish else 'Carrot'} soup number {number}",
-                "text": f"Soup with {'lobster, butter' if fish else 'carrots'}. " + "Slow fire helps. " * (30 + number % 9),
+                "text": f"Soup with {'lobster, butter' if fish else 'carrots'}. "
+                + "Slow fire helps. " * (30 + number % 9),
                 "metadata": {
                     "year": 1990 + number % 30,
                     "tag": ["soup", "fish" if fish else "plants"],
