@@ -13,6 +13,7 @@ from encoders.errors import (
     CheckpointError,
     DeviceUnavailable,
     EncoderError,
+    ModelsMissing,
     RemoteCodeRefused,
     SettingError,
     StatisticsMissing,
@@ -23,7 +24,7 @@ from encoders.errors import (
 if TYPE_CHECKING:
     from encoders.bm25 import BM25Encoder
     from encoders.encoder import CorpusStatistics, Encoder, Vocabulary
-    from encoders.loading import load_encoder
+    from encoders.loading import load_encoder, load_with_settings
     from encoders.vocabulary import FixedVocabulary, GrowingVocabulary
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "EncoderError",
     "FixedVocabulary",
     "GrowingVocabulary",
+    "ModelsMissing",
     "RemoteCodeRefused",
     "SettingError",
     "StatisticsMissing",
@@ -42,6 +44,7 @@ __all__ = [
     "UnknownEncoder",
     "Vocabulary",
     "load_encoder",
+    "load_with_settings",
 ]
 
 _HOMES = {
@@ -52,6 +55,7 @@ _HOMES = {
     "GrowingVocabulary": "encoders.vocabulary",
     "Vocabulary": "encoders.encoder",
     "load_encoder": "encoders.loading",
+    "load_with_settings": "encoders.loading",
 }
 
 

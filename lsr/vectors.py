@@ -140,10 +140,10 @@ class NamedVector:
         return self.vocabulary.tokens(vector.indices)
 
     def _load(self) -> Encoder:
-        from encoders import load_encoder  # PyTorch may stand behind it
+        from encoders import load_with_settings  # PyTorch may stand behind it
 
         try:
-            encoder = load_encoder(str(self.config.encoder), device=self.device, **self.config.settings)
+            encoder = load_with_settings(str(self.config.encoder), self.config.settings, self.device)
         except UnknownEncoder as error:
             if self._fingerprint is None:
                 raise

@@ -82,13 +82,14 @@ def encode_corpus(
 ) -> ExitCode:
     """Encode `corpus` into the file `out`; tell the bad lines and how many documents were written on stderr.
 
-    Raises what `load_encoder` and the corpus raise.
+    Raises what `load_with_settings` and the corpus raise.
     """
-    from encoders import load_encoder
+    from encoders import load_with_settings
     from lsr.documents import DEFAULT_VECTOR
     from lsr.exchange import VectorSource, write_vectors
 
-    loaded = load_encoder(encoder, device=device, **encoder_settings)
+    loaded = load_with_settings(encoder, encoder_settings, device)
+    loaded.prepare_documents()  # what is wrong with a model is said before a file is written
     problems = ProblemLog(corpus.name)
     with progress_bar() as progress:
         if loaded.settings.get("average_length", 0.0) is None:

@@ -153,11 +153,11 @@ def config_for_vectors(corpus: Corpus, encoder: str | None, settings: Mapping[st
     note = corpus.encoder if isinstance(corpus, ArrowVectorsCorpus) else None
     if note is None:
         return VectorConfig(encoder, settings)
-    from encoders import load_encoder
+    from encoders import load_with_settings
 
     name = encoder or note["encoder"]
     made = {**note["settings"], **settings}
-    found = load_encoder(name, **made).fingerprint
+    found = load_with_settings(name, made).fingerprint
     if found != note.get("fingerprint"):
         raise EncoderMismatch(
             f"{corpus.name} was made by {note['encoder']!r} with fingerprint {note.get('fingerprint')}, "

@@ -131,6 +131,17 @@ def remove_leftovers(folder: Path, live: Sequence[str]) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_files(folder: Path, *, folder_too: bool) -> None:
+    """Remove everything in the folder of a collection that nobody has open, and perhaps the folder."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if folder_too:
+        folder.rmdir()
+
+
 def size_on_disk(folder: Path) -> int:
     """Return the bytes of a collection's files; its snapshots, which share most of them, are not counted."""
     total = 0

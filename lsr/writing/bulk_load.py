@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from encoders.errors import StatisticsMissing
+from encoders.errors import EncoderError, StatisticsMissing
 from lsr.corpora import Corpus, CorpusLine
 from lsr.documents import DEFAULT_VECTOR, Document
 from lsr.errors import InvalidDocument
@@ -72,7 +72,8 @@ def index_corpus(
     on_problem  called with (line number, what is wrong) for each line that is left out
 
     A line with a known id is such a problem; the first one counts. Raises CollectionExists, CollectionLocked,
-    StorageFull, EncoderError, CorpusUnreadable, CorpusDamaged. Whatever stops it: `resume` finishes the load.
+    StorageFull, EncoderError, CorpusUnreadable, CorpusDamaged. Whatever stops it: `resume` finishes the load. Only an
+    encoder that fails before the first segment leaves no folder.
     """
     started = time.perf_counter()
     folder = Path(out)
@@ -82,15 +83,22 @@ def index_corpus(
     finished = finished_report(folder, corpus, resume)
     if finished is not None:
         return finished
+    was_there, continued = folder.exists(), layout.is_collection(folder)
     catalog, lock = start_load(folder, corpus, configs, MetadataSchema(schema), resume, device)
+    useless = False
     try:
         load = _Load(folder, catalog, corpus, device, threads, progress, on_problem)
         load.measure()
         report = load.run()
+    except EncoderError:
+        useless = not continued and not catalog.segments()
+        raise
     finally:
         catalog.close()
         write_digest(folder)
         lock.release()
+        if useless:
+            layout.remove_files(folder, folder_too=not was_there)
     return IndexReport(**{**asdict(report), "seconds": time.perf_counter() - started})
 
 
