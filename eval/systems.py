@@ -71,10 +71,16 @@ class CollectionSystem:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Encoder, its settings and fingerprint, and how the collection is searched."""
+        """Encoder, its fingerprint, the precision that its model really ran in, and how the collection is searched.
+
+        `dtype` is that of the documents, `query_dtype` that of queries where it is another; neither is there without a
+        model.
+        """
         vector = self._collection.info().vectors[self._search.using]
-        search = {key: value for key, value in self._search.as_keywords().items() if value is not None}
-        return {"encoder": vector.encoder, "fingerprint": vector.fingerprint, **search}
+        dtype = ", ".join(vector.dtypes) or vector.query_dtype
+        ran = {"dtype": dtype, "query_dtype": None if vector.query_dtype == dtype else vector.query_dtype}
+        stated = {key: value for key, value in (ran | self._search.as_keywords()).items() if value is not None}
+        return {"encoder": vector.encoder, "fingerprint": vector.fingerprint, **stated}
 
     def rank(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
         """Search for a batch of queries."""

@@ -270,7 +270,9 @@ class Collection:
             deleted=sum(len(view.dead) for view in generation.segments),
             bytes=layout.size_on_disk(self.path),
             vectors={
-                name: VectorInfo(vector.config.encoder, vector.fingerprint, vector.term_count)
+                name: VectorInfo(
+                    vector.config.encoder, vector.fingerprint, vector.term_count, vector.dtypes, vector.query_dtype
+                )
                 for name, vector in state.vectors.items()
             },
             schema=dict(state.schema.fields),

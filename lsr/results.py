@@ -90,11 +90,17 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True)
 class VectorInfo:
-    """One named vector: the encoder's name (None: ready-made vectors only), its fingerprint, the vocabulary's size."""
+    """One named vector: the encoder's name (None: ready-made vectors only), its fingerprint, the vocabulary's size.
+
+    `dtypes` are the precisions that a model has made the stored vectors in, `query_dtype` the one in which a model
+    encodes queries here, None before it is loaded. The fingerprint covers neither.
+    """
 
     encoder: str | None
     fingerprint: str | None
     terms: int
+    dtypes: tuple[str, ...] = ()
+    query_dtype: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from scipy.sparse import csr_array
+
 from encoders.encoder import Encoder, Vocabulary
-from encoders.errors import UnknownEncoder
+from encoders.errors import SettingError, UnknownEncoder
 from encoders.vocabulary import GrowingVocabulary
 from index import IndexConfig
 from lsr import settings as lsr_settings
@@ -32,11 +34,23 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class VectorConfig:
-    """How one named vector is made. `encoder` None: every vector is given ready-made."""
+    """How one named vector is made. `encoder` None: every vector is given ready-made.
+
+    `settings` are the encoder's, `dtype` among them: the precision that its model computes in. `dtypes` are the
+    precisions of vectors that are given ready-made, where their origin is known.
+    """
 
     encoder: str | None = field(default_factory=lambda: DEFAULT_ENCODER)
     settings: Mapping[str, Any] = field(default_factory=dict)
     index: IndexConfig = field(default_factory=IndexConfig)
+    dtypes: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise SettingError for settings without an encoder, which nothing would read."""
+        if self.encoder is None and self.settings:
+            raise SettingError(
+                f"{next(iter(self.settings))!r} is a setting of an encoder, and these vectors are given ready-made"
+            )
 
     def located(self) -> VectorConfig:
         """Return the configuration with the path of a checkpoint made absolute: it is used from other folders, too."""
@@ -62,6 +76,7 @@ class NamedVector:
         self.config = config
         self.persisted_terms = len(tokens)
         self.device = "auto"  # where the encoder runs, once it is loaded; no part of the collection
+        self._dtypes = set(config.dtypes)
         self._fingerprint = fingerprint
         self._tokens = list(tokens)
         self._encoder: Encoder | None = None
@@ -89,6 +104,19 @@ class NamedVector:
         return self._fingerprint if self._encoder is None else self._encoder.fingerprint
 
     @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The precisions that a model has made stored vectors in, in alphabetical order; empty where none has.
+
+        Several, where processors differ: the fingerprint is the same for all of them.
+        """
+        return tuple(sorted(self._dtypes))
+
+    @property
+    def query_dtype(self) -> str | None:
+        """The precision in which a model encodes queries here; None where they are looked up, and before it is read."""
+        return None if self._encoder is None or self._encoder.looks_queries_up else self._encoder.dtype
+
+    @property
     def term_count(self) -> int:
         """How many terms the vocabulary has, without loading a model for it when the catalog knows."""
         if self.config.encoder is not None and self._encoder is None and self._tokens:
@@ -99,6 +127,18 @@ class NamedVector:
     def needs_average_length(self) -> bool:
         """Whether BM25 waits for its average length, which the first documents fix for good."""
         return self.config.encoder is not None and self.encoder.settings.get("average_length", 0.0) is None
+
+    def encode_documents(self, texts: Sequence[str]) -> csr_array:
+        """Return the texts' vectors, float32 csr_array [len(texts), len(vocabulary)]; raise EncoderError.
+
+        BM25 without an average length takes it from these texts.
+        """
+        if self.needs_average_length:
+            self.measure(texts)
+        rows = self.encoder.encode_documents(texts)
+        if self.encoder.dtype is not None:
+            self._dtypes.add(self.encoder.dtype)
+        return rows
 
     def measure(self, texts: Iterable[str]) -> None:
         """Fix the average length; harmless when another thread was faster. Raises StatisticsMissing without a text."""
@@ -114,12 +154,18 @@ class NamedVector:
             "settings": settings,
             "fingerprint": self.fingerprint,
             "index": self.config.index.to_json(),
+            "dtypes": list(self.dtypes),
         }
 
     @classmethod
     def from_setting(cls, name: str, setting: Mapping[str, Any], tokens: Sequence[str]) -> NamedVector:
         """Return the vector that `setting` gave."""
-        config = VectorConfig(setting["encoder"], setting["settings"], IndexConfig.from_json(setting["index"]))
+        config = VectorConfig(
+            setting["encoder"],
+            setting["settings"],
+            IndexConfig.from_json(setting["index"]),
+            tuple(setting.get("dtypes", ())),  # older collections did not keep it
+        )
         return cls(name, config, fingerprint=setting["fingerprint"], tokens=tokens)
 
     def new_tokens(self) -> list[str]:

@@ -94,7 +94,12 @@ def encode_corpus(
     with progress_bar() as progress:
         if loaded.settings.get("average_length", 0.0) is None:
             loaded.measure(_texts(corpus, progress))  # type: ignore[attr-defined] # BM25 sees the whole corpus first
-        note = {"encoder": stored_name(encoder), "settings": dict(loaded.settings), "fingerprint": loaded.fingerprint}
+        note = {
+            "encoder": stored_name(encoder),
+            "settings": dict(loaded.settings),
+            "fingerprint": loaded.fingerprint,
+            "dtypes": [] if loaded.dtype is None else [loaded.dtype],
+        }
         rows = _rows(loaded, _documents(corpus, problems, progress))
         written = write_vectors(VectorSource(rows, loaded.vocabulary.tokens, DEFAULT_VECTOR, note), out, format_name)
     problems.close()

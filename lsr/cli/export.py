@@ -76,4 +76,9 @@ def _encoder_note(collection: Collection, using: str) -> dict[str, Any] | None:
     if vector is None or vector.encoder is None:
         return None
     encoder = collection.encoder(using)
-    return {"encoder": vector.encoder, "settings": dict(encoder.settings), "fingerprint": encoder.fingerprint}
+    return {
+        "encoder": vector.encoder,
+        "settings": dict(encoder.settings),
+        "fingerprint": encoder.fingerprint,
+        "dtypes": list(vector.dtypes),
+    }

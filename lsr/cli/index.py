@@ -144,7 +144,8 @@ def config_for_vectors(corpus: Corpus, encoder: str | None, settings: Mapping[st
     """Return the vector's configuration for a corpus of ready-made vectors.
 
     An Arrow file of `lsr encode` names its encoder, and `encoder` may only say where that is now. For other files
-    `encoder` is believed; without it the collection takes sparse queries only. Raises EncoderMismatch, UnknownEncoder.
+    `encoder` is believed; without it the collection takes sparse queries only. Raises EncoderMismatch, UnknownEncoder,
+    SettingError.
     """
     from lsr.corpora.arrow_vectors import ArrowVectorsCorpus
     from lsr.errors import EncoderMismatch
@@ -153,14 +154,19 @@ def config_for_vectors(corpus: Corpus, encoder: str | None, settings: Mapping[st
     note = corpus.encoder if isinstance(corpus, ArrowVectorsCorpus) else None
     if note is None:
         return VectorConfig(encoder, settings)
-    from encoders import load_with_settings
+    from encoders import SettingError, load_with_settings
 
     name = encoder or note["encoder"]
     made = {**note["settings"], **settings}
+    dtypes = tuple(note.get("dtypes", ()))
+    if dtypes and settings.get("dtype", "auto") not in ("auto", *dtypes):
+        raise SettingError(
+            f"{corpus.name} holds vectors that were made in {', '.join(dtypes)}; dtype cannot change that"
+        )
     found = load_with_settings(name, made).fingerprint
     if found != note.get("fingerprint"):
         raise EncoderMismatch(
             f"{corpus.name} was made by {note['encoder']!r} with fingerprint {note.get('fingerprint')}, "
             f"but {name!r} has {found} here: give the path of the right one as --encoder"
         )
-    return VectorConfig(name, made)
+    return VectorConfig(name, made, dtypes=dtypes)

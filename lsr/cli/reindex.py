@@ -53,7 +53,7 @@ def reindex(
         for name, vector in info.vectors.items():
             if name != using:
                 made = dict(collection.encoder(name).settings) if vector.encoder is not None else {}
-                vectors[name] = VectorConfig(vector.encoder, made)
+                vectors[name] = VectorConfig(vector.encoder, made, dtypes=vector.dtypes)
         corpus = CollectionCorpus(collection, using, keep=[name for name in vectors if name != using])
         return index_and_report(
             corpus,

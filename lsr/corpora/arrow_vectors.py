@@ -103,7 +103,7 @@ class ArrowVectorsCorpus:
 
 
 def _encoder_of(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
-    """Return what `lsr encode` noted: encoder, settings and fingerprint; None for a file of another origin."""
+    """Return what `lsr encode` noted: encoder, settings, fingerprint and dtypes; None for a file of another origin."""
     noted = (schema.metadata or {}).get(METADATA_KEY)
     if noted is None:
         return None
@@ -113,6 +113,8 @@ def _encoder_of(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
             isinstance(value, dict)
             and isinstance(value.get("encoder"), str)
             and isinstance(value.get("settings"), dict)
+            and isinstance(value.get("dtypes", []), list)
+            and all(isinstance(dtype, str) for dtype in value.get("dtypes", []))
         ):
             return value
     except InvalidJson:

@@ -52,8 +52,10 @@ def create_files(
 
     `extra` are more settings; `device` is where the encoders will run.
 
-    Raises CollectionExists, UnknownEncoder, DeviceUnavailable, StorageFull.
+    Raises CollectionExists, UnknownEncoder, SettingError, DeviceUnavailable, StorageFull.
     """
+    for config in vectors.values():
+        config.check()
     if is_collection(folder):
         raise CollectionExists(f"{folder} is a collection already")
     if folder.exists() and (not folder.is_dir() or any(not _leftover(path) for path in folder.iterdir())):

@@ -62,7 +62,7 @@ def document_rows(vector: NamedVector, documents: Sequence[Document]) -> csr_arr
             if vector.name not in document.vectors and document.full_text.strip()
         ]
         if texts:
-            encoded = _encode(vector, [documents[row].full_text for row in texts]).tocoo()
+            encoded = vector.encode_documents([documents[row].full_text for row in texts]).tocoo()
             rows.append(np.array(texts, dtype=np.int64)[encoded.row])
             term_ids.append(encoded.col.astype(np.int64))
             weights.append(encoded.data.astype(np.float32))
@@ -108,12 +108,6 @@ def _check_vector(vector: NamedVector, document: Document) -> None:
         raise InvalidDocument(
             "invalid_sparse", f"vectors.{vector.name}: {error}", field=f"vectors.{vector.name}.sparse"
         ) from None
-
-
-def _encode(vector: NamedVector, texts: list[str]) -> csr_array:
-    if vector.needs_average_length:
-        vector.measure(texts)
-    return vector.encoder.encode_documents(texts)
 
 
 def _numbers(vector: NamedVector, given: Sequence[SparseInput]) -> NDArray[np.int64]:

@@ -74,5 +74,10 @@ def _check_same_load(
     wanted = {name: config.located().encoder for name, config in configs.items()}
     if stored != wanted:
         raise LsrError(f"{folder} was begun with the vectors {stored}, not {wanted}")
+    for name, config in configs.items():
+        begun = contents.vectors[name].config.settings
+        for setting, value in config.settings.items():
+            if begun.get(setting) != value:
+                raise LsrError(f"{folder} was begun with {setting} = {begun.get(setting)!r}, not {value!r}")
     if dict(contents.schema.fields) != dict(schema.fields):
         raise LsrError(f"{folder} was begun with the schema {dict(contents.schema.fields)}, not {dict(schema.fields)}")
