@@ -1,19 +1,19 @@
 # One image for the service and for indexing jobs; docker-compose.yml runs both.
 FROM python:3.11-slim AS build
-# Where the CPU build of torch comes from, if not from pip's own index: --build-arg TORCH_INDEX_URL=…
+# torch comes from the index of CPU builds that the Makefile names: --build-arg TORCH_INDEX_URL=… takes another one.
 ARG TORCH_INDEX_URL=
 WORKDIR /src
-COPY constraints.txt ./
+COPY constraints.txt Makefile ./
 RUN python -m venv /opt/lsr \
- && /opt/lsr/bin/pip install --no-cache-dir \
-      ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} "$(grep '^torch==' constraints.txt)"
+ && index="${TORCH_INDEX_URL:-$(sed -n 's/^TORCH_CPU_INDEX *:= *//p' Makefile)}" \
+ && /opt/lsr/bin/pip install --no-cache-dir --no-deps --index-url "$index" "$(grep '^torch==' constraints.txt)"
 COPY pyproject.toml README.md LICENSE ./
 COPY lsr lsr
 COPY index index
 COPY encoders encoders
 COPY service service
 COPY eval eval
-RUN /opt/lsr/bin/pip install --no-cache-dir -c constraints.txt .
+RUN /opt/lsr/bin/pip install --no-cache-dir -c constraints.txt '.[models]'
 
 FROM python:3.11-slim
 RUN useradd --create-home --uid 1000 lsr && mkdir -p /data /cache && chown lsr /data /cache

@@ -2,34 +2,48 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-TORCH  := $(shell sed -n 's/^torch==\([0-9.]*\).*/\1/p' constraints.txt)
+PIP    := $(BIN)/pip --quiet --disable-pip-version-check
 PORT   ?= 8080
+# PyTorch's public index of CPU builds. It is used if it answers within three seconds, for the torch that other indexes
+# have may bring gigabytes of CUDA packages; TORCH=cuda takes that one. The Dockerfile reads this line too.
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+TORCH           ?= cpu
+TORCH_VERSION   := $(shell sed -n 's/^torch==\([0-9.]*\).*/\1/p' constraints.txt)
 export PYTHONSAFEPATH = 1
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.numba_cache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test check fix bench docs clean kernels-nojit kernels-boundscheck
+.PHONY: help setup models demo smoke test check fix bench docs clean kernels-nojit kernels-boundscheck
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-22s %s\n", $$1, $$2}'
 
-# torch goes in first and pinned: an open requirement may download gigabytes of CUDA packages.
 $(VENV)/run.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check torch==$(TORCH)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(PIP) install -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+# torch goes in first, alone and pinned, because it has an index of its own.
+$(VENV)/models.stamp: $(VENV)/run.stamp
+	@if [ "$(TORCH)" = cpu ] && $(BIN)/python -c 'import signal, urllib.request as web; signal.alarm(3); web.urlopen("$(TORCH_CPU_INDEX)/torch/")' 2>/dev/null; \
+	then set -x; $(PIP) install --no-deps --index-url $(TORCH_CPU_INDEX) torch==$(TORCH_VERSION); \
+	else set -x; $(PIP) install torch==$(TORCH_VERSION); fi
+	$(PIP) install -c constraints.txt -e '.[models]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/models.stamp
+	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@
 
 setup: $(VENV)/dev.stamp ## make the environment (.venv) with the development tools
 
-demo: $(VENV)/run.stamp ## index the sample collection, start the service, print its URL (ENCODER=bm25, ENCODE=1)
+models: $(VENV)/models.stamp ## add torch and transformers, which encode documents (TORCH=cuda for GPUs)
+
+# The sample's vectors are in the repository, and queries are looked up: only other encoders need models.
+demo: $(VENV)/run.stamp $(if $(ENCODE)$(filter-out bm25 lsr-mini,$(ENCODER)),$(VENV)/models.stamp) ## index the sample collection, start the service, print its URL (ENCODER=bm25, ENCODE=1)
 	$(BIN)/lsr demo --port $(PORT) $(if $(ENCODER),--encoder $(ENCODER)) $(if $(ENCODE),--encode)
 
-smoke: $(VENV)/run.stamp ## what demo does, then three queries over HTTP, and 100 documents encoded again, checked
+smoke: $(VENV)/models.stamp ## what demo does, then three queries over HTTP, and 100 documents encoded again, checked
 	$(BIN)/lsr demo --smoke --port 0
 	$(BIN)/lsr demo --smoke --port 0 --encoder bm25 --out .demo/bm25
 	$(BIN)/python benchmarks/encode_sample.py --check 100
@@ -49,7 +63,7 @@ check: $(VENV)/dev.stamp ## lint, format, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fix: $(VENV)/dev.stamp ## what ruff can mend by itself
+fix: $(VENV)/dev.stamp ## fix what ruff can fix by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -59,7 +73,7 @@ bench: $(VENV)/dev.stamp ## the figures of the README, as JSON lines
 docs: ## where the documentation is
 	@echo "README.md, docs/architecture.md, docs/; the HTTP API at /openapi.json of a running service"
 
-clean: ## remove the environment and everything made by it
+clean: ## remove the environment and everything that the other targets made
 	rm -rf $(VENV) .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Needs Debian's chromium and npm; axe-core (MPL-2.0) is for these tests alone and is not part of the repository.

@@ -36,7 +36,9 @@ class Statistics:
         return np.full(len(term_ids), 5, dtype=np.int64)
 
 
-def measure(name: str, encode: Callable[[str], Any], queries: list[str], callers: int) -> None:
+def measure(
+    name: str, encode: Callable[[str], Any], queries: list[str], callers: int, dtype: str | None = None
+) -> None:
     """Encode each query once, `callers` at a time, and print the percentiles."""
 
     def timed(query: str) -> float:
@@ -53,14 +55,14 @@ def measure(name: str, encode: Callable[[str], Any], queries: list[str], callers
     p50, p99 = np.percentile(times, [50, 99])
     print(
         json.dumps(
-            {"encoder": name, "callers": callers, "p50_ms": round(p50, 3), "p99_ms": round(p99, 3),
+            {"encoder": name, "dtype": dtype, "callers": callers, "p50_ms": round(p50, 3), "p99_ms": round(p99, 3),
              "queries_per_s": round(len(queries) / seconds)}
         ),
         flush=True,
     )  # fmt: skip
 
 
-def measure_batches(encode: Callable[[list[str]], Any], queries: list[str]) -> None:
+def measure_batches(encode: Callable[[list[str]], Any], queries: list[str], dtype: str | None) -> None:
     """Print what a batch of queries takes, in one thread."""
     for size in (1, 2, 4, 8, 16):
         times = []
@@ -69,7 +71,8 @@ def measure_batches(encode: Callable[[list[str]], Any], queries: list[str]) -> N
             encode(queries[start : start + size])
             times.append(time.perf_counter() - started)
         median = float(np.median(times))
-        print(json.dumps({"batch": size, "p50_ms": round(median * 1000, 2), "queries_per_s": round(size / median)}))
+        figures = {"p50_ms": round(median * 1000, 2), "queries_per_s": round(size / median)}
+        print(json.dumps({"batch": size, "dtype": dtype, **figures}))
 
 
 def main() -> None:
@@ -87,11 +90,11 @@ def main() -> None:
         model = load_encoder(folder)
         for callers in (1, 4, 8):
             measure("inference-free", lambda query: static.encode_queries([query]), queries * 10, callers)
-        measure_batches(model.queries.encode, queries)
+        measure_batches(model.queries.encode, queries, model.dtype)
         for callers in (1, 4, 8):
-            measure("model, combined", lambda query: model.encode_queries([query]), queries, callers)
+            measure("model, combined", lambda query: model.encode_queries([query]), queries, callers, model.dtype)
         for callers in (4, 8):
-            measure("model, each alone", lambda query: model.queries.encode([query]), queries, callers)
+            measure("model, each alone", lambda query: model.queries.encode([query]), queries, callers, model.dtype)
 
 
 if __name__ == "__main__":

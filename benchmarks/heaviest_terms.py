@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("encoder")
     given = parser.parse_args()
-    encoder = load_encoder(given.encoder)
+    encoder = load_encoder(given.encoder, dtype="float32")
     if not isinstance(encoder, LearnedEncoder) or not isinstance(encoder.queries, StaticSide):
         raise SystemExit(f"{given.encoder} has no static query side")
     documents = [line.content for line in open_corpus(_SAMPLE) if isinstance(line.content, Document)]

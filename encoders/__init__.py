@@ -13,6 +13,7 @@ from encoders.errors import (
     CheckpointError,
     DeviceUnavailable,
     EncoderError,
+    ModelsMissing,
     RemoteCodeRefused,
     SettingError,
     StatisticsMissing,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from encoders.bm25 import BM25Encoder
     from encoders.dense import load_dense_encoder
     from encoders.encoder import CorpusStatistics, DenseEncoder, Encoder, Vocabulary
-    from encoders.loading import load_encoder
+    from encoders.loading import load_encoder, load_with_settings
     from encoders.vocabulary import FixedVocabulary, GrowingVocabulary
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "EncoderError",
     "FixedVocabulary",
     "GrowingVocabulary",
+    "ModelsMissing",
     "RemoteCodeRefused",
     "SettingError",
     "StatisticsMissing",
@@ -45,6 +47,7 @@ __all__ = [
     "Vocabulary",
     "load_dense_encoder",
     "load_encoder",
+    "load_with_settings",
 ]
 
 _HOMES = {
@@ -57,6 +60,7 @@ _HOMES = {
     "Vocabulary": "encoders.encoder",
     "load_dense_encoder": "encoders.dense",
     "load_encoder": "encoders.loading",
+    "load_with_settings": "encoders.loading",
 }
 
 

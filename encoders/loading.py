@@ -7,6 +7,7 @@ checkpoint; a checkpoint's name on the model hub, from the local cache or by dow
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from encoders.bm25 import BM25Encoder
@@ -43,3 +44,14 @@ def load_encoder(
     from encoders.checkpoints.opening import open_checkpoint
 
     return open_checkpoint(name, device=device, dtype=dtype, settings=settings, allow_remote_code=allow_remote_code)
+
+
+def load_with_settings(name_or_path: str, settings: Mapping[str, Any], device: str = "auto") -> Encoder:
+    """Return the encoder with settings that were stored or typed: they choose no device, and let no code run.
+
+    Raises what `load_encoder` raises; SettingError for such a setting.
+    """
+    for setting in ("allow_remote_code", "device", "name_or_path"):
+        if setting in settings:
+            raise SettingError(f"{setting!r} is not a setting of an encoder")
+    return load_encoder(name_or_path, device, **settings)

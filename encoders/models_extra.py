@@ -13,13 +13,18 @@ PACKAGES = ("torch", "transformers")
 INSTALL = "pip install 'lsr[models]', or `make models` in a checkout"
 
 
+def missing_packages() -> list[str]:
+    """Return the packages of the extra that are not installed; imports none of them."""
+    return [name for name in PACKAGES if find_spec(name) is None]
+
+
 def models_installed() -> bool:
     """Return whether the packages of the extra are installed; imports none of them."""
-    return all(find_spec(name) is not None for name in PACKAGES)
+    return not missing_packages()
 
 
 def require_models() -> None:
-    """Raise ModelsMissing unless the packages of the extra are installed; imports none of them."""
-    missing = [name for name in PACKAGES if find_spec(name) is None]
+    """Raise ModelsMissing unless the packages of the extra are installed."""
+    missing = missing_packages()
     if missing:
         raise ModelsMissing(f"models need packages that are not installed ({', '.join(missing)}): {INSTALL}")

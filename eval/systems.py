@@ -80,10 +80,16 @@ class CollectionSystem:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The encoder, its fingerprint, and the search settings."""
+        """The encoder, its fingerprint, the precision that its model computed in, and the search settings.
+
+        `dtype` is that of the documents, `query_dtype` that of queries if it is another; both are missing without a
+        model.
+        """
         vector = self._collection.info().vectors[self._search.using]
-        search = {key: value for key, value in self._search.as_keywords().items() if value is not None}
-        return {"encoder": vector.encoder, "fingerprint": vector.fingerprint, **search}
+        dtype = ", ".join(vector.dtypes) or vector.query_dtype
+        ran = {"dtype": dtype, "query_dtype": None if vector.query_dtype == dtype else vector.query_dtype}
+        stated = {key: value for key, value in (ran | self._search.as_keywords()).items() if value is not None}
+        return {"encoder": vector.encoder, "fingerprint": vector.fingerprint, **stated}
 
     def rank(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
         """Search for a batch of queries."""

@@ -330,7 +330,13 @@ class Collection:
             deleted=sum(len(view.dead) for view in generation.segments),
             bytes=layout.size_on_disk(self.path),
             vectors={
-                name: VectorInfo(vector.config.encoder, vector.fingerprint, vector.term_count)
+                name: VectorInfo(
+                    vector.config.encoder,
+                    vector.fingerprint,
+                    vector.term_count,
+                    dtypes=vector.dtypes,
+                    query_dtype=vector.query_dtype,
+                )
                 for name, vector in state.vectors.items()
             }
             | {

@@ -174,6 +174,7 @@ _MEANINGS: dict[type[BaseException], Meaning] = {
     encoder_errors.UnknownEncoder: Meaning(422, "unknown-encoder", "Unknown encoder", ExitCode.USAGE),
     encoder_errors.CheckpointError: Meaning(422, "bad-checkpoint", "Bad checkpoint", ExitCode.CORRUPT),
     encoder_errors.RemoteCodeRefused: Meaning(422, "remote-code-refused", "Remote code refused", ExitCode.USAGE),
+    encoder_errors.ModelsMissing: Meaning(501, "models-missing", "Models not installed", ExitCode.FAILURE),
     encoder_errors.DeviceUnavailable: Meaning(422, "device-unavailable", "Device unavailable", ExitCode.USAGE),
     encoder_errors.SettingError: Meaning(422, "invalid-setting", "Invalid encoder setting", ExitCode.USAGE),
     encoder_errors.TextError: Meaning(422, "invalid-text", "Invalid text", ExitCode.USAGE),

@@ -182,7 +182,9 @@ class WriteResult:
 class VectorInfo:
     """One named vector: the encoder's name (None: ready-made vectors only), its fingerprint, the vocabulary's size.
 
-    A dense one has no terms, but `dimensions`.
+    A dense one has no terms, but `dimensions`. `dtypes` are the precisions that a model computed the stored vectors in,
+    `query_dtype` the one in which a model encodes queries here, None before it is loaded. The fingerprint covers
+    neither.
     """
 
     encoder: str | None
@@ -190,6 +192,8 @@ class VectorInfo:
     terms: int = 0
     kind: Literal["sparse", "dense"] = "sparse"
     dimensions: int | None = None
+    dtypes: tuple[str, ...] = ()
+    query_dtype: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

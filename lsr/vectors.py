@@ -17,8 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from scipy.sparse import csr_array
+
 from encoders.encoder import Encoder, Vocabulary
-from encoders.errors import UnknownEncoder
+from encoders.errors import SettingError, UnknownEncoder
 from encoders.vocabulary import GrowingVocabulary
 from index import IndexConfig
 from lsr import settings as lsr_settings
@@ -32,8 +34,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 class VectorConfig:
     """How one named vector is made. `encoder` None: every vector is given ready-made.
 
-    A `dense` one has no index: it only rescores what the sparse ones have found. `dimensions` cuts it to its first
-    numbers; without an encoder it says how many there are.
+    `settings` are the encoder's, `dtype` among them: the precision that its model computes in. `dtypes` are the
+    precisions of ready-made vectors, if known. A `dense` one has no index: it only rescores what the
+    sparse ones have found. `dimensions` cuts it to its first numbers; without an encoder it is their number.
     """
 
     encoder: str | None = field(default_factory=lambda: lsr_settings.DEFAULT_ENCODER)
@@ -41,6 +44,14 @@ class VectorConfig:
     index: IndexConfig = field(default_factory=IndexConfig)
     dense: bool = False
     dimensions: int | None = None
+    dtypes: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise SettingError for settings without an encoder, which nothing would read."""
+        if self.encoder is None and self.settings:
+            raise SettingError(
+                f"{next(iter(self.settings))!r} is a setting of an encoder, and these vectors are given ready-made"
+            )
 
     def located(self) -> VectorConfig:
         """Return the configuration with an absolute checkpoint path, which is valid from every folder."""
@@ -71,6 +82,7 @@ class NamedVector:
         self.config = config
         self.persisted_terms = len(tokens)
         self.device = "auto"  # where the encoder runs; not stored in the collection
+        self._dtypes = set(config.dtypes)
         self._fingerprint = fingerprint
         self._tokens = list(tokens)
         self._encoder: Encoder | None = None
@@ -98,6 +110,19 @@ class NamedVector:
         return self._fingerprint if self._encoder is None else self._encoder.fingerprint
 
     @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The precisions that a model has made stored vectors in, in alphabetical order; empty where none has.
+
+        Several, where processors differ: the fingerprint is the same for all of them.
+        """
+        return tuple(sorted(self._dtypes))
+
+    @property
+    def query_dtype(self) -> str | None:
+        """The precision in which a model encodes queries here; None where they are looked up, and before it is read."""
+        return None if self._encoder is None or self._encoder.looks_queries_up else self._encoder.dtype
+
+    @property
     def term_count(self) -> int:
         """The vocabulary's size, without loading a model if the catalog has it."""
         if self.config.encoder is not None and self._encoder is None and self._tokens:
@@ -108,6 +133,22 @@ class NamedVector:
     def needs_average_length(self) -> bool:
         """Whether BM25 still needs its average length, which the first documents fix permanently."""
         return self.config.encoder is not None and self.encoder.settings.get("average_length", 0.0) is None
+
+    def encode_documents(self, texts: Sequence[str]) -> csr_array:
+        """Return the texts' vectors, float32 csr_array [len(texts), len(vocabulary)]; raise EncoderError.
+
+        BM25 without an average length takes it from these texts.
+        """
+        if self.needs_average_length:
+            self.measure(texts)
+        rows = self.encoder.encode_documents(texts)
+        self.note_dtype()
+        return rows
+
+    def note_dtype(self) -> None:
+        """Record the precision in which the encoder has computed document vectors."""
+        if self.encoder.dtype is not None:
+            self._dtypes.add(self.encoder.dtype)
 
     def measure(self, texts: Iterable[str]) -> None:
         """Fix the average length, unless another thread has done it. Raises StatisticsMissing without a text."""
@@ -123,12 +164,18 @@ class NamedVector:
             "settings": settings,
             "fingerprint": self.fingerprint,
             "index": self.config.index.to_json(),
+            "dtypes": list(self.dtypes),
         }
 
     @classmethod
     def from_setting(cls, name: str, setting: Mapping[str, Any], tokens: Sequence[str]) -> NamedVector:
         """Return the vector that `setting` describes."""
-        config = VectorConfig(setting["encoder"], setting["settings"], IndexConfig.from_json(setting["index"]))
+        config = VectorConfig(
+            setting["encoder"],
+            setting["settings"],
+            IndexConfig.from_json(setting["index"]),
+            dtypes=tuple(setting.get("dtypes", ())),  # missing in older collections
+        )
         return cls(name, config, fingerprint=setting["fingerprint"], tokens=tokens)
 
     def new_tokens(self) -> list[str]:
@@ -149,10 +196,10 @@ class NamedVector:
         return self.vocabulary.tokens(vector.indices)
 
     def _load(self) -> Encoder:
-        from encoders import load_encoder  # it may import PyTorch
+        from encoders import load_with_settings  # it may import PyTorch
 
         try:
-            encoder = load_encoder(str(self.config.encoder), device=self.device, **self.config.settings)
+            encoder = load_with_settings(str(self.config.encoder), self.config.settings, self.device)
         except UnknownEncoder as error:
             if self._fingerprint is None:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,11 @@ CLASSES = {
     "mistral": ("MistralConfig", "MistralForCausalLM"),
     "llama": ("LlamaConfig", "LlamaForCausalLM"),
 }
+
+
+def interruptible() -> None:
+    """Let SIGINT reach a child, as its `preexec_fn`: a shell that starts tests in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def save_tokenizer(folder: Path, pieces: list[str] = PIECES, max_length: int = 32) -> None:

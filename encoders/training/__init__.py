@@ -15,6 +15,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from encoders.models_extra import require_models
+
 if TYPE_CHECKING:
     from encoders.training.trainable import TrainableEncoder, untrained
 
@@ -24,4 +26,5 @@ __all__ = ["TrainableEncoder", "untrained"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require_models()
     return getattr(import_module("encoders.training.trainable"), name)

@@ -17,7 +17,7 @@ import typer
 from lsr.cli.output import JsonFlag, human_bytes, print_json, print_table
 
 Verdict = Literal["ok", "warning", "failure"]
-PACKAGES: Final = ("numpy", "scipy", "numba", "pyarrow", "torch", "transformers", "fastapi", "uvicorn", "ranx")
+PACKAGES: Final = ("numpy", "scipy", "numba", "pyarrow", "fastapi", "uvicorn", "ranx")
 MIN_FREE_BYTES: Final = 1 << 30
 MANY_DELETED: Final = 0.3  # of the documents in the segments
 
@@ -57,10 +57,10 @@ def examine_installation() -> Iterator[Finding]:
     """Yield the findings about the program and the machine."""
     yield _system()
     yield from map(_package, PACKAGES)
+    yield from _models()
     yield _sqlite()
     yield _kernel_cache()
     yield _space("temporary space", Path(tempfile.gettempdir()), MIN_FREE_BYTES)
-    yield _device()
 
 
 def examine_collections(directory: Path) -> Iterator[Finding]:
@@ -111,6 +111,19 @@ def _package(name: str) -> Finding:
         return Finding(name, "ok", version(name))
     except PackageNotFoundError:
         return Finding(name, "failure", "not installed: run make setup")
+
+
+def _models() -> Iterator[Finding]:
+    """Yield the packages that run models, and the device that they run on; an installation works without them."""
+    from encoders.models_extra import INSTALL, PACKAGES, missing_packages
+
+    missing = missing_packages()
+    for name in PACKAGES:
+        yield (
+            Finding(name, "ok", f"not installed; only models need it: {INSTALL}") if name in missing else _package(name)
+        )
+    if not missing:
+        yield _device()
 
 
 def _sqlite() -> Finding:

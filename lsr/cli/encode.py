@@ -82,18 +82,24 @@ def encode_corpus(
 ) -> ExitCode:
     """Encode `corpus` into the file `out`; report invalid lines and the number of documents on stderr.
 
-    Raises what `load_encoder` and the corpus raise.
+    Raises what `load_with_settings` and the corpus raise.
     """
-    from encoders import load_encoder
+    from encoders import load_with_settings
     from lsr.documents import DEFAULT_VECTOR
     from lsr.exchange import VectorSource, write_vectors
 
-    loaded = load_encoder(encoder, device=device, **encoder_settings)
+    loaded = load_with_settings(encoder, encoder_settings, device)
+    loaded.prepare_documents()  # what is wrong with a model is said before a file is written
     problems = ProblemLog(corpus.name)
     with progress_bar() as progress:
         if loaded.settings.get("average_length", 0.0) is None:
             loaded.measure(_texts(corpus, progress))  # type: ignore[attr-defined] # BM25 reads the whole corpus first
-        note = {"encoder": stored_name(encoder), "settings": dict(loaded.settings), "fingerprint": loaded.fingerprint}
+        note = {
+            "encoder": stored_name(encoder),
+            "settings": dict(loaded.settings),
+            "fingerprint": loaded.fingerprint,
+            "dtypes": [] if loaded.dtype is None else [loaded.dtype],
+        }
         rows = _rows(loaded, _documents(corpus, problems, progress))
         written = write_vectors(VectorSource(rows, loaded.vocabulary.tokens, DEFAULT_VECTOR, note), out, format_name)
     problems.close()

@@ -86,5 +86,10 @@ def _note(collection: Collection, name: str) -> dict[str, Any] | None:
     config = collection.vector_config(name)
     if config.encoder is None:
         return None
-    fingerprint = collection.info().vectors[name].fingerprint
-    return {"encoder": config.encoder, "settings": dict(config.settings), "fingerprint": fingerprint}
+    info = collection.info().vectors[name]
+    return {
+        "encoder": config.encoder,
+        "settings": dict(config.settings),
+        "fingerprint": info.fingerprint,
+        "dtypes": list(info.dtypes),
+    }

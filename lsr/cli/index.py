@@ -159,7 +159,8 @@ def config_for_vectors(corpus: Corpus, encoder: str | None, settings: Mapping[st
     """Return the vector's configuration for a corpus of ready-made vectors.
 
     An Arrow file of `lsr encode` names its encoder; `encoder` may only give its current path. For other files `encoder`
-    is not checked; without it the collection accepts sparse queries only. Raises EncoderMismatch, UnknownEncoder.
+    is not checked; without it the collection accepts sparse queries only. Raises EncoderMismatch, UnknownEncoder,
+    SettingError.
     """
     from lsr.corpora.arrow_vectors import ArrowVectorsCorpus
     from lsr.errors import EncoderMismatch
@@ -168,14 +169,19 @@ def config_for_vectors(corpus: Corpus, encoder: str | None, settings: Mapping[st
     note = corpus.encoder if isinstance(corpus, ArrowVectorsCorpus) else None
     if note is None:
         return VectorConfig(encoder, settings)
-    from encoders import load_encoder
+    from encoders import SettingError, load_with_settings
 
     name = encoder or note["encoder"]
     made = {**note["settings"], **settings}
-    found = load_encoder(name, **made).fingerprint
+    dtypes = tuple(note.get("dtypes", ()))
+    if dtypes and settings.get("dtype", "auto") not in ("auto", *dtypes):
+        raise SettingError(
+            f"{corpus.name} holds vectors that were made in {', '.join(dtypes)}; dtype cannot change that"
+        )
+    found = load_with_settings(name, made).fingerprint
     if found != note.get("fingerprint"):
         raise EncoderMismatch(
             f"{corpus.name} was encoded by {note['encoder']!r} with fingerprint {note.get('fingerprint')}, "
             f"but {name!r} has {found} here: give the path of that encoder with --encoder"
         )
-    return VectorConfig(name, made)
+    return VectorConfig(name, made, dtypes=dtypes)

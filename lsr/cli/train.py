@@ -58,6 +58,9 @@ def train(
     import dataclasses
     import os
 
+    from encoders.models_extra import require_models
+
+    require_models()
     import torch
 
     from lsr.cli.output import progress_bar, say

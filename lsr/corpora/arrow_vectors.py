@@ -119,7 +119,7 @@ class ArrowVectorsCorpus:
 
 
 def _encoder_of(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
-    """Return what `lsr encode` recorded: encoder, settings and fingerprint; None for files of other programs."""
+    """Return what `lsr encode` recorded: encoder, settings, fingerprint, dtypes; None for files of other programs."""
     noted = (schema.metadata or {}).get(METADATA_KEY)
     if noted is None:
         return None
@@ -158,4 +158,10 @@ def _dense_of(path: Path, schema: pa.Schema) -> dict[str, DenseColumn]:
 
 
 def _is_note(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("encoder"), str) and isinstance(value.get("settings"), dict)
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("encoder"), str)
+        and isinstance(value.get("settings"), dict)
+        and isinstance(value.get("dtypes", []), list)
+        and all(isinstance(dtype, str) for dtype in value.get("dtypes", []))
+    )

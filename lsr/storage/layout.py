@@ -59,8 +59,10 @@ def create_files(
 
     `extra` are more settings; `device` is where the encoders run.
 
-    Raises CollectionExists, QueryError, UnknownEncoder, DeviceUnavailable, StorageFull.
+    Raises CollectionExists, QueryError, UnknownEncoder, SettingError, DeviceUnavailable, StorageFull.
     """
+    for config in vectors.values():
+        config.check()
     if is_collection(folder):
         raise CollectionExists(f"{folder} is a collection already")
     if folder.exists() and (not folder.is_dir() or any(not _leftover(path) for path in folder.iterdir())):
@@ -171,6 +173,17 @@ def remove_leftovers(folder: Path, live: Sequence[str]) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def remove_files(folder: Path, *, folder_too: bool) -> None:
+    """Remove everything in the folder of a collection that nobody has open, and perhaps the folder."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if folder_too:
+        folder.rmdir()
 
 
 def size_on_disk(folder: Path) -> int:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from encoders.errors import StatisticsMissing
+from encoders.errors import EncoderError, StatisticsMissing
 from lsr.corpora import Corpus, CorpusLine
 from lsr.default_pipeline import defaults_for, vectors_for
 from lsr.documents import Document
@@ -77,7 +77,7 @@ def index_corpus(
 
     Of several lines with the same id the first is kept; the others are such errors. Raises CollectionExists,
     CollectionLocked, StorageFull, EncoderError, CorpusUnreadable, CorpusDamaged. After any error or interruption
-    `resume` can finish the load.
+    `resume` can finish the load. Only an encoder that fails before the first segment leaves no folder.
     """
     started = time.perf_counter()
     folder = Path(out)
@@ -85,17 +85,24 @@ def index_corpus(
     finished = finished_report(folder, corpus, resume)
     if finished is not None:
         return finished
+    was_there, continued = folder.exists(), layout.is_collection(folder)
     catalog, lock = start_load(
         folder, corpus, configs, MetadataSchema(schema), resume, device, search or defaults_for(configs)
     )
+    useless = False
     try:
         load = _Load(folder, catalog, corpus, device, threads, progress, on_problem)
         load.measure()
         report = load.run()
+    except EncoderError:
+        useless = not continued and not catalog.segments()
+        raise
     finally:
         catalog.close()
         write_digest(folder)
         lock.release()
+        if useless:
+            layout.remove_files(folder, folder_too=not was_there)
     return IndexReport(**{**asdict(report), "seconds": time.perf_counter() - started})
 
 

@@ -145,6 +145,7 @@ def _encode_both(
         return _EncodedDense(wanted, encoder.encode_dense_documents([documents[row].full_text for row in wanted]))
     rows = sorted({*own, *wanted})
     matrix, vectors = encoder.encode_documents_with_dense([documents[row].full_text for row in rows])
+    sparse.note_dtype()
     kept = np.searchsorted(rows, own)
     encoded[sparse.name] = _Encoded(own, matrix if len(kept) == len(rows) else matrix[kept])
     return _EncodedDense(rows, vectors)
@@ -174,7 +175,7 @@ def _sparse_rows(vector: NamedVector, documents: Sequence[Document], encoded: _E
     if encoded is None and vector.config.encoder is not None:
         texts = _rows_to_encode(vector, documents)
         if texts:
-            encoded = _Encoded(texts, _encode(vector, [documents[row].full_text for row in texts]))
+            encoded = _Encoded(texts, vector.encode_documents([documents[row].full_text for row in texts]))
     if encoded is not None:
         entries = encoded.matrix.tocoo()
         rows.append(np.array(encoded.rows, dtype=np.int64)[entries.row])
@@ -242,12 +243,6 @@ def _check_vector(vector: NamedVector, given: SparseInput) -> None:
         raise InvalidDocument(
             "invalid_sparse", f"vectors.{vector.name}: {error}", field=f"vectors.{vector.name}.sparse"
         ) from None
-
-
-def _encode(vector: NamedVector, texts: list[str]) -> csr_array:
-    if vector.needs_average_length:
-        vector.measure(texts)
-    return vector.encoder.encode_documents(texts)
 
 
 def _numbers(vector: NamedVector, given: Sequence[SparseInput]) -> NDArray[np.int64]:

@@ -78,6 +78,12 @@ def _check_same_load(
     wanted = {name: _kind(config.located()) for name, config in configs.items()}
     if stored != wanted:
         raise LsrError(f"{folder} was started with the vectors {stored}, not {wanted}")
+    for name, config in configs.items():
+        vector = contents.vectors.get(name)
+        started = vector.config.settings if vector is not None else contents.dense[name].config.settings
+        for setting, value in config.settings.items():
+            if started.get(setting) != value:
+                raise LsrError(f"{folder} was started with {setting} = {started.get(setting)!r}, not {value!r}")
     before, now = dict(contents.schema.fields), dict(schema.fields)
     if before != now:
         raise LsrError(f"{folder} was started with the schema {before}, not {now}")

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from lsr.cli.running import run
+from tests.conftest import interruptible
 
 LSR = [sys.executable, "-m", "lsr"]
 
@@ -177,6 +178,7 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_behind(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"TMPDIR": str(tmp_path)},
+        preexec_fn=interruptible,
     )
     with process:
         wait_for(lambda: list(tmp_path.glob("lsr-stdin-*")))
@@ -218,7 +220,10 @@ def test_a_terminal_shows_a_bar_on_stderr(corpus: Path, tmp_path: Path) -> None:
 
 def test_serve_prints_its_url_answers_and_stops_on_ctrl_c(collection: Path) -> None:
     process = subprocess.Popen(
-        [*LSR, "serve", str(collection), "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*LSR, "serve", str(collection), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=interruptible,
     )
     with process:
         assert process.stdout is not None

@@ -18,6 +18,7 @@ from lsr.errors import LsrError
 from lsr.store import CollectionStore
 from service.server import ServerAddressError, running, serve
 from service.settings import ServiceSettings
+from tests.conftest import interruptible
 
 HOST = "127.0.0.1"
 
@@ -41,7 +42,7 @@ def test_a_signal_stops_the_server_in_good_order(tmp_path: Path, number: signal.
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())}, preexec_fn=interruptible,
     )  # fmt: skip
     try:
         assert process.stdout is not None

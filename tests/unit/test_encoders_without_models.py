@@ -175,6 +175,97 @@ def test_a_service_starts_and_answers_without_a_model(collection: Path) -> None:
     assert run(SERVE, collection.parent) == ["a", "[]"]
 
 
+COMMAND = """
+from lsr.cli.running import run
+print(run(sys.argv[1:]))
+"""
+MESSAGE = (
+    "models need packages that are not installed (torch, transformers): pip install 'lsr[models]', or `make models`"
+)
+
+
+def command(*arguments: object) -> tuple[int, str]:
+    """Run `lsr` without torch and transformers; return its exit code and what it printed, stderr first."""
+    line = [sys.executable, "-c", f"import sys\n{WITHOUT}\n{COMMAND}", *map(str, arguments)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=200)
+    *printed, code = done.stdout.splitlines()
+    return int(code), "\n".join([done.stderr, *printed])
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    file = tmp_path / "corpus.jsonl"
+    file.write_text('{"id": "a", "text": "Heart attacks and statins."}\n')
+    return file
+
+
+@pytest.mark.parametrize(("name", "target"), [("index", "made"), ("encode", "made.jsonl")])
+def test_encoding_without_the_packages_names_the_command_and_leaves_nothing(
+    corpus: Path, tmp_path: Path, name: str, target: str
+) -> None:
+    code, printed = command(name, corpus, "--out", tmp_path / target, "--encoder", "lsr-mini")
+    assert code == 1
+    assert MESSAGE in printed
+    assert not (tmp_path / target).exists()
+    assert command(name, corpus, "--out", tmp_path / target, "--encoder", "bm25")[0] == 0
+
+
+def test_a_folder_that_was_there_stays_when_an_encoder_fails(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    assert command("index", corpus, "--out", tmp_path / "made", "--encoder", "lsr-mini")[0] == 1
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+def test_training_without_the_packages_names_the_command(corpus: Path, tmp_path: Path) -> None:
+    code, printed = command("train", "--corpus", corpus, "--out", tmp_path / "run")
+    assert code == 1
+    assert MESSAGE in printed
+
+
+def test_doctor_and_models_do_without_the_packages(collection: Path) -> None:
+    code, printed = command("doctor", collection, "--json")
+    details = {finding["name"]: finding["detail"] for finding in json.loads(printed.splitlines()[-1])}
+    assert code == 0, details
+    assert "only models need it: pip install 'lsr[models]'" in details["torch"]
+    assert "device" not in details
+    assert command("models")[0] == 0
+
+
+WRITE = """
+import json, urllib.request, urllib.error
+from lsr.store import CollectionStore
+from service.server import running
+def ask(method, path, body):
+    request = urllib.request.Request(url + "/v1/collections" + path, json.dumps(body).encode(), method=method)
+    request.add_header("Content-Type", "application/json")
+    try:
+        return json.load(urllib.request.urlopen(request))
+    except urllib.error.HTTPError as error:
+        return json.load(error)
+with CollectionStore(sys.argv[1]) as store, running(store) as url:
+    ask("PUT", "/c", {"encoder": "lsr-mini"})
+    refused = ask("POST", "/c/documents", {"documents": [{"id": "a", "text": "heart"}]})
+    print(refused["status"], refused["type"], refused["detail"])
+    given = {"default": {"sparse": {"heart": 1.5}}, "meaning": {"dense": [1.0] + 383 * [0.0]}}
+    ask("POST", "/c/documents", {"documents": [{"id": "b", "text": "heart", "vectors": given}]})
+    print([hit["id"] for hit in ask("POST", "/c/search", {"query": {"text": "heart"}})["hits"]])
+"""
+
+
+def test_a_service_without_the_packages_takes_ready_made_vectors_only(tmp_path: Path) -> None:
+    refused, found = run(WRITE, tmp_path, without=True)
+    assert refused.startswith("501 /problems/models-missing")
+    assert MESSAGE in refused
+    assert found == "['b']"
+
+
+@pytest.mark.slow
+def test_the_demo_does_without_the_packages(tmp_path: Path) -> None:
+    code, printed = command("demo", "--smoke", "--port", "0", "--out", tmp_path)
+    assert code == 0, printed
+    assert printed.count("ok  ") == 3
+
+
 def test_a_document_model_that_cannot_be_read_is_reported_when_it_is_needed(make_checkpoint: MakeCheckpoint) -> None:
     folder = make_checkpoint()
     weights = load_file(folder / "model.safetensors")
