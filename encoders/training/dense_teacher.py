@@ -2,8 +2,8 @@
 
     e(text) = normalise(mean or first of the last hidden states)        t(q, d) = e(q) . e(d)
 
-Understood are Transformer, Pooling (mean or CLS) and Normalize; anything else is refused. Normalised always: scores
-are cosines.
+Supported are Transformer, Pooling (mean or CLS) and Normalize; anything else is refused. Vectors are always normalised,
+so scores are cosines.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DenseTeacher:
     def __init__(
         self, folder: Path, *, max_length: int | None = None, device: str = "auto", dtype: str = "auto"
     ) -> None:
-        """`max_length` may shorten what it reads. Raises CheckpointError for a folder that is no such pipeline."""
+        """`max_length` may shorten the texts. Raises CheckpointError for a folder with another kind of pipeline."""
         transformer, self._mean = _read_pipeline(folder)
         on = resolve_device(device)
         tokenizer = read_tokenizer(transformer)
@@ -60,7 +60,7 @@ class DenseTeacher:
 
     @property
     def max_length(self) -> int | None:
-        """Word pieces that it reads of a text, special ones counted."""
+        """The number of word pieces that it reads of a text, special ones counted."""
         return self._tokenization.max_length
 
     @torch.inference_mode()
@@ -83,15 +83,15 @@ class DenseTeacher:
 
 
 def _read_pipeline(folder: Path) -> tuple[Path, bool]:
-    """Return the transformer's folder, and whether the pooling is by mean."""
+    """Return the transformer's folder, and whether the pooling is the mean."""
     file = folder / "modules.json"
     listed = read_json(file)
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-        raise CheckpointError(f"{file} holds no list of modules")
+        raise CheckpointError(f"{file} does not contain a list of modules")
     types = [str(entry.get("type")).rsplit(".", 1)[-1] for entry in listed]
     if types[:2] != ["Transformer", "Pooling"] or types[2:] not in ([], ["Normalize"]):
         raise CheckpointError(
-            f"{file}: {' + '.join(types)} is no pipeline known here; a teacher is Transformer + Pooling (+ Normalize)"
+            f"{file}: {' + '.join(types)} is not a supported pipeline; a teacher is Transformer + Pooling (+ Normalize)"
         )
     pooling = read_object(inside(folder, listed[1].get("path"), file) / "config.json")
     modes = [name for name, value in pooling.items() if name.startswith("pooling_mode_") and value is True]
@@ -101,4 +101,6 @@ def _read_pipeline(folder: Path) -> tuple[Path, bool]:
         return inside(folder, listed[0].get("path", ""), file), True
     if modes in (["pooling_mode_cls_token"], ["pooling_mode_cls"]):
         return inside(folder, listed[0].get("path", ""), file), False
-    raise CheckpointError(f"{file}: the pooling {', '.join(modes) or 'of no kind'} is not known here; mean or cls are")
+    raise CheckpointError(
+        f"{file}: the pooling {', '.join(modes) or 'without a mode'} is not supported; mean and cls are"
+    )
