@@ -1,4 +1,4 @@
-"""Forward and backward through the vocabulary head: all logits kept, against the sparse gradient.
+"""Forward and backward pass of the vocabulary head: with all logits kept, and with the sparse gradient.
 
     python benchmarks/encoders_head_gradient.py
 
@@ -24,7 +24,7 @@ TEXTS, LENGTH, SIZE, TERMS = 64, 128, 384, 30_522
 
 
 def naive(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return the weights as one writes them down."""
+    """Return the weights by their definition."""
     logits = hidden.view(TEXTS, LENGTH, SIZE) @ weight.T + bias
     return activate(logits, Activation.LOG1P_RELU).amax(dim=1)
 
@@ -37,7 +37,7 @@ def sparse(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def main() -> None:
-    """Measure each in a process of its own."""
+    """Measure each in its own process."""
     if len(sys.argv) == 1:
         for name in ("naive", "sparse"):
             subprocess.run([sys.executable, __file__, name], check=True)
@@ -45,7 +45,7 @@ def main() -> None:
     name = sys.argv[1]
     torch.manual_seed(0)
     hidden, weight = torch.randn(TEXTS * LENGTH, SIZE), torch.randn(TERMS, SIZE) * 0.05
-    # The maximum of 128 standard normals, times the logits' spread, less what leaves about 100 of 30,522 above zero.
+    # The maximum of 128 standard normals, times the logits' spread, minus a number that leaves 100 of 30,522 above 0.
     bias = torch.full((TERMS,), -0.05 * SIZE**0.5 * 4.1)
     inputs = [tensor.requires_grad_() for tensor in (hidden, weight, bias)]
     times = []

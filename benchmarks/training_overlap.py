@@ -1,10 +1,10 @@
-"""Which documents and queries of a test collection the training texts hold.
+"""Which documents and queries of a test collection are in the training texts.
 
 python benchmarks/training_overlap.py docs/training/lsr-mini.toml data/scifact data/cranfield data/vaswani
 
 Texts are compared as lower-case words. A test document counts as held if a training document or query has at least
-half of its 8-word sequences (a copy with another title or cut still has), and as touched if it has any; a test query
-counts as held if it is a training query, or stands within a training document.
+half of its 8-word sequences (as a copy with another title, or a shortened one), and as touched if it has any; a test
+query counts as held if it is a training query, or is part of a training document.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def lines(file: Path) -> Iterator[dict[str, str]]:
 
 
 def held(tests: Iterable[set[int]], training: list[str]) -> tuple[int, int]:
-    """Return how many of `tests` a training text has at least half of, and how many any."""
+    """Return of how many `tests` a training text has at least half, and of how many any."""
     listed = list(tests)
     where: dict[int, list[int]] = {}
     for number, one in enumerate(listed):

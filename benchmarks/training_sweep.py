@@ -1,12 +1,12 @@
-"""Runs of one backbone side by side on development sets: nDCG@10, terms a document, paired tests, and a plot.
+"""Runs of one backbone, compared on development sets: nDCG@10, terms per document, paired tests, and a plot.
 
 python benchmarks/training_sweep.py runs/lambda-* --cache runs/cache --dataset data/dev-medquad --against lambda-1 \
     --out docs/images/lsr-mini-sweep.png
 
 A run is a folder of `lsr train` with the pooled method, or one of its start/ folders. The body is not trained, so the
-transformer reads the documents of a development set once for all runs (as training does, into the same cache; in
-float32, while a stored int8 body rounds). Search is exact. Besides the runs, BM25 is evaluated. The tests are over a
-set's queries, randomisation, with Holm's correction over all comparisons made.
+transformer reads the documents of a development set once for all runs (as in training, into the same cache; in
+float32, while a stored int8 body rounds). Search is exact. BM25 is evaluated as well. The tests are randomisation
+tests over a set's queries, with Holm's correction over all comparisons.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _MEASURE = "nDCG@10"
 
 
 class HeadSystem:
-    """A run's encoder over documents that the transformer has read already."""
+    """A run's encoder over documents that the transformer has read before."""
 
     def __init__(self, name: str, encoder: LearnedEncoder, doc_ids: Sequence[str], documents: csr_array) -> None:
         self.name = name
@@ -70,7 +70,7 @@ def load_run(run: Path) -> LearnedEncoder:
 
 
 def read_documents(folder: Path) -> tuple[list[str], list[str]]:
-    """Return ids, rising, and texts."""
+    """Return ids in ascending order, and texts."""
     found = sorted(
         (line.content.id, line.content.full_text)
         for line in open_corpus(str(folder))
@@ -80,7 +80,7 @@ def read_documents(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def figures(run: Path) -> dict[str, Any]:
-    """Return what is to be said of a run beside its effectiveness."""
+    """Return the figures of a run other than its effectiveness."""
     if not (run / "log.jsonl").is_file():
         return {"run": _name(run)}
     config = json.loads((run / "config.json").read_text())["config"]

@@ -1,6 +1,6 @@
 """Text to sparse vectors: BM25, and the learned encoders of the SPLADE family.
 
-`load_encoder(name_or_path)` gives an `Encoder`. Importing this package loads nothing heavy (PEP 562); BM25 loads
+`load_encoder(name_or_path)` returns an `Encoder`. Importing this package loads nothing heavy (PEP 562); BM25 loads
 neither torch nor transformers.
 """
 

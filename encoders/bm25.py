@@ -3,12 +3,12 @@
     impact(d, t) = tf / (tf + k1 * (1 - b + b * length(d) / average_length))          at indexing time
     weight(q, t) = qtf * ln(1 + (N - df + 0.5) / (df + 0.5))                          at query time
 
-Their dot product is BM25 as Lucene has it (Robertson & Zaragoza 2009 without the constant factor k1 + 1, which
-changes no order). `average_length` is frozen before the first document is encoded, and idf is made of the live
-document frequencies when a query comes, so a collection that grows changes no stored number.
+Their dot product is BM25 as in Lucene (Robertson & Zaragoza 2009 without the constant factor k1 + 1, which changes no
+ranking). `average_length` is frozen before the first document is encoded, and idf is computed from the live document
+frequencies at query time, so a growing collection changes no stored number.
 
-`length` is what Lucene sees of it: a length is kept in one byte there, so from 40 on only its four leading bits count.
-With that the published figures come out to the fourth digit: see docs/decisions/0200-bm25-as-lucene.md.
+`length` is the length as Lucene stores it, in one byte: from 40 on, only its four leading bits count. With that, the
+published figures are reproduced to the fourth digit: see docs/decisions/0200-bm25-as-lucene.md.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class BM25Encoder:
 
     @property
     def vocabulary(self) -> GrowingVocabulary:
-        """The terms seen so far. A collection stores it, and restores it by `vocabulary.add` before anything else."""
+        """The terms seen so far. A collection stores them, and restores them with `vocabulary.add` before any call."""
         return self._vocabulary
 
     @property
@@ -63,7 +63,7 @@ class BM25Encoder:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What makes this encoder again with `load_encoder("bm25", **settings)`; the vocabulary is stored apart."""
+        """The arguments that rebuild this encoder: `load_encoder("bm25", **settings)`, without its vocabulary."""
         return {"k1": self._k1, "b": self._b, "average_length": self._average_length}
 
     @property
@@ -88,8 +88,8 @@ class BM25Encoder:
     def measure(self, texts: Iterable[str]) -> float:
         """Read `texts` once, at constant memory, and freeze their average length; return it.
 
-        A corpus of empty texts measures as 1. Raises SettingError if the length is frozen already, for stored impacts
-        rest on it, and StatisticsMissing if there is no text at all.
+        A corpus of empty texts measures as 1. Raises SettingError if the length is frozen already, since stored impacts
+        depend on it, and StatisticsMissing if there is no text.
         """
         count = total = 0
         for batch in batches(texts, _BATCH):
@@ -117,7 +117,7 @@ class BM25Encoder:
     def encode_queries(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:
         """Return term frequency times idf, float32 csr_array [len(texts), len(vocabulary)]; unknown terms are left out.
 
-        Raises StatisticsMissing without `statistics`, from which the idf is made.
+        Raises StatisticsMissing without `statistics`, from which the idf is computed.
         """
         if statistics is None:
             raise StatisticsMissing("BM25 needs the collection's document frequencies to weight a query")
@@ -135,12 +135,12 @@ class BM25Encoder:
         return list(self._analysis.terms(check_texts([text])[0]))
 
     def input_term_ids(self, text: str) -> NDArray[np.int64]:
-        """Return the rising, distinct numbers of the known terms in `text`; BM25 expands nothing, so: all of them."""
+        """Return the distinct numbers of the known terms in `text`, ascending; BM25 has no expansion."""
         ids = np.unique(self._vocabulary.ids(self._analysis.terms(check_texts([text])[0])))
         return ids[ids >= 0]
 
     def words(self, text: str, term_ids: Collection[int] | None = None) -> list[Word]:
-        """Return the words of `text` with their places; stop words and unknown words have no term.
+        """Return the words of `text` with their positions; stop words and unknown words have no term.
 
         With `term_ids`, only the words that became one of those: much cheaper than all.
         """
@@ -156,16 +156,16 @@ class BM25Encoder:
         self, rows: NDArray[np.int64], ids: NDArray[np.int64], weights: NDArray[np.float64], n_rows: int
     ) -> csr_array:
         indptr = np.searchsorted(rows, np.arange(n_rows + 1))
-        # The width is read last: another thread may have added terms, never taken any.
+        # The width is read last: another thread may have added terms, and no thread removes any.
         return csr_array((weights.astype(np.float32), ids, indptr), shape=(n_rows, len(self._vocabulary)))
 
 
 def _count(
     analysed: list[list[str]], ids: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return (row, term id, frequency) of each distinct known term of each text, by rising row, then rising id.
+    """Return (row, term id, frequency) of each distinct known term of each text, by ascending row, then ascending id.
 
-    `ids` int64 holds the term ids of all texts one after the other, -1 for an unknown one.
+    `ids` int64: the term ids of all texts one after the other, -1 for an unknown one.
     """
     rows = np.repeat(np.arange(len(analysed), dtype=np.int64), [len(terms) for terms in analysed])
     known = ids >= 0
@@ -175,7 +175,7 @@ def _count(
 
 
 def _length_in_one_byte(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return what is left of each length after Lucene's SmallFloat.intToByte4 and back: exact below 40.
+    """Return each length after Lucene's SmallFloat.intToByte4 and back: exact below 40.
 
     Lengths from 24 on are kept, less 24, as the four leading bits and a shift.
     """
@@ -189,12 +189,12 @@ def idf(ids: NDArray[np.int64], statistics: CorpusStatistics) -> NDArray[np.floa
     """Return ln(1 + (N - df + 0.5) / (df + 0.5)), float64[len(ids)]."""
     count = float(statistics.document_count)
     frequencies = np.asarray(statistics.document_frequencies(ids), dtype=np.float64)
-    # Frequencies and count may be read a moment apart while documents come and go: never below zero.
+    # Frequencies and count may be read at different moments while documents are written: never below zero.
     return np.log1p((np.maximum(count - frequencies, 0.0) + 0.5) / (frequencies + 0.5))
 
 
 def _number(name: str, value: object, *, lowest: float, highest: float = math.inf) -> float:
-    """Return `value` as a float; raise SettingError if it is no number or outside of [lowest, highest]."""
+    """Return `value` as a float; raise SettingError if it is not a number in [lowest, highest]."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= min(highest, _LARGEST):
         allowed = f"at least {lowest:g}" if highest == math.inf else f"between {lowest:g} and {highest:g}"
         raise SettingError(f"{name} must be a number {allowed}, got {value!r}")

@@ -1,7 +1,7 @@
-"""Model cards: what is known of each published checkpoint, before anything is downloaded.
+"""Model cards: the facts about each published checkpoint, before anything is downloaded.
 
-The data are in cards.toml. A card's short name, or the hub's own, makes `load_encoder` find the checkpoint and apply
-the settings that it does not say of itself.
+The data are in cards.toml. With a card's short name, or its name on the hub, `load_encoder` finds the checkpoint and
+applies the settings that the checkpoint itself does not contain.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class ModelCard:
     family: str
     licence: str
     checkpoint: str | None = None  # its name on the model hub
-    folder: str | None = None  # where it lies in this package, for a model that comes with it
-    query_checkpoint: str | None = None  # where the query side is a repository of its own
+    folder: str | None = None  # in this package, for a model that is part of it
+    query_checkpoint: str | None = None  # where the query side is a separate repository
     parameters: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     source: str | None = None  # of the figures
-    remote_code: bool = False  # it brings its own code, which is not run
+    remote_code: bool = False  # it contains code of its own, which is not run
     note: str = ""
 
 
@@ -54,10 +54,10 @@ def find_card(name: str) -> ModelCard | None:
 
 
 def shipped_folder(card: ModelCard) -> Path | None:
-    """Return where a model that comes with this package lies; None for the others."""
+    """Return the folder of a model that is part of this package; None for the others."""
     return None if card.folder is None else Path(__file__).parent / card.folder
 
 
 def known_names() -> list[str]:
-    """Return every name that a card answers to."""
+    """Return every name by which a card is found."""
     return [name for card in model_cards().values() for name in (card.name, card.checkpoint) if name]

@@ -1,7 +1,7 @@
-"""What every encoder can do, and the vocabulary that its vectors are numbered by.
+"""The interface of every encoder, and the vocabulary that numbers its vectors.
 
-An encoder turns texts into a `scipy.sparse.csr_array` of float32: a row a text, a column a term of its
-`vocabulary`. Nothing dense of batch x length x vocabulary ever exists.
+An encoder turns texts into a `scipy.sparse.csr_array` of float32: one row per text, one column per term of its
+`vocabulary`. No dense array of batch x length x vocabulary ever exists.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from encoders.text.words import Word
 
 
 class Vocabulary(Protocol):
-    """Terms and their numbers. A number, once given, never changes; a growing vocabulary only appends."""
+    """Terms and their numbers. The number of a term never changes; a growing vocabulary only appends."""
 
     def __len__(self) -> int: ...
 
@@ -35,12 +35,12 @@ class Vocabulary(Protocol):
         ...
 
     def tokens(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
-        """Return the tokens with these numbers; raises IndexError for a number that was never given."""
+        """Return the tokens with these numbers; raises IndexError for an unknown number."""
         ...
 
 
 class CorpusStatistics(Protocol):
-    """What a query side may need to know of the collection it searches: BM25's idf is made of it."""
+    """Statistics of the searched collection that a query side may need: BM25 computes its idf from them."""
 
     @property
     def document_count(self) -> int:
@@ -48,7 +48,7 @@ class CorpusStatistics(Protocol):
         ...
 
     def document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return in how many live documents each term occurs, int64[len(term_ids)]."""
+        """Return the number of live documents that contain each term, int64[len(term_ids)]."""
         ...
 
 
@@ -99,29 +99,29 @@ class Encoder(Protocol):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """What the columns mean."""
+        """The terms of the columns."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """A hash over model files and settings: equal ones give equal vectors, up to device and precision."""
+        """A hash of model files and settings: equal hashes mean equal vectors, up to device and precision."""
         ...
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """JSON values that, given to `load_encoder` with the name, make this encoder again."""
+        """JSON values that rebuild this encoder, passed to `load_encoder` with its name."""
         ...
 
     @property
     def looks_queries_up(self) -> bool:
-        """Whether a query's weights are looked up, not computed by a model: encoding one takes well below 1 ms."""
+        """Whether a query's weights are looked up in a table, not computed by a model: well below 1 ms per query."""
         ...
 
     @property
     def dtype(self) -> str | None:
         """The precision that its model computes in, such as "bfloat16".
 
-        None where there is no model, or none has been read yet. It is no part of the fingerprint.
+        None where there is no model, or none has been read yet. It is not part of the fingerprint.
         """
         ...
 
@@ -135,12 +135,12 @@ class Encoder(Protocol):
     def encode_documents(self, texts: Sequence[str]) -> csr_array:
         """Return float32 csr_array [len(texts), len(vocabulary)].
 
-        An empty text is an empty row in BM25; a model gives what its authors' code gives, which may be weights.
+        An empty text is an empty row in BM25; a model may give it weights, as the code of its authors does.
         """
         ...
 
     def encode_queries(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:
-        """Return float32 csr_array [len(texts), len(vocabulary)]; BM25 needs `statistics`, models do without."""
+        """Return float32 csr_array [len(texts), len(vocabulary)]; BM25 needs `statistics`, models do not."""
         ...
 
     def encode_document_batches(self, texts: Iterable[str]) -> Iterator[csr_array]:
@@ -148,13 +148,13 @@ class Encoder(Protocol):
         ...
 
     def input_term_ids(self, text: str) -> NDArray[np.int64]:
-        """Return the numbers of the terms that the text itself holds (the rest of a query is expansion)."""
+        """Return the numbers of the terms that the text itself contains (a query's other terms are expansion)."""
         ...
 
     def words(self, text: str, term_ids: Collection[int] | None = None) -> list[Word]:
-        """Return the words of the whole text, in order, each with its place and the terms that it became.
+        """Return the words of the whole text, in order, each with its position and its terms.
 
-        With `term_ids`, only the words that became one of those, which is what highlighting needs, and cheaper.
+        With `term_ids`, return only the words that have one of these terms: enough for highlighting, and cheaper.
         """
         ...
 

@@ -1,13 +1,13 @@
-"""What can go wrong in an encoder.
+"""The errors of encoders.
 
-EncoderError                 the root: catch this to catch all
+EncoderError                 the root: catching it catches all of them
 ├── UnknownEncoder           no encoder of that name, no checkpoint at that path
 ├── CheckpointError          a checkpoint that is incomplete, inconsistent or of an unknown layout
-├── RemoteCodeRefused        the checkpoint brings its own code, which is not run
+├── RemoteCodeRefused        the checkpoint contains code of its own, which is not run
 ├── ModelsMissing            a model is needed, and torch or transformers is not installed
-├── DeviceUnavailable        cuda, mps, … that is not there
-├── SettingError             a setting that the encoder does not have, or a value that makes no sense
-├── TextError                an input that is not a string; says which one
+├── DeviceUnavailable        the machine does not have this cuda, mps, … device
+├── SettingError             a setting that the encoder does not have, or an invalid value
+├── TextError                an input that is not a string; names its position
 └── StatisticsMissing        BM25 asked before its average length or the document frequencies are known
 """
 
@@ -27,7 +27,7 @@ class CheckpointError(EncoderError):
 
 
 class RemoteCodeRefused(EncoderError):
-    """The checkpoint brings its own code, which is not run unless allowed by name."""
+    """The checkpoint contains code of its own, which is not run unless that is allowed."""
 
 
 class ModelsMissing(EncoderError):
@@ -35,11 +35,11 @@ class ModelsMissing(EncoderError):
 
 
 class DeviceUnavailable(EncoderError):
-    """The device asked for is not there."""
+    """The machine does not have the requested device."""
 
 
 class SettingError(EncoderError, ValueError):
-    """A setting that the encoder does not have, or a value that makes no sense; the message names both."""
+    """A setting that the encoder does not have, or an invalid value; the message names both."""
 
 
 class TextError(EncoderError, TypeError):

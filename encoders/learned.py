@@ -20,7 +20,7 @@ from encoders.text.checks import batches, check_texts
 from encoders.text.words import Word
 from encoders.vocabulary import FixedVocabulary
 
-_WINDOW = 1024  # texts sorted by length together: the memory of encode_document_batches
+_WINDOW = 1024  # texts that are sorted by length together; sets the memory of encode_document_batches
 
 
 class LearnedEncoder:
@@ -39,10 +39,10 @@ class LearnedEncoder:
         self._name = name
         self._documents = documents
         self._queries = queries
-        # For models: a lookup ends before a batch could form.
+        # For models only: a lookup is finished before a batch could form.
         self._encode_queries: CombinedCalls[csr_array] = CombinedCalls(queries.encode)
         self._encode_dense_queries: CombinedCalls[NDArray[np.float32]] = CombinedCalls(self._encode_dense)
-        # The latents of an autoencoder are numbered like tokens, but are no tokens.
+        # The latents of an autoencoder have numbers like tokens, but are not tokens.
         self._terms_are_tokens = documents.settings.family is not Family.AUTOENCODER
         self._vocabulary = vocabulary
         self._fingerprint = fingerprint
@@ -60,7 +60,7 @@ class LearnedEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """A hash over the files and settings that decide the vectors, not over device and precision."""
+        """A hash of the files and settings that decide the vectors; it does not cover device and precision."""
         return self._fingerprint
 
     @property
@@ -96,7 +96,7 @@ class LearnedEncoder:
         _ = self.documents
 
     def encode_documents(self, texts: Sequence[str]) -> csr_array:
-        """Return float32 csr_array [len(texts), len(vocabulary)]. An empty text is what the model makes of it."""
+        """Return float32 csr_array [len(texts), len(vocabulary)]. The model decides the weights of an empty text."""
         return self._documents.encode(check_texts(texts))
 
     def encode_queries(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:
@@ -143,16 +143,16 @@ class LearnedEncoder:
             yield self._documents.encode(window)
 
     def input_term_ids(self, text: str) -> NDArray[np.int64]:
-        """Return the rising, distinct terms of the query's own tokens, special ones left out."""
+        """Return the distinct terms of the query's own tokens, ascending, without special tokens."""
         tokenization = self._queries.tokenization
         checked = check_texts([text])
         ids = tokenization.ids(checked, special_tokens=False)[0] if self._terms_are_tokens else []
         return np.array(sorted(set(tokenization.terms(ids)) - tokenization.special_ids), dtype=np.int64)
 
     def words(self, text: str, term_ids: Collection[int] | None = None) -> list[Word]:
-        """Return the words of `text` with their places and word pieces, beyond the model's length too.
+        """Return the words of `text` with their positions and word pieces, also those beyond the model's length.
 
-        With `term_ids`, only the words that hold one of those.
+        With `term_ids`, only the words that contain one of these terms.
         """
         checked = check_texts([text])[0]
         if not self._terms_are_tokens:

@@ -1,7 +1,8 @@
 """`load_encoder`: from a name or a path to an encoder.
 
-The name is, in this order: `bm25`; a card's short name (`lsr models` lists them); the path of a folder that holds a
-checkpoint; a checkpoint's name on the model hub, from the local cache or by download. Only the models import torch.
+A name is tried in this order: `bm25`; a card's short name (`lsr models` lists them); the path of a folder that
+contains a checkpoint; a checkpoint's name on the model hub, from the local cache or by download. torch is imported
+only where a model has to be read.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ def load_encoder(
 ) -> Encoder:
     """Return the encoder of that name or at that path.
 
-    `device` is auto, cpu, cuda, cuda:0, mps; it means nothing to BM25. `dtype` is auto, float32, bfloat16, float16, or
+    `device` is auto, cpu, cuda, cuda:0, mps; BM25 ignores it. `dtype` is auto, float32, bfloat16, float16, or
     None for auto: an encoder without a model refuses it.
-    `allow_remote_code` runs Python code that a checkpoint brings: read it first. It is not a setting, and never stored.
-    `settings` override the checkpoint's own; an encoder's `settings` make it again. Raises UnknownEncoder,
+    `allow_remote_code` runs Python code that a checkpoint contains: read it first. It is never stored.
+    `settings` override the checkpoint's own; the `settings` of an encoder rebuild it. Raises UnknownEncoder,
     CheckpointError, RemoteCodeRefused, ModelsMissing, DeviceUnavailable, SettingError. Where queries are looked up in a
     table, the document model is read later, with its errors: by `prepare_documents`, or with the first document.
     """
@@ -47,7 +48,7 @@ def load_encoder(
 
 
 def load_with_settings(name_or_path: str, settings: Mapping[str, Any], device: str = "auto") -> Encoder:
-    """Return the encoder with settings that were stored or typed: they choose no device, and let no code run.
+    """Return the encoder with settings from a file or a user: they cannot choose a device or allow remote code.
 
     Raises what `load_encoder` raises; SettingError for such a setting.
     """

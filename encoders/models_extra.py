@@ -1,6 +1,6 @@
 """The optional packages that run models, torch and transformers: the extra `models`.
 
-Only what runs a model, or trains one, needs them. BM25 and queries that are looked up in a table do not.
+They are needed to run a model or to train one. BM25 and queries that are looked up in a table do not need them.
 """
 
 from __future__ import annotations

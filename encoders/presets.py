@@ -1,7 +1,7 @@
 """The published methods, each as a combination of a query side and a document side.
 
-After Nguyen, MacAvaney and Yates, "A Unified Framework for Learned Sparse Retrieval" (ECIR 2023). A preset says how
-the two sides compute; a checkpoint brings the weights. `encoders.training.untrained` starts one from a backbone.
+After Nguyen, MacAvaney and Yates, "A Unified Framework for Learned Sparse Retrieval" (ECIR 2023). A preset defines how
+the two sides compute; a checkpoint contains the weights. `encoders.training.untrained` starts one from a backbone.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def _mlp(activation: Activation, pooling: Pooling = Pooling.MAX) -> SideSettings
 _ALL = (
     Preset("deepct", _mlp(Activation.IDENTITY), _mlp(Activation.IDENTITY), "Dai & Callan 2019, arXiv:1910.10687"),
     Preset("unicoil", _mlp(Activation.RELU, Pooling.SUM), _mlp(Activation.RELU), "Lin & Ma 2021, arXiv:2106.14807"),
-    # On documents that doc2query or TILDE expanded before.
+    # For documents that doc2query or TILDE has expanded.
     Preset("deepimpact", _BINARY, _mlp(Activation.RELU), "Mallia et al. 2021, arXiv:2104.12016"),
     Preset("tildev2", _BINARY, _mlp(Activation.RELU), "Zhuang & Zuccon 2021, arXiv:2108.08513"),
     Preset(
         "epic",
         _mlp(Activation.LOG1P_SOFTPLUS, Pooling.SUM),
-        # Never zero anywhere: the paper, too, keeps the thousand largest weights of a passage.
+        # No weight is zero, so the thousand largest of a passage are kept, as in the paper.
         SideSettings(
             family=Family.EPIC,
             activation=Activation.LOG1P_SOFTPLUS,
@@ -63,7 +63,7 @@ PRESETS = {preset.name: preset for preset in _ALL}
 
 
 def preset(name: str) -> Preset:
-    """Return the preset of that name; raise SettingError listing those there are."""
+    """Return the preset of that name; raise SettingError, which lists the known ones."""
     if name not in PRESETS:
-        raise SettingError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
+        raise SettingError(f"there is no preset {name!r}; the presets are {', '.join(PRESETS)}")
     return PRESETS[name]

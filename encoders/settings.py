@@ -1,4 +1,4 @@
-"""What can be set on one side, with the names that `load_encoder` and a model card use."""
+"""The settings of one side, with the names that `load_encoder` and a model card use."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from encoders.text.conflation import RULE
 
 
 class Family(StrEnum):
-    """What computes the weights."""
+    """The kind of model that computes the weights."""
 
     MASKED_LM = "masked-lm"  # a transformer and its vocabulary head: SPLADE, SPARTA, TILDE
-    MLP = "mlp"  # a transformer and one weight an input token: DeepCT, DeepImpact, uniCOIL
-    STATIC = "static"  # a fixed weight a token, no model: idf, learned query weights, binary
+    MLP = "mlp"  # a transformer and one weight per input token: DeepCT, DeepImpact, uniCOIL
+    STATIC = "static"  # a fixed weight per token, no model: idf, learned query weights, binary
     ECHO = "echo"  # a decoder that reads the text twice: Mistral-SPLADE
-    BIDIRECTIONAL = "bidirectional"  # a decoder trained to look both ways: Lion
+    BIDIRECTIONAL = "bidirectional"  # a decoder trained with bidirectional attention: Lion
     EPIC = "epic"  # a vocabulary head whose positions vote with a learned importance
     ONNX = "onnx"  # an exported graph with the pooling inside
     AUTOENCODER = "autoencoder"  # a dense embedding through a sparse autoencoder: CSR
@@ -28,16 +28,16 @@ class Family(StrEnum):
 
 
 class Pooling(StrEnum):
-    """How the positions of a text become one weight a term."""
+    """How the positions of a text become one weight per term."""
 
     MAX = "max"
     SUM = "sum"
     FIRST = "first"  # only the first position, the CLS token of TILDE
-    MEAN = "mean"  # of hidden states, where a text becomes one dense embedding first
+    MEAN = "mean"  # of hidden states, for a side that computes one dense embedding first
 
 
 class Activation(StrEnum):
-    """From logit to weight; all but identity are zero or more, and all rise with the logit."""
+    """From logit to weight; all but identity are zero or more, and all increase with the logit."""
 
     RELU = "relu"
     LOG1P_RELU = "log1p_relu"
@@ -47,37 +47,37 @@ class Activation(StrEnum):
 
 
 class Windows(StrEnum):
-    """What happens to a text that is longer than max_length."""
+    """How a text that is longer than max_length is read."""
 
     TRUNCATE = "truncate"
-    MAX = "max"  # encode it piece by piece, and take each term's largest weight
-    SUM = "sum"  # ... or the sum of its weights
+    MAX = "max"  # encode it in pieces, and keep each term's largest weight
+    SUM = "sum"  # ... or add its weights
 
 
 @dataclass(frozen=True)
 class SideSettings:
-    """How one side computes. A checkpoint gives the values; `load_encoder` may override each."""
+    """How one side computes. The values come from a checkpoint; `load_encoder` can override each."""
 
     family: Family = Family.MASKED_LM
-    max_length: int | None = None  # tokens, special ones counted; None: all that the model takes
-    prompt: str = ""  # goes before every text
+    max_length: int | None = None  # tokens, special ones counted; None: the model's limit
+    prompt: str = ""  # put before every text
     lower_case: bool = False  # before the tokenizer's own normalisation
-    conflate: bool = False  # static, literal, pooled: whether forms of one word share a term
-    conflation_rule: int = RULE  # with conflate: the version of the rule that the weights were made with
+    conflate: bool = False  # static, literal, pooled: whether the forms of a word share a term
+    conflation_rule: int = RULE  # with conflate: the version of the rule that the weights were trained with
     pooling: Pooling = Pooling.MAX
     activation: Activation = Activation.LOG1P_RELU
-    pool_special_positions: bool = True  # whether the positions of CLS, SEP, ... take part in the pooling
-    zero_special_ids: bool = False  # whether the special tokens' own weights are set to zero
-    lexical: bool = False  # keep only the weights of the tokens that the text holds
+    pool_special_positions: bool = True  # whether the positions of CLS, SEP, ... are pooled
+    zero_special_ids: bool = False  # whether the weights of the special tokens are set to zero
+    lexical: bool = False  # keep only the weights of the text's own tokens
     logit_scale: float = 1.0  # multiplies every logit: hidden_size ** -0.25 in Lion
-    max_active_dims: int | None = None  # keep this many of the largest weights
-    prune_ratio: float = 0.0  # keep weights above this share of the largest
-    collection_idf: float = 0.0  # static: how far a query's weights go along with the idf of what is searched
-    missing_weight: float | None = None  # static: of tokens that idf.json does not name; None: all must be there
+    max_active_dims: int | None = None  # keep only so many of the largest weights
+    prune_ratio: float = 0.0  # keep only weights above this share of the largest
+    collection_idf: float = 0.0  # static: how far a query's weights are adjusted to the idf of the searched collection
+    missing_weight: float | None = None  # static: for tokens that idf.json does not name; None: all must be named
     windows: Windows = Windows.TRUNCATE
     k1: float = 0.9  # literal, pooled: BM25's saturation
     b: float = 0.4  # literal, pooled: BM25's length normalisation
-    average_length: float | None = None  # literal, pooled: word pieces in a mean document
+    average_length: float | None = None  # literal, pooled: mean number of word pieces in a document
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -86,11 +86,11 @@ class SideSettings:
         if self.pooling not in allowed:
             raise SettingError(f"family {self.family} has no pooling {self.pooling}, but {', '.join(allowed)}")
         if self.conflate and self.family not in _CONFLATING:
-            raise SettingError(f"family {self.family} has a weight for each token, and cannot conflate them")
+            raise SettingError(f"family {self.family} has a weight for each token: conflate cannot be set")
         if self.conflate and self.conflation_rule != RULE:
             raise SettingError(
-                f"its words are conflated by rule {self.conflation_rule}, and this version has rule {RULE}: its terms "
-                "would not be those that it was trained on"
+                f"the model was trained with conflation rule {self.conflation_rule}, and this version has rule {RULE}: "
+                "its terms would be others"
             )
 
     def json(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def check_dtype(dtype: object) -> None:
-    """Raise SettingError unless `dtype` is one of DTYPES, or None for a precision that nobody chose."""
+    """Raise SettingError unless `dtype` is one of DTYPES, or None where no precision was chosen."""
     if dtype is not None and dtype not in DTYPES:
         raise SettingError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
 
@@ -112,14 +112,15 @@ _POOLINGS = {
     Family.EPIC: (Pooling.MAX,),
     Family.LITERAL: (Pooling.MAX,),
     Family.AUTOENCODER: (Pooling.MEAN, Pooling.MAX, Pooling.FIRST),
-    Family.STATIC: tuple(Pooling),  # has no positions to pool
+    Family.STATIC: tuple(Pooling),  # it pools no positions
 }
 _CONFLATING = (Family.STATIC, Family.LITERAL, Family.POOLED)
 SIDE_SETTINGS = tuple(field.name for field in dataclasses.fields(SideSettings))
 
 
 def override(settings: SideSettings, changes: Mapping[str, Any], side: str) -> SideSettings:
-    """Return `settings` with `changes` of this side; a name may be bare (both sides) or begin with query_/document_."""
+    """Return `settings` with `changes` of this side; a bare name is for both sides, a name with query_ or document_ for
+    one."""
     own = {name: changes[name] for name in SIDE_SETTINGS if name in changes}
     own |= {name: changes[f"{side}_{name}"] for name in SIDE_SETTINGS if f"{side}_{name}" in changes}
     return dataclasses.replace(settings, **own)
@@ -135,7 +136,7 @@ _BOOLEANS = ("lower_case", "pool_special_positions", "zero_special_ids", "lexica
 
 
 def _checked(name: str, value: Any) -> Any:
-    """Return a setting's value in its own type; raise SettingError naming it and what it may be."""
+    """Return a setting's value in its own type; raise SettingError naming it and the allowed values."""
     if name in _ENUMS:
         try:
             return _ENUMS[name](value)
@@ -162,7 +163,7 @@ def _checked(name: str, value: Any) -> Any:
     else:
         expected = _is_number(value) and 0.0 < value < float("inf")
     if not expected:
-        raise SettingError(f"{name} = {value!r} makes no sense")
+        raise SettingError(f"{name} = {value!r} is not valid")
     return value
 
 

@@ -1,8 +1,8 @@
 """The two kinds of vocabulary: a model's, which is fixed, and a collection's own, which grows.
 
-A number, once given, never changes. `GrowingVocabulary` only appends, so whoever stores it needs to write no more
-than `vocabulary.tokens(range(stored, len(vocabulary)))`, and restores it by adding the same tokens in the same order
-to an empty one.
+The number of a term never changes. `GrowingVocabulary` only appends: to store it, write
+`vocabulary.tokens(range(stored, len(vocabulary)))`; to restore it, add the same tokens in the same order to an empty
+one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class FixedVocabulary:
 
     @property
     def grows(self) -> bool:
-        """False: a model has no weights for a token that it never saw."""
+        """False: a model has no weights for a token that it was not trained with."""
         return False
 
     def ids(self, tokens: Sequence[str]) -> NDArray[np.int64]:
@@ -40,11 +40,11 @@ class FixedVocabulary:
         ids = self.ids(tokens)
         if (ids < 0).any():
             unknown = tokens[int(np.flatnonzero(ids < 0)[0])]
-            raise TypeError(f"the vocabulary of a model does not grow, and {unknown!r} is not in it")
+            raise TypeError(f"{unknown!r} is not in the model's vocabulary, which does not grow")
         return ids
 
     def tokens(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
-        """Return the tokens with these numbers; raise IndexError for a number outside of the vocabulary."""
+        """Return the tokens with these numbers; raise IndexError for a number outside the vocabulary."""
         return _tokens(self._tokens, ids)
 
 
@@ -80,14 +80,14 @@ class GrowingVocabulary:
                     number = self._ids.get(token)
                     if number is None:
                         number = len(self._tokens)
-                        # The list first: a reader that finds the number must find its token.
+                        # The list first: a thread that finds the number must also find its token.
                         self._tokens.append(token)
                         self._ids[token] = number
                     ids[position] = number
         return ids
 
     def tokens(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
-        """Return the tokens with these numbers; raise IndexError for a number that was never given."""
+        """Return the tokens with these numbers; raise IndexError for an unknown number."""
         return _tokens(self._tokens, ids)
 
 

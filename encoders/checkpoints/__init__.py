@@ -1,1 +1,1 @@
-"""The layouts in which published checkpoints come. A layout a file; `loading.py` beside this package picks one."""
+"""The layouts of published checkpoints, one file each, and how a checkpoint becomes an encoder (opening.py)."""

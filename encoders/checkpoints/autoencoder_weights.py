@@ -1,4 +1,4 @@
-"""The weights of a sparse autoencoder (CSR), as sentence-transformers' module SparseAutoEncoder saves them."""
+"""The weights of a sparse autoencoder (CSR), as the module SparseAutoEncoder of sentence-transformers saves them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from encoders.errors import CheckpointError
 from encoders.sides.autoencoder import Autoencoder
 
 _SHAPES = {"pre_bias": 1, "encoder.weight": 2, "latent_bias": 1}
-_TIED = "decoder.linear.weight"  # the encoder's, under the name by which safetensors keeps what has two
+_TIED = "decoder.linear.weight"  # the encoder's weight, under the name that safetensors stores it by
 
 
 def read_autoencoder(source: SideSource, size: int, device: torch.device) -> Autoencoder:
-    """Return the autoencoder of a side whose model gives embeddings of `size` numbers; raise CheckpointError."""
+    """Return the autoencoder of a side whose model computes embeddings of `size` numbers; raise CheckpointError."""
     folder = source.autoencoder
     if folder is None:
         raise CheckpointError(f"{source.folder}: there is no sparse autoencoder; family='autoencoder' needs one")
@@ -33,7 +33,7 @@ def read_autoencoder(source: SideSource, size: int, device: torch.device) -> Aut
         tensors.setdefault("encoder.weight", tensors[_TIED])
     for name, dimensions in _SHAPES.items():
         if name not in tensors or tensors[name].ndim != dimensions:
-            raise CheckpointError(f"{file}: the tensor {name} of a sparse autoencoder is missing or misshapen")
+            raise CheckpointError(f"{file}: the tensor {name} of a sparse autoencoder is missing or has a wrong shape")
     pre_bias, weight, latent_bias = (tensors[name].to(device, torch.float32) for name in _SHAPES)
     if weight.shape != (len(latent_bias), len(pre_bias)) or len(pre_bias) != size:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""From the source of a side to the side with its model, all checked against each other. This imports torch."""
+"""From the source of a side to the side with its model, whose parts are checked against each other. Imports torch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Builder:
         allow_remote_code: bool = False,
         new_term_weights: bool = False,
     ) -> None:
-        """With `new_term_weights`, linear layers to one number are made, not read: only for training. Raises
+        """With `new_term_weights`, linear layers to one number are created, not read: only for training. Raises
         SettingError, DeviceUnavailable."""
         self._device = resolve_device(device)
         self._dtype = resolve_dtype(dtype or "auto", self._device)
@@ -62,14 +62,14 @@ class Builder:
         self._new_term_weights = new_term_weights
         self._allow_remote_code = allow_remote_code
 
-    @torch.inference_mode(False)  # read within somebody's inference mode, the weights could never be trained
+    @torch.inference_mode(False)  # weights read in a caller's inference mode could never be trained
     def side(
         self, source: SideSource, settings: SideSettings, tokenization: Tokenization, other_terms: list[str] | None
     ) -> tuple[Side, list[str]]:
         """Return the side and its terms.
 
-        `settings` are those in force. `other_terms` are those of the checkpoint's other side, where it is built: a
-        side with a weight a token has as many. Raises CheckpointError, SettingError.
+        `settings` are those in force. `other_terms` are those of the checkpoint's other side, if it is built: a side
+        with one weight per token has the same number. Raises CheckpointError, SettingError.
         """
         if settings.family is Family.ONNX:
             session, n_terms = open_graph(source, len(tokenization.tokens))
@@ -132,7 +132,7 @@ class Builder:
 
 
 def _new_linear(size: int, outputs: int) -> nn.Linear:
-    """Return a layer that gives every token about 1: below zero, relu would let nothing be learned."""
+    """Return a layer that gives every token about 1: below zero, relu would have no gradient."""
     linear = nn.Linear(size, outputs)
     nn.init.normal_(linear.weight, std=0.02)
     nn.init.ones_(linear.bias)

@@ -1,4 +1,4 @@
-"""Small files of a checkpoint, read with suspicion: JSON objects, paths inside the folder, token limits."""
+"""Small files of a checkpoint, which are not trusted: JSON objects, paths inside the folder, token limits."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return a file's JSON object; raise CheckpointError naming the file if it is missing or holds another value."""
+    """Return a file's JSON object; raise CheckpointError naming the file if it is missing or contains another value."""
     content = read_json(path)
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
+        raise CheckpointError(f"{path} does not contain a JSON object")
     return content
 
 
 def inside(folder: Path, relative: object, file: Path) -> Path:
-    """Return folder / relative; raise CheckpointError, naming the `file` that says so, if that leaves the folder."""
+    """Return folder / relative; raise CheckpointError, naming the `file` it is from, if that is outside the folder."""
     if not isinstance(relative, str):
-        raise CheckpointError(f"{file}: {relative!r} is no path")
+        raise CheckpointError(f"{file}: {relative!r} is not a path")
     path = (folder / relative).resolve()
     if not path.is_relative_to(folder.resolve()):
-        raise CheckpointError(f"{file}: the path {relative!r} leaves the checkpoint's folder")
+        raise CheckpointError(f"{file}: the path {relative!r} is outside the checkpoint's folder")
     return path
 
 
-# Their position table starts after the padding id, so two of its entries are never used.
+# Their position table starts after the padding id, so two of its entries are unused.
 _SHIFTED = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "esm", "data2vec-text")
 _UNLIMITED = 10**9  # transformers writes 10**30 where a tokenizer has no limit
 
 
 def position_limit(folder: Path) -> int | None:
-    """Return how many positions the model in `folder` has; None if its config.json names no number."""
+    """Return the number of positions of the model in `folder`; None if its config.json has no number."""
     file = folder / "config.json"
     config: dict[str, Any] = read_object(file) if file.is_file() else {}
     positions = config.get("max_position_embeddings")

@@ -1,7 +1,8 @@
-"""A hash over all that decides a model's vectors: its files and the settings in force.
+"""A hash of everything that decides a model's vectors: its files and the settings in force.
 
-Device and precision are left out: the same checkpoint on a GPU in half precision and on a CPU in float32 gives the
-same vectors up to rounding, and an index that one made must be open to the other.
+It does not cover device and precision: the same checkpoint on a GPU in half precision and on a CPU in float32 gives
+the same vectors up to rounding, and a collection that one encoded must be searchable on the other (decision 0202). The
+precision is kept next to the fingerprint instead, and stands with every figure (decision 0209).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from encoders.checkpoints.sources import SideSource
 from encoders.settings import SideSettings
 
-# Change it when the arithmetic changes what comes out by more than rounding.
+# Change it when the arithmetic changes the vectors by more than rounding.
 _ARITHMETIC = 1
 _DECISIVE = (
     "tokenizer.json",
@@ -31,7 +32,7 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
     known: dict[Path, bytes] = {}
     for source, settings in sides:
         in_force = {"arithmetic": _ARITHMETIC, **settings.json()}
-        # Settings that came later, at what they were before: what was indexed then stays open.
+        # Settings that were added later, at their former value: older collections stay searchable.
         if not settings.conflate:
             del in_force["conflate"]
         if settings.conflation_rule == 1:
@@ -40,7 +41,7 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
             del in_force["collection_idf"]
         digest.update(json.dumps(in_force, sort_keys=True).encode())
         if source.unit_length:
-            digest.update(b"unit length\0")  # said by modules.json, which says much else that decides nothing
+            digest.update(b"unit length\0")  # part of modules.json, most of which decides nothing
         for path in _decisive_files(source):
             if path not in known:
                 with path.open("rb") as file:
@@ -52,7 +53,7 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
 def _decisive_files(source: SideSource) -> list[Path]:
     """Return the files of a side that decide its vectors; `.bin` weights only where there are no safetensors."""
     files = [source.static_weights] if source.static_weights else []
-    if source.graph is not None:  # and the files beside it in which a large graph keeps its weights
+    if source.graph is not None:  # and the files next to it with the weights of a large graph
         files += sorted(source.graph.parent.glob("*.onnx*"))
     for folder in filter(None, (source.folder, source.adapter, source.autoencoder)):
         weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))

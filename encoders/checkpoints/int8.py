@@ -1,12 +1,12 @@
-"""Weights at a byte a number: how a model small enough for a repository is stored.
+"""Weights with one byte per number: how a model small enough for a repository is stored.
 
     int8.safetensors    each matrix `name` as `name` int8 [rows, columns] and `name.scale` float32 [rows];
                         everything else in float32
 
     stored = round(w / scale),  scale = max |w| of the row / 127;       read back as stored * scale in float32
 
-What is read back is the model: it is computed with like any other, and reading is exact, so that the same file gives
-the same weights everywhere. The file takes the place of the model's own weights beside config.json.
+The weights that are read back are the model, and are used like any other; reading is exact, so that the same file
+gives the same weights everywhere. The file replaces the model's own weights next to config.json.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SCALE = ".scale"
 
 
 def save_int8(tensors: Mapping[str, Tensor], file: Path) -> None:
-    """Write float tensors; matrices lose precision, the rest is kept."""
+    """Write float tensors; matrices lose precision, other tensors are kept."""
     stored: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         values = tensor.detach().float().cpu()
@@ -52,7 +52,7 @@ def load_int8(file: Path) -> dict[str, Tensor]:
         if values.dtype is torch.int8:
             scale = stored.get(name + _SCALE)
             if scale is None or scale.shape != values.shape[:1]:
-                raise CheckpointError(f"{file}: the int8 matrix {name} has no scale of its rows")
+                raise CheckpointError(f"{file}: the int8 matrix {name} has no scales of its rows")
             tensors[name] = values.float() * scale[:, None]
         else:
             tensors[name] = values.float()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from encoders.errors import UnknownEncoder
 
-# What a checkpoint may need; never code, never the weights of other frameworks.
+# The files that a checkpoint may need; no code, no weights of other frameworks.
 _PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "**/*.json", "**/*.txt", "**/*.safetensors"]
 
 
 def locate(name: str, known: list[str]) -> Path:
-    """Return the folder of the checkpoint `name`; raise UnknownEncoder, which says what was looked for and where."""
+    """Return the folder of the checkpoint `name`; raise UnknownEncoder, which names the places that were searched."""
     path = Path(name).expanduser()
     if path.is_dir():
         return path.resolve()
@@ -46,7 +46,7 @@ def _from_hub(name: str, hint: str) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().split("\n", 1)[0][:200]
         raise UnknownEncoder(
-            f"{name} is no folder here and not in the local cache, and the model hub did not give it ({reason}).{hint} "
+            f"{name} is not a folder here, not in the local cache, and the model hub did not send it ({reason}).{hint} "
             "Without a network, copy the checkpoint here and give the path of its folder."
         ) from error
     return folder
@@ -57,7 +57,7 @@ def _has_weights(folder: Path, *patterns: str) -> bool:
 
 
 def _hint(name: str, known: list[str]) -> str:
-    """Return the nearest known names, as a sentence; nothing for a name that is known."""
+    """Return the nearest known names, as a sentence; an empty text for a known name."""
     if name in known:
         return ""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)

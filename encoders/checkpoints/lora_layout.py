@@ -29,13 +29,13 @@ def base_folder(adapter: Path) -> Path:
     file = adapter / _CONFIG
     base = read_object(file).get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
-        raise CheckpointError(f"{file}: base_model_name_or_path does not say which model the adapter is for")
-    beside = adapter / base
-    return beside.resolve() if beside.is_dir() else locate(base, known_names())
+        raise CheckpointError(f"{file}: base_model_name_or_path does not name the model that the adapter is for")
+    local = adapter / base
+    return local.resolve() if local.is_dir() else locate(base, known_names())
 
 
 def with_base(source: SideSource) -> SideSource:
-    """Return `source` with the model's folder in place of an adapter's; the tokenizer may be with either."""
+    """Return `source` with the model's folder instead of the adapter's; the tokenizer may be in either."""
     if not has_adapter(source.folder):
         return source
     adapter = source.folder
@@ -54,7 +54,7 @@ def merge_adapter(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
         raise CheckpointError(f"{adapter} is a LoRA adapter, for which the package peft is missing") from None
     try:
         with warnings.catch_warnings():
-            # peft only warns of weights that the adapter lacks, or that fit nowhere.
+            # peft only warns about weights that the adapter lacks, or that do not fit.
             warnings.simplefilter("error", UserWarning)
             merged: PreTrainedModel = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     except (OSError, ValueError, RuntimeError, KeyError, UserWarning) as error:

@@ -4,7 +4,7 @@ encoder.json    {"format": 1, "queries": {"folder": "queries", "settings": {...}
 documents/      as transformers writes it; with term_weights.safetensors in an MLP, EPIC or literal side,
                 pooled_head.safetensors in a pooled one; matrices may be in int8 (encoders.checkpoints.int8)
 queries/        the same; or tokenizer and static_weights.safetensors (`weight`, and the training texts' `idf` for
-                collection_idf); absent where it shares the document model
+                collection_idf); missing where it shares the document model
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ def is_own(folder: Path) -> bool:
 
 
 def read_own(folder: Path) -> Sources:
-    """Return both sides; raise CheckpointError for what encoder.json says wrongly."""
+    """Return both sides; raise CheckpointError for an invalid encoder.json."""
     file = folder / FILE
     content = read_object(file)
     if content.get("format") != FORMAT:
-        raise CheckpointError(f"{file}: format {content.get('format')!r} is not {FORMAT}, the one known here")
+        raise CheckpointError(
+            f"{file}: format {content.get('format')!r} is not {FORMAT}, the only one that this version reads"
+        )
     return Sources(
         queries=_read_side(folder, content.get("queries"), file),
         documents=_read_side(folder, content.get("documents"), file),

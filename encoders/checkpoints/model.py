@@ -1,7 +1,7 @@
-"""A transformer read from a folder; nothing is trusted.
+"""A transformer read from a folder, which is not trusted.
 
-Remote code is not run, `.bin` weights are read with weights_only (transformers does so), and a weight that the files do
-not hold is an error: transformers would initialise it at random and say so in a log line.
+Remote code is not run, `.bin` weights are read with weights_only (as transformers does), and a weight that is missing
+in the files is an error: transformers would initialise it at random and only log that.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from encoders.errors import CheckpointError, RemoteCodeRefused
 
 
 def load_model(folder: Path, auto_class: str, *, allow_remote_code: bool = False) -> PreTrainedModel:
-    """Return the model that transformers reads from `folder` in float32, every weight accounted for.
+    """Return the model that transformers reads from `folder` in float32, with every weight from the files.
 
     `auto_class` is AutoModelForMaskedLM, AutoModelForCausalLM or AutoModel. Raises CheckpointError for missing files
-    and for missing or misshapen weights, RemoteCodeRefused.
+    and for weights that are missing or have a wrong shape, RemoteCodeRefused.
     """
     check_files(folder, allow_remote_code=allow_remote_code)
     loader = getattr(transformers, auto_class)
@@ -43,7 +43,7 @@ def load_model(folder: Path, auto_class: str, *, allow_remote_code: bool = False
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: {_first_line(error)}") from error
-    # A pooler stands beside what is read here, not under it.
+    # A pooler is not used here.
     missing = sorted(key for key in report["missing_keys"] if "pooler." not in key)
     if missing:
         raise CheckpointError(
@@ -54,7 +54,7 @@ def load_model(folder: Path, auto_class: str, *, allow_remote_code: bool = False
     if misshapen:
         raise CheckpointError(f"{folder}: the shapes of {', '.join(misshapen)} do not fit config.json")
     if not isinstance(model, PreTrainedModel):
-        raise CheckpointError(f"{folder}: {type(model).__name__} is no transformers model")
+        raise CheckpointError(f"{folder}: {type(model).__name__} is not a transformers model")
     return model
 
 
@@ -69,21 +69,23 @@ def _from_int8(folder: Path, loader: Any) -> PreTrainedModel:
         raise CheckpointError(f"{folder}: {_first_line(error)}") from None
     wrong = sorted(key for key in (*report.missing_keys, *report.unexpected_keys) if "pooler." not in key)
     if wrong:
-        raise CheckpointError(f"{folder / INT8_FILE} does not hold the weights of config.json: {', '.join(wrong[:4])}")
+        raise CheckpointError(
+            f"{folder / INT8_FILE} does not contain the weights of config.json: {', '.join(wrong[:4])}"
+        )
     return model
 
 
 def check_files(folder: Path, *, allow_remote_code: bool = False) -> None:
-    """Raise if the folder brings no weights, or its own code and that is not allowed."""
+    """Raise if the folder has no weights, or has its own code and that is not allowed."""
     config = read_object(folder / "config.json")
     own_code = config.get("auto_map") and config.get("model_type") not in transformers.CONFIG_MAPPING
     if own_code and not allow_remote_code:
         raise RemoteCodeRefused(
-            f"{folder} brings its own code ({', '.join(map(str, config['auto_map'].values()))}), which is not run. "
+            f"{folder} contains its own code ({', '.join(map(str, config['auto_map'].values()))}), which is not run. "
             "Read it; if you trust it, load_encoder(..., allow_remote_code=True) runs it"
         )
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise CheckpointError(f"{folder} holds no weights: neither *.safetensors nor pytorch_model*.bin")
+        raise CheckpointError(f"{folder} contains no weights: neither *.safetensors nor pytorch_model*.bin")
 
 
 def _first_line(error: BaseException) -> str:

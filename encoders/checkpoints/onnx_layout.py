@@ -1,4 +1,4 @@
-"""Layout 6: a folder with a tokenizer and an ONNX graph that gives pooled weights, and no other weights."""
+"""Layout 6: a folder with a tokenizer and an ONNX graph that computes pooled weights, and no other weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def has_onnx_alone(folder: Path) -> bool:
-    """Return whether the folder holds an ONNX graph and no weights that transformers reads."""
+    """Return whether the folder contains an ONNX graph and no weights that transformers reads."""
     return bool(_graphs(folder)) and not any(True for kind in ("*.safetensors", "*.bin") for _ in folder.glob(kind))
 
 
@@ -22,13 +22,13 @@ def read_onnx(folder: Path) -> Sources:
     graphs = _graphs(folder)
     if len(graphs) > 1:
         names = ", ".join(str(graph.relative_to(folder)) for graph in graphs)
-        raise CheckpointError(f"{folder} holds several ONNX graphs ({names}); leave the one that is meant")
+        raise CheckpointError(f"{folder} contains several ONNX graphs ({names}); keep only one of them")
     source = SideSource(folder, SideSettings(family=Family.ONNX), graph=graphs[0])
     return Sources(queries=source, documents=source)
 
 
 def open_graph(source: SideSource, n_tokens: int) -> tuple[Any, int]:
-    """Return the session and how many terms its weights have; raise CheckpointError for what is no such graph."""
+    """Return the session and the number of its terms; raise CheckpointError for another kind of graph."""
     if source.graph is None:
         raise CheckpointError(f"{source.folder}: there is no ONNX graph; family='onnx' needs one")
     try:
@@ -39,7 +39,7 @@ def open_graph(source: SideSource, n_tokens: int) -> tuple[Any, int]:
         ) from None
     try:
         session = onnxruntime.InferenceSession(str(source.graph), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common class but this
+    except Exception as error:  # the errors of onnxruntime have no other common class
         reason = str(error).strip().split("\n", 1)[0][:300]
         raise CheckpointError(f"{source.graph} cannot be read: {reason}") from None
     unknown = [one.name for one in session.get_inputs() if one.name not in _INPUTS]
@@ -55,8 +55,8 @@ def open_graph(source: SideSource, n_tokens: int) -> tuple[Any, int]:
         return session, n_tokens
     shown = ", ".join(f"{output.name} {output.shape}" for output in outputs)
     raise CheckpointError(
-        f"{source.graph}: its outputs ({shown}) are no pooled weights; a graph that ends in logits or hidden states is "
-        "not supported, load the checkpoint that it was exported from"
+        f"{source.graph}: its outputs ({shown}) are not pooled weights; a graph that ends in logits or hidden states "
+        "is not supported: load the checkpoint that it was exported from"
     )
 
 

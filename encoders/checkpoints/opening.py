@@ -28,7 +28,7 @@ from encoders.vocabulary import FixedVocabulary
 if TYPE_CHECKING:
     from encoders.checkpoints.builder import Builder
 
-_NO_MODEL = (Family.STATIC, Family.ONNX)  # with no model of torch, whose precision could be chosen
+_NO_MODEL = (Family.STATIC, Family.ONNX)  # without a torch model, so without a choice of precision
 
 
 def open_checkpoint(
@@ -44,7 +44,7 @@ def open_checkpoint(
     sources = find_sources(name, settings)
     families = (sources.queries.settings.family, sources.documents.settings.family)
     if dtype is not None and all(family in _NO_MODEL for family in families):
-        raise SettingError(f"dtype cannot be set: {name} has no model that computes in one precision or another")
+        raise SettingError(f"dtype cannot be set: {name} has no model with a choice of precision")
 
     @cache
     def builder() -> Builder:
@@ -54,7 +54,7 @@ def open_checkpoint(
         return Builder(device, dtype, allow_remote_code=allow_remote_code)
 
     if device not in ("auto", "cpu"):
-        builder()  # a device that does not exist is reported now, not at the first document
+        builder()  # report a device that does not exist now, not with the first document
     sides = build_sides(sources, builder)
     return LearnedEncoder(
         name,
@@ -69,7 +69,7 @@ def open_checkpoint(
 
 
 def find_sources(name: str, settings: Mapping[str, Any]) -> Sources:
-    """Return where both sides come from, with the card's and the caller's settings applied; nothing heavy is read."""
+    """Return the sources of both sides, with the card's and the caller's settings applied; no weights are read."""
     card = None if Path(name).expanduser().exists() else find_card(name)
     if card is not None:
         paired = {"query_model": card.query_checkpoint} if card.query_checkpoint else {}
@@ -89,7 +89,7 @@ def find_sources(name: str, settings: Mapping[str, Any]) -> Sources:
 
 
 def read_sources(folder: Path, settings: Mapping[str, Any]) -> Sources:
-    """Return what the folder's layout says of both sides, whatever layout it is."""
+    """Return the sources of both sides, for a folder of any layout."""
     if is_own(folder):
         return read_own(folder)
     if is_sentence_transformers(folder):
@@ -109,7 +109,7 @@ def read_sources(folder: Path, settings: Mapping[str, Any]) -> Sources:
 def _final(source: SideSource, settings: Mapping[str, Any], side: str) -> SideSource:
     source = dataclasses.replace(source, settings=override(source.settings, settings, side))
     if source.settings.family is Family.STATIC and source.static_weights is None:
-        idf = source.folder / "idf.json"  # beside the model, where OpenSearch publishes it
+        idf = source.folder / "idf.json"  # next to the model, as OpenSearch publishes it
         source = dataclasses.replace(source, static_weights=idf if idf.is_file() else None)
     return with_base(source)
 
@@ -119,6 +119,6 @@ def _check_names(settings: Mapping[str, Any]) -> None:
     for setting in settings:
         if setting not in (*known, "query_model", "query_weights"):
             raise SettingError(
-                f"there is no setting {setting!r}; there are {', '.join(SIDE_SETTINGS)}, each also with query_ or "
-                "document_ before it, query_model and query_weights"
+                f"there is no setting {setting!r}; the settings are {', '.join(SIDE_SETTINGS)}, each also with query_ "
+                "or document_ in front, query_model and query_weights"
             )

@@ -22,15 +22,13 @@ def read_pooled_head(folder: Path, size: int) -> PooledHead:
     """Return the head for pooled vectors of `size` numbers; raise CheckpointError naming what is missing or wrong."""
     file = folder / POOLED_HEAD_INT8 if (folder / POOLED_HEAD_INT8).is_file() else folder / POOLED_HEAD
     if not file.is_file():
-        raise CheckpointError(
-            f"{folder}: a pooled side needs {POOLED_HEAD} or {POOLED_HEAD_INT8}, and neither is there"
-        )
+        raise CheckpointError(f"{folder}: a pooled side needs {POOLED_HEAD} or {POOLED_HEAD_INT8}, and has neither")
     try:
         tensors = load_int8(file) if file.name == POOLED_HEAD_INT8 else load_file(file)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{file} cannot be read: {error}") from None
     if "factor" not in tensors or tensors["factor"].ndim != 1:
-        raise CheckpointError(f"{file}: the tensor factor is missing or misshapen")
+        raise CheckpointError(f"{file}: the tensor factor is missing or has a wrong shape")
     head = PooledHead(size, len(tensors["factor"]))
     try:
         head.load_state_dict(tensors)

@@ -23,7 +23,7 @@ from encoders.sides.static import StaticSide
 
 
 def save_encoder(encoder: LearnedEncoder, folder: Path) -> None:
-    """Write the encoder so that `load_encoder(folder)` gives it back."""
+    """Write the encoder so that `load_encoder(folder)` returns it."""
     folder.mkdir(parents=True, exist_ok=True)
     shared = getattr(encoder.queries, "body", None) is getattr(encoder.documents, "body", object())
     folders = {"documents": "documents", "queries": "documents" if shared else "queries"}
@@ -39,8 +39,8 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> None:
 
 
 def save_compactly(encoder: LearnedEncoder, folder: Path) -> None:
-    """Write an encoder with a pooled document side in int8, a quarter of the size; what is read back differs by the
-    rounding that encoders.checkpoints.int8 describes. Raises TypeError for other sides."""
+    """Write an encoder with a pooled document side in int8, a quarter of the size; the weights change by the rounding
+    that encoders.checkpoints.int8 describes. Raises TypeError for other sides."""
     side = encoder.documents
     if not isinstance(side, PooledSide):
         raise TypeError(f"a {type(side).__name__} is not stored in int8")

@@ -1,12 +1,12 @@
-"""Layouts 2 and 3: folders that sentence-transformers wrote, with one pipeline for both sides or a Router.
+"""Layouts 2 and 3: folders written by sentence-transformers, with one pipeline for both sides or a Router.
 
-modules.json lists the modules with their folders. Only the last part of a type's name counts, since the package has
-moved its modules between versions (`sparse_encoder.models.MLMTransformer`, `base.modules.transformer.Transformer`).
+modules.json lists the modules with their folders. Only the last part of a type's name counts, because the package
+has moved its modules between versions (`sparse_encoder.models.MLMTransformer`, `base.modules.transformer.Transformer`).
 A Router's config (router_config.json, config.json in old ones, where it was called Asym) names a pipeline for each of
 query and document. Three pipelines are sparse encoders:
 
     Transformer (or MLMTransformer), SpladePooling              a masked language model
-    SparseStaticEmbedding (or IDF)                              a fixed weight a token
+    SparseStaticEmbedding (or IDF)                              a fixed weight per token
     Transformer, Pooling, perhaps Normalize, SparseAutoEncoder  CSR: a dense embedding made sparse
 
 config_sentence_transformers.json has the prompts and max_active_dims.
@@ -34,7 +34,7 @@ _OLD_POOLING_KEYS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_max_token
                      "pooling_mode_cls_token": "cls", "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
                      "pooling_mode_weightedmean_tokens": "weightedmean",
                      "pooling_mode_lasttoken": "lasttoken"}  # fmt: skip
-# sentence_bert_config.json: what is understood, and what changes nothing about the vectors.
+# sentence_bert_config.json: the supported keys, and those that do not change vectors.
 _HARMLESS = ("modality_config", "module_output_name", "transformer_task", "unpad_inputs", "model_args", "model_kwargs",
              "config_args", "config_kwargs", "tokenizer_name_or_path")  # fmt: skip
 _UNDERSTOOD = ("max_seq_length", "do_lower_case", "query_length", "document_length", "processing_kwargs",
@@ -49,7 +49,7 @@ def is_sentence_transformers(folder: Path) -> bool:
 
 
 def read_sentence_transformers(folder: Path) -> Sources:
-    """Return both sides; raise CheckpointError for what is unknown or inconsistent, naming file and value."""
+    """Return both sides; raise CheckpointError, naming file and value, for anything unknown or inconsistent."""
     file = folder / "modules.json"
     modules = read_modules(folder)
     if modules[0][0] in _ROUTERS:
@@ -72,7 +72,7 @@ def read_modules(folder: Path) -> list[Module]:
     file = folder / "modules.json"
     listed = read_json(file)
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed) or not listed:
-        raise CheckpointError(f"{file} holds no list of modules")
+        raise CheckpointError(f"{file} does not contain a list of modules")
     return [
         (_type_name(entry.get("type"), file), inside(folder, entry.get("path", ""), file))
         for entry in sorted(listed, key=lambda entry: int(entry.get("idx", 0)))
@@ -135,7 +135,7 @@ def _read_side(modules: Sequence[Module], side: str, config: dict[str, Any]) -> 
             folder, dataclasses.replace(settings, family=Family.STATIC), static_weights=_static_weights(folder)
         )
     raise CheckpointError(
-        f"{modules[0][1]}: {' + '.join(names)} is no pipeline known here; there are Transformer + SpladePooling, "
+        f"{modules[0][1]}: {' + '.join(names)} is not a supported pipeline; these are: Transformer + SpladePooling, "
         "SparseStaticEmbedding, and Transformer + Pooling (+ Normalize) + SparseAutoEncoder"
     )
 
@@ -150,7 +150,7 @@ def side_prompt(config: dict[str, Any], side: str) -> str:
 
 
 def transformer_settings(settings: SideSettings, transformer: Module, side: str, wanted: str) -> SideSettings:
-    """Return `settings` with what the Transformer module says; its task must be the `wanted` one."""
+    """Return `settings` with those of the Transformer module, whose task must be `wanted`."""
     type_name, folder = transformer
     config, file = _transformer_config(folder)
     unknown = [key for key, value in config.items() if key not in _UNDERSTOOD and value]
@@ -192,7 +192,7 @@ def _csr_settings(settings: SideSettings, pooling: Path, autoencoder: Path) -> S
     if mode not in _DENSE_POOLINGS:
         raise CheckpointError(f"{file}: pooling_mode {mode!r} is not supported; {', '.join(_DENSE_POOLINGS)} are")
     if settings.prompt and read_object(file).get("include_prompt") is False:
-        raise CheckpointError(f"{file}: a pooling that leaves out the prompt is not supported")
+        raise CheckpointError(f"{file}: a pooling that excludes the prompt is not supported")
     k = read_object(autoencoder / "config.json").get("k")
     return dataclasses.replace(
         settings,
@@ -227,4 +227,4 @@ def _static_weights(folder: Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise CheckpointError(f"{folder} holds no token weights: no model.safetensors, pytorch_model.bin or idf.json")
+    raise CheckpointError(f"{folder} contains no token weights: no model.safetensors, pytorch_model.bin or idf.json")

@@ -1,7 +1,7 @@
-"""From the sources of a checkpoint to its two sides. torch is imported only where a side's model has to be read now.
+"""From the sources of a checkpoint to its two sides. torch is imported only if a model has to be read now.
 
-Where queries are looked up in a table, the document model waits until the first document is encoded
-(encoders.sides.deferred). What its small files say is checked at once: tokenizer, length, number of terms.
+Where queries are looked up in a table, the document model is read when the first document is encoded
+(encoders.sides.deferred). Its small files are checked at once: tokenizer, length, number of terms.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Sides(NamedTuple):
 
 
 def build_sides(sources: Sources, builder: Callable[[], Builder], *, defer: bool = True) -> Sides:
-    """Return the sides; `builder` is called when a model has to be read, at once if not `defer`.
+    """Return the sides; `builder` is called when a model has to be read; without `defer`, at once.
 
     Raises CheckpointError, SettingError, and what `builder` raises.
     """
@@ -90,7 +90,7 @@ def _build(part: _Part, other_terms: list[str] | None, builder: Callable[[], Bui
 
 
 def _defer(part: _Part, queries: _Part, builder: Callable[[], Builder]) -> tuple[DeferredSide, list[str]] | None:
-    """Return the side that waits and its terms; None where only the model knows how many there are."""
+    """Return the deferred side and its terms; None where only the model knows their number."""
     same = part.tokenizer.content == queries.tokenizer.content
     tokens = (queries if same else part).tokenization.tokens
     count = len(tokens) if part.settings.family is Family.MLP else term_count(part.source)
@@ -102,7 +102,7 @@ def _defer(part: _Part, queries: _Part, builder: Callable[[], Builder]) -> tuple
         side, found = builder().side(part.source, part.settings, tokenization, None)
         if found != terms:
             raise CheckpointError(
-                f"{part.source.folder}: the model has {len(found)} terms, and its files speak of {len(terms)}"
+                f"{part.source.folder}: the model has {len(found)} terms, but its small files say {len(terms)}"
             )
         return side
 

@@ -1,4 +1,4 @@
-"""What a layout's reader finds out about one side, before anything heavy is read."""
+"""What the reader of a layout finds out about the sides, before weights are read."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from encoders.settings import SideSettings
 
 @dataclass(frozen=True)
 class SideSource:
-    """Where one side's files lie, and the settings that its checkpoint gives it."""
+    """The files of one side, and its settings from the checkpoint."""
 
     folder: Path  # of tokenizer and model
     settings: SideSettings
     static_weights: Path | None = None  # idf.json, or a safetensors/.bin file with a tensor `weight`
     adapter: Path | None = None  # folder of a LoRA adapter on the model in `folder`
-    tokenizer_folder: Path | None = None  # where the tokenizer is not beside the model
+    tokenizer_folder: Path | None = None  # if the tokenizer is not in `folder`
     autoencoder: Path | None = None  # folder of a sparse autoencoder over the model's embeddings
-    graph: Path | None = None  # an ONNX graph in the place of a model
-    unit_length: bool = False  # whether those embeddings are brought to length 1 before
+    graph: Path | None = None  # an ONNX graph instead of a model
+    unit_length: bool = False  # whether those embeddings are normalised to length 1 first
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Both sides of a checkpoint; the same source twice where the two share one model."""
+    """Both sides of a checkpoint; the same source twice if the sides share one model."""
 
     queries: SideSource
     documents: SideSource

@@ -1,4 +1,4 @@
-"""The tables of an inference-free side: an idf.json, or tensors named `weight` and, of ours, `idf`."""
+"""The tables of an inference-free side: an idf.json, or tensors named `weight` and, in our layout, `idf`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from encoders.checkpoints.files import read_object
 from encoders.errors import CheckpointError
 from encoders.models_extra import require_models
 
-_NUMPY = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8")  # bfloat16, for one, is not among NumPy's types
+_NUMPY = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8")  # NumPy has no bfloat16, for example
 
 
 def read_static_weights(
@@ -22,7 +22,7 @@ def read_static_weights(
     """Return the weight of each of `tokens`, float32[len(tokens)], and their idf in the training texts if it is there.
 
     An idf.json must name every token, unless `missing` gives the weight of the others; a tensor may be shorter than
-    `tokens` only by ids that no token has. Raises CheckpointError for tokens that are not in the vocabulary, weights
+    `tokens` only by ids without a token. Raises CheckpointError for tokens that are not in the vocabulary, weights
     that are not finite, and files that cannot be read.
     """
     tables = [_from_json(path, tokens, missing)] if path.suffix == ".json" else _from_tensors(path, tokens)
@@ -48,7 +48,7 @@ def _from_json(path: Path, tokens: list[str], missing: float | None) -> NDArray[
     table = np.full(len(tokens), missing or 0.0, dtype=np.float32)
     for token, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
-            raise CheckpointError(f"{path}: the weight of {token!r} is {weight!r}, no finite number")
+            raise CheckpointError(f"{path}: the weight of {token!r} is {weight!r}, which is not a finite number")
         table[ids[token]] = weight
     return table
 
@@ -60,7 +60,7 @@ def _from_tensors(path: Path, tokens: list[str]) -> list[NDArray[np.float32]]:
     for name in ("weight", "idf") if "idf" in vectors else ("weight",):
         vector = vectors.get(name)
         if vector is None or vector.ndim != 1:
-            raise CheckpointError(f"{path}: there is no vector named {name!r}")
+            raise CheckpointError(f"{path}: there is no vector {name!r}")
         if not named <= len(vector) <= len(tokens):
             raise CheckpointError(
                 f"{path}: tokenizer and weights do not fit: {len(vector)} weights for a vocabulary of {len(tokens)} "
@@ -73,7 +73,7 @@ def _from_tensors(path: Path, tokens: list[str]) -> list[NDArray[np.float32]]:
 
 
 def _vectors(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return the tensors `weight` and `idf`, those that the file has, in float32 and of any shape."""
+    """Return those of the tensors `weight` and `idf` that the file has, in float32 and of any shape."""
     if path.suffix != ".safetensors":
         return _with_torch(path)
     try:

@@ -1,5 +1,5 @@
-"""Models with one weight an input token: a transformer's folder that also holds a linear layer to one number, or to
-two where the text has a weight as well (EPIC).
+"""Models with one weight per input token: a transformer's folder that also contains a linear layer to one number, or
+to two where the text has a weight as well (EPIC).
 
 Two forms: uniCOIL's and TILDEv2's published checkpoints, where the layer is called `tok_proj` among the model's own
 weights (under the prefix `coil_encoder.` in some), and this project's own, a file term_weights.safetensors.
@@ -22,12 +22,12 @@ _QUERY_LENGTH = 128  # Pyserini's
 
 
 def has_term_weights(folder: Path) -> bool:
-    """Return whether the folder's weights hold a token projection; raise ModelsMissing where only torch reads them."""
+    """Return whether the folder's weights contain a token projection; raise ModelsMissing if only torch reads them."""
     return any(f"{name}.weight" in tensor_files(folder) for name in NAMES)
 
 
 def read_term_weights(folder: Path) -> Sources:
-    """Return uniCOIL's settings as Pyserini has them: repeated query tokens summed, document tokens by maximum."""
+    """Return uniCOIL's settings, as in Pyserini: repeated query tokens are summed, of document tokens the maximum."""
     documents = SideSettings(family=Family.MLP, activation=Activation.RELU)
     length = smallest(_QUERY_LENGTH, position_limit(folder))
     queries = SideSettings(family=Family.MLP, activation=Activation.RELU, pooling=Pooling.SUM, max_length=length)

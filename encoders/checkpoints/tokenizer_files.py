@@ -1,9 +1,9 @@
 """A tokenizer read from its folder: with the `tokenizers` package alone where that is exact, else with transformers.
 
-transformers builds some tokenizers from tokenizer.json as it is, and others (BERT's) again from the vocabulary and from
-the options in tokenizer_config.json. Which of the two, and whether both give the same tokens, follows from the files:
-`_from_files` reads the files itself where the tokens are certainly the same, and gives up otherwise. Then transformers
-reads them, which needs the `models` extra. tests/golden/test_encoders_tokenizers.py compares the two.
+transformers uses tokenizer.json as it is for some tokenizers, and builds others (BERT's) from the vocabulary and from
+the options in tokenizer_config.json. The files show which of the two applies, and whether both give the same tokens:
+`_from_files` reads them where the tokens are certainly the same, and returns None otherwise. Then transformers reads
+them, which needs the `models` extra. tests/golden/test_encoders_tokenizers.py compares the two.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _TOKENIZER, _CONFIG, _SPECIAL = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
-# The classes that transformers reads as they are stored, and those that it builds again.
+# The classes for which transformers uses tokenizer.json as it is, and those that it builds.
 _AS_STORED = ("TokenizersBackend", "PreTrainedTokenizerFast")
 _BERT = ("BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "DistilBertTokenizerFast")
-_MODEL_TYPES = (None, "", "bert", "distilbert")  # for others transformers may take a class of its own choice
+_MODEL_TYPES = (None, "", "bert", "distilbert")  # for others transformers may choose another class
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _BERT_TOKENS = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]",
                 "mask_token": "[MASK]"}  # fmt: skip
@@ -37,7 +37,7 @@ _BERT_TOKENS = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]"
 _CHANGING = ("add_bos_token", "add_eos_token", "additional_special_tokens", "auto_map", "extra_special_tokens",
              "fix_mistral_regex", "max_len", "split_special_tokens", "tokenizer_file")  # fmt: skip
 _OTHER_FILES = ("added_tokens.json", "tekken.json")
-_MOST_TOKENS = 100_000  # transformers may change the tokenizer of a larger vocabulary
+_MOST_TOKENS = 100_000  # transformers may change a tokenizer with a larger vocabulary
 
 
 def read_tokenizer(folder: Path) -> LoadedTokenizer:
@@ -84,7 +84,7 @@ def of_transformers(tokenizer: PreTrainedTokenizerBase) -> LoadedTokenizer:
 
 
 def _from_files(folder: Path) -> LoadedTokenizer | None:
-    """Return the tokenizer, or None where only transformers knows what it is."""
+    """Return the tokenizer, or None if it is not certain what transformers would read."""
     files = {name: folder / name for name in (_TOKENIZER, _CONFIG, _SPECIAL) if (folder / name).is_file()}
     if not files.keys() >= {_TOKENIZER, _CONFIG} or any((folder / name).exists() for name in _OTHER_FILES):
         return None
@@ -106,9 +106,9 @@ def _from_files(folder: Path) -> LoadedTokenizer | None:
 
 @lru_cache(maxsize=4)  # the two sides of an encoder often have the same files
 def _understand(tokenizer_json: str, config_json: str, special_json: str) -> LoadedTokenizer | None:
-    """Return the tokenizer, without name and files, if it is known what transformers makes of these files, or None.
+    """Return the tokenizer, without name and files, or None if it is not certain what transformers would read.
 
-    Raises ValueError for what is not JSON.
+    Raises ValueError for a text that is not JSON.
     """
     content, config, special_map = map(json.loads, (tokenizer_json, config_json, special_json))
     if not all(isinstance(one, dict) for one in (content, config, special_map, content.get("model"))):
@@ -149,8 +149,8 @@ def _understand(tokenizer_json: str, config_json: str, special_json: str) -> Loa
 
 
 def _named_tokens(config: Mapping[str, Any], special_map: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return each role's token, from tokenizer_config.json and the file that older versions wrote; None where the two
-    differ, or where one is not understood."""
+    """Return each role's token, from tokenizer_config.json and the file that older versions wrote; None if they differ,
+    or if an entry is not understood."""
     named: dict[str, str] = {}
     if any(role not in _ROLES for role in special_map):
         return None
@@ -164,7 +164,7 @@ def _named_tokens(config: Mapping[str, Any], special_map: Mapping[str, Any]) -> 
 
 
 def _added_tokens(content: Mapping[str, Any]) -> dict[int, dict[str, Any]] | None:
-    """Return tokenizer.json's added tokens by id; None where they are misshapen."""
+    """Return tokenizer.json's added tokens by id; None if one is not valid."""
     tokens = content.get("added_tokens") or []
     if not isinstance(tokens, list) or not all(isinstance(token, dict) for token in tokens):
         return None
@@ -174,7 +174,7 @@ def _added_tokens(content: Mapping[str, Any]) -> dict[int, dict[str, Any]] | Non
 
 
 def _agrees(decoder: Any, added: Mapping[int, Mapping[str, Any]]) -> bool:
-    """Return whether tokenizer_config.json's list of added tokens, if it has one, says what tokenizer.json says."""
+    """Return whether the added tokens in tokenizer_config.json, if it lists them, are those of tokenizer.json."""
     if not decoder:
         return True
     if not isinstance(decoder, dict):
@@ -186,7 +186,7 @@ def _agrees(decoder: Any, added: Mapping[int, Mapping[str, Any]]) -> bool:
 
 
 def _is_plain_bert(content: Mapping[str, Any], config: Mapping[str, Any], named: Mapping[str, str]) -> bool:
-    """Return whether tokenizer.json holds what transformers builds from the vocabulary and tokenizer_config.json."""
+    """Return whether tokenizer.json is what transformers builds from the vocabulary and tokenizer_config.json."""
     model = {key: value for key, value in (content.get("model") or {}).items() if key != "vocab"}
     pieces = {
         "type": "WordPiece",

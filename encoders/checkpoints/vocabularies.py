@@ -1,4 +1,4 @@
-"""What is known of a side before its model is read: the tokenization in force, its terms, and how many there are."""
+"""What is known about a side before its model is read: its tokenization, and its terms and their number."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def load_tokenizer(source: SideSource) -> LoadedTokenizer:
 
 
 def settings_in_force(source: SideSource, tokenizer: LoadedTokenizer) -> SideSettings:
-    """Return the side's settings with the length in force; raise SettingError for one above what the model takes."""
+    """Return the side's settings with the length in force; raise SettingError for one above the model's limit."""
     family, asked = source.settings.family, source.settings.max_length
     positions = None if family is Family.STATIC else position_limit(source.folder)
     if positions is not None and family is Family.ECHO:
-        positions //= 2  # the text stands there twice
+        positions //= 2  # the sequence contains the text twice
     if asked is None:
         limit = smallest(tokenizer.max_length, positions)
         length = limit or (None if family is Family.STATIC else _DEFAULT_LENGTH)
     elif positions is not None and asked > positions:
-        raise SettingError(f"max_length {asked} is above the {positions} tokens that the model takes")
+        raise SettingError(f"max_length {asked} is above {positions}, the model's limit")
     else:
         length = asked
     return dataclasses.replace(source.settings, max_length=length)
@@ -55,7 +55,7 @@ def tokenization_of(tokenizer: LoadedTokenizer, settings: SideSettings) -> Token
 
 def named_terms(source: SideSource, tokens: list[str], n_terms: int) -> list[str]:
     """Return the names of n_terms terms, of which `tokens` are the tokenizer's; raise CheckpointError if tokenizer and
-    model are not of one checkpoint."""
+    model do not belong together."""
     if len(tokens) > n_terms or n_terms - len(tokens) > _MOST_UNNAMED:
         raise CheckpointError(
             f"{source.folder}: tokenizer and weights do not fit: {len(tokens)} tokens, but the model has {n_terms} "
@@ -65,10 +65,9 @@ def named_terms(source: SideSource, tokens: list[str], n_terms: int) -> list[str
 
 
 def term_count(source: SideSource) -> int | None:
-    """Return how many terms a side with a model will have, from config.json or a header; None where only the model
-    knows.
+    """Return the number of terms of a side with a model, from config.json or a header; None if only the model knows it.
 
-    An MLP or static side has a term for each token, which is None here.
+    An MLP or static side has one term per token, which is None here.
     """
     if source.settings.family in _WITH_VOCABULARY_HEAD:
         file = source.folder / "config.json"

@@ -1,1 +1,1 @@
-"""What runs when a model really reads text: torch, batches, products, rows. Table look-ups do not import it."""
+"""The computation of models: torch, batches, products, rows. Looking a query up in a table does not import it."""

@@ -1,8 +1,8 @@
 """Batches by token count, and on a CPU one batch per thread.
 
-Texts of similar length go together, so that little is spent on padding. Threads that share a product wait for each
-other after each, some hundred times per batch, and each of a product's parts is small. With a batch of its own, a
-thread waits for no other, and its numbers stay in the cache of its core (docs/decisions/0208).
+Texts of similar length share a batch, so that little time goes into padding. Threads that share the matrix products
+of one batch wait for each other after each product, some hundred times per batch. With a batch of its own, a thread
+waits for no other, and its numbers stay in the cache of its core (docs/decisions/0208).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TypeVar
 
 import torch
 
-MAX_ROWS = 128  # texts a batch: bounds the rows x vocabulary of the pooled weights
+MAX_ROWS = 128  # texts per batch: bounds the rows x vocabulary of the pooled weights
 
 
 def token_batches(lengths: Sequence[int], max_tokens: int, max_padding: int | None = None) -> Iterator[list[int]]:
-    """Yield positions of `lengths`, each once, longest first; a batch padded to its longest has up to `max_tokens`,
-    of which up to `max_padding` are padding (None: any number).
+    """Yield positions of `lengths`, each once, longest first; a batch padded to its longest text has up to `max_tokens`
+    tokens, of which up to `max_padding` are padding (None: no limit).
 
-    A text that is longer than `max_tokens` makes a batch of its own.
+    A text that is longer than `max_tokens` is a batch of its own.
     """
     batch: list[int] = []
     width = padding = 0
@@ -50,9 +50,10 @@ _starting = threading.Lock()
 
 
 def compute_each(work: Callable[[T], R], batches: Sequence[T]) -> list[R]:
-    """Return `work` of each batch, in order; the first error is raised, and what has not begun by then is left out.
+    """Return `work` of each batch, in order; the first error is raised, and batches that have not started are dropped.
 
-    As many batches are computed at a time as torch has threads; where there are fewer, all threads share each.
+    One batch per thread of torch is computed at a time; if there are fewer batches than threads, all threads share
+    each batch.
     """
     count = torch.get_num_threads()
     if count == 1 or len(batches) < count:
@@ -69,15 +70,15 @@ def compute_each(work: Callable[[T], R], batches: Sequence[T]) -> list[R]:
 
 @cache
 def _single_threads(count: int) -> ThreadPoolExecutor:
-    """Return `count` threads in which torch computes without help from others."""
+    """Return `count` threads in which torch computes with one thread."""
     threads = ThreadPoolExecutor(count, thread_name_prefix="encode-batch")
     all_are_there = threading.Barrier(count)
 
     def alone(_: int) -> None:
         all_are_there.wait()
-        torch.get_num_threads()  # a thread's first question sets its number; it must not come after ours
+        torch.get_num_threads()  # the first call in a thread sets its number, so it must come before ours
         torch.set_num_threads(1)
 
     list(threads.map(alone, range(count)))
-    torch.set_num_threads(count)  # what a thread sets for itself is also what threads that come later begin with
+    torch.set_num_threads(count)  # a number set in one thread is also the start value of later threads
     return threads

@@ -1,9 +1,9 @@
-"""Where a model runs and in which precision, and float32 products through oneDNN where that is faster.
+"""The device and precision of a model, and float32 products through oneDNN where that is faster.
 
-torch multiplies float32 matrices with MKL, which uses AVX-512 on Intel's processors and not on AMD's: 60 GFLOP/s per
-core where oneDNN, which comes with torch and is used for bfloat16, does 125 to 170. With AVX2, MKL is faster by some
-tenths (docs/decisions/0207). While the mode is on, `torch.nn.functional.linear` goes to oneDNN for every caller;
-weights stay where and as they are.
+torch multiplies float32 matrices with MKL, which uses AVX-512 on Intel's processors but not on AMD's: 60 GFLOP/s per
+core, where oneDNN (part of torch, used for bfloat16) reaches 125 to 170. With AVX2, MKL is faster by some tenths
+(docs/decisions/0207). While the mode is on, `torch.nn.functional.linear` uses oneDNN for every caller; the weights
+stay as they are.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def resolve_device(device: str) -> torch.device:
     try:
         resolved = torch.device(device)
     except RuntimeError:
-        raise SettingError(f"{device!r} names no device; give auto, cpu, cuda, cuda:0 or mps") from None
+        raise SettingError(f"{device!r} is not a device; give auto, cpu, cuda, cuda:0 or mps") from None
     available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (resolved.index or 0) >= available.get(resolved.type, 0):
-        there = ["cpu", *(f"cuda:{i}" for i in range(available["cuda"])), *(["mps"] if available["mps"] else [])]
-        raise DeviceUnavailable(f"there is no device {device!r} here; there is {', '.join(there)}")
+        known = ["cpu", *(f"cuda:{i}" for i in range(available["cuda"])), *(["mps"] if available["mps"] else [])]
+        raise DeviceUnavailable(f"this machine has no device {device!r}; it has {', '.join(known)}")
     return resolved
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Return the dtype; auto is half precision where the hardware multiplies it natively, else float32."""
+    """Return the dtype; auto is half precision where the hardware has instructions for it, else float32."""
     check_dtype(dtype)
     if dtype != "auto":
         return _DTYPES[dtype]
@@ -56,30 +56,30 @@ def cpu_multiplies_bfloat16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-# The name is torch's own and not promised to stay; where it is gone, MKL computes as before.
+# A private name of torch, which may go; without it MKL computes as before.
 _HELPS = (
     torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     and torch.backends.cpu.get_cpu_capability() == "AVX512"
 )
-_FEWEST_ROWS = 256  # of one product: below, oneDNN's own ordering of the weights costs more than it gains
+_FEWEST_ROWS = 256  # of one product: with fewer, reordering the weights for oneDNN costs more than it saves
 
 
 def float32_products(rows: int) -> AbstractContextManager[object]:
     """Return a context for a model that multiplies matrices of up to `rows` rows: the mode, where it helps.
 
-    The mode stands between the model and each of its calls, which a single query would notice.
+    The mode adds some time to every call of torch, which would slow a single query down.
     """
     return ThroughOneDNN() if _HELPS and rows >= _FEWEST_ROWS else nullcontext()
 
 
 class ThroughOneDNN(TorchFunctionMode):
-    """A context in which float32 linear layers without a gradient are computed by oneDNN. A thread's own."""
+    """A context in which oneDNN computes float32 linear layers without a gradient. It holds for one thread."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Compute `func`, a linear layer of float32 by oneDNN."""
+        """Compute `func`: a float32 linear layer with oneDNN, everything else as torch does."""
         if func is F.linear and not kwargs and _is_fit(args[0]):
             rows, weight, bias = args[0], args[1], args[2] if len(args) > 2 else None
             return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")

@@ -1,11 +1,12 @@
-"""From hidden states to one weight a (text, term), without the batch x length x vocabulary logits.
+"""From hidden states to one weight per (text, term), without the batch x length x vocabulary logits.
 
 SPLADE's head is `impact[b, v] = pool over i of f(hidden[b, i] @ weight[v] + bias[v])`. For pooling by maximum, f is
 monotone, so the maximum of the raw products comes first, and bias and f are applied once per (b, v) instead of once
-per (b, i, v). The vocabulary is taken in tiles that stay in the cache, and the texts lie one behind the other without
-padding, so nothing larger than tokens x tile exists. Pooling by sum cannot swap the two, but is tiled the same way.
+per (b, i, v). The vocabulary is processed in tiles that stay in the cache, and the texts are stored one after the
+other without padding, so nothing larger than tokens x tile exists. Pooling by sum cannot swap the two steps, but uses
+the same tiles.
 
-On CUDA the maximum comes from one fused kernel where Triton is installed (projection_gpu), with the same result.
+On CUDA one fused kernel computes the maximum where Triton is installed (projection_gpu), with the same result.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ def project_and_pool(
     activation: Activation,
     scale: float = 1.0,
 ) -> Tensor:
-    """Return the weights float32 [len(lengths), vocabulary] of texts that lie one behind the other in `hidden`.
+    """Return the weights float32 [len(lengths), vocabulary] of texts that are stored one after the other in `hidden`.
 
     hidden [sum(lengths), size] and weight [vocabulary, size] share a floating dtype; bias [vocabulary] or None;
-    each length is at least 0, and a text of length 0 gets zeros. `scale` multiplies every logit. Inference only:
-    `sparse_gradient` has the same with a gradient.
+    each length is at least 0, and the weights of a text of length 0 are zeros. `scale` multiplies every logit. For
+    inference only: `sparse_gradient` has the version with a gradient.
     """
     pooled = torch.zeros((len(lengths), weight.shape[0]), dtype=torch.float32, device=hidden.device)
     if not any(lengths):
@@ -89,7 +90,7 @@ def tiles(vocabulary: int) -> Iterator[slice]:
 
 
 def spans_of(lengths: list[int]) -> list[tuple[int, slice]]:
-    """Return (row, where its positions lie) of each text that is not empty."""
+    """Return (row, slice of its positions) of each text that is not empty."""
     spans, first = [], 0
     for row, length in enumerate(lengths):
         if length:
@@ -99,7 +100,7 @@ def spans_of(lengths: list[int]) -> list[tuple[int, slice]]:
 
 
 def first_positions(lengths: list[int]) -> list[int]:
-    """Return where each text that is not empty begins."""
+    """Return the first position of each text that is not empty."""
     return [span.start for _, span in spans_of(lengths)]
 
 

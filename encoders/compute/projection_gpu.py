@@ -1,16 +1,16 @@
 """The projection onto the vocabulary and its maximum over positions, as one Triton kernel.
 
-On a GPU the logits need not exist at all, not even a tile of them: a program takes one text and one block of terms,
-multiplies block after block of positions, keeps the largest product of each term in registers, and writes one number a
-(text, term). What leaves the chip is texts x vocabulary instead of tokens x vocabulary, 100 to 500 times less; and it
-is one launch, where the tiled way of encoders.projection launches one small kernel a text and tile.
+On a GPU not even a tile of the logits has to exist: a program processes one text and one block of terms, multiplies
+block after block of positions, keeps the largest product of each term in registers, and writes one number per
+(text, term). The chip writes texts x vocabulary instead of tokens x vocabulary, 100 to 500 times less; and there is
+one launch, where the tiles of encoders.compute.projection need one small kernel per text and tile.
 
-Neighbouring programs (axis 0) take different texts and the same terms, so that a block of weights is read from memory
-once and then from the L2 cache. The block sizes are those of a plain half-precision matrix product and have not been
-tuned: this has run in Triton's interpreter (TRITON_INTERPRET=1) in float32 and float16, as the tests do, and on no GPU
-yet.
+Neighbouring programs (axis 0) process different texts and the same terms, so that a block of weights is read from
+memory once and then from the L2 cache. The block sizes are those of a plain half-precision matrix product and have
+not been tuned: the kernel has run in Triton's interpreter (TRITON_INTERPRET=1) in float32 and float16, as in the
+tests, and on no GPU yet.
 
-Triton comes with the CUDA builds of torch. After Sparton, a fused head for learned sparse retrieval.
+Triton is part of the CUDA builds of torch. After Sparton, a fused head for learned sparse retrieval.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_POSITIONS = 64  # a block; a text's last block is padded to it
+_POSITIONS = 64  # per block; the last block of a text is padded
 _TERMS = 128
 _COLUMNS = 64
 
@@ -29,7 +29,7 @@ def running_maximum(hidden: Tensor, spans: list[slice], weight: Tensor) -> Tenso
     """Return max over the positions of each text of hidden @ weight.T, float32 [len(spans), vocabulary].
 
     hidden [tokens, size] and weight [vocabulary, size], contiguous, of one dtype (bfloat16, float16, float32; products
-    are summed in float32); `spans` say which rows of hidden are a text's, at least one each. Inference only.
+    are summed in float32); `spans` are the rows of hidden of each text, at least one each. For inference only.
     """
     n_terms, size = weight.shape
     places = torch.tensor([[span.start, span.stop] for span in spans], dtype=torch.int64, device=hidden.device)

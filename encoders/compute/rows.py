@@ -1,7 +1,7 @@
-"""Dense blocks of weights to rows of a sparse matrix, in the order of the texts.
+"""From dense blocks of weights to rows of a sparse matrix, in the order of the texts.
 
-A dense block is rows x vocabulary (never x length), stays on the device, and is compacted there before one copy to the
-host.
+A dense block is rows x vocabulary (never x length). It stays on the device and is compacted there, before one copy to
+the host.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def to_csr(weights: torch.Tensor) -> csr_array:
 
 
 def in_order(blocks: Sequence[csr_array], positions: Sequence[int], n_terms: int) -> csr_array:
-    """Return the rows of `blocks`, stacked, so that stacked row i lands in row positions[i]."""
+    """Return the stacked rows of `blocks`, with stacked row i in row positions[i]."""
     if not blocks:
         empty: csr_array = csr_array(np.empty((0, n_terms), dtype=np.float32))
         return empty

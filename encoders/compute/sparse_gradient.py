@@ -1,14 +1,14 @@
-"""The vocabulary head with a gradient that costs what is active, not length x vocabulary.
+"""The vocabulary head with a gradient whose cost depends on the active terms, not on length x vocabulary.
 
 The gradient of a maximum reaches only the winning position, and that of relu only the active terms. So the forward
-pass finds winner and maximum of each (text, term) in vocabulary tiles and keeps nothing else; the backward pass takes
-only the products with a gradient: a few hundred (position, term) pairs a document instead of length x 30,522.
+pass finds winner and maximum of each (text, term) in vocabulary tiles and keeps nothing else; the backward pass
+computes only products with a gradient: a few hundred (position, term) pairs per document instead of length x 30,522.
 
     logit[b, v] = hidden[winner[b, v]] @ weight[v] + bias[v]
     grad_hidden = S @ weight,  grad_weight = S.T @ hidden,  S[winner[b, v], v] = grad[b, v], sparse
 
-Pooling by sum has no such gift; its backward pass computes the logits again, tile by tile, so that at least memory
-stays at tokens x tile.
+Pooling by sum has no such property; its backward pass computes the logits again, tile by tile, so that memory stays
+at tokens x tile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from encoders.compute.projection import activate, first_positions, spans_of, tiles
 from encoders.settings import Activation, Pooling
 
-_CHUNK = 65_536  # active pairs taken together in the backward pass: x hidden size x 4 bytes
+_CHUNK = 65_536  # active pairs per step of the backward pass: x hidden size x 4 bytes
 
 
 def project_and_pool_with_gradient(
@@ -36,7 +36,7 @@ def project_and_pool_with_gradient(
 ) -> Tensor:
     """Return what `projection.project_and_pool` returns, with gradients to hidden, weight and bias.
 
-    Shapes as there. The head computes in float32 whatever the body's precision, as training under autocast should.
+    Shapes as there. The head computes in float32 whatever the precision of the body, as training under autocast needs.
     """
     with torch.autocast(hidden.device.type, enabled=False):
         hidden, weight = hidden.float(), weight.float()

@@ -1,7 +1,7 @@
 """A transformer, split into its body and its projection onto the vocabulary.
 
 The split works for every architecture whose output embedding is one linear layer (BERT, DistilBERT, RoBERTa, ALBERT,
-DeBERTa, ModernBERT, Mistral, ...): that layer is taken out, so that the model returns what would have gone into it.
+DeBERTa, ModernBERT, Mistral, ...): that layer is removed, so that the model returns the layer's input.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from encoders.errors import CheckpointError
 
 
 class Body:
-    """Token ids to the hidden states of the real tokens, one text behind the other, without the padding.
+    """Token ids to the hidden states of the tokens, one text after the other, without padding.
 
-    `output` names what the model returns them as; `head` is where its vocabulary projection was taken out.
+    `output` is their name in what the model returns; `head` is the name of the vocabulary projection that was removed.
     """
 
     def __init__(
         self, model: PreTrainedModel, output: str, pad_id: int, head: str | None = None, *, look_ahead: bool = False
     ) -> None:
-        """With `look_ahead` every position of a decoder sees the whole text, not only what stands before it."""
+        """With `look_ahead` every position of a decoder attends to the whole text, not only to earlier positions."""
         self.model = model
         parameter = next(model.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
@@ -40,7 +40,7 @@ class Body:
         return self._run(ids)[0]
 
     def with_states(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Return hidden, and the states of the last layer, which went into the head: [sum of lengths, size] each."""
+        """Return hidden, and the states of the last layer, which are the head's input: [sum of lengths, size] each."""
         hidden, states = self._run(ids, output_hidden_states=True)
         return hidden, states
 
@@ -58,8 +58,8 @@ class Body:
         return [states.flatten(0, 1) if whole else states[mask] for states in wanted]
 
     def _everywhere(self, mask: Tensor) -> Tensor:
-        """Return what is added to the attention scores, [texts, 1, longest, longest]: a mask of four dimensions is
-        taken as it is, in the place of the causal one."""
+        """Return the numbers that are added to the attention scores, [texts, 1, longest, longest]: a mask of four
+        dimensions replaces the causal one."""
         hidden = torch.finfo(self.model.dtype).min
         added = torch.zeros(mask.shape, dtype=self.model.dtype, device=self.device).masked_fill(~mask, hidden)
         return added[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
@@ -114,7 +114,7 @@ def ready(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None
 
 
 class quiet_transformers:
-    """transformers' progress bars and warnings off; what they would say is checked and raised instead."""
+    """transformers' progress bars and warnings off; what they report is checked here, and raised."""
 
     def __enter__(self) -> None:
         self._bars = transformers_logging.is_progress_bar_enabled()

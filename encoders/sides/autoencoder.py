@@ -1,11 +1,11 @@
-"""CSR: a dense embedding, made sparse by an autoencoder whose latents are the terms.
+"""CSR: a dense embedding, which an autoencoder makes sparse; its latents are the terms.
 
-    x      = mean (or maximum, or the first) of the positions' hidden states, of length 1 where the checkpoint says so
+    x      = mean (or maximum, or the first) of the positions' hidden states, of length 1 if the checkpoint says so
     latent = relu(top_k(W (x - pre_bias) + latent_bias))
 
-"Beyond Matryoshka: Revisiting Sparse Coding for Adaptive Representation" (Wen et al. 2025), as sentence-transformers
-has it. k is `max_active_dims`. A latent is a direction of meaning and no word: nothing of a text can be marked as
-having become a term.
+"Beyond Matryoshka: Revisiting Sparse Coding for Adaptive Representation" (Wen et al. 2025), as in
+sentence-transformers. k is `max_active_dims`. A latent is a direction of meaning, not a word: no word of a text can be
+marked as the origin of a term.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Autoencoder:
     pre_bias: Tensor  # [size]
     weight: Tensor  # [latents, size]
     latent_bias: Tensor  # [latents]
-    unit_length: bool  # whether the embedding is brought to length 1
+    unit_length: bool  # whether the embedding is normalised to length 1
     layer_norm: bool  # ... and then to mean 0 and standard deviation 1
 
     def latents(self, embeddings: Tensor) -> Tensor:
-        """Return relu of the latents, float32 [n, latents], of embeddings float32 [n, size]; top k is left to pruning,
-        for the k largest that are above zero are the same before and after relu."""
+        """Return relu of the latents, float32 [n, latents], of embeddings float32 [n, size]; pruning keeps the top
+        k, since the k largest above zero are the same before and after relu."""
         if self.unit_length:
             embeddings = F.normalize(embeddings, dim=-1)
         if self.layer_norm:
@@ -46,7 +46,7 @@ class Autoencoder:
 
 
 class AutoencoderSide(TransformerSide):
-    """A transformer, a pooling to one embedding a text, and a sparse autoencoder."""
+    """A transformer, a pooling to one embedding per text, and a sparse autoencoder."""
 
     def __init__(
         self, tokenization: Tokenization, settings: SideSettings, body: Body, autoencoder: Autoencoder
@@ -60,7 +60,7 @@ class AutoencoderSide(TransformerSide):
         return self.autoencoder.latents(torch.stack([self._embedding(part) for part in parts]))
 
     def _embedding(self, states: Tensor) -> Tensor:
-        """Return float32 [size] of a text's states [length, size]; a text without a token is all zeros."""
+        """Return float32 [size] of a text's states [length, size]; zeros for a text without a token."""
         if not len(states):
             return states.new_zeros(states.shape[1])
         match self.settings.pooling:

@@ -1,9 +1,9 @@
-"""BM25's impacts over a model's word pieces: what the sides that start at BM25 start from.
+"""BM25's impacts over a model's word pieces, from which literal and pooled sides start.
 
     impact[v] = tf / (tf + k1 * (1 - b + b * length / average_length))
 
-tf and length are those of the whole text, special tokens left out; with `conflate`, tf counts all tokens of a term.
-Terms are numbered row * n_terms + term, rising, so that a batch's impacts are two flat arrays.
+tf and length are those of the whole text without special tokens; with `conflate`, tf counts all tokens of a term.
+The key of a term in a text is row * n_terms + term, so that a batch's impacts are two flat arrays in ascending order.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class BM25Impacts:
         self._n_terms = n_terms
 
     def __call__(self, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
-        """Return the key of each distinct ordinary term, int64 rising, and its impact, float32; `ids` are whole
+        """Return the key of each distinct ordinary term, int64 ascending, and its impact, float32; `ids` are whole
         texts."""
         flat, _ = self.keys(ids)
         keys, frequencies = torch.unique(flat, return_counts=True)
@@ -40,7 +40,7 @@ class BM25Impacts:
         return keys, (frequencies / (frequencies + saturation[keys // self._n_terms])).float()
 
     def keys(self, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
-        """Return the key of each ordinary token in the order of the texts, int64, and which of all tokens are such."""
+        """Return the key of each ordinary token in the order of the texts, int64, and their mask over all tokens."""
         tokens = torch.tensor([term for one in ids for term in self._terms(one)], dtype=torch.int64)
         rows = torch.repeat_interleave(torch.arange(len(ids)), torch.tensor([len(one) for one in ids]))
         ordinary = ~torch.isin(tokens, self._special)

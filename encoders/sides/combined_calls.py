@@ -1,8 +1,8 @@
-"""Queries that come at the same time are encoded together.
+"""Queries that arrive at the same time are encoded together.
 
-A model encodes eight short queries in little more time than one, and eight threads that each run it fight over the
-same cores. So one thread at a time computes, and takes with it all that waits: while it works, the next callers queue
-up and become the next batch. Nobody waits for a timer, and a lone query starts at once.
+A model encodes eight short queries in little more time than one, and eight threads that each run it compete for the
+same cores. So one thread at a time computes, for all calls that wait: meanwhile the next callers queue and become the
+next batch. No call waits for a timer, and a single query starts at once.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from scipy.sparse import csr_array
 
 _Rows = TypeVar("_Rows", bound=csr_array | NDArray[np.float32])
 
-_MOST_TEXTS = 64  # a batch; a call with more of its own makes a batch of its own
+_MOST_TEXTS = 64  # per batch; a call with more texts is a batch of its own
 
 
 class CombinedCalls(Generic[_Rows]):
-    """`compute`, which gives a row for each text, for many threads: one computation answers the calls that wait."""
+    """`compute`, which returns a row for each text, for many threads: one computation answers all calls that wait."""
 
     def __init__(self, compute: Callable[[list[str]], _Rows]) -> None:
         self._compute = compute
@@ -37,7 +37,7 @@ class CombinedCalls(Generic[_Rows]):
         while batch := self._turn_of(call):
             try:
                 self._answer(batch)
-            except BaseException:  # Ctrl-C here is no answer for the others
+            except BaseException:  # Ctrl-C in this thread does not answer the other calls
                 with self._changed:
                     self._waiting[:0] = [other for other in batch if other is not call]
                 raise
@@ -52,7 +52,7 @@ class CombinedCalls(Generic[_Rows]):
         return call.rows
 
     def _turn_of(self, call: _Call[_Rows]) -> list[_Call[_Rows]]:
-        """Wait until nobody computes and return what to compute, or until `call` is answered: then nothing."""
+        """Wait until no thread computes and return the next batch; return an empty list once `call` is answered."""
         with self._changed:
             self._changed.wait_for(lambda: call.is_answered or not self._computing)
             if call.is_answered:
@@ -85,7 +85,7 @@ class CombinedCalls(Generic[_Rows]):
 
 
 class _Call(Generic[_Rows]):
-    """The texts of one caller, and what became of them."""
+    """The texts of one caller, and their rows or an error."""
 
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts

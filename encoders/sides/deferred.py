@@ -1,7 +1,7 @@
 """A document side whose model is read when the first document is encoded.
 
-Searching with a static query side needs no model, so that opening such an encoder costs neither torch nor the weights.
-What is known from the checkpoint's small files is known here at once: the settings, and the tokenization.
+Searching with a static query side needs no model, so that opening such an encoder reads no weights and does not import
+torch. Settings and tokenization, which the checkpoint's small files contain, are available at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from encoders.text.tokenization import Tokenization
 
 
 class DeferredSide:
-    """Stands for a side that `build` returns. Safe to call from many threads."""
+    """Takes the place of the side that `build` returns. Safe to call from many threads."""
 
     def __init__(
         self,
@@ -28,8 +28,8 @@ class DeferredSide:
         *,
         dense_size: int | None = None,
     ) -> None:
-        """`settings` are those in force; `build` gets what `tokenization` returned. Each is called once at most, and
-        again after an error. `dense_size` is the length of the dense vector that the side makes on the way, if it does.
+        """`settings` are those in force. `build` receives the result of `tokenization`; each is called once, and again
+        after an error. `dense_size` is the length of the dense vector that the same pass makes, None without one.
         """
         self.settings = settings
         self.dense_size = dense_size

@@ -1,7 +1,8 @@
 """Decoder-only encoders with echo embeddings: the text is read twice, and only the second copy is pooled.
 
-A decoder's position sees only what stands before it, so that in a first reading an early token knows nothing of the
-rest. In the second copy every token has seen the whole text (Springer et al. 2024; Mistral-SPLADE, Doshi et al. 2024).
+A decoder's position attends only to earlier ones, so that in the first copy an early token has no information about
+the rest. In the second copy every token has attended to the whole text (Springer et al. 2024; Mistral-SPLADE, Doshi
+et al. 2024).
 The sequence is the text with the tokenizer's special tokens, then the bare text again; max_length bounds each copy.
 """
 
@@ -17,7 +18,7 @@ class EchoSide(MaskedLMSide):
     """A causal language model with its vocabulary head."""
 
     def _read(self, ids: list[list[int]]) -> tuple[Tensor, list[int]]:
-        """Return the hidden states of the second copies, and how many each text has."""
+        """Return the hidden states of the second copies, and their number for each text."""
         bare = [[token for token in one if token not in self.tokenization.special_ids] for one in ids]
         hidden = self.body([one + again for one, again in zip(ids, bare, strict=True)])
         second = [[False] * len(one) + [True] * len(again) for one, again in zip(ids, bare, strict=True)]

@@ -4,10 +4,10 @@
     importance[i] = f(a . state[i] + c)                f(x) = log1p(softplus(x))
     quality       = sigmoid(d . state[CLS] + e)
 
-A position votes for the vocabulary with the weight that its own token has in the text, and the whole text counts by
-its quality (MacAvaney et al. 2020, as in OpenNIR; `state` is what goes into the masked-LM head). f is never zero, so a
-document is dense until it is cut to its largest weights: `max_active_dims`. The importance stands inside of the
-maximum, so the activation cannot wait until after it; the tiles can.
+A position votes for the vocabulary with the weight of its own token in the text, and the quality of the text scales
+all weights (MacAvaney et al. 2020, as in OpenNIR; `state` is the input of the masked-LM head). f is never zero, so a
+document is dense until it is cut to its largest weights: `max_active_dims`. The importance is inside the maximum, so
+the activation has to come before it; tiles are still possible.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class EpicSide(MaskedLMSide):
         parts = []
         for tile in tiles(self.n_terms):
             inputs = (hidden, importance, weight[tile], None if bias is None else bias[tile], lengths)
-            # With a gradient a tile is computed twice, so that the logits of all tiles are never there together.
+            # With a gradient a tile is computed twice, so that the logits of all tiles never exist together.
             grad = torch.is_grad_enabled()
             parts.append(checkpoint(self._pool, *inputs, use_reentrant=False) if grad else self._pool(*inputs))
         weights = torch.cat(parts, dim=1) * quality[:, None]
@@ -64,7 +64,7 @@ class EpicSide(MaskedLMSide):
     def _pool(
         self, hidden: Tensor, importance: Tensor, weight: Tensor, bias: Tensor | None, lengths: list[int]
     ) -> Tensor:
-        """Return float32 [len(lengths), terms of the tile]; zeros for a text without a position that counts."""
+        """Return float32 [len(lengths), terms of the tile]; zeros for a text without a counted position."""
         logits = (hidden @ weight.T).float()
         if bias is not None:
             logits = logits + bias.float()

@@ -1,19 +1,19 @@
-"""A document side that is BM25 before it has learned anything, and learns from there: a literal residual path.
+"""A document side that starts as BM25 and learns from there: a literal residual path.
 
-    weight[v]    = literal[v] if the text holds v, else expansion[v]
+    weight[v]    = literal[v] if the text contains v, else expansion[v]
     literal[v]   = factor[v] * tf / (tf + k1 * (1 - b + b * length / average_length))
     factor[v]    = max over positions i with token v of relu(w . hidden[i] + c)           starts at w = 0, c = 1
     expansion[v] = log1p(relu(max over positions i of logit[i, v]))                       starts at or near 0
 
-With idf as the query side, the dot product at the start is BM25 over word pieces, and everything learned is on top of
-it. The head has no say over the text's own terms, which it would have to learn to copy first. tf and length are those
-of the whole text; the model reads its first max_length tokens, and a token that occurs only further on keeps the
-factor 1, so a long text falls back to BM25 and not to nothing. Special tokens have no weight. After PROSPER's literal
-residual network, with BM25's saturation in the place of a constant.
+With idf as the query side, the dot product at the start is BM25 over word pieces, and everything learned adds to it.
+The head does not change the text's own terms, which it would first have to learn to copy. tf and length are those of
+the whole text; the model reads its first max_length tokens, and a token that occurs only later keeps the factor 1, so
+a long text falls back to BM25 and not to zero. Special tokens have no weight. After PROSPER's literal residual
+network, with BM25's saturation instead of a constant.
 
-An expansion that starts at zero has no gradient through relu, so training takes a surrogate one: the backward pass
-sees log1p(softplus(x)), whose slope fades out below zero instead of stopping there (a straight-through estimator,
-Bengio et al. 2013).
+An expansion that starts at zero has no gradient through relu, so training uses a surrogate: the gradient of
+log1p(softplus(x)), whose slope becomes small below zero instead of zero (a straight-through estimator, Bengio et al.
+2013).
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class LiteralSide(MaskedLMSide):
         self._impacts = BM25Impacts(settings, tokenization, self.n_terms)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return every token of each text; `weights` cuts off what the model does not read."""
+        """Return every token of each text; `weights` drops the tokens that the model does not read."""
         return self.tokenization.ids(texts, truncate=False)
 
     def weights(self, ids: list[list[int]]) -> Tensor:
         """Return float32 [len(ids), vocabulary]; `ids` are whole texts."""
         limit = self.settings.max_length
-        # The last token is the closing special one where there is any.
+        # The last token is the closing special token, if the tokenizer has one.
         read = [one if limit is None or len(one) <= limit else one[: limit - 1] + one[-1:] for one in ids]
         hidden = self.body(read)
         literal, absent = self._literal(hidden, read, ids)
@@ -84,7 +84,7 @@ class LiteralSide(MaskedLMSide):
         return (surrogate_log1p_relu(logits) if training else activate(logits, Activation.LOG1P_RELU)) * self.ordinary
 
     def _literal(self, hidden: Tensor, read: list[list[int]], ids: list[list[int]]) -> tuple[Tensor, Tensor]:
-        """Return the literal weights, and 1 for each term that the text does not hold, float32 [len(ids), n_terms]."""
+        """Return the literal weights, and 1 for each term that is not in the text, float32 [len(ids), n_terms]."""
         keys, impacts = self._impacts(ids)
         read_keys, ordinary = self._impacts.keys(read)
         with torch.autocast(hidden.device.type, enabled=False):
@@ -102,7 +102,7 @@ class LiteralSide(MaskedLMSide):
 
 
 def surrogate_log1p_relu(logits: Tensor) -> Tensor:
-    """Return log1p(relu(x)) whose gradient is that of log1p(softplus(x)): never zero, but small far below zero."""
+    """Return log1p(relu(x)) with the gradient of log1p(softplus(x)): never zero, but small far below zero."""
     weights: Tensor = _SurrogateLog1pRelu.apply(logits)  # type: ignore[no-untyped-call]
     return weights
 

@@ -46,7 +46,7 @@ class MaskedLMSide(TransformerSide):
         return weights
 
     def _read(self, ids: list[list[int]]) -> tuple[Tensor, list[int]]:
-        """Return the hidden states that take part in the pooling, and how many each text has."""
+        """Return the hidden states that are pooled, and their number for each text."""
         hidden = self.body(ids)
         if self.settings.pool_special_positions:
             return hidden, [len(one) for one in ids]
@@ -55,7 +55,7 @@ class MaskedLMSide(TransformerSide):
         return hidden[mask], [sum(one) for one in kept]
 
     def _presence(self, ids: list[list[int]]) -> Tensor:
-        """Return float32 [len(ids), vocabulary]: 1 for each token of the text that is not a special one."""
+        """Return float32 [len(ids), vocabulary]: 1 for each ordinary token of the text."""
         presence = torch.zeros((len(ids), self.n_terms), device=self.ordinary.device)
         for row, one in zip(presence, ids, strict=True):
             row[one] = 1.0

@@ -3,8 +3,8 @@
     weight[v] = max (or sum) over positions i with token v of f(linear(hidden[i]))
 
 DeepCT (f = identity), DeepImpact and TILDEv2 (relu, on text that was expanded before), uniCOIL (relu; repeated query
-tokens are summed, repeated document tokens take the maximum, as Pyserini has it). The first position, CLS, never
-counts; the other special ones do where `pool_special_positions` says so.
+tokens are summed, of repeated document tokens the maximum counts, as in Pyserini). The first position, CLS, never
+counts; the other special positions count with `pool_special_positions`.
 """
 
 from __future__ import annotations

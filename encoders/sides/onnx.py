@@ -1,12 +1,12 @@
 """An ONNX graph with the pooling inside: token ids in, weights out. Layout 6.
 
-Two forms are in use, told apart by the graph's outputs:
+Two forms are in use, distinguished by the graph's outputs:
 
-    one float tensor [texts, terms]            a weight a (text, term)
-    int indices [n] and float weights [n]      of one text alone, as Anserini's SPLADE++ exports have it
+    one float tensor [texts, terms]            one weight per (text, term)
+    int indices [n] and float weights [n]      of one text alone, as in Anserini's SPLADE++ exports
 
-Activation and pooling are the graph's own, so a setting that would change them is refused. It runs on the CPU, in
-the precision that it was exported in, through onnxruntime (`pip install 'lsr[onnx]'`).
+Activation and pooling are part of the graph, so a setting that would change them is refused. It runs on the CPU, in
+the precision of its export, with onnxruntime (`pip install 'lsr[onnx]'`).
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class OnnxSide(BatchedSide):
         as_exported = SideSettings(family=Family.ONNX)
         for name in _INSIDE:
             if getattr(settings, name) != getattr(as_exported, name):
-                raise SettingError(f"{name} is inside of the ONNX graph and cannot be set")
+                raise SettingError(f"{name} is part of the ONNX graph and cannot be set")
         super().__init__(tokenization, settings, n_terms, torch.device("cpu"))
         self._session = session
         self._inputs = [one.name for one in session.get_inputs()]
         self._sparse = len(session.get_outputs()) == 2
-        # Indices say nothing of which text they are of; a graph may also have been exported for one text.
-        self._one_by_one = self._sparse or session.get_inputs()[0].shape[0] == 1
+        # Indices do not name their text; a graph may also have been exported for one text.
+        self._one_text_at_a_time = self._sparse or session.get_inputs()[0].shape[0] == 1
 
     def weights(self, ids: list[list[int]]) -> Tensor:
         """Return float32 [len(ids), n_terms]."""
-        if self._one_by_one:
+        if self._one_text_at_a_time:
             weights = np.concatenate([self._run([one]) for one in ids])
         else:
             weights = self._run(ids)

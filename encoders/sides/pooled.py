@@ -1,18 +1,18 @@
-"""BM25 impacts, and an expansion from the one vector that a dense retriever makes of the text.
+"""BM25 impacts, and an expansion from the pooled vector that a dense retriever computes for the text.
 
     weight[v]    = factor[v] * impact[v] + relu(u_v . p + b_v)
-    p            = mean of the hidden states of the first max_length tokens, brought to length 1
-    impact[v]    = BM25's over word pieces (encoders.sides.bm25_impacts), 0 where the text does not hold v
+    p            = mean of the hidden states of the first max_length tokens, normalised to length 1
+    impact[v]    = BM25's over word pieces (encoders.sides.bm25_impacts), 0 where v is not in the text
 
 A vocabulary head reads every position, which costs a small model as much as its body. Here the body is a dense
-retriever, whose pooled vector already says what the text is about, and one product with a static vector for each
-term reads out of it which terms belong to that: TILDE's head (one position, Zhuang & Zuccon 2021) on a trained
-embedding. With idf queries the score is
+retriever, whose pooled vector already represents the topic of the text; its product with one static vector per term
+gives the terms that belong to the topic: TILDE's head (one position, Zhuang & Zuccon 2021) on a trained embedding.
+With idf queries the score is
 
     sum over v of q of idf[v] * factor[v] * impact[v]    +    sum over v of q of idf[v] * relu(u_v . p + b_v)
 
-which is BM25 and, but for the relu, the product of p with the sum of the query's term vectors: a dense retriever with
-a bag of words as its query side. Sparse, because b is negative. Special tokens have no weight.
+which is BM25 plus, apart from the relu, the product of p with the sum of the query's term vectors: a dense retriever
+with a bag of words as its query side. It is sparse because b is negative. Special tokens have no weight.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from encoders.sides.rows import prune
 from encoders.sides.transformer_side import TransformerSide, work_on_each
 from encoders.text.tokenization import Tokenization
 
-_SLOPE = 20.0  # of the surrogate gradient: how fast it fades out below zero
+_SLOPE = 20.0  # of the surrogate gradient: how fast it becomes small below zero
 
 
 class PooledHead(nn.Module):
-    """What is learned of a pooled side: expansion.weight [n_terms, size], expansion.bias and factor [n_terms]."""
+    """The learned part of a pooled side: expansion.weight [n_terms, size], expansion.bias and factor [n_terms]."""
 
     def __init__(self, size: int, n_terms: int) -> None:
         """Starts at BM25 alone: factors of 1, no expansion."""
@@ -52,8 +52,8 @@ class PooledHead(nn.Module):
         self.factor = nn.Parameter(torch.ones(n_terms))
 
     def forward(self, pooled: Tensor, impacts: Tensor, columns: Tensor | None = None) -> Tensor:
-        """Return weights of pooled float32 [n, size] and impacts float32 [n, terms]; `columns` int64 [terms] says which
-        terms those are, None all."""
+        """Return weights of pooled float32 [n, size] and impacts float32 [n, terms]; `columns` int64 [terms] are
+        the numbers of those terms, None: all terms."""
         weight: Tensor = self.expansion.weight
         bias: Tensor = self.expansion.bias
         factor: Tensor = self.factor
@@ -75,7 +75,7 @@ class PooledSide(TransformerSide):
         self.impacts = BM25Impacts(settings, tokenization, self.n_terms)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return every token of each text; `pooled` cuts off what the model does not read."""
+        """Return every token of each text; `pooled` drops the tokens that the model does not read."""
         return self.tokenization.ids(texts, truncate=False)
 
     def pooled(self, ids: list[list[int]]) -> Tensor:
@@ -91,7 +91,7 @@ class PooledSide(TransformerSide):
         return self.weights_of(self.pooled(ids), ids)
 
     def weights_of(self, pooled: Tensor, ids: list[list[int]]) -> Tensor:
-        """Return the weights of texts whose p is known, float32 [len(ids), n_terms]."""
+        """Return the weights of texts with known p, float32 [len(ids), n_terms]."""
         keys, values = self.impacts(ids)
         flat = torch.zeros(len(ids) * self.n_terms, device=pooled.device)
         flat[keys.to(pooled.device)] = values.to(pooled.device)
@@ -131,8 +131,8 @@ class PooledSide(TransformerSide):
 
 
 class _SurrogateRelu(torch.autograd.Function):
-    """relu whose gradient is sigmoid's: a term below zero can still come up (a straight-through estimator, Bengio et
-    al. 2013)."""
+    """relu with the gradient of a sigmoid: a term below zero can still become active (a straight-through estimator,
+    Bengio et al. 2013)."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, logits: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ _NO_WEIGHTS = np.empty(0, dtype=np.float32)
 
 
 def from_rows(rows: Sequence[NDArray[np.int64]], weights: Sequence[NDArray[np.float32]], n_terms: int) -> csr_array:
-    """Return CSR [len(rows), n_terms] with the given rising term ids and weights in each row."""
+    """Return CSR [len(rows), n_terms] with the given ascending term ids and weights in each row."""
     indptr = np.concatenate(([0], np.cumsum([len(row) for row in rows], dtype=np.int64)))
     indices = np.concatenate([*rows, _NO_IDS])
     values = np.concatenate([*weights, _NO_WEIGHTS])
@@ -25,7 +25,7 @@ def from_rows(rows: Sequence[NDArray[np.int64]], weights: Sequence[NDArray[np.fl
 def merge_windows(matrix: csr_array, owners: Sequence[int], n_rows: int, how: Windows) -> csr_array:
     """Return CSR [n_rows, terms]: row r is the maximum, or the sum, of the rows i of `matrix` with owners[i] == r.
 
-    `owners` int, rising, one a row of `matrix`.
+    `owners` int, ascending, one per row of `matrix`.
     """
     n_terms = int(matrix.shape[1])
     of_entry = np.repeat(np.asarray(owners, dtype=np.int64), np.diff(matrix.indptr))
@@ -42,7 +42,7 @@ def merge_windows(matrix: csr_array, owners: Sequence[int], n_rows: int, how: Wi
 
 def prune(matrix: csr_array, settings: SideSettings) -> csr_array:
     """Return `matrix` without weights at or below prune_ratio x row maximum, then with each row's max_active_dims
-    largest; of equal weights at that cut, the smaller term ids stay."""
+    largest; of equal weights at that cut, those of smaller term ids stay."""
     if settings.prune_ratio == 0.0 and settings.max_active_dims is None:
         return matrix
     keep = np.ones(matrix.nnz, dtype=np.bool_)
@@ -53,7 +53,7 @@ def prune(matrix: csr_array, settings: SideSettings) -> csr_array:
             keep[span] = weights > settings.prune_ratio * weights.max()
         limit = settings.max_active_dims
         if limit is not None and weights.size > limit:
-            # A stable sort of rising term ids: equal weights stay in that order.
+            # A stable sort of ascending term ids: equal weights stay in that order.
             keep[span][np.argsort(-weights, kind="stable")[limit:]] = False
     if keep.all():
         return matrix

@@ -1,4 +1,4 @@
-"""What the query side and the document side have in common."""
+"""The interface of query sides and document sides."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from encoders.text.tokenization import Tokenization
 
 
 class Side(Protocol):
-    """Checked texts in, weights out. Safe to call from many threads."""
+    """Turns checked texts into weights. Safe to call from many threads."""
 
     @property
     def settings(self) -> SideSettings:
@@ -28,7 +28,7 @@ class Side(Protocol):
 
     @property
     def dtype(self) -> str | None:
-        """The precision that a model computes in, such as "bfloat16"; None where there is no model, or none yet."""
+        """The precision that a model computes in, such as "bfloat16"; None where no model has been read."""
         ...
 
     def encode(self, texts: Sequence[str]) -> csr_array:

@@ -1,17 +1,17 @@
-"""A fixed weight a token, and no model: inference-free queries.
+"""A fixed weight per token, and no model: inference-free queries.
 
-    weight[v] = table[v] if the text holds v, else 0        v: a token, or with `conflate` a term that several share
+    weight[v] = table[v] if v is in the text, else 0        v: a token, or with `conflate` a term that several share
 
-With `collection_idf` c, a table that was trained goes along with what is searched: where a term is rarer or more common
-than it was in the training texts (`reference`, their idf), so is its weight, by a share of the difference:
+With `collection_idf` c, a trained table is adjusted to the searched collection: where a term is rarer or more common
+than in the training texts (`reference`, their idf), its weight changes by a share of the difference:
 
     weight[v] = max(table[v] + c * (idf of v in the collection - reference[v]), FLOOR * table[v])
 
-as BM25 counts idf (encoders.bm25.idf), where somebody knows the collection, and the plain table otherwise. See
+with BM25's idf (encoders.bm25.idf), where the collection is known; otherwise the table is used as it is. See
 docs/decisions/0707.
 
 The table is idf (OpenSearch's doc models), learned (SPLADE with static query embeddings), or 1 everywhere (binary:
-SPLADE-v3-doc, DeepImpact, SPARTA). Presence counts, not frequency, and the text gets no special tokens.
+SPLADE-v3-doc, DeepImpact, SPARTA). Presence counts, not frequency, and no special tokens are added to the text.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from encoders.settings import SideSettings, Windows
 from encoders.sides.rows import from_rows, prune
 from encoders.text.tokenization import Tokenization
 
-FLOOR = 0.05  # of its trained weight: what a term keeps, however common it is
+FLOOR = 0.05  # share of its trained weight that a term keeps, however common it is
 
 
 class StaticSide:
-    """Weights looked up in a table. Takes microseconds."""
+    """Looks weights up in a table, in microseconds."""
 
     dtype = None  # there is no model
 
@@ -46,7 +46,7 @@ class StaticSide:
     ) -> None:
         """`table` and `reference` are float32 [n_terms]. Raises SettingError for `collection_idf` without reference."""
         if settings.collection_idf and reference is None:
-            raise SettingError("collection_idf needs the idf of the training texts, which this model does not bring")
+            raise SettingError("collection_idf needs the idf of the training texts, which this model does not have")
         self.reference = reference
         self.tokenization = tokenization
         self.settings = settings
@@ -58,7 +58,7 @@ class StaticSide:
     def encode(self, texts: Sequence[str], statistics: CorpusStatistics | None = None) -> csr_array:
         """Return float32 csr_array [len(texts), len(table)]; weights of zero or less are left out.
 
-        `statistics` are of the collection to be searched, where it is known.
+        `statistics` are those of the searched collection, where it is known.
         """
         truncate = self.settings.windows is Windows.TRUNCATE
         rows = [

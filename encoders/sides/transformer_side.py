@@ -1,4 +1,4 @@
-"""The loop around every model: tokenise, cut into batches by token count, compute, put back in order."""
+"""The loop around every model: tokenise, cut into batches by token count, compute, restore the order."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from encoders.settings import SideSettings, Windows
 from encoders.sides.rows import merge_windows, prune
 from encoders.text.tokenization import Tokenization
 
-# Padded tokens a batch, by the bytes of a number. On a CPU each core computes a batch of its own, of which the caches
-# must hold something, and memory of more than 32 MiB is given back and faulted in again at every layer; a GPU must be
+# Padded tokens per batch, by the bytes of a number. On a CPU each core computes a batch of its own, part of which
+# should fit its caches, and memory of more than 32 MiB is released and faulted in again at every layer; a GPU must be
 # filled.
 _MAX_TOKENS = {2: 2048, 4: 1024}
 _MAX_TOKENS_ELSEWHERE = 32_768
-# On a CPU padding costs what text costs, and a further batch no more than some tokens.
+# On a CPU padding costs as much as text, and one more batch only as much as some tokens.
 _MAX_PADDING = 32
 
 
@@ -44,7 +44,7 @@ def work_on_each(
 
 
 class BatchedSide(ABC):
-    """A side that computes batch by batch. Subclasses say how token ids become dense weights."""
+    """A side that computes batch by batch. Subclasses define how token ids become dense weights."""
 
     @property
     def dtype(self) -> str | None:
@@ -71,11 +71,11 @@ class BatchedSide(ABC):
     def weights(self, ids: list[list[int]]) -> torch.Tensor:
         """Return float32 [len(ids), n_terms] on the model's device, differentiable where gradients are enabled.
 
-        `ids` hold the special tokens.
+        `ids` contain the special tokens.
         """
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return what `weights` takes: token ids with the special tokens, cut at max_length."""
+        """Return the input of `weights`: token ids with the special tokens, cut at max_length."""
         return self.tokenization.ids(texts)
 
     def encode(self, texts: Sequence[str]) -> csr_array:
@@ -108,7 +108,7 @@ class BatchedSide(ABC):
 
 
 class TransformerSide(BatchedSide):
-    """A side with a transformer, whose weights are differentiable."""
+    """A side with a transformer; its weights are differentiable."""
 
     def __init__(self, tokenization: Tokenization, settings: SideSettings, n_terms: int, body: Body) -> None:
         super().__init__(tokenization, settings, n_terms, body.device, body.dtype)

@@ -1,18 +1,18 @@
-"""English text to terms, as Lucene's EnglishAnalyzer does it.
+"""English text to terms, as in Lucene's EnglishAnalyzer.
 
-Five steps: words by Unicode's word boundaries (UAX 29, as Lucene's StandardTokenizer reads it), possessive 's off,
-lower case, Lucene's 33 stop words out, Porter's stemmer. BM25's published figures rest on exactly these.
+Five steps: words by Unicode's word boundaries (UAX 29, as in Lucene's StandardTokenizer), possessive 's removed,
+lower case, Lucene's 33 stop words removed, Porter's stemmer. BM25's published figures depend on exactly these.
 
 Words. A run of letters, digits and underscores is a word. Between two letters one of : . ' (and their Unicode
-cousins) does not end it, nor between two digits one of , ; . ' -- so "U.S.A", "can't" and "3,000.5" are one word each
-and "covid-19" is two. Ideographs and Hiragana are one word each; Katakana, Thai and their like run on.
+variants) does not end it, nor between two digits one of , ; . ' -- so "U.S.A", "can't" and "3,000.5" are one word each
+and "covid-19" is two. Ideographs and Hiragana are one word each; Katakana, Thai and similar scripts are not split.
 
 Stems. Lucene's Porter stemmer is Martin Porter's own program with its two departures from his paper, bli -> ble and
-logi -> log, and with words of one or two letters left alone; Snowball's "porter" (PyStemmer) is the paper. `_departing`
-adds the departures, which matters in scientific text: without them "histology" and "histological" do not meet.
+logi -> log, and with words of one or two letters unchanged; Snowball's "porter" (PyStemmer) is the paper. `_departing`
+adds the departures, which matters in scientific text: without them "histology" and "histological" have two stems.
 
-The cost is in stemming, so each thread remembers the words it has seen; and in finding words beyond ASCII, so where
-their places are asked for it remembers runs (encoders.runs): no word crosses a space.
+Stemming takes most of the time, so each thread remembers the words it has seen. Finding words beyond ASCII comes next,
+so where positions are needed the words of runs are remembered too (encoders.text.word_cache): no word crosses a space.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import Stemmer
 
 from encoders.text.word_cache import Runs
 
-# Named in fingerprints: change it whenever a text may come out differently.
+# Part of fingerprints: change it whenever the terms of a text may change.
 ANALYSIS = "english-1"
 
 # fmt: off
@@ -36,12 +36,12 @@ STOP_WORDS = frozenset((
 ))
 # fmt: on
 
-_MAX_WORD = 255  # Lucene's limit; a longer run of characters is cut into pieces of it
-_REMEMBERED = 500_000  # words a thread remembers before it starts afresh: about 70 MB at most
+_MAX_WORD = 255  # Lucene's limit; a longer run of characters is cut into pieces of this length
+_REMEMBERED = 500_000  # words that a thread remembers before it forgets all: about 70 MB at most
 
 _ASCII_WORD = re.compile(r"\w+(?:(?:(?<=[a-zA-Z])[:.'](?=[a-zA-Z])|(?<=[0-9])[,;.'](?=[0-9]))\w+)*", re.ASCII)
 
-# WB4 lets marks, joiners and variation selectors ride on the character before them; E stands for any number of them.
+# WB4 attaches marks, joiners and variation selectors to the character before them; E is any number of them.
 _E = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*+"
 _LETTER = rf"[\p{{WB=ALetter}}\p{{WB=Hebrew_Letter}}]{_E}"
 _DIGIT = rf"\p{{WB=Numeric}}{_E}"
@@ -55,18 +55,18 @@ _UNICODE_WORD = regex.compile(
     rf"|[\p{{Han}}\p{{Hiragana}}]{_E}|(?:\p{{WB=Katakana}}{_E})++|(?:[\p{{Thai}}\p{{Lao}}\p{{Khmer}}\p{{Myanmar}}]{_E})++"
 )
 
-# Where the two departures apply once step 1 of the stemmer has made -y, -ies and -is an -i.
+# Where the two departures apply, after step 1 of the stemmer has turned -y, -ies and -is into -i.
 _DEPARTING = re.compile(r"(.+)(bl|log)(?:y|i|is|ies)", re.DOTALL)
 # A vowel, then a consonant: Porter's measure m of a stem is above zero. y is a vowel after a consonant.
 _MEASURE_ABOVE_ZERO = re.compile(r"[aeiou][^aeiou]|(?<=[^aeiouy])y[^aeiou]")
 
 
 class EnglishAnalysis:
-    """Turns texts into terms. Safe to use from many threads: each has a stemmer and a memory of words of its own."""
+    """Turns texts into terms. Safe to use from many threads: each has its own stemmer and memory of words."""
 
     def __init__(self) -> None:
         self._of_thread = threading.local()
-        self._runs = Runs(self._words_of_run)  # for all threads: what one has found, the others need not stem
+        self._runs = Runs(self._words_of_run)  # shared by all threads: each run is analysed once
 
     def terms(self, text: str) -> list[str]:
         """Return the text's terms in order, with repetitions, without stop words."""
@@ -116,7 +116,7 @@ def words(text: str) -> list[str]:
 def terms_of(words: Sequence[str]) -> list[str]:
     """Return the term of each lower-case ASCII word of letters alone, empty for a stop word.
 
-    As `EnglishAnalysis.terms`, in one call and without remembering: for a whole vocabulary.
+    The same as `EnglishAnalysis.terms`, in one call and without remembering: for a whole vocabulary.
     """
     stems = Stemmer.Stemmer("porter", 0).stemWords([_departing(word) if len(word) > 2 else word for word in words])
     return [
@@ -125,11 +125,11 @@ def terms_of(words: Sequence[str]) -> list[str]:
 
 
 class _Memory(dict[str, str]):
-    """A word's term; empty for a stop word, and for a run of underscores, which is no word."""
+    """A word's term; empty for a stop word, and for a run of underscores, which is not a word."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Its own cache would hold what this dictionary holds already.
+        # No cache: this dictionary is one.
         self._stem = Stemmer.Stemmer("porter", 0).stemWord
 
     def __missing__(self, word: str) -> str:
@@ -145,7 +145,7 @@ class _Memory(dict[str, str]):
 
 
 def _departing(word: str) -> str:
-    """Return a word whose stem in Porter's paper is what his program makes of `word`."""
+    """Return a word whose stem in Porter's paper is the stem of `word` in his program."""
     match = _DEPARTING.fullmatch(word)
     if match and _MEASURE_ABOVE_ZERO.search(match[1]):
         return f"{match[1]}{match[2]}e" if match[2] == "bl" else f"{match[1]}log"

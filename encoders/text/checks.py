@@ -1,7 +1,7 @@
-"""Texts on their way into an encoder: checked, and cut into batches.
+"""Input texts of an encoder: checked, and cut into batches.
 
-What an encoder is given comes from outside. Anything that is not a string, or is one that no file could hold
-(a lone surrogate, which JSON can spell), is refused by its position before any work is done.
+An input that is not a string, or is one that cannot be written to a file (a lone surrogate, which JSON can express),
+is refused before any work is done; the error names its position.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from encoders.errors import TextError
 
 
 def check_texts(texts: Sequence[str], first: int = 0) -> list[str]:
-    """Return `texts` as a list; raise TextError naming the position (counted from `first`) of one that is no text."""
+    """Return `texts` as a list; raise TextError naming the position (counted from `first`) of an invalid one."""
     if isinstance(texts, str | bytes):
         raise TextError(f"expected a sequence of texts, got one {type(texts).__name__}: put it in a list")
     checked = list(texts)
@@ -24,7 +24,7 @@ def check_texts(texts: Sequence[str], first: int = 0) -> list[str]:
             try:
                 text.encode()
             except UnicodeEncodeError as error:
-                raise TextError(f"text {position} holds a lone surrogate at character {error.start}") from None
+                raise TextError(f"text {position} contains a lone surrogate at character {error.start}") from None
     return checked
 
 

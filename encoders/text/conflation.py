@@ -1,10 +1,10 @@
-"""Forms of one word share a term: a text that says "cells" is found by "cell", in a vocabulary that has both.
+"""The forms of a word share a term: the query "cell" finds a text with "cells", though the vocabulary has both tokens.
 
-A word-piece vocabulary holds the frequent forms of a word as pieces of their own, and a query that is only its own
-tokens finds none but its own form. With the setting `conflate`, whole-word pieces of one stem, by the analysis that
-BM25 uses here, are one term: the first of them, which in BERT's vocabulary is the most frequent. Every other piece is
-its own term. The model still reads the tokens; terms are what its weights, a query and a highlight are about. The rule
-follows from the vocabulary, so its version alone is stored, with the settings of a side.
+A word-piece vocabulary contains the frequent forms of a word as separate tokens, and a query without expansion finds
+only its own form. With the setting `conflate`, whole-word tokens with one stem, by BM25's analysis, are one term: the
+first of them, which in BERT's vocabulary is the most frequent. Every other token is its own term. The model still
+reads tokens; weights, queries and highlights use terms. The rule follows from the vocabulary, so only its version is
+stored, with the settings of a side.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from encoders.text.analysis import terms_of
 
-RULE = 1  # change it when a token gets another term
+RULE = 1  # change it when the term of a token changes
 _SHORTEST = 3  # letters
 
 

@@ -25,7 +25,7 @@ from encoders.text.words import Word
 class Tokenization:
     """Text to token ids, cut at `max_length` tokens (special ones counted, None: never), `prompt` before every text.
 
-    A token's term is its own number, or with `conflate` what encoders.conflation says.
+    A token's term is its own number, or with `conflate` the one of encoders.text.conflation.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class Tokenization:
 
     @cached_property
     def tokens(self) -> list[str]:
-        """Every token in the order of its id; an id that no token has is named `[unnamed 123]`."""
+        """Every token in the order of its id; an id without a token is named `[unnamed 123]`."""
         by_id = {number: token for token, number in self._tokenizer.get_vocab(with_added_tokens=True).items()}
         return [by_id.get(number, f"[unnamed {number}]") for number in range(max(by_id) + 1)]
 
     @cached_property
     def _whole(self) -> Tokenizer:
-        """The tokenizer that cuts nothing off. A copy: changing the other one would disturb who is using it."""
+        """The tokenizer that does not cut texts. A copy, because other threads use the one that does."""
         if self.max_length is None:
             return self._tokenizer
         whole = copy.deepcopy(self._tokenizer)
@@ -77,7 +77,7 @@ class Tokenization:
         return Runs(self._words_of) if _splits_at_spaces(self._loaded.content) else None
 
     def ids(self, texts: Sequence[str], *, special_tokens: bool = True, truncate: bool = True) -> list[list[int]]:
-        """Return each text's token ids, with the model's special tokens around them unless told otherwise."""
+        """Return each text's token ids, by default with the model's special tokens around them."""
         return [encoding.ids for encoding in self._encode(texts, special_tokens, truncate)]
 
     def terms(self, ids: Sequence[int]) -> list[int]:
@@ -94,10 +94,10 @@ class Tokenization:
         return [[encoding.ids, *(piece.ids for piece in encoding.overflowing)] for encoding in encoded]
 
     def words(self, text: str, term_ids: Collection[int] | None = None) -> list[Word]:
-        """Return the words of `text` (not of the prompt), none cut off: the pieces that the tokenizer split of one word
-        are folded into it, and its span is that of the original characters, before any normalisation.
+        """Return all words of `text` (not of the prompt): the pieces of a word are folded into it, and its span counts
+        the original characters, before any normalisation.
 
-        With `term_ids`, only the words that hold one of those.
+        With `term_ids`, only the words that contain one of these terms.
         """
         wanted = None if term_ids is None else set(term_ids) - self.special_ids
         if self._runs is None:
@@ -110,7 +110,7 @@ class Tokenization:
         ]
 
     def _words_of(self, text: str, wanted: Set[int] | None = None) -> list[tuple[int, int, tuple[int, ...]]]:
-        """Return (start, end, term ids) of each word, or of those that hold one of `wanted`."""
+        """Return (start, end, term ids) of each word, or of those that contain one of `wanted`."""
         encoding = self._whole.encode(text, add_special_tokens=False)
         ids = self.terms(encoding.ids)
         hits = [position for position, token in enumerate(ids) if wanted is None or token in wanted]
@@ -118,7 +118,7 @@ class Tokenization:
             return []
         numbers, offsets = encoding.word_ids, encoding.offsets
         words = []
-        after = 0  # the position behind the last word's pieces
+        after = 0  # the position after the last word's pieces
         for position in hits:
             if position < after:
                 continue
@@ -126,9 +126,9 @@ class Tokenization:
             start = min(span[0] for span in offsets[first:after])
             end = max(span[1] for span in offsets[first:after])
             while start < end and text[start].isspace():
-                start += 1  # byte-level and sentence-piece tokenizers count the space before a word to it
+                start += 1  # for byte-level and sentence-piece tokenizers the space before a word is part of it
             while end < len(text) and unicodedata.combining(text[end]):
-                end += 1  # an accent that normalisation took away still belongs to its letter
+                end += 1  # an accent that normalisation removed still belongs to its letter
             if start < end:
                 words.append((start, end, tuple(token for token in ids[first:after] if token not in self.special_ids)))
         return words
@@ -148,7 +148,7 @@ def _splits_at_spaces(tokenizer_json: str) -> bool:
 
 
 def _pieces_around(numbers: list[int | None], position: int) -> tuple[int, int]:
-    """Return where the pieces of the word at `position` begin and end; a piece that is of no word stands alone."""
+    """Return the first and last position + 1 of the pieces of the word at `position`; a piece of no word is alone."""
     first, end = position, position + 1
     if numbers[position] is not None:
         while first > 0 and numbers[first - 1] == numbers[position]:

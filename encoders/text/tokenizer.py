@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer: its description for the `tokenizers` package, and the settings stored beside it."""
+"""A checkpoint's tokenizer: its description for the `tokenizers` package, and the settings stored with it."""
 
 from __future__ import annotations
 

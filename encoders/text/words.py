@@ -1,9 +1,9 @@
-"""Words of a text: where they stand, and which terms they became.
+"""Words of a text: their positions and their terms.
 
-A model's vocabulary holds word pieces ("retriev" + "##er"), BM25's holds stems. A reader thinks in words. `Word` ties
-the two together: the span of a word in the original text, character for character, and the ids of its terms. Folding
-the weights of a vector over the words of its text gives the bag of whole words of ColBERTer (Hofstätter et al. 2022),
-used here to display, to explain and to highlight; terms that stand in no word of the text are expansion.
+A model's vocabulary contains word pieces ("retriev" + "##er"), BM25's contains stems; readers think in words. `Word`
+connects them: the span of a word in the original text, in characters, and the ids of its terms. Folding the weights of
+a vector into the words of its text gives the bag of whole words of ColBERTer (Hofstätter et al. 2022), used here to
+display, to explain and to highlight; terms that are in no word of the text are expansion.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class Word(NamedTuple):
-    """One word: text[start:end], and the ids of the terms it became (none for a stop word)."""
+    """One word: text[start:end], and the ids of its terms (none for a stop word)."""
 
     start: int
     end: int
@@ -23,7 +23,7 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True)
 class WholeWord:
-    """A word as the text spells it, and the weight of its terms together; None: terms that stand in no word of it."""
+    """A word as the text spells it, and the total weight of its terms; None: a term that is in no word of the text."""
 
     word: str | None
     weight: float
@@ -31,12 +31,12 @@ class WholeWord:
 
 
 def whole_words(text: str, words: Sequence[Word], weights: Mapping[int, float]) -> list[WholeWord]:
-    """Return `weights` folded into the words of a text, by falling weight; each term counts in one word only.
+    """Return `weights` folded into the words of a text, by descending weight; each term counts in one word only.
 
-    `words` are those of `text`, at least those that hold a term of `weights` (`encoder.words(text, weights)`). A piece
-    such as "##s" stands in many words: it goes to the one whose terms weigh most together, so that the words' weights
-    add up to those of the terms. A term that stands in no word stands alone. Words that differ only in case are one,
-    spelled as at its first place. Equal weights: the earlier word first, then words before lone terms.
+    `words` are those of `text`, at least those that contain a term of `weights` (`encoder.words(text, weights)`). A
+    piece such as "##s" is in many words: it counts in the one with the largest total weight, so that the words' weights
+    add up to those of the terms. A term that is in no word is an entry of its own. Words that differ only in case are
+    one, with the spelling of the first. Equal weights: the earlier word first, then words before single terms.
     """
     spelled: dict[str, str] = {}
     terms: dict[str, dict[int, None]] = {}
@@ -60,9 +60,9 @@ def whole_words(text: str, words: Sequence[Word], weights: Mapping[int, float]) 
 
 
 def highlights(words: Sequence[Word], weights: Mapping[int, float]) -> list[tuple[int, int, float]]:
-    """Return (start, end, weight) of each word of a text that holds a term of `weights`, in order.
+    """Return (start, end, weight) of each word of a text that contains a term of `weights`, in order.
 
-    `weights` are a query's: the weight is the sum over the word's terms that the query holds.
+    `weights` are a query's: the weight is the sum over those of the word's terms that the query contains.
     """
     found = []
     for word in words:

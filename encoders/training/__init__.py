@@ -3,7 +3,7 @@
     untrained             an encoder of a preset's method on a backbone
     literal_start         BM25 as the starting point of a literal residual path
     TrainableEncoder      both sides as one module
-    losses/               a loss a file, with its paper's formula
+    losses                ranking losses and regularisers, each with its paper's formula
     trainer               gradient accumulation, bf16, checkpoints, resume
     dense_teacher         a bi-encoder whose scores are distilled
 

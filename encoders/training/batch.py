@@ -1,4 +1,4 @@
-"""What one step is made of."""
+"""The batch of one step."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Batch:
-    """Queries with their candidates, each candidate's text once.
+    """Queries with their candidates; each candidate text once.
 
     groups     int64 [queries, 1 + negatives]: positions in `documents`, a query's positive first
     teacher    float32 [queries, 1 + negatives], the candidates' scores; None without a teacher
-    excluded   bool [queries, documents]: True for a document that must not count as a negative of the query
+    excluded   bool [queries, documents]: True for a document that is not a negative of the query
     """
 
     queries: list[str]
@@ -26,7 +26,7 @@ class Batch:
 
 
 class BatchSource(Protocol):
-    """Where batches come from. A pure function of its arguments, which is what makes a resumed run the same run."""
+    """The source of batches: a pure function of its arguments, so that a resumed run is the same run."""
 
     def batch(self, step: int, part: int) -> Batch:
         """Return the batch of that step (from 0) and that part of it (from 0, below the accumulation)."""

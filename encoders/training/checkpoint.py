@@ -1,11 +1,11 @@
-"""Checkpoints of a run: complete or not there, whatever moment a kill comes at.
+"""Checkpoints of a run: complete or missing, whenever the process is killed.
 
     checkpoints/step-00000500/parameters.safetensors   every trained parameter by name
                               optimizer.safetensors    AdamW's moments, `<parameter>/exp_avg` and so on
-                              state.json               step, the run's identity, what the loop remembers
+                              state.json               step, the run's identity, the loop's memory
 
-Written to a hidden folder beside it, synced, renamed. There is no random state to keep: each step makes its own from
-seed and step. safetensors, so that nothing is unpickled.
+Written to a hidden folder next to it, synced, renamed. There is no random state to keep: each step derives its own
+from seed and step. The format is safetensors, so that nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def save_checkpoint(
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
         _sync(folder)
-    except SafetensorError as error:  # its way to report an input/output error
+    except SafetensorError as error:  # its class for an input/output error
         raise OSError(f"{target}: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -82,11 +82,11 @@ def load_checkpoint(
         step, found, memory = int(state["step"]), state["identity"], dict(state["memory"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise TrainingError(
-            f"{checkpoint}: damaged checkpoint ({error}); remove the folder to go on from the one before"
+            f"{checkpoint}: damaged checkpoint ({error}); remove the folder to continue from the one before"
         ) from None
     if found != identity:
         raise CheckpointMismatch(
-            f"{checkpoint} was written with other settings or other data; train into another folder, or give the same"
+            f"{checkpoint} was written with other settings or other data; train into another folder, or use the same"
         )
     own = dict(model.named_parameters())
     if own.keys() != parameters.keys():

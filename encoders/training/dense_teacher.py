@@ -2,8 +2,8 @@
 
     e(text) = normalise(mean or first of the last hidden states)        t(q, d) = e(q) . e(d)
 
-The folders and the arithmetic are those of `load_dense_encoder`. A teacher reads queries and documents alike, without
-prompts, and keeps float16.
+The folders and the arithmetic are those of `load_dense_encoder`. A teacher reads queries and documents in the same way,
+without prompts, and stores float16.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DenseTeacher:
     def __init__(
         self, folder: Path, *, max_length: int | None = None, device: str = "auto", dtype: str = "auto"
     ) -> None:
-        """`max_length` may shorten what it reads. Raises CheckpointError for a folder that is no such pipeline."""
+        """`max_length` may shorten the texts. Raises CheckpointError for a folder with another kind of pipeline."""
         on = resolve_device(device)
         built = build_dense(without_prompts(read_dense_pipeline(folder)), on, resolve_dtype(dtype, on), max_length)
         self._model = built.documents
@@ -44,7 +44,7 @@ class DenseTeacher:
 
     @property
     def max_length(self) -> int | None:
-        """Word pieces that it reads of a text, special ones counted."""
+        """The number of word pieces that it reads of a text, special ones counted."""
         return self._model.tokenization.max_length
 
     @torch.inference_mode()

@@ -1,8 +1,8 @@
-"""What can go wrong while training.
+"""The errors of training.
 
 EncoderError
 └── TrainingError            the root of these
-    ├── TrainingDiverged     the loss is no finite number; the last good checkpoint is kept
+    ├── TrainingDiverged     the loss is not a finite number; the last good checkpoint is kept
     └── CheckpointMismatch   a checkpoint of another run: other data, model or settings
 """
 
@@ -16,7 +16,7 @@ class TrainingError(EncoderError):
 
 
 class TrainingDiverged(TrainingError):
-    """The loss, or its gradient, is no finite number; the message says at which step and what is kept."""
+    """The loss, or its gradient, is not a finite number; the message names the step and the last good checkpoint."""
 
 
 class CheckpointMismatch(TrainingError):

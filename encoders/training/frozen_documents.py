@@ -1,9 +1,9 @@
-"""What a pooled side reads of the training documents, read once: its body is not trained, so that it never changes.
+"""The input of a pooled head for the training documents, computed once: the body is not trained and never changes.
 
-    pooled     float16 [texts, size]          p of each text, as the dense teacher of the same backbone has it
+    pooled     float16 [texts, size]          p of each text, as from the dense teacher with the same backbone
     impacts    CSR over the vocabulary        BM25's impact of each word piece
 
-A step then costs the product of some vectors with some columns of the head, and no transformer.
+A step is then a product of some vectors with some columns of the head, without a transformer.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
-"""Where the literal residual path starts: BM25 over word pieces, with an expansion head that is just below zero.
+"""The start of the literal residual path: BM25 over word pieces, with an expansion head just below zero.
 
 A backbone with a masked-LM head keeps it; a BERT without one (MiniLM) gets one: the decoder tied to the word
 embeddings, and a transform that is solved for instead of learned. Ridge regression from the last hidden states of
-sample texts, some tokens masked, to the direction of the token's own word embedding,
+sample texts, with some tokens masked, to the direction of the token's own word embedding,
 
     W = argmin sum_i |W h_i + b - (E[token_i] - mean E) / norm|^2 + lambda |W|^2
 
-puts tokens of like meaning and like spelling first among the logits after seconds on a CPU, where learning to do so
-takes hours; a masked-LM warm-up may follow. The transform's GELU is made all but linear by a large bias, which the
-layer norm behind it takes away again. Then one number is taken from all logits, so that the sample texts get
-`expansion_terms` terms each on average, 0 by default: the first step is BM25, and the first gradient is not zero
-(encoders.sides.literal).
+gives tokens with similar meaning and spelling the largest logits after seconds on a CPU, where learning takes hours; a
+masked-LM warm-up may follow. A large bias makes the transform's GELU almost linear; the layer norm after it removes
+the bias again. Then one number is subtracted from all logits, so that the sample texts get `expansion_terms` terms
+each on average, 0 by default: the first step is BM25, and the first gradient is not zero (encoders.sides.literal).
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ from encoders.text.tokenization import Tokenization
 from encoders.training.query_table import QueryTable
 from encoders.vocabulary import FixedVocabulary
 
-_MASKED = 0.15  # of the tokens, as BERT was trained
+_MASKED = 0.15  # share of the tokens, as in BERT's training
 _RIDGE = 1e-2  # of the mean variance of a hidden unit
 _LINEAR = 6.0  # standard deviations: GELU(x + 6) - 6 is x to 1e-8
 _BATCH = 16  # texts
-_MARGIN = 0.5  # logits below zero: half precision, and texts unlike the sample, stay at no expansion too
-_NEVER = 100.0  # a logit's distance from zero that no hidden state makes up for
+_MARGIN = 0.5  # logits below zero, so that half precision and texts unlike the sample start without expansion too
+_NEVER = 100.0  # a distance of a logit from zero that no hidden state compensates
 
 
 def start_literal(
@@ -63,9 +62,9 @@ def start_literal(
 
     queries    the query side
     settings   of the document side: family literal, average_length and max_length set
-    sample     texts of the kind that is trained on, a few hundred
-    warm_up    called with the side and the mask token's id before the logits are set to start below zero
-    Raises CheckpointError and SettingError for a backbone that does not do.
+    sample     a few hundred texts of the training's kind
+    warm_up    called with the side and the mask token's id, before the logits are shifted below zero
+    Raises CheckpointError and SettingError for an unsuitable backbone.
     """
     if settings.family is not Family.LITERAL:
         raise SettingError(f"the document side's family is {settings.family}, not literal")
@@ -80,7 +79,7 @@ def start_literal(
     model = _with_head(backbone, ids, tokenization, tokenizer.mask_id, seed, on)
     body, projection = split_off_projection(model, device=on, dtype=torch.float32, pad_id=tokenization.pad_id)
     if projection.bias is None:
-        raise SettingError(f"{backbone}: the vocabulary head has no bias, so it cannot be set to start below zero")
+        raise SettingError(f"{backbone}: the vocabulary head has no bias, so it cannot start below zero")
     factor = nn.Linear(projection.weight.shape[1], 1).requires_grad_(False).to(on)
     nn.init.zeros_(factor.weight)
     nn.init.ones_(factor.bias)
@@ -110,15 +109,15 @@ def _with_head(
     seed: int,
     device: torch.device,
 ) -> PreTrainedModel:
-    """Return the backbone as a masked language model; its head is its own, or solved for."""
+    """Return the backbone as a masked language model, with its own head or a solved one."""
     architectures = read_object(backbone / "config.json").get("architectures") or [""]
     if str(architectures[0]).endswith("ForMaskedLM"):
         return load_model(backbone, "AutoModelForMaskedLM")
     body = load_model(backbone, "AutoModel")
     if body.config.model_type != "bert":
         raise SettingError(
-            f"{backbone}: a {body.config.model_type} without a masked-LM head; a head is made for BERT only. "
-            "Take a checkpoint that has one"
+            f"{backbone}: a {body.config.model_type} without a masked-LM head; only BERT can get one here. "
+            "Use a checkpoint that has one"
         )
     config: Any = copy.deepcopy(body.config)
     config.tie_word_embeddings = True
@@ -140,7 +139,7 @@ def _solve_transform(
     mask_id: int | None,
     seed: int,
 ) -> None:
-    """Set the head's transform and bias as the module says."""
+    """Set the head's transform and bias as described at the top of this file."""
     embeddings: Tensor = model.get_input_embeddings().weight
     directions = embeddings - embeddings.mean(dim=0)
     directions = directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-6)
@@ -166,12 +165,12 @@ def _solve_transform(
     logits = nn.functional.layer_norm(some, some.shape[1:]) @ embeddings.T
     transform.LayerNorm.weight.fill_(1.0 / float(logits.std()))  # logits of standard deviation 1
     decoder_bias.zero_()
-    # Placeholders of the vocabulary that no text holds: never an expansion.
+    # Placeholders of the vocabulary, which are in no text: never an expansion.
     decoder_bias[[i for i, token in enumerate(tokenization.tokens) if token.startswith("[unused")]] = -_NEVER
 
 
 def _batches(ids: list[list[int]]) -> Iterator[list[list[int]]]:
-    """Yield the texts in batches, those of like length together."""
+    """Yield the texts in batches of similar length."""
     ordered = sorted((one for one in ids if len(one) > 2), key=len)
     if not ordered:
         raise SettingError("the sample texts are all empty")
@@ -202,7 +201,7 @@ def _hidden(
 
 @torch.no_grad()
 def _threshold(side: LiteralSide, ids: list[list[int]], expansion_terms: float) -> float:
-    """Return what must be taken from every logit so that a text gets `expansion_terms` terms on average."""
+    """Return the number to subtract from every logit so that a text gets `expansion_terms` terms on average."""
     most = min(int(expansion_terms * 8) + 1, side.n_terms)
     highest = []
     for batch in _batches(ids):

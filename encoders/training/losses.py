@@ -1,8 +1,8 @@
-"""What training minimises: one or more ranking losses, and a regulariser that keeps the vectors sparse.
+"""The losses of training: one or more ranking losses, and a regulariser that keeps the vectors sparse.
 
 Ranking losses: `infonce`, `kl_divergence`, `margin_mse`; `ensemble` combines the scores of several teachers.
 Regularisers: `flops`, `idf_flops`, `thresholded_flops`, `l1`. Their gradient is that of the formula on active weights
-alone: a term that a document does not have is not pushed further down.
+only: a term that a document does not have is not pushed further down.
 
 Below, w(d, v) is the weight of term v in document d, s(q, d) the student's and t(q, d) the teacher's score.
 """
@@ -25,11 +25,11 @@ def flops(weights: Tensor, share: Tensor | None = None) -> Tensor:
 
     L = sum over terms v of ( mean over documents d of w(d, v) )^2
 
-    It bears most on terms that many documents have, and so spreads the postings evenly.
+    It affects most the terms that many documents have, and so makes postings lists more even.
 
     Return the loss, a scalar, of weights >= 0, float32 [documents, terms].
 
-    share    float32 [terms], of how many terms of the vocabulary each column stands for; None: 1 each
+    share    float32 [terms], the number of terms of the vocabulary that each column represents; None: 1 each
     """
     by_term = torch.where(weights > 0, weights, 0.0).mean(dim=0).pow(2)
     return (by_term if share is None else by_term * share).sum()
@@ -45,16 +45,16 @@ def idf_flops(weights: Tensor, share: Tensor | None = None) -> Tensor:
 
     s(q, d) = sum over terms v of q of idf(v) * w(d, v)          L = FLOPS(w)
 
-    The ranking loss's gradient to w(d, v) is then a multiple of idf(v): a term of low idf earns little for what FLOPS
-    costs it, and disappears; a rare one stays. With plain FLOPS the query's weights are those of its side (1 for a
-    binary one).
+    The ranking loss's gradient to w(d, v) is then a multiple of idf(v): a term of low idf gains less than FLOPS costs
+    it, and disappears; a rare one stays. With plain FLOPS the query's weights are those of its side (1 for a binary
+    one).
 
     Return the loss, a scalar, of document weights >= 0, float32 [documents, terms]; `share` as in `flops`."""
     return flops(weights, share)
 
 
 def thresholded_flops(weights: Tensor, threshold: int) -> Tensor:
-    """FLOPS on the documents above a threshold of active terms; the others are left alone.
+    """FLOPS on the documents above a threshold of active terms; the others are not penalised.
 
     L = sum over terms v of ( mean over documents d of [active(d) > threshold] * w(d, v) )^2
 
@@ -74,7 +74,7 @@ def l1(weights: Tensor, share: Tensor | None = None) -> Tensor:
 
     Return the loss, a scalar, of weights >= 0, float32 [documents, terms].
 
-    share    float32 [terms], of how many terms of the vocabulary each column stands for; None: 1 each
+    share    float32 [terms], the number of terms of the vocabulary that each column represents; None: 1 each
     """
     by_term = torch.where(weights > 0, weights, 0.0).mean(dim=0)
     return (by_term if share is None else by_term * share).sum()
@@ -90,7 +90,7 @@ def infonce(scores: Tensor, positives: Tensor, mask: Tensor, temperature: float)
     Return the loss, a scalar.
 
     scores [queries, documents]; positives int64 [queries], each query's column; mask bool [queries, documents], False
-    for a document that is no negative of the query (another copy of its positive).
+    for a document that is not a negative of the query (another copy of its positive).
     """
     return functional.cross_entropy((scores / temperature).masked_fill(~mask, float("-inf")), positives)
 
@@ -127,12 +127,12 @@ def ensemble(scores: Sequence[NDArray[np.float32]], scale: float = SCALE) -> NDA
     Min and max are over the query's candidates. A teacher that scores all of them equally counts as 0. Source: Geng et
     al. 2024, arXiv:2411.04403.
 
-    Return the combined scores, float32 [queries, candidates]; NaN, for a candidate that is not there, stays NaN.
+    Return the combined scores, float32 [queries, candidates]; NaN, for a missing candidate, stays NaN.
 
-    `scores` holds one float32 [queries, candidates] a teacher.
+    `scores` has one float32 [queries, candidates] per teacher.
     """
     if not scores:
-        raise ValueError("an ensemble needs one teacher at least")
+        raise ValueError("an ensemble needs at least one teacher")
     total = np.zeros_like(scores[0], dtype=np.float64)
     for one in scores:
         lowest = np.nanmin(one, axis=1, keepdims=True)

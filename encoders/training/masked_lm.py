@@ -1,9 +1,9 @@
-"""Masked-LM warm-up: a vocabulary head that is new learns to name tokens before it learns to rank.
+"""Masked-LM warm-up: a new vocabulary head learns to predict tokens before it learns to rank.
 
     L = - mean over chosen positions i of log softmax(logit[i])[token_i]
 
-Chosen are 15 % of a text's ordinary tokens (Devlin et al. 2019), of which 80 % are masked, 10 % replaced at random and
-10 % left as they are; so the head learns to copy what stands there, too. Only the chosen positions are projected.
+15 % of a text's ordinary tokens are chosen (Devlin et al. 2019); 80 % of these are masked, 10 % replaced at random and
+10 % unchanged, so that the head also learns to copy. Only the chosen positions are projected.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The number that a step minimises: ranking losses and regularisers over one batch."""
+"""The loss of a step: ranking losses and regularisers over one batch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from encoders.training.trainable import TrainableEncoder
 
 @dataclass(frozen=True)
 class Objective:
-    """`idf` float32 [terms] is needed by IDF-aware FLOPS alone."""
+    """Only IDF-aware FLOPS needs `idf` float32 [terms]."""
 
     settings: LossSettings
     idf: Tensor | None = None
@@ -90,5 +90,7 @@ class Objective:
                 return idf_flops(documents, share)
             case Regulariser.THRESHOLDED_FLOPS:
                 if share is not None:
-                    raise SettingError("thresholded-flops needs every term of a document; a pooled side trains on some")
+                    raise SettingError(
+                        "thresholded-flops needs every term of a document; a pooled side trains on a sample"
+                    )
                 return thresholded_flops(documents, self.settings.threshold)

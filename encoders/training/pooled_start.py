@@ -1,14 +1,14 @@
-"""Where a pooled side starts: BM25 over word pieces, and every term's own embedding as its expansion vector.
+"""The start of a pooled side: BM25 over word pieces, and every term's own embedding as its expansion vector.
 
-The dense retriever reads each token of the vocabulary as a text of its own, [CLS] token [SEP]. With g_v the result,
-less the mean over all tokens and brought to length 1, and m the mean pooled vector of sample texts,
+The dense retriever reads each token of the vocabulary as a text, [CLS] token [SEP]. With g_v the result minus the mean
+over all tokens, normalised to length 1, and m the mean pooled vector of sample texts,
 
     u_v = SCALE * g_v      b_v = -SCALE * (MARGIN + g_v . m)      so that the logit is SCALE * (g_v . (p - m) - MARGIN)
 
-A text that lies in a term's direction gets the term: what the retriever knows is used before the first step, and a
-term that no training query holds has a vector as well. On the development sets this start alone was above BM25 with
-stemming (docs/decisions/0704). Placeholders of the vocabulary never become an expansion, and a term that weighs nothing
-in a query is not in a document either.
+A text in the direction of a term gets the term: the retriever's knowledge is used before the first step, and a term
+that is in no training query has a vector as well. On the development sets this start alone was above BM25 with
+stemming (docs/decisions/0704). Placeholders of the vocabulary never become an expansion, and a term without weight in
+queries is not in a document either.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from encoders.text.tokenization import Tokenization
 from encoders.training.query_table import QueryTable
 from encoders.vocabulary import FixedVocabulary
 
-# Chosen on the development sets (docs/decisions/0706): hundreds of terms a text before any training, and an expansion
-# that counts beside the text's own terms.
+# Chosen on the development sets (docs/decisions/0706): hundreds of terms per text before any training, and an expansion
+# with enough weight next to the text's own terms.
 MARGIN = 0.10  # of a cosine, below zero
 SCALE = 2.0
 _NEVER = 100.0
-_BATCH = 256  # tokens read together
+_BATCH = 256  # tokens per batch
 
 
 @torch.inference_mode()
@@ -54,8 +54,8 @@ def start_pooled(
 
     queries    the query side
     settings   of the document side: family pooled, average_length and max_length set
-    sample     texts of the kind that is trained on, a few hundred, for the mean of their vectors
-    Raises CheckpointError and SettingError for a backbone that does not do.
+    sample     a few hundred texts of the training's kind, for the mean of their vectors
+    Raises CheckpointError and SettingError for an unsuitable backbone.
     """
     if settings.family is not Family.POOLED:
         raise SettingError(f"the document side's family is {settings.family}, not pooled")
@@ -73,7 +73,7 @@ def start_pooled(
     documents = PooledSide(tokenization, settings, body, PooledHead(int(model.config.hidden_size), len(tokens)).to(on))
     empty = tokenization.ids([""])[0]
     if len(empty) != 2:
-        raise SettingError(f"{backbone}: its tokenizer puts {len(empty)} special tokens around a text, not 2")
+        raise SettingError(f"{backbone}: its tokenizer adds {len(empty)} special tokens to a text, not 2")
     opening, closing = empty
     ids = [[opening, number, closing] for number in range(len(tokens))]
     vectors = torch.cat([documents.pooled(ids[start : start + _BATCH]) for start in range(0, len(ids), _BATCH)])

@@ -1,4 +1,4 @@
-"""The query side that literal and pooled training start from: a table of weights, which training may change."""
+"""The query side with which literal and pooled training start: a table of weights, which training may change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from encoders.text.tokenizer import LoadedTokenizer
 class QueryTable:
     """weights     float32 [n_terms], of a query's terms; those of special tokens are set to 0
     idf            float32 [n_terms], of the texts that training sees; None: not kept
-    collection_idf how far weights go along with the idf of what is searched (encoders.sides.static); needs `idf`
+    collection_idf how far weights are adjusted to the idf of the searched collection (encoders.sides.static)
     """
 
     weights: NDArray[np.float32]
@@ -25,7 +25,7 @@ class QueryTable:
     collection_idf: float = 0.0
 
     def side(self, tokenizer: LoadedTokenizer, documents: SideSettings) -> StaticSide:
-        """Return the query side beside a document side of these settings; raises SettingError."""
+        """Return the query side for a document side with these settings; raises SettingError."""
         tokenization = Tokenization(tokenizer, None, lower_case=documents.lower_case, conflate=documents.conflate)
         settings = SideSettings(
             family=Family.STATIC,

@@ -6,7 +6,7 @@ from __future__ import annotations
 def quadratic_ramp(step: int, ramp_steps: int, final: float) -> float:
     """Return lambda at `step` (from 0): final * (step / ramp_steps)^2, and `final` from ramp_steps on.
 
-    So SPLADE does (Formal et al. 2021): a model that is punished for being dense before it ranks becomes empty.
+    As in SPLADE (Formal et al. 2021): a model that is penalised for density before it can rank becomes empty.
     """
     if step >= ramp_steps:
         return final
@@ -14,7 +14,7 @@ def quadratic_ramp(step: int, ramp_steps: int, final: float) -> float:
 
 
 def warm_up_then_linear(step: int, warm_up_steps: int, steps: int) -> float:
-    """Return the share of the learning rate at `step` (from 0): rising to 1 over the warm-up, then falling to 0."""
+    """Return the share of the learning rate at `step` (from 0): up to 1 in the warm-up, then down to 0."""
     if step < warm_up_steps:
         return (step + 1) / warm_up_steps
     return max((steps - step) / max(steps - warm_up_steps, 1), 0.0)

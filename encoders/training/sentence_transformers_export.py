@@ -1,12 +1,12 @@
-"""Makes a saved encoder loadable by sentence-transformers as well: the same folders, described a second time.
+"""Makes a saved encoder loadable by sentence-transformers as well: the same folders, with a second description.
 
     modules.json                         one module, a Router
     router_config.json                   query -> queries/, document -> documents/
     queries/config.json, model.safetensors        SparseStaticEmbedding's
     documents/literal_config.json        read by DocumentSide
 
-sentence-transformers 6 imports a class of another package only with trust_remote_code=True, local folders included,
-and then takes it from the installed package:
+sentence-transformers 6 imports a class of another package only with trust_remote_code=True, for local folders too,
+and then from the installed package:
 
     SparseEncoder(folder, trust_remote_code=True)        with this project importable
 
@@ -29,7 +29,7 @@ _ROUTER = "sentence_transformers.base.modules.router.Router"
 
 
 def write_sentence_transformers(folder: Path) -> bool:
-    """Describe the encoder in `folder`, which `save_encoder` wrote; return False for one of other sides, untouched."""
+    """Describe the encoder that `save_encoder` wrote to `folder`; return False, and change nothing, for other sides."""
     sides = read_object(folder / "encoder.json")
     families = (sides["queries"]["settings"]["family"], sides["documents"]["settings"]["family"])
     if families not in ((Family.STATIC, Family.LITERAL), (Family.STATIC, Family.POOLED)):

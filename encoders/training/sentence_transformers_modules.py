@@ -1,5 +1,5 @@
-"""Literal and pooled document sides, and queries whose words are conflated, as modules of a sentence-transformers
-pipeline; imported by that package alone."""
+"""Literal and pooled document sides, and queries with conflated words, as modules of a sentence-transformers pipeline;
+only that package imports this file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from encoders.sides.static import StaticSide
 
 
 class DocumentSide(InputModule):
-    """Texts to document vectors, with the weights that `load_encoder` gives."""
+    """Texts to document vectors, with the same weights as from `load_encoder`."""
 
     save_in_root = False
 
@@ -63,12 +63,12 @@ class DocumentSide(InputModule):
         return self._side.n_terms
 
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
-        """Write the whole encoder beside; the router's folder is its parent."""
+        """Write the whole encoder; the router's folder is its parent."""
         save_encoder(self._encoder, Path(output_path).parent)
 
 
 class QuerySide(InputModule):
-    """Texts to query vectors by a table over conflated terms, which SparseStaticEmbedding does not know."""
+    """Texts to query vectors by a table over conflated terms, which SparseStaticEmbedding does not support."""
 
     save_in_root = False
 
@@ -106,7 +106,7 @@ class QuerySide(InputModule):
         return len(self.table)
 
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
-        """Write the whole encoder beside; the router's folder is its parent."""
+        """Write the whole encoder; the router's folder is its parent."""
         save_encoder(self._encoder, Path(output_path).parent)
 
 
@@ -125,7 +125,7 @@ def _padded(ids: list[list[int]]) -> dict[str, Tensor]:
 
 
 def _largest(weights: Tensor, limit: int | None) -> Tensor:
-    """Return the weights with each row's `limit` largest kept; of equal ones those of the smaller terms."""
+    """Return the weights with only the `limit` largest of each row; of equal ones those of smaller terms."""
     if limit is None or limit >= weights.shape[1]:
         return weights
     kept = torch.sort(weights, dim=1, descending=True, stable=True).indices[:, :limit]

@@ -1,4 +1,4 @@
-"""How a model is trained: everything of a run's configuration that is not data."""
+"""How a model is trained: the part of a run's configuration that is not data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Regulariser(StrEnum):
-    """What keeps document vectors sparse."""
+    """The loss that keeps document vectors sparse."""
 
     NONE = "none"
     FLOPS = "flops"
@@ -25,24 +25,28 @@ class LossSettings:
     kl: float = field(default=0.0, metadata={"minimum": 0.0})
     temperature: float = field(default=1.0, metadata={"above": 0.0})  # of InfoNCE and KL
     regulariser: Regulariser = Regulariser.FLOPS
-    document_lambda: float = field(default=0.0, metadata={"minimum": 0.0})  # belongs to this regulariser alone
+    document_lambda: float = field(
+        default=0.0, metadata={"minimum": 0.0}
+    )  # for this regulariser; another one needs another value
     query_lambda: float = field(default=0.0, metadata={"minimum": 0.0})  # L1 on the weights of a learned query side
     ramp: float = field(default=1 / 3, metadata={"minimum": 0.0, "maximum": 1.0})  # share of the steps
     threshold: int = field(default=150, metadata={"minimum": 0})  # active terms, of thresholded FLOPS
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a teacher's scores take part."""
+        """Whether a loss needs a teacher's scores."""
         return self.kl > 0 or self.margin_mse > 0
 
 
 @dataclass(frozen=True)
 class StepSettings:
-    """How many steps of what size, and how often something is written down."""
+    """Number and size of the steps, and how often they are logged, saved and evaluated."""
 
     steps: int = field(default=1000, metadata={"minimum": 1})
-    batch_size: int = field(default=16, metadata={"minimum": 1})  # queries that go through the model together
-    accumulation: int = field(default=1, metadata={"minimum": 1})  # batches a step; each has its own in-batch negatives
+    batch_size: int = field(default=16, metadata={"minimum": 1})  # queries per batch
+    accumulation: int = field(
+        default=1, metadata={"minimum": 1}
+    )  # batches per step; each has its own in-batch negatives
     learning_rate: float = field(default=2e-5, metadata={"above": 0.0})
     factor_learning_rate: float = field(default=1e-3, metadata={"above": 0.0})  # of term weights, of a pooled head
     table_learning_rate: float = field(default=1e-3, metadata={"above": 0.0})  # of a trained query table

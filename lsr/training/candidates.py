@@ -1,4 +1,4 @@
-"""Candidates of every example, and what the teachers say of them: mined and scored once, kept in a cache."""
+"""The candidates of every example and their teachers' scores: mined and computed once, kept in a cache."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def find_examples(config: TrainingConfig, pairs: Pairs, data_hash: str, cache: P
     def mine() -> NDArray[np.int32]:
         mined = []
         if wanted.bm25:
-            context.say(f"mining {wanted.bm25} negatives a query with BM25")
+            context.say(f"mining {wanted.bm25} negatives per query with BM25")
             report = context.phase("mining")
             mined.append(mine_bm25(pairs, wanted.bm25, threads=context.threads, progress=report))
         if wanted.dense:
-            context.say(f"mining {wanted.dense} negatives a query with the dense teacher")
+            context.say(f"mining {wanted.dense} negatives per query with the dense teacher")
             mined.append(mine_dense(pairs, dense[0].queries, dense[0].documents, wanted.dense, device=context.device))
         return fill(pairs, mined, config.steps.seed)
 

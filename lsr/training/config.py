@@ -1,8 +1,8 @@
 """A training run's configuration: a TOML file, checked before anything is read.
 
-    [model]        what is trained: a backbone with a literal residual path or a preset, or an encoder to go on from
+    [model]        what is trained: a backbone with a literal residual path or a preset, or an encoder to train further
     [[data]]       pairs of query and document; repeated
-    [negatives]    how many candidates are mined, and how many a query takes to a step
+    [negatives]    how many candidates are mined, and how many of them a step uses per query
     [teachers]     whose scores are distilled
     [loss]         encoders.training.settings.LossSettings
     [steps]        encoders.training.settings.StepSettings
@@ -49,20 +49,24 @@ class ModelConfig:
     max_length: int = field(default=256, metadata={"minimum": 8})
     k1: float = field(default=0.9, metadata={"minimum": 0.0})
     b: float = field(default=0.4, metadata={"minimum": 0.0, "maximum": 1.0})
-    expansion_terms: float = field(default=0.0, metadata={"minimum": 0.0})  # a document's at the start
-    warm_up_steps: int = field(default=0, metadata={"minimum": 0})  # of masked-LM, where the head is new
+    expansion_terms: float = field(default=0.0, metadata={"minimum": 0.0})  # of a document, at the start
+    warm_up_steps: int = field(default=0, metadata={"minimum": 0})  # of masked-LM training, where the head is new
     warm_up_batch: int = field(default=32, metadata={"minimum": 1})
     warm_up_learning_rate: float = field(default=1e-4, metadata={"above": 0.0})
-    sample: int = field(default=256, metadata={"minimum": 1})  # texts that the new head is solved on
-    idf: str = FROM_CORPUS  # the query side: counted on the training documents, or an idf.json
-    general_idf: str | None = None  # an idf.json of other texts, whose mean with `idf` is taken
-    conflate: bool = False  # literal, pooled: forms of a word share a term, stop words and punctuation have none
-    piece_weight: float = field(default=1.0, metadata={"minimum": 0.0})  # with conflate: of a piece within a word
-    # literal, pooled: how far a query's weights go along with the idf of what is searched
+    sample: int = field(default=256, metadata={"minimum": 1})  # texts for solving the new head
+    idf: str = FROM_CORPUS  # the query side: from the training documents, or an idf.json
+    general_idf: str | None = None  # an idf.json of other texts; the mean with `idf` is used
+    conflate: bool = False  # literal, pooled: the forms of a word share a term; stop words and punctuation have none
+    piece_weight: float = field(
+        default=1.0, metadata={"minimum": 0.0}
+    )  # with conflate: factor of a piece within a word
+    # literal, pooled: how far a query's weights are adjusted to the idf of the searched collection
     collection_idf: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
-    train_queries: bool = False  # whether the query side's table is trained as well
-    max_active_dims: int | None = field(default=None, metadata={"minimum": 1})  # a document's largest weights are kept
-    int8: bool = False  # of a pooled side: whether the result is stored at a byte a weight
+    train_queries: bool = False  # whether the query side's table is trained too
+    max_active_dims: int | None = field(
+        default=None, metadata={"minimum": 1}
+    )  # number of a document's largest weights that are kept
+    int8: bool = False  # pooled: whether the result is stored with one byte per weight
 
 
 @dataclass(frozen=True)
@@ -70,39 +74,41 @@ class DataConfig:
     """One source of pairs: a JSONL file (.gz, .zst), a BEIR folder, `hub:NAME`, or a corpus without queries."""
 
     path: str
-    query: tuple[str, ...] = ("query",)  # fields, joined by a blank; empty and repeated ones left out
-    document: tuple[str, ...] = ("text",)  # fields, joined by a blank; empty ones left out
-    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # field -> values taken, * ? [] as in file names
+    query: tuple[str, ...] = ("query",)  # fields, joined by a blank, without empty and repeated ones
+    document: tuple[str, ...] = ("text",)  # fields, joined by a blank, without empty ones
+    where: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # field -> accepted values, * ? [] as in file names
     limit: int | None = field(default=None, metadata={"minimum": 1})  # pairs, from the start of the file
-    split: str = "train"  # of a BEIR folder's judgements or a hub data set
-    unlabelled: bool = False  # a corpus: its titles, or else first sentences, become the queries
-    sentence: Sentence | None = None  # that sentence of the document is a query for it as well
+    split: str = "train"  # of the judgements of a BEIR folder, or of a hub data set
+    unlabelled: bool = False  # a corpus: its titles, or else first sentences, are the queries
+    sentence: Sentence | None = None  # this sentence of the document is a query for it too
 
 
 @dataclass(frozen=True)
 class NegativesConfig:
-    """Candidates a query: the best of each that are not its positives."""
+    """Candidates per query: the best of each kind that are not its positives."""
 
     bm25: int = field(default=30, metadata={"minimum": 0})
     dense: int = field(default=0, metadata={"minimum": 0})  # by the first dense teacher
-    per_query: int = field(default=7, metadata={"minimum": 1})  # drawn anew at each step
+    per_query: int = field(default=7, metadata={"minimum": 1})  # drawn again in each step
 
 
 @dataclass(frozen=True)
 class TeachersConfig:
-    """Folders or names; several are combined as losses/ensemble.py says."""
+    """Folders or names; several are combined by encoders.training.losses.ensemble."""
 
     dense: tuple[str, ...] = ()  # sentence-transformers layout
-    sparse: tuple[str, ...] = ()  # what load_encoder takes: bm25, a checkpoint
+    sparse: tuple[str, ...] = ()  # names or paths for load_encoder: bm25, a checkpoint
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """Development sets. `held_out` queries are taken out of the data with their documents."""
+    """Development sets. `held_out` queries and their documents are removed from the data."""
 
     held_out: int = field(default=0, metadata={"minimum": 0})
-    documents: int = field(default=5000, metadata={"minimum": 1})  # held out in all, the queries' own among them
-    datasets: tuple[str, ...] = ()  # BEIR folders; the first decides which model is best, the held-out one if any
+    documents: int = field(default=5000, metadata={"minimum": 1})  # held out in all, including the queries' own
+    datasets: tuple[str, ...] = ()  # BEIR folders; the held-out set, or else the first folder, selects the best model
     split: str = "dev"
     measures: tuple[str, ...] = ("nDCG@10",)
     baseline: str | None = "bm25"  # an encoder evaluated once, to compare with
@@ -122,7 +128,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if (self.model.backbone is None) == (self.model.encoder is None):
-            raise SettingsError("[model] needs either a backbone to start from or an encoder to go on from")
+            raise SettingsError("[model] needs either a backbone to start from or an encoder to train further")
         if not self.data:
             raise SettingsError("there is no data: give [[data]] with a path")
         if not (self.loss.infonce or self.loss.needs_teacher):
@@ -137,7 +143,7 @@ class TrainingConfig:
                 f"{self.negatives.bm25 + self.negatives.dense} are mined"
             )
         if self.evaluation.held_out > self.evaluation.documents:
-            raise SettingsError("[evaluation] documents is below held_out; each query brings its own document")
+            raise SettingsError("[evaluation] documents is below held_out; each query has its own document")
 
 
 def read_config(path: Path) -> TrainingConfig:
@@ -179,10 +185,10 @@ def find_folder(spec: str) -> Path:
             raise SettingsError(f"{spec}: there is no such folder")
         return path.resolve()
     package, _, rest = spec.removeprefix(PACKAGE).partition("/")
-    # A dotted name would import its parents; a top-level one is only looked for.
+    # For a dotted name its parents would be imported; a top-level one is only looked for.
     found = importlib.util.find_spec(package) if package.isidentifier() else None
     if found is None or not found.submodule_search_locations:
-        raise SettingsError(f"{spec}: the Python package {package!r} is not installed here")
+        raise SettingsError(f"{spec}: the Python package {package!r} is not installed")
     path = Path(found.submodule_search_locations[0], rest)
     if not path.is_dir():
         raise SettingsError(f"{spec}: the package has no folder {rest!r}")
@@ -215,7 +221,7 @@ def _refuse_unknown(given: Mapping[str, Any], known: list[str], what: str) -> No
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            hint = f"did you mean {near[0]}?" if near else f"the known ones are {', '.join(known)}"
             raise SettingsError(f"unknown {what} {name!r}; {hint}")
 
 
@@ -224,7 +230,7 @@ def _value(declared: Any, limits: Mapping[str, Any], value: Any, where: str) -> 
     kind = options[0] if options else declared
     if kind in (int, float):
         if isinstance(value, bool) or not isinstance(value, int | kind):
-            raise SettingsError(f"{where} = {value!r} is not {'a whole number' if kind is int else 'a number'}")
+            raise SettingsError(f"{where} = {value!r} is not {'an integer' if kind is int else 'a number'}")
         low, above, high = (limits.get(name) for name in ("minimum", "above", "maximum"))
         # Written so that NaN, for which every comparison is false, is out of range.
         inside = (low is None or value >= low) and (above is None or value > above) and (high is None or value <= high)
@@ -235,7 +241,7 @@ def _value(declared: Any, limits: Mapping[str, Any], value: Any, where: str) -> 
         return kind(value)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         if value not in list(kind):
-            raise SettingsError(f"{where} = {value!r}: there are {', '.join(kind)}")
+            raise SettingsError(f"{where} = {value!r} is not one of {', '.join(kind)}")
         return kind(value)
     if kind in (str, bool):
         if not isinstance(value, kind):
@@ -252,7 +258,7 @@ def _value(declared: Any, limits: Mapping[str, Any], value: Any, where: str) -> 
 
 
 def _located(config: TrainingConfig, base: Path) -> TrainingConfig:
-    """Return the configuration with relative paths that exist from `base` made so."""
+    """Return the configuration with relative paths, where they exist, made relative to `base`."""
 
     def place(spec: str) -> str:
         candidate = base / Path(spec).expanduser()

@@ -1,4 +1,4 @@
-"""What a run needs of whoever starts it: a device, threads, somebody to talk to, somebody to evaluate."""
+"""What a run needs from its caller: device, threads, messages, progress, a function that evaluates."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ EvaluateEncoder = Callable[[str, Path, str, tuple[str, ...]], Mapping[str, float
 
 @dataclass(frozen=True)
 class RunContext:
-    """Each may be left out."""
+    """Each field is optional."""
 
     device: str = "auto"
     threads: int = 1
     say: Callable[[str], None] = lambda _: None
     progress: Callable[[str, int, int | None], None] | None = None
     evaluate: EvaluateEncoder | None = None
-    cache: Path | None = None  # of vectors, mined negatives and scores, where several runs share them; else the run's
+    cache: Path | None = None  # for vectors, mined negatives and scores that several runs share; None: in the run
 
     def phase(self, name: str) -> Callable[[int, int], None] | None:
-        """Return what reports the progress of one phase, as (done, in all)."""
+        """Return the function that reports the progress of one phase, as (done, in all)."""
         report = self.progress
         return report and (lambda done, total: report(name, done, total))
 

@@ -1,9 +1,9 @@
-"""What can be wrong with training data.
+"""The errors of training data.
 
 LsrError
 └── CorpusUnreadable
-    ├── TrainingDataError     a file that holds no pairs, or lines without the fields; says which
-    └── DatasetUnavailable    a data set on the hub that cannot be had, offline for instance
+    ├── TrainingDataError     a file without pairs, or lines without the fields; names them
+    └── DatasetUnavailable    a data set on the hub that cannot be read, offline for example
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from lsr.errors import CorpusUnreadable
 
 
 class TrainingDataError(CorpusUnreadable):
-    """A file that holds no pairs, lines without the fields, or fewer pairs than a batch; the message says which."""
+    """A file without pairs, lines without the fields, or fewer pairs than a batch; the message names them."""
 
 
 class DatasetUnavailable(CorpusUnreadable):
-    """A data set on the hub that cannot be had here."""
+    """A data set on the hub that cannot be read here."""

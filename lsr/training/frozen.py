@@ -1,7 +1,7 @@
 """The vectors of the training documents for a side whose body is not trained, kept in the run's cache.
 
-Where the backbone is the dense teacher as well, its vectors of the documents are the ones: the transformer reads each
-document once in all.
+Where the backbone is also the dense teacher, the teacher's vectors are used: the transformer reads each document only
+once.
 """
 
 from __future__ import annotations

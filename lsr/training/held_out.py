@@ -1,6 +1,6 @@
-"""A development set cut out of the training pairs: queries and documents that training never sees.
+"""A development set from the training pairs: queries and documents that training never sees.
 
-Written as a BEIR folder, so that `lsr eval` reads it like any other.
+Written as a BEIR folder, which `lsr eval` reads.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ SPLIT = "dev"
 
 
 def hold_out(pairs: Pairs, folder: Path, *, queries: int, documents: int, seed: int) -> Pairs:
-    """Write `queries` queries with their documents, and others up to `documents` in all; return the rest.
+    """Write `queries` queries with their documents, and others up to `documents` in all; return the remaining pairs.
 
-    A training query whose documents are all held out goes too. Raises TrainingDataError if nothing would be left.
+    A training query whose documents are all held out is removed too. Raises TrainingDataError if no pairs remain.
     """
     order = list(range(len(pairs.queries)))
     random.Random(seed).shuffle(order)

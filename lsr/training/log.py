@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Log:
-    """Appends to a file."""
+    """A log file that grows."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -24,7 +24,7 @@ class Log:
         self.path.write_text("")
 
     def cut(self, step: int) -> None:
-        """Drop the lines after `step`, which the resumed run writes again, and a last line that was cut short."""
+        """Drop the lines after `step`, which the resumed run writes again, and an incomplete last line."""
         kept = []
         for line in self.path.read_text().splitlines() if self.path.exists() else ():
             try:

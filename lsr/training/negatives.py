@@ -1,6 +1,6 @@
 """Hard negatives: for each query the best documents that do not answer it, by BM25 and by a dense teacher.
 
-What a query has too few of is filled with documents drawn at random, so that every query has as many candidates.
+Where a query has too few, documents drawn at random are added, so that every query has the same number of candidates.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BATCH = 512
 
 
 class IndexStatistics:
-    """What BM25 asks of the index that is searched (encoders.encoder.CorpusStatistics)."""
+    """The statistics of the searched index for BM25 (encoders.encoder.CorpusStatistics)."""
 
     def __init__(self, index: SparseIndex) -> None:
         self._index = index
@@ -33,7 +33,7 @@ class IndexStatistics:
         return self._index.n_docs
 
     def document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return in how many documents each term occurs."""
+        """Return the number of documents with each term."""
         return self._index.document_frequencies(term_ids)
 
 
@@ -60,7 +60,7 @@ def mine_dense(
 ) -> NDArray[np.int32]:
     """Return int32 [queries, depth] by cosine, best first, -1 where there are no more documents.
 
-    `queries` and `documents` are normalised, float16 [n, size]; every query meets every document, on `device`.
+    `queries` and `documents` are normalised, float16 [n, size]; all pairs are scored, on `device`.
     """
     k = min(depth + max(map(len, pairs.positives)), len(documents))
     found = np.full((len(pairs.queries), depth), -1, dtype=np.int32)
@@ -74,7 +74,7 @@ def mine_dense(
 
 
 def fill(pairs: Pairs, mined: Sequence[NDArray[np.int32]], seed: int) -> NDArray[np.int32]:
-    """Return int32 [queries, sum of depths]: what was mined, each document once a query, then random documents.
+    """Return int32 [queries, sum of depths]: mined documents, each once per query, then random documents.
 
     Raises TrainingDataError where there are too few documents for that.
     """
@@ -85,7 +85,7 @@ def fill(pairs: Pairs, mined: Sequence[NDArray[np.int32]], seed: int) -> NDArray
         kept = list(dict.fromkeys(int(i) for one in mined for i in one[row] if i >= 0))[:depth]
         if len(pairs.documents) - len(positives) < depth:
             raise TrainingDataError(
-                f"{len(pairs.documents)} documents are too few for {depth} negatives a query; mine fewer"
+                f"{len(pairs.documents)} documents are too few for {depth} negatives per query; mine fewer"
             )
         taken = {*kept, *positives}
         while len(kept) < depth:
@@ -98,6 +98,6 @@ def fill(pairs: Pairs, mined: Sequence[NDArray[np.int32]], seed: int) -> NDArray
 
 
 def _keep(into: NDArray[np.int32], ids: NDArray[np.integer], positives: Sequence[int]) -> None:
-    """Write the best of `ids` that answer nothing."""
+    """Write the best of `ids` that do not answer the query."""
     kept = [i for i in ids.tolist() if i >= 0 and i not in positives][: len(into)]
     into[: len(kept)] = kept

@@ -1,7 +1,7 @@
 """Pairs of query and document, and how they are read from each kind of source.
 
-A document's text stands once, however many queries it answers; a query that comes twice has several positives. Lines
-without the fields are errors, not passed over: a wrong field name must not become a model trained on half the data.
+A document's text is stored once, however many queries it answers; a query that occurs twice has several positives.
+Lines without the fields are errors and not skipped: with a wrong field name a model would train on half the data.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from lsr.training.errors import DatasetUnavailable, TrainingDataError
 from lsr.training.unlabelled import query_and_text, sentence_and_rest
 
 HUB = "hub:"
-_SHOWN = 5  # bad lines in a message
+_SHOWN = 5  # invalid lines in a message
 
 
 @dataclass
 class Pairs:
-    """`positives[i]` are the numbers of the documents that answer `queries[i]`, in the order in which they came."""
+    """`positives[i]` are the numbers of the documents that answer `queries[i]`, in reading order."""
 
     queries: list[str] = field(default_factory=list)
     documents: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Pairs:
         self._document_numbers = {text: number for number, text in enumerate(self.documents)}
 
     def add(self, query: str, document: str) -> None:
-        """Add one pair; a pair that is there already changes nothing."""
+        """Add one pair; a known pair changes nothing."""
         query_number = self._query_numbers.setdefault(query, len(self.queries))
         if query_number == len(self.queries):
             self.queries.append(query)
@@ -58,7 +58,7 @@ class Pairs:
         return number
 
     def hash(self) -> str:
-        """Return the SHA-256 over all of it."""
+        """Return the SHA-256 of all pairs and documents."""
         digest = hashlib.sha256()
         for texts in (self.queries, self.documents):
             for text in texts:
@@ -86,7 +86,7 @@ def read_pairs(sources: tuple[DataConfig, ...], progress: Callable[[int], None] 
             if source.limit is not None and len(pairs.queries) - before >= source.limit:
                 break
         if len(pairs.queries) == before:
-            raise TrainingDataError(f"{source.path}: no pair in it that was not there before")
+            raise TrainingDataError(f"{source.path}: it contains no new pair")
     return pairs
 
 
@@ -106,7 +106,7 @@ def _rows(source: DataConfig) -> Iterator[tuple[str | None, str]]:
 
 
 def _from_objects(source: DataConfig, rows: Iterator[tuple[int, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of numbered JSON values; raise TrainingDataError after the first bad ones."""
+    """Yield the pairs of numbered JSON values; raise TrainingDataError after the first invalid ones."""
     bad: list[str] = []
     for number, value in rows:
         problem = value if isinstance(value, str) else _problem(source, value)
@@ -128,12 +128,12 @@ def _from_objects(source: DataConfig, rows: Iterator[tuple[int, Any]]) -> Iterat
 
 
 def _problem(source: DataConfig, value: Any) -> str | None:
-    """Return what is wrong with one object; None if nothing is, or if the filter leaves it out."""
+    """Return what is wrong with one object; None if nothing is, or if the filter excludes it."""
     if not isinstance(value, Mapping):
         return "not a JSON object"
     for name in source.where:
         if name not in value:
-            return f"the field {name!r}, which [[data]] where asks for, is missing"
+            return f"the field {name!r}, which [[data]] where needs, is missing"
     if not _taken(source, value):
         return None
     for what, names in (("query", source.query), ("document", source.document)):
@@ -151,7 +151,7 @@ def _problem(source: DataConfig, value: Any) -> str | None:
 def _what(value: Any) -> str:
     if value is None:
         return "missing"
-    return "empty" if isinstance(value, str) else f"no text but {type(value).__name__}"
+    return "empty" if isinstance(value, str) else f"not a text but {type(value).__name__}"
 
 
 def _taken(source: DataConfig, value: Mapping[str, Any]) -> bool:
@@ -159,7 +159,7 @@ def _taken(source: DataConfig, value: Mapping[str, Any]) -> bool:
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield (line number, value), or a text in the place of a value that says what is wrong with the line."""
+    """Yield (line number, value), or instead of a value a text that says what is wrong with the line."""
     for number, line in LineSource(path):
         if line is None:
             yield number, "the line is too long"
@@ -209,7 +209,7 @@ def _from_beir(source: DataConfig) -> Iterator[tuple[str | None, str]]:
 
 
 def _from_corpus(source: DataConfig) -> Iterator[tuple[str | None, str]]:
-    """Yield a pair for each document that gives one, and each other document alone."""
+    """Yield a pair for each document that makes one, and each other document alone."""
     for line in open_corpus(source.path):
         if not isinstance(line.content, Document):
             raise TrainingDataError(f"{source.path}:{line.line_number}: {line.content}")
@@ -234,14 +234,14 @@ def _from_hub(source: DataConfig) -> Iterator[tuple[str, str]]:
         yield from _from_objects(source, ((number, dict(row)) for number, row in enumerate(rows, start=1)))
     except TrainingDataError:
         raise
-    except Exception as error:  # the package raises its own, the hub's and those of whatever the network is made of
+    except Exception as error:  # the package raises its own errors, the hub's, and those of several network packages
         reason = str(error).strip().split("\n", 1)[0][:200]
         raise DatasetUnavailable(
-            f"{source.path}: the hub's data set {name!r} cannot be had here ({type(error).__name__}: {reason}). "
+            f"{source.path}: the hub's data set {name!r} cannot be read here ({type(error).__name__}: {reason}). "
             "Offline, download it elsewhere and give the path of its JSON lines"
         ) from None
 
 
 def unlabelled(path: str) -> DataConfig:
-    """Return the source that makes pairs of a corpus without queries."""
+    """Return the source that makes pairs from a corpus without queries."""
     return dataclasses.replace(DataConfig(path), unlabelled=True)

@@ -1,7 +1,6 @@
-"""What a pooled side says of documents, from vectors that its body made once and that are kept by text.
+"""The weights of a pooled side for documents, from vectors that its body computes once and that are kept by text.
 
-The body reads each text once for everything that asks: training, the encoder as its own teacher, several runs over
-one cache.
+The body reads each text once for all uses: training, the encoder as its own teacher, several runs with one cache.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from encoders.sides.pooled import PooledSide
 from encoders.sides.rows import prune
 from lsr.training.text_vectors import VECTORS, text_vectors
 
-_TOKENS = 4096  # of a batch that is read
+_TOKENS = 4096  # per batch of the body
 _BATCH = 64  # documents x terms at a time
 
 
@@ -37,7 +36,7 @@ def pooled_vectors(
 
 @torch.inference_mode()
 def encode_pooled(side: PooledSide, texts: Sequence[str], vectors: NDArray[np.float16]) -> csr_array:
-    """Return the weights of texts whose vectors, float16 [len(texts), size], are known: float32 [len(texts), terms]."""
+    """Return the weights of texts with known vectors, float16 [len(texts), size]: float32 [len(texts), terms]."""
     blocks = []
     for start in range(0, len(texts), _BATCH):
         part = slice(start, start + _BATCH)

@@ -9,7 +9,7 @@
     OUT/best/             the encoder with the best figure on the first development set
     OUT/model/            the result: best/ where there was evaluation, else the last step's
 
-Run again in the same folder, it goes on where it was; everything is keyed by hashes over what it was made from.
+Run again in the same folder, it continues; every file has a key, a hash of its inputs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ HELD_OUT = "held_out"
 
 @dataclass(frozen=True)
 class Report:
-    """What a run made: where the model is, and its figures on the development sets."""
+    """The result of a run: the model's folder, and its figures on the development sets."""
 
     model: Path
     outcome: Outcome
@@ -59,14 +59,14 @@ class Report:
 
 
 def train(config: TrainingConfig, out: Path, context: RunContext) -> Report:
-    """Train, or go on training, into `out`.
+    """Train, or continue training, into `out`.
 
     Raises SettingsError, TrainingDataError, CorpusUnreadable, the encoders' errors (TrainingDiverged among them) and
     OSError.
     """
     say = context.say
     if context.evaluate is None and (config.evaluation.held_out or config.evaluation.datasets):
-        raise SettingsError("[evaluation] asks for development sets, and nobody here can evaluate")
+        raise SettingsError("[evaluation] names development sets, but this run has no function that evaluates")
     every = read_pairs(config.data, _phase(context, "pairs"))
     out.mkdir(parents=True, exist_ok=True)
     sets, pairs = _development_sets(config, every, out)
@@ -100,7 +100,7 @@ def train(config: TrainingConfig, out: Path, context: RunContext) -> Report:
 
     def resumed(step: int) -> None:
         log.cut(step)
-        say(f"going on after step {step:,}")
+        say(f"continuing after step {step:,}")
 
     model = TrainableEncoder(
         start,
@@ -156,13 +156,13 @@ def _store_in_int8(folder: Path) -> None:
     encoder = load_encoder(str(folder), device="cpu", dtype="float32")
     if not isinstance(encoder, LearnedEncoder):
         raise TypeError(f"{folder} gave a {type(encoder).__name__}")
-    encoder.prepare_documents()  # the files that it is read from go
+    encoder.prepare_documents()  # its files are removed next
     shutil.rmtree(folder)
     save_compactly(encoder, folder)
 
 
 def _idf(config: TrainingConfig, model: TrainableEncoder) -> torch.Tensor | None:
-    """Return the idf that IDF-aware FLOPS puts into the training score: the query table that the run starts with."""
+    """Return the idf in the training score of IDF-aware FLOPS: the query table at the start of the run."""
     if config.loss.regulariser is not Regulariser.IDF_FLOPS:
         return None
     tables = model.tables()
@@ -176,7 +176,7 @@ def _evaluator(
 ) -> Callable[[LearnedEncoder], Mapping[str, float]]:
     measure = context.evaluate
     if measure is None:
-        raise TrainingDataError("nobody here can evaluate")
+        raise TrainingDataError("this run has no function that evaluates")
 
     def evaluate(encoder: LearnedEncoder) -> dict[str, float]:
         with tempfile.TemporaryDirectory(dir=out, prefix=".evaluated-") as folder:

@@ -1,7 +1,7 @@
-"""Batches out of pairs, candidates and scores: which examples a step takes, and which of their negatives.
+"""Batches from pairs, candidates and scores: the examples of a step, and their negatives.
 
-An example is a query with one of its positives. Each epoch goes through all of them in an order of its own; negatives
-are drawn anew each time. All of it follows from the seed and the step's number.
+An example is a query with one of its positives. Each epoch uses all of them in its own order; negatives are drawn
+again each time. Everything follows from the seed and the number of the step.
 """
 
 from __future__ import annotations

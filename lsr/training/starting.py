@@ -1,4 +1,4 @@
-"""The encoder that a run starts from: an encoder to go on with, a preset's method, or BM25 and an expansion."""
+"""The encoder that a run starts with: a trained one, a preset's method, or BM25 and an expansion."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from lsr.training.pairs import Pairs
 def start_encoder(
     config: TrainingConfig, pairs: Pairs, data_hash: str, out: Path, context: RunContext
 ) -> LearnedEncoder:
-    """Return the encoder that training starts from, in float32."""
+    """Return the encoder that training starts with, in float32."""
     model = config.model
     if model.encoder is not None:
         encoder = load_encoder(model.encoder, device=context.device, dtype="float32")
         if not isinstance(encoder, LearnedEncoder):
-            raise SettingsError(f"[model] encoder = {model.encoder!r} has nothing to learn")
+            raise SettingsError(f"[model] encoder = {model.encoder!r} has nothing to train")
         return encoder
     if model.backbone is None:
         raise SettingsError("[model] needs a backbone or an encoder")
@@ -62,7 +62,7 @@ def start_encoder(
 
 def _write_start(config: TrainingConfig, pairs: Pairs, backbone: Path, folder: Path, context: RunContext) -> None:
     model = config.model
-    context.say("counting word pieces and setting up the start: BM25 over word pieces")
+    context.say("counting word pieces and preparing the start: BM25 over word pieces")
     tokenization = Tokenization(read_tokenizer(backbone), None, conflate=model.conflate)
     average_length, idf = _word_pieces(config, pairs, tokenization)
     weights = query_weights(tokenization, idf, model.piece_weight) if model.conflate else idf

@@ -1,8 +1,8 @@
 """Teachers' scores of each query's candidates, computed once and kept on disk.
 
 A cache file's name is a hash over the teacher's fingerprint, the texts and the candidates, so that a changed input
-makes a new file and a resumed run reads the old one. Written beside and renamed: a kill leaves no half of one. A dense
-teacher's vectors are kept by text (lsr.training.text_vectors).
+makes a new file and a resumed run reads the old one. It is written under another name and renamed: a kill leaves no
+partial file. A dense teacher's vectors are kept by text (lsr.training.text_vectors).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _document_vectors(
         side = encoder.documents
         return encode_pooled(side, texts, pooled_vectors(side, encoder.fingerprint, texts, cache, progress))
     batches = list(encoder.encode_document_batches(texts))
-    n_terms = len(encoder.vocabulary)  # a vocabulary that grows makes later batches wider
+    n_terms = len(encoder.vocabulary)  # with a growing vocabulary later batches are wider
     wide = [csr_array((one.data, one.indices, one.indptr), shape=(one.shape[0], n_terms)) for one in batches]
     documents: csr_array = vstack(wide, format="csr")
     return documents
@@ -108,7 +108,7 @@ def cached(folder: Path, key: str, compute: Callable[[], Array]) -> Array:
         try:
             kept: Array = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError):
-            path.unlink()  # not ours any more: computed again
+            path.unlink()  # damaged: computed again
         else:
             return kept
     found = compute()

@@ -1,10 +1,10 @@
-"""Vectors that a model which is not trained makes of texts, kept on disk by text: none is read twice.
+"""Vectors of texts from a model that is not trained, kept on disk by text: no text is read twice.
 
     FOLDER/MODEL/HASH.npz    digests uint8 [n, 16] of n texts, vectors float16 [n, size]
 
-Reading tens of thousands of documents is most of a run's time on a CPU. A file is written for each block of them,
-beside and renamed, so a killed run goes on behind the last whole one; and since the key is the text and not the data
-set, a run on other data, or a development set, reads only what is new to it.
+Reading tens of thousands of documents takes most of a run's time on a CPU. Each block of them is a file, written under
+another name and renamed, so a killed run continues after the last complete one; and since the key is the text and not
+the data set, a run on other data, or a development set, reads only new texts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-VECTORS = "vectors"  # the folder of a cache that they are in
+VECTORS = "vectors"  # their folder in a cache
 _BLOCK = 512  # texts
 
 
@@ -28,7 +28,7 @@ def text_vectors(
     encode: Callable[[list[str]], NDArray[np.float16]],
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float16]:
-    """Return float16 [len(texts), size], those of `encode` for what `folder` does not have yet.
+    """Return float16 [len(texts), size], from `encode` for those that `folder` does not have yet.
 
     `model` names the model and everything else that the vectors depend on. Raises OSError (the disk).
     """
@@ -55,7 +55,7 @@ def _read(folder: Path) -> dict[bytes, NDArray[np.float16]]:
                 digests, vectors = file["digests"], file["vectors"]
             found.update(zip(map(bytes, digests), vectors, strict=True))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            path.unlink()  # not ours any more: read again
+            path.unlink()  # damaged: read again
     return found
 
 

@@ -1,10 +1,10 @@
-"""Pairs of texts that nobody labelled: a document's title is a query for its text, or else one of its sentences for
-the rest (the inverse cloze task, Lee et al. 2019, arXiv:1906.00300). What became the query is taken out of the text,
-so that the model cannot answer by looking for a copy.
+"""Pairs from texts without labels: a document's title is a query for its text, or else one of its sentences for the
+rest (the inverse cloze task, Lee et al. 2019, arXiv:1906.00300). The query is removed from the text, so that the model
+cannot answer by looking for a copy.
 
-Where teachers are distilled, a sentence may stay in its text (`sentence` of [[data]]): what is learned is how the
-teachers order the other candidates, and the document is read once for all of its queries. A last sentence is often
-what an abstract claims.
+Where teachers are distilled, a sentence may stay in its text (`sentence` of [[data]]): the model learns how the
+teachers order the other candidates, and the document is read once for all its queries. The last sentence is often the
+claim of an abstract.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n\s*\n")
 
 
 def query_and_text(document: Document) -> tuple[str, str] | None:
-    """Return the pair that the document gives, by title or first sentence; None if it is too short for one."""
+    """Return the document's pair, by title or first sentence; None if the document is too short."""
     title, text = document.title.strip(), document.text.strip()
     return _long_enough(title, text) if title else sentence_and_rest(text)
 

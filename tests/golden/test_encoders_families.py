@@ -1,4 +1,4 @@
-"""Each family against its formula: dense, slow, float64, with transformers alone, one text at a time."""
+"""Each family against its formula: dense, slow, float64, with only transformers, one text at a time."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_bidirectional_decoder_sees_the_whole_text_and_scales_its_logits(
     assert_close(encoder.encode_documents(TEXTS), expected)
     one_by_one = np.concatenate([encoder.encode_documents([text]).toarray() for text in TEXTS])
     assert_close(encoder.encode_documents(TEXTS), one_by_one)
-    # A causal reading gives something else, so the test can tell the two apart.
+    # Causal attention gives other numbers, so the test distinguishes the two.
     causal = load_encoder(str(folder), dtype="float32", family="echo").encode_documents(TEXTS).toarray()
     assert np.abs(causal - expected).max() > 0.01
 

@@ -1,5 +1,4 @@
-"""The model that comes with the package: it loads from its name alone, keeps its promises, and made the sample's
-vectors."""
+"""The model of this package: it loads by its name, keeps its promises, and made the sample's vectors."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ TEXT = "Statins lower cholesterol and prevent heart attacks in patients with dia
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     torch.set_num_threads(1)
-    return load_encoder("lsr-mini", device="cpu", dtype="float32")  # what references are made in
+    return load_encoder("lsr-mini", device="cpu", dtype="float32")  # the precision of the references
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +47,7 @@ def test_a_query_has_its_own_tokens_alone(encoder: Encoder) -> None:
     assert set(row.indices.tolist()) <= set(encoder.input_term_ids(TEXT).tolist())
 
 
-def test_a_query_goes_along_with_what_is_searched(encoder: Encoder, tmp_path: Path) -> None:
+def test_a_querys_weights_are_adjusted_to_the_searched_collection(encoder: Encoder, tmp_path: Path) -> None:
     texts = [f"The heart in study {number}: {word}." for number, word in enumerate(("statins", "valves", "rhythm") * 7)]
     with Collection.create(
         tmp_path / "collection", vectors={"default": VectorConfig(encoder="lsr-mini", settings={"dtype": "float32"})}
@@ -67,7 +66,7 @@ def test_a_query_goes_along_with_what_is_searched(encoder: Encoder, tmp_path: Pa
         )
 
 
-def test_a_document_has_its_own_terms_and_others_that_belong_to_them(encoder: Encoder) -> None:
+def test_a_document_has_its_own_terms_and_related_ones(encoder: Encoder) -> None:
     row = encoder.encode_documents([TEXT])
     assert row.nnz <= 250
     own = set(encoder.input_term_ids(TEXT).tolist())
@@ -138,7 +137,7 @@ def test_another_models_or_samples_vectors_are_refused(vectors: SampleVectors, t
         SampleVectors.load(tmp_path / "other")
 
 
-def test_documents_bring_their_vectors(vectors: SampleVectors, tmp_path: Path) -> None:
+def test_documents_have_their_vectors(vectors: SampleVectors, tmp_path: Path) -> None:
     file = tmp_path / "two.jsonl"
     file.write_text('{"id": "a", "text": "t"}\nno JSON\n')
     lines = list(EncodedCorpus(open_corpus(str(file)), vectors))

@@ -1,4 +1,4 @@
-"""Every weight is the one that sentence-transformers gives, on checkpoints of each layout it knows, made here."""
+"""Every weight is equal to that of sentence-transformers, on checkpoints of each layout it supports, made here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.conftest import save_language_model
 
 MakeCheckpoint = Callable[..., Path]
 
-# What breaks tokenizers and batching: empty, long, special tokens spelled out, emoji, CJK, NUL, odd white space.
+# Texts that break tokenizers and batching: empty, long, special tokens spelled out, emoji, CJK, NUL, odd white space.
 TEXTS = [
     "sparse retrieval of the heart",
     "",
@@ -46,7 +46,7 @@ ONLY_ALONE = ["the [PAD] heart"]
 
 
 def assert_equal_to_reference(folder: Path, texts: list[str] = TEXTS, within: float = 1e-5) -> None:
-    """Compare both sides of a checkpoint that sentence-transformers reads too."""
+    """Compare both sides of a checkpoint that sentence-transformers reads as well."""
     encoder = load_encoder(str(folder), dtype="float32", device="cpu")
     reference = SparseEncoder(str(folder))
     assert_same(encoder.encode_documents, reference.encode_document, texts, within)
@@ -152,7 +152,7 @@ def test_two_repositories_are_a_sparse_encoder_each(make_checkpoint: MakeCheckpo
     assert_same(pair.encode_queries, SparseEncoder(str(queries)).encode_query)
 
 
-# peft asks transformers something that transformers renames.
+# peft uses a name of transformers that is deprecated.
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
 @pytest.mark.parametrize(
     ("architecture", "targets"), [("bert", ["query"]), ("distilbert", ["q_lin"]), ("modernbert", ["Wqkv"])]
@@ -221,7 +221,7 @@ def test_idf_weights_from_json(make_checkpoint: MakeCheckpoint, tmp_path: Path) 
     idf = {token: 0.1 + 0.01 * number for token, number in transformer.tokenizer.get_vocab().items()}
     (folder / "idf.json").write_text(json.dumps(idf))
     (folder / "model.safetensors").unlink()
-    # sentence-transformers takes the path as it stands, from the working directory; here it stays in the folder.
+    # sentence-transformers reads the path from the working directory; here it is inside the folder.
     (folder / "config.json").write_text(json.dumps({"frozen": True, "path": str(folder / "idf.json")}))
     reference = SparseEncoder(str(tmp_path)).encode_query(TEXTS, convert_to_sparse_tensor=False).numpy()
     (folder / "config.json").write_text(json.dumps({"frozen": True, "path": "idf.json"}))
@@ -247,7 +247,7 @@ def test_a_dense_model_with_a_sparse_autoencoder(
     encoder = load_encoder(str(tmp_path), dtype="float32")
     assert len(encoder.vocabulary) == 96
     assert encoder.encode_documents(["heart"]).nnz <= 7
-    # No latent is a token, whatever their numbers.
+    # A latent is not a token, even with the same number.
     assert encoder.input_term_ids("the heart attack").tolist() == []
     assert encoder.words("the heart", {5, 6, 80}) == []
     assert {word.term_ids for word in encoder.words("the heart")} == {()}

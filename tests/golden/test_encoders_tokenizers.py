@@ -73,7 +73,7 @@ def both() -> tuple[Tokenization, Tokenization]:
 
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(max_size=80))
-def test_whatever_the_text_is(both: tuple[Tokenization, Tokenization], text: str) -> None:
+def test_tokens_are_the_same_for_any_text(both: tuple[Tokenization, Tokenization], text: str) -> None:
     ours, theirs = both
     assert ours.ids([text]) == theirs.ids([text])
     assert ours.words(text) == theirs.words(text)
@@ -115,7 +115,7 @@ def change(path: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
 @pytest.mark.parametrize(
     ("file", "edit"),
     [
-        # transformers builds BERT's tokenizer from the options, whatever tokenizer.json holds beside the vocabulary.
+        # transformers builds BERT's tokenizer from these options and the vocabulary, not from the rest of the file.
         ("tokenizer_config.json", lambda content: content.update(do_lower_case=False)),
         ("tokenizer_config.json", lambda content: content.update(strip_accents=True)),
         ("tokenizer.json", lambda content: content["normalizer"].update(lowercase=False)),
@@ -152,7 +152,7 @@ def test_a_model_of_another_kind_is_left_to_transformers(tmp_path: Path, model_t
     assert tokenizer_files._from_files(folder) is None
 
 
-def test_a_saved_tokenizer_is_read_back_though_its_first_folder_is_gone(tmp_path: Path) -> None:
+def test_a_tokenizer_can_be_saved_after_its_folder_is_removed(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         folder.mkdir()

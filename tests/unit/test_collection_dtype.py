@@ -130,7 +130,7 @@ def test_a_precision_is_refused_on_the_command_line_too(
 
 
 def test_a_precision_is_refused_where_queries_and_documents_are_looked_up(model: str) -> None:
-    with pytest.raises(SettingError, match="no model that computes in one precision or another"):
+    with pytest.raises(SettingError, match="has no model with a choice of precision"):
         load_encoder(model, dtype="float32", family="static")
 
 

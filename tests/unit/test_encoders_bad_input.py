@@ -1,4 +1,4 @@
-"""What is wrong with a name, a checkpoint, a setting or a text is said, with its place and the way out."""
+"""Errors in a name, a checkpoint, a setting or a text name the error, its place and a remedy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_an_unknown_name_names_the_nearest_known_ones() -> None:
         load_encoder(__file__)
 
 
-def test_without_a_network_it_says_what_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_error_names_what_was_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -47,18 +47,18 @@ def test_without_a_network_it_says_what_was_looked_for(monkeypatch: pytest.Monke
         raise LocalEntryNotFoundError("no connection\nmore")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(UnknownEncoder, match=r"somebody/model is no folder.*no connection.*path of its folder"):
+    with pytest.raises(UnknownEncoder, match=r"somebody/model is not a folder.*no connection.*path of its folder"):
         load_encoder("somebody/model")
-    with pytest.raises(UnknownEncoder, match=r"naver/splade-v3 is no folder here and not in the local cache"):
+    with pytest.raises(UnknownEncoder, match=r"naver/splade-v3 is not a folder here, not in the local cache"):
         load_encoder("splade-v3")
 
 
 def test_a_folder_without_a_checkpoint_or_without_weights(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+    with pytest.raises(CheckpointError, match="contains no checkpoint"):
         load_encoder(str(tmp_path))
     folder = make_checkpoint()
     (folder / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="holds no weights"):
+    with pytest.raises(CheckpointError, match="contains no weights"):
         load_encoder(str(folder))
 
 
@@ -70,7 +70,7 @@ def test_a_truncated_weights_file(make_checkpoint: MakeCheckpoint) -> None:
         load_encoder(str(folder))
 
 
-def test_a_head_or_a_layer_that_is_missing_is_never_made_up(make_checkpoint: MakeCheckpoint) -> None:
+def test_a_missing_head_or_layer_is_an_error(make_checkpoint: MakeCheckpoint) -> None:
     for lost in ("cls.", "bert.encoder.layer.1.output"):
         folder = make_checkpoint()
         weights = load_file(folder / "model.safetensors")
@@ -102,7 +102,7 @@ def test_a_tokenizer_of_another_model(make_checkpoint: MakeCheckpoint) -> None:
         load_encoder(str(folder))
 
 
-def test_a_dense_model_is_no_sparse_encoder(make_checkpoint: MakeCheckpoint) -> None:
+def test_a_dense_model_is_not_a_sparse_encoder(make_checkpoint: MakeCheckpoint) -> None:
     folder = make_checkpoint()
     edit(folder / "config.json", architectures=["BertModel"])
     with pytest.raises(CheckpointError, match="no vocabulary head"):
@@ -136,10 +136,10 @@ def test_a_pickle_in_place_of_weights_is_not_run(make_checkpoint: MakeCheckpoint
 @pytest.mark.parametrize(
     ("modules", "message"),
     [
-        ({}, "no list of modules"),
-        ([], "no list of modules"),
+        ({}, "does not contain a list of modules"),
+        ([], "does not contain a list of modules"),
         ([{"idx": 0, "path": ""}], "no type"),
-        ([{"idx": 0, "path": "../..", "type": "sentence_transformers.models.Transformer"}], "leaves"),
+        ([{"idx": 0, "path": "../..", "type": "sentence_transformers.models.Transformer"}], "outside the checkpoint"),
         ([{"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"},
           {"idx": 1, "path": "", "type": "sentence_transformers.models.Pooling"}], r"Transformer \+ Pooling"),
         ([{"idx": 0, "path": "", "type": "sentence_transformers.models.Router"}], "types and structure"),
@@ -148,7 +148,7 @@ def test_a_pickle_in_place_of_weights_is_not_run(make_checkpoint: MakeCheckpoint
          "needs 'fill-mask'"),
     ],
 )  # fmt: skip
-def test_modules_that_make_no_encoder(make_checkpoint: MakeCheckpoint, modules: Any, message: str) -> None:
+def test_modules_that_are_not_an_encoder(make_checkpoint: MakeCheckpoint, modules: Any, message: str) -> None:
     folder = make_checkpoint()
     (folder / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(CheckpointError, match=message):
@@ -162,7 +162,7 @@ def test_modules_that_make_no_encoder(make_checkpoint: MakeCheckpoint, modules: 
         ({"unheard-of": 1.0}, "1 tokens are not in the vocabulary: 'unheard-of'"),
         ({"heart": "x"}, "'heart' is 'x'"),
         ({"heart": None}, "'heart' is None"),
-        ([1], "no JSON object"),
+        ([1], "does not contain a JSON object"),
     ],
 )
 def test_an_idf_file_that_does_not_fit(make_checkpoint: MakeCheckpoint, tmp_path: Path, idf: Any, message: str) -> None:
@@ -173,7 +173,7 @@ def test_an_idf_file_that_does_not_fit(make_checkpoint: MakeCheckpoint, tmp_path
         load_encoder(str(make_checkpoint()), query_family="static", query_weights=str(weights), **settings)
 
 
-def test_missing_idf_weights_may_be_said_to_be_one(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+def test_missing_idf_weights_can_be_set_to_one(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     weights = tmp_path / "idf.json"
     weights.write_text('{"heart": 2.5}')
     settings = {"query_family": "static", "query_weights": str(weights), "query_missing_weight": 1}
@@ -190,7 +190,7 @@ def test_missing_idf_weights_may_be_said_to_be_one(make_checkpoint: MakeCheckpoi
         ({"family": "autoencoder"}, "no sparse autoencoder"),
         ({"max_length": 0}, "max_length = 0"),
         ({"max_length": True}, "max_length = True"),
-        ({"max_length": 65}, "above the 64 tokens"),
+        ({"max_length": 65}, "above 64, the model's limit"),
         ({"max_length": 2}, "above 2"),
         ({"prune_ratio": 1.0}, "prune_ratio"),
         ({"query_max_active_dims": -1}, "max_active_dims"),
@@ -201,13 +201,13 @@ def test_missing_idf_weights_may_be_said_to_be_one(make_checkpoint: MakeCheckpoi
         ({"query_weights": "/nowhere/idf.json"}, "no file /nowhere/idf.json"),
     ],
 )
-def test_a_setting_that_makes_no_sense(make_checkpoint: MakeCheckpoint, settings: Any, message: str) -> None:
+def test_an_invalid_setting(make_checkpoint: MakeCheckpoint, settings: Any, message: str) -> None:
     with pytest.raises(EncoderError, match=message):
         load_encoder(str(make_checkpoint()), **settings)
 
 
-def test_a_device_that_is_not_there(make_checkpoint: MakeCheckpoint) -> None:
-    with pytest.raises(DeviceUnavailable, match=r"'cuda:99'.*there is cpu"):
+def test_a_device_that_the_machine_does_not_have(make_checkpoint: MakeCheckpoint) -> None:
+    with pytest.raises(DeviceUnavailable, match=r"'cuda:99'; it has cpu"):
         load_encoder(str(make_checkpoint()), device="cuda:99")
 
 
@@ -216,7 +216,7 @@ def test_a_bad_text_is_named_by_its_position(make_checkpoint: MakeCheckpoint) ->
     for encode in (encoder.encode_documents, encoder.encode_queries):
         with pytest.raises(TextError, match="text 2 is a int"):
             encode(["a", "b", 3])  # type: ignore[list-item]
-        with pytest.raises(TextError, match="text 1 holds a lone surrogate"):
+        with pytest.raises(TextError, match="text 1 contains a lone surrogate"):
             encode(["a", "x\udfff"])
         with pytest.raises(TextError, match="one str"):
             encode("abc")
@@ -233,8 +233,8 @@ def test_query_and_document_sides_of_different_vocabularies(make_checkpoint: Mak
         load_encoder(str(make_checkpoint()), query_model=str(other))
 
 
-def test_an_unknown_preset_lists_those_there_are(make_checkpoint: MakeCheckpoint) -> None:
-    with pytest.raises(SettingError, match=r"'spalde'; there are deepct, unicoil"):
+def test_an_unknown_preset_lists_the_known_ones(make_checkpoint: MakeCheckpoint) -> None:
+    with pytest.raises(SettingError, match=r"'spalde'; the presets are deepct, unicoil"):
         untrained("spalde", make_checkpoint())
 
 

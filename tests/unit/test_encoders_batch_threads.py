@@ -1,4 +1,4 @@
-"""Batches computed side by side: what comes back, in which order, and what becomes of an error."""
+"""Batches computed in parallel: their results, the order, and errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_results_are_in_the_order_of_the_batches_and_each_is_computed_by_one_thr
     together = threading.Barrier(2)
 
     def work(batch: int) -> tuple[int, int]:
-        together.wait(timeout=30)  # breaks if the batches come one after the other
+        together.wait(timeout=30)  # breaks if the batches run one after the other
         return batch, torch.get_num_threads()
 
     assert compute_each(work, [3, 1, 4, 2]) == [(3, 1), (1, 1), (4, 1), (2, 1)]
@@ -51,7 +51,7 @@ def test_threads_that_start_later_have_as_many_as_before() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_an_error_is_raised_and_the_batches_behind_it_are_left_out() -> None:
+def test_an_error_is_raised_and_later_batches_are_dropped() -> None:
     seen: list[int] = []
 
     def work(batch: int) -> int:

@@ -127,7 +127,7 @@ def test_what_bm25_does_not_know_is_an_error() -> None:
     "setting",
     [{"k1": -1}, {"k1": True}, {"b": 1.5}, {"average_length": 0}, {"k1": math.nan}, {"z": 1}],
 )
-def test_a_setting_that_makes_no_sense_is_named(setting: dict[str, float]) -> None:
+def test_an_invalid_setting_is_named(setting: dict[str, float]) -> None:
     with pytest.raises(SettingError, match=next(iter(setting))):
         load_encoder("bm25", **setting)
 
@@ -136,7 +136,7 @@ def test_a_bad_text_is_named_by_its_position() -> None:
     encoder = load_encoder("bm25", average_length=2.0)
     with pytest.raises(TextError, match="text 1 is a NoneType"):
         encoder.encode_documents(["x", None])  # type: ignore[list-item]
-    with pytest.raises(TextError, match="text 0 holds a lone surrogate at character 2"):
+    with pytest.raises(TextError, match="text 0 contains a lone surrogate at character 2"):
         encoder.encode_documents(["ab\ud800"])
     with pytest.raises(TextError, match="list"):
         encoder.encode_documents("abc")
@@ -144,7 +144,7 @@ def test_a_bad_text_is_named_by_its_position() -> None:
         list(encoder.encode_document_batches(["x"] * 600 + [5]))  # type: ignore[list-item]
 
 
-def test_batches_are_in_order_and_may_widen() -> None:
+def test_batches_are_in_order_and_later_ones_may_be_wider() -> None:
     encoder = load_encoder("bm25", average_length=2.0)
     blocks = list(encoder.encode_document_batches(f"word{i}" for i in range(1100)))
     assert [block.shape[0] for block in blocks] == [512, 512, 76]
@@ -152,7 +152,7 @@ def test_batches_are_in_order_and_may_widen() -> None:
     assert blocks[2].indices[0] == 1024
 
 
-def test_settings_make_the_encoder_again() -> None:
+def test_settings_rebuild_the_encoder() -> None:
     encoder = load_encoder("bm25", average_length=7.5, k1=1.5)
     again = load_encoder(encoder.name, **encoder.settings)
     assert isinstance(again, Encoder)

@@ -1,4 +1,4 @@
-"""Checkpoints read from folders: what comes out, and what is wrong in them named."""
+"""Checkpoints read from folders: the vectors, and the errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Query weights that go along with the idf of the collection that is searched."""
+"""Query weights that are adjusted to the idf of the searched collection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = "heart failure"
 
 
 class Counted:
-    """A collection in which every term is in so many documents."""
+    """A collection in which every term has the same document frequency."""
 
     document_count = N_DOCS
 
@@ -68,7 +68,7 @@ def test_without_a_collection_or_a_share_weights_are_the_tables(tokenization: To
     assert side(tokenization, 0.5).encode(["", "!"], Counted(1)).shape == (2, len(tokenization.tokens))
 
 
-def test_a_term_that_weighs_nothing_stays_silent(tokenization: Tokenization) -> None:
+def test_a_term_without_weight_stays_without(tokenization: Tokenization) -> None:
     silent = side(tokenization, 1.0)
     silent.table[:] = 0.0
     assert silent.encode([TEXT], Counted(1)).nnz == 0

@@ -1,4 +1,4 @@
-"""Encoders used from many threads, and queries that come together."""
+"""Encoders used from many threads, and queries that arrive together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forms of one word share a term, in the vocabulary, in weights, and where words are looked for in a text."""
+"""The forms of a word share a term: in the vocabulary, in weights, and where words are found in a text."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_highlight_marks_every_form_of_a_querys_word(conflating: Tokenization)
         assert [text[start:end] for start, end, _ in highlights(words, {query: 1.0})] == ["cell", "Cells"]
 
 
-def test_statistics_are_of_terms_and_the_silent_weigh_nothing(conflating: Tokenization) -> None:
+def test_statistics_are_of_terms_and_stop_words_have_no_weight(conflating: Tokenization) -> None:
     _, frequencies = piece_statistics(conflating, ["the cell divides", "cells phosphorylation ?", "nothing"])
     number = {token: i for i, token in enumerate(conflating.tokens)}
     assert (frequencies[number["cell"]], frequencies[number["cells"]]) == (2, 0)
@@ -95,7 +95,7 @@ def test_only_weights_that_are_looked_up_can_be_conflated() -> None:
 
 
 def test_weights_made_by_another_rule_are_refused() -> None:
-    with pytest.raises(SettingError, match="conflated by rule 2, and this version has rule 1"):
+    with pytest.raises(SettingError, match="conflation rule 2, and this version has rule 1"):
         SideSettings(family=Family.STATIC, conflate=True, conflation_rule=2)
 
 

@@ -1,4 +1,4 @@
-"""Float32 products by oneDNN: the same numbers, and only where they are asked for."""
+"""Float32 products by oneDNN: the same numbers, and only inside its context."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_gradients_half_precision_and_few_rows_stay_with_torch(counted: list[int
 
 
 @pytest.mark.parametrize(("helps", "rows", "products"), [(True, 300, 1), (True, 200, 0), (False, 300, 0)])
-def test_onednn_is_taken_where_it_helps_and_many_rows_come(
+def test_onednn_is_used_where_it_helps_and_for_many_rows(
     counted: list[int], monkeypatch: pytest.MonkeyPatch, helps: bool, rows: int, products: int
 ) -> None:
     monkeypatch.setattr(module, "_HELPS", helps)

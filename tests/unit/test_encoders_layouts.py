@@ -37,13 +37,13 @@ def test_query_and_document_models_in_two_folders(make_checkpoint: MakeCheckpoin
     assert again.fingerprint == pair.fingerprint
 
 
-# peft asks transformers something that transformers renames.
+# peft uses a name of transformers that is deprecated.
 peft_warns = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
 
 
 @pytest.fixture
 def adapter(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> tuple[Path, Any]:
-    """A LoRA adapter beside its model, and the merged model that it should be equal to."""
+    """A LoRA adapter with its model, and the merged model that it should be equal to."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForMaskedLM
 
@@ -147,7 +147,7 @@ def test_settings_that_change_vectors_change_the_fingerprint(make_checkpoint: Ma
 
 def test_the_settings_of_a_card_can_be_set() -> None:
     for card in model_cards().values():
-        if card.family == "bm25" or card.folder is not None:  # what comes with the package brings its own settings
+        if card.family == "bm25" or card.folder is not None:  # a model of this package has its own settings
             continue
         assert card.family in PRESETS
         assert card.checkpoint is not None

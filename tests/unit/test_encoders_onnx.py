@@ -1,4 +1,4 @@
-"""ONNX exports with the pooling inside: both forms of output, and what is refused."""
+"""ONNX exports with the pooling inside: both forms of output, and refused graphs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def folder(make_checkpoint: MakeCheckpoint) -> Path:
 
 @pytest.fixture
 def table(folder: Path) -> np.ndarray[Any, Any]:
-    """What each token says of each term, float32 [terms, terms]."""
+    """The vote of each token for each term, float32 [terms, terms]."""
     n_terms = len(AutoTokenizer.from_pretrained(folder))
     return np.random.default_rng(0).normal(size=(n_terms, n_terms)).astype(np.float32)
 
@@ -111,14 +111,14 @@ def test_another_graph_is_another_fingerprint(folder: Path, table: np.ndarray[An
 
 def test_what_the_graph_decides_cannot_be_set(folder: Path, table: np.ndarray[Any, Any]) -> None:
     write_graph(folder / "model.onnx", table, "dense")
-    with pytest.raises(SettingError, match="activation is inside of the ONNX graph"):
+    with pytest.raises(SettingError, match="activation is part of the ONNX graph"):
         load_encoder(str(folder), activation="relu")
 
 
-def test_graphs_that_cannot_be_taken_are_refused_by_name(folder: Path, table: np.ndarray[Any, Any]) -> None:
+def test_unsupported_graphs_are_refused_by_name(folder: Path, table: np.ndarray[Any, Any]) -> None:
     graph = folder / "model.onnx"
     write_graph(graph, table, "logits")
-    with pytest.raises(CheckpointError, match=r"logits \['texts', 'length', \d+\]\) are no pooled weights"):
+    with pytest.raises(CheckpointError, match=r"logits \['texts', 'length', \d+\]\) are not pooled weights"):
         load_encoder(str(folder))
     write_graph(graph, table[:, :40], "dense")
     with pytest.raises(CheckpointError, match="tokenizer and weights do not fit"):

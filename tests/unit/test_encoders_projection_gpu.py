@@ -18,7 +18,7 @@ from encoders.settings import Activation, Pooling
 LENGTHS = [70, 1, 0, 64, 3]  # more than a block of positions, one, none, a block exactly, a few
 N_TERMS, SIZE = 150, 72  # neither is a multiple of a block
 DEVICE = "cpu" if os.environ["TRITON_INTERPRET"] == "1" else "cuda"
-# The interpreter multiplies bfloat16 as if the bits were whole numbers: a limitation that its documentation names.
+# The interpreter multiplies bfloat16 as if the bits were integers: a documented limitation.
 DTYPES = [torch.float32, torch.float16, *([torch.bfloat16] if DEVICE == "cuda" else [])]
 
 

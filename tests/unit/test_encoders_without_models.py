@@ -1,4 +1,4 @@
-"""Looking queries up, searching and serving need neither torch nor transformers; a model that does is said to."""
+"""Looking queries up, searching and serving need neither torch nor transformers; what needs them says so."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from lsr.vectors import VectorConfig
 
 MakeCheckpoint = Callable[..., Path]
 TEXT = "The heart attacks of 1999"
-# Printed last, after what a program did: the modules of the two packages that it loaded.
+# The last line of a program: which of the two packages it imported.
 LOADED = "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'transformers'}))"
 WITHOUT = "sys.modules |= {'torch': None, 'transformers': None}"  # importing them fails as if they were not installed
 
 
 def run(program: str, *arguments: object, without: bool = False) -> list[str]:
-    """Run a program in a process of its own and return its lines; `without` hides torch and transformers from it."""
+    """Run a program in its own process and return its lines; `without` hides torch and transformers from it."""
     lines = ["import sys", *([WITHOUT] if without else []), program, *([] if without else [LOADED])]
     line = [sys.executable, "-c", "\n".join(lines), *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True, env=os.environ | {"LSR_DEBUG": "0"}, check=False)
@@ -71,7 +71,7 @@ def test_lsr_minis_queries_are_looked_up(without: bool) -> None:
     lines = run(LOOK_UP, "lsr-mini", TEXT, without=without)
     assert lines[2:] == ([] if without else ["[]"])
     encoder = load_encoder("lsr-mini", device="cpu", dtype="float32")
-    encoder.prepare_documents()  # with its model there, it is the same encoder
+    encoder.prepare_documents()  # with its model, it is the same encoder
     assert lines[:2] == expected(encoder)
 
 
@@ -104,7 +104,7 @@ def term_weights(folder: Path, checkpoint: Path) -> dict[str, Any]:
 
 
 def two_repositories(folder: Path, checkpoint: Path) -> dict[str, Any]:
-    """A document model whose queries are looked up in another folder's table, as OpenSearch's idf.json beside it."""
+    """A document model whose queries are looked up in another folder's table, like OpenSearch's idf.json."""
     given = plain_with_idf(folder, checkpoint)
     return given | {"query_weights": str(checkpoint / "idf.json")}
 
@@ -210,7 +210,7 @@ def test_encoding_without_the_packages_names_the_command_and_leaves_nothing(
     assert command(name, corpus, "--out", tmp_path / target, "--encoder", "bm25")[0] == 0
 
 
-def test_a_folder_that_was_there_stays_when_an_encoder_fails(corpus: Path, tmp_path: Path) -> None:
+def test_an_existing_folder_stays_when_an_encoder_fails(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     assert command("index", corpus, "--out", tmp_path / "made", "--encoder", "lsr-mini")[0] == 1
     assert list((tmp_path / "made").iterdir()) == []
@@ -222,7 +222,7 @@ def test_training_without_the_packages_names_the_command(corpus: Path, tmp_path:
     assert MESSAGE in printed
 
 
-def test_doctor_and_models_do_without_the_packages(collection: Path) -> None:
+def test_doctor_and_models_work_without_the_packages(collection: Path) -> None:
     code, printed = command("doctor", collection, "--json")
     details = {finding["name"]: finding["detail"] for finding in json.loads(printed.splitlines()[-1])}
     assert code == 0, details
@@ -252,7 +252,7 @@ with CollectionStore(sys.argv[1]) as store, running(store) as url:
 """
 
 
-def test_a_service_without_the_packages_takes_ready_made_vectors_only(tmp_path: Path) -> None:
+def test_a_service_without_the_packages_accepts_ready_made_vectors_only(tmp_path: Path) -> None:
     refused, found = run(WRITE, tmp_path, without=True)
     assert refused.startswith("501 /problems/models-missing")
     assert MESSAGE in refused
@@ -260,7 +260,7 @@ def test_a_service_without_the_packages_takes_ready_made_vectors_only(tmp_path: 
 
 
 @pytest.mark.slow
-def test_the_demo_does_without_the_packages(tmp_path: Path) -> None:
+def test_the_demo_works_without_the_packages(tmp_path: Path) -> None:
     code, printed = command("demo", "--smoke", "--port", "0", "--out", tmp_path)
     assert code == 0, printed
     assert printed.count("ok  ") == 3
@@ -273,7 +273,7 @@ def test_a_document_model_that_cannot_be_read_is_reported_when_it_is_needed(make
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     encoder = load_encoder(str(folder), query_family="static")
     assert encoder.encode_queries(["heart"]).nnz == 1
-    for _ in range(2):  # and again: nothing is half done
+    for _ in range(2):  # and again: an error leaves nothing half built
         with pytest.raises(CheckpointError, match=str(folder)):
             encoder.encode_documents(["heart"])
     with pytest.raises(CheckpointError, match=str(folder)):

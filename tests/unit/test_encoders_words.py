@@ -1,4 +1,4 @@
-"""Words of a text, their places, and the terms that they became."""
+"""Words of a text, their positions and their terms."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_bm25_words_and_terms_are_the_same(text: str) -> None:
     assert sorted(found) == encoder.input_term_ids(text).tolist()
 
 
-# Spaces that no word crosses, one that words do cross (U+202F), marks that ride on a letter, words with inner marks.
+# Spaces that no word crosses, one that words do cross (U+202F), marks on a letter, words with inner marks.
 SPACED = st.text(st.sampled_from("aé日 \n\u202f\u0301_-'.3,😀ΣÎ\t"), max_size=40)
 
 
@@ -89,7 +89,7 @@ SPACED = st.text(st.sampled_from("aé日 \n\u202f\u0301_-'.3,😀ΣÎ\t"), max_s
 def test_bm25_finds_the_same_words_run_by_run_as_in_the_whole_text(text: str) -> None:
     pattern = _ASCII_WORD if text.isascii() else _UNICODE_WORD
     found = [(start, end) for start, end, _ in EnglishAnalysis().words(text)]
-    # The ASCII pattern takes a bare "_" for a word, which then has no term.
+    # For the ASCII pattern a bare "_" is a word, without a term.
     expected = [match.span() for match in pattern.finditer(text) if match[0].strip("_")]
     assert [span for span in found if text[slice(*span)].strip("_")] == expected
 

@@ -1,4 +1,4 @@
-"""What training reads: pairs from each source, bad lines by name, negatives, scores, batches, the configuration."""
+"""The input of training: pairs from each source, invalid lines by name, negatives, scores, batches, configuration."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_pairs_come_from_json_lines_plain_and_compressed(tmp_path: Path) -> None
     [
         ({"query": "q"}, "'text' is missing; the fields are query"),
         ({"text": "t"}, "'query' is missing"),
-        ({"query": 3, "text": "t"}, "'query' is no text but int"),
+        ({"query": 3, "text": "t"}, "'query' is not a text but int"),
         ({"query": " ", "text": "t"}, "the query .* is empty"),
         ({"query": "q", "text": " "}, "the document .* is empty"),
         ('"just a text"\n', "not a JSON object"),
@@ -74,8 +74,8 @@ def test_a_bad_line_is_named_by_file_and_number(tmp_path: Path, line: Any, messa
         read_pairs((DataConfig(str(path)),))
 
 
-def test_a_file_without_pairs_and_one_that_is_not_there_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(TrainingDataError, match="no pair"):
+def test_a_file_without_pairs_and_a_missing_one_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDataError, match="no new pair"):
         read_pairs((DataConfig(str(write_lines(tmp_path / "empty.jsonl", ["\n"]))),))
     with pytest.raises(TrainingDataError, match="hub:"):
         read_pairs((DataConfig(str(tmp_path / "nowhere")),))
@@ -133,7 +133,7 @@ def test_a_bare_corpus_gives_titles_or_first_sentences_that_are_not_in_the_text(
     assert query_and_text(Document(id="x", title="two words", text=rest)) is None
 
 
-def test_a_sentence_of_the_document_is_a_query_for_it_beside_its_title(tmp_path: Path) -> None:
+def test_a_sentence_of_the_document_is_a_query_for_it_as_well_as_its_title(tmp_path: Path) -> None:
     text = "It begins like this. What stands between them is long enough for a document. So ends the claim."
     path = write_lines(
         tmp_path / "texts.jsonl",
@@ -247,7 +247,7 @@ def test_the_log_is_cut_where_a_resumed_run_begins(tmp_path: Path) -> None:
         ({"steps": {"batch_size": 0}}, r"\[steps\] batch_size = 0 is out of range: at least 1"),
         ({"steps": {"learning_rate": float("nan")}}, "learning_rate = nan is out of range"),
         ({"steps": {"bf16": 1}}, "not true or false"),
-        ({"loss": {"infonce": 1, "regulariser": "flop"}}, "there are none, flops"),
+        ({"loss": {"infonce": 1, "regulariser": "flop"}}, "is not one of none, flops"),
         ({"loss": {"kl": 1.0}}, "name one in"),
         ({"loss": {}}, "no ranking loss"),
         ({"data": []}, "there is no data"),
@@ -264,7 +264,7 @@ def test_a_wrong_setting_is_named(change: dict[str, Any], message: str) -> None:
         parse_config({**MINIMAL, **change})
 
 
-def test_a_configuration_is_read_with_paths_beside_it(tmp_path: Path) -> None:
+def test_a_configuration_is_read_with_relative_paths(tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text("")
     file = tmp_path / "c.toml"
     file.write_text(

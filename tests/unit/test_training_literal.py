@@ -1,4 +1,4 @@
-"""The literal residual path: BM25 over word pieces at the start, learned on top, saved and loaded again."""
+"""The literal residual path: BM25 over word pieces at the start, then learned, saved and loaded."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ K1, B, LENGTH = 0.9, 0.4, 7.5
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Threads cost more than they give on models this small, and on a busy machine very much more."""
+    """With models this small, threads cost more time than they save, most of all on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -98,7 +98,7 @@ def test_the_start_is_bm25_over_word_pieces(headless: Path, start: Path, dtype: 
         found = dict(zip(documents[[row]].indices.tolist(), documents[[row]].data.tolist(), strict=True))
         assert found == pytest.approx(expected, rel=1e-6)
         if row == 3:
-            continue  # longer than the tokenizer takes a query to be
+            continue  # longer than the tokenizer's limit
         idf = {t: np.log1p((len(TEXTS) - frequencies[t] + 0.5) / (frequencies[t] + 0.5)) for t in one}
         asked = dict(zip(queries[[row]].indices.tolist(), queries[[row]].data.tolist(), strict=True))
         assert asked == pytest.approx(idf, rel=1e-6)

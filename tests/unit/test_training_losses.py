@@ -25,7 +25,7 @@ TEACHER = torch.tensor([[1.0, 0.2, 0.0], [3.0, 2.5, -1.0]])
 WEIGHTS = torch.tensor([[1.0, 0.0, 2.0, 0.0], [3.0, 0.5, 0.0, 0.0]])
 
 
-def test_infonce_is_the_negative_log_share_of_the_positive_and_skips_what_is_no_negative() -> None:
+def test_infonce_is_the_negative_log_share_of_the_positive_and_skips_excluded_documents() -> None:
     mask = torch.tensor([[True, True, True], [True, False, True]])
     expected = []
     for row, (scores, kept) in enumerate(zip(SCORES.tolist(), mask.tolist(), strict=True)):

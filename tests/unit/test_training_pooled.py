@@ -37,7 +37,7 @@ WORDS = ["heart", "attack", "vitamin", "sparse", "search", "learn"]
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Threads cost more than they give on models this small, and on a busy machine very much more."""
+    """With models this small, threads cost more time than they save, most of all on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -66,7 +66,7 @@ def retriever(make_checkpoint: MakeCheckpoint, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Queries whose word stands in no answer: "heart" is answered by texts on "attack", and so on."""
+    """Queries whose word is in no answer: "heart" is answered by texts on "attack", and so on."""
     path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
     rows = [
         {"query": f"the {WORDS[i % 6]} {i}", "text": f"{WORDS[(i + 1) % 6]} of {i + 40} and {i % 7}"} for i in range(36)
@@ -175,7 +175,7 @@ def test_training_learns_the_head_alone(run: Path) -> None:
         assert torch.equal(value, after.body.model.state_dict()[name]), name
 
 
-def test_a_killed_run_ends_as_one_that_was_not(retriever: Path, pairs: Path, run: Path, tmp_path: Path) -> None:
+def test_a_killed_run_ends_with_the_same_result(retriever: Path, pairs: Path, run: Path, tmp_path: Path) -> None:
     class Killed(BaseException):
         pass
 
@@ -240,7 +240,7 @@ def test_a_head_that_does_not_fit_is_refused(run: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def conflated(retriever: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run as lsr-mini's: forms of a word share a term, the queries' table is trained, the result is in int8."""
+    """A run like lsr-mini's: the forms of a word share a term, the query table is trained, the result is in int8."""
     out = tmp_path_factory.mktemp("conflated")
     model = {"conflate": True, "piece_weight": 0.5, "train_queries": True, "int8": True, "max_active_dims": 20}
     model["collection_idf"] = 0.5
@@ -263,7 +263,7 @@ def test_a_trained_table_is_stored_with_the_idf_that_it_started_from(conflated: 
     assert load_encoder(str(run / "model"), device="cpu").queries.reference is None
 
 
-def test_what_weighs_nothing_in_a_query_is_not_in_a_document(conflated: Path) -> None:
+def test_a_term_without_weight_in_queries_is_not_in_a_document(conflated: Path) -> None:
     encoder: Any = load_encoder(str(conflated / "start"), device="cpu", dtype="float32")
     silent = encoder.queries.table == 0.0
     assert {"the", "of"} & set(encoder.vocabulary.tokens(np.flatnonzero(silent)))
@@ -304,16 +304,16 @@ def test_a_model_adapts_to_a_corpus_without_labels(
     original = pooled_documents._read
     monkeypatch.setattr(pooled_documents, "_read", lambda side, texts: (read.extend(texts), original(side, texts))[1])
     report = train(short, tmp_path / "out", RunContext(device="cpu", evaluate=evaluate_encoder))
-    assert 0 < len(read) == len(set(read))  # the model that is adapted and the same one as a teacher: once for both
+    assert 0 < len(read) == len(set(read))  # the adapted model and the same one as a teacher: once for both
     assert report.outcome.first.keys() == report.outcome.last.keys() == {"held_out nDCG@10"}
     before, after = pooled_side(run / "model"), pooled_side(tmp_path / "out" / "best")
     assert before.settings == after.settings
     assert load_encoder(str(report.model), device="cpu").encode_documents(["heart"]).nnz > 0
 
 
-def test_what_is_adapted_is_the_shipped_model_unless_another_is_named() -> None:
+def test_the_shipped_model_is_adapted_unless_another_is_named() -> None:
     wanted = adaptation("corpus.jsonl", encoder=None, backbone=None, dense=None)
     assert wanted.model.encoder == wanted.teachers.sparse[0] == "lsr-mini"
-    assert wanted.model.max_length == 128  # as far as it reads, so far its dense teacher does
-    with pytest.raises(SettingsError, match="give one of them"):
+    assert wanted.model.max_length == 128  # its dense teacher reads the same number of word pieces
+    with pytest.raises(SettingsError, match="give either --encoder"):
         adaptation("corpus.jsonl", encoder="lsr-mini", backbone="somewhere", dense=None)

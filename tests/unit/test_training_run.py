@@ -1,4 +1,4 @@
-"""Whole runs with a tiny model: they learn, resume to the same result, stop at NaN, and the command line tells."""
+"""Whole runs with a tiny model: they learn, resume to the same result, stop at NaN, and report on the command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORDS = ["heart", "attack", "vitamin", "sparse", "search", "learn"]
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Threads cost more than they give on models this small, and on a busy machine very much more."""
+    """With models this small, threads cost more time than they save, most of all on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -35,7 +35,7 @@ def one_thread() -> Iterator[None]:
 
 
 class Killed(BaseException):
-    """What a test stops a run with: nothing may catch it."""
+    """Stops a run in a test; no code catches it."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def backbone(make_checkpoint: MakeCheckpoint) -> Path:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Queries whose word stands in no answer: "heart" is answered by texts on "attack", and so on."""
+    """Queries whose word is in no answer: "heart" is answered by texts on "attack", and so on."""
     path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
     rows = [
         {"query": f"the {WORDS[i % 6]} {i}", "text": f"{WORDS[(i + 1) % 6]} of {i + 40} and {i % 7}"} for i in range(36)
@@ -83,7 +83,7 @@ def weights(report: Report) -> dict[str, torch.Tensor]:
     return {**load_file(documents / "model.safetensors"), **load_file(documents / "term_weights.safetensors")}
 
 
-def test_a_run_learns_what_the_words_do_not_say_and_its_model_loads(
+def test_a_run_learns_relations_that_no_text_contains_and_its_model_loads(
     backbone: Path, pairs: Path, tmp_path: Path
 ) -> None:
     settings = config(backbone, pairs, model={"expansion_terms": 4}, steps={"steps": 40, "learning_rate": 1e-2})
@@ -99,7 +99,7 @@ def test_a_run_learns_what_the_words_do_not_say_and_its_model_loads(
     assert (tmp_path / "model" / "modules.json").exists()
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(backbone: Path, pairs: Path, tmp_path: Path) -> None:
+def test_a_killed_run_continues_and_ends_with_the_same_result(backbone: Path, pairs: Path, tmp_path: Path) -> None:
     settings = config(backbone, pairs)
     whole = train(settings, tmp_path / "whole", RunContext(device="cpu"))
 
@@ -113,7 +113,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(backbone: Path
     (tmp_path / "killed" / "checkpoints" / ".step-00000006.partial").mkdir()
     said: list[str] = []
     resumed = train(settings, tmp_path / "killed", RunContext(device="cpu", say=said.append))
-    assert "going on after step 3" in said
+    assert "continuing after step 3" in said
     assert without_time(lines(tmp_path / "killed")) == without_time(lines(tmp_path / "whole"))
     first, second = weights(whole), weights(resumed)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -130,7 +130,7 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(backbone: Path,
         train(config(backbone, pairs), tmp_path, RunContext(device="cpu"))
 
 
-def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(
+def test_a_loss_that_is_not_a_number_stops_with_the_last_good_checkpoint(
     backbone: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from encoders.training.objective import Objective
@@ -150,7 +150,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(
     assert all(torch.isfinite(tensor).all() for tensor in kept.values())
 
 
-def test_a_full_disk_leaves_the_checkpoints_that_were_there(
+def test_a_full_disk_leaves_the_earlier_checkpoints(
     backbone: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from encoders.training import checkpoint
