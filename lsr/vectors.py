@@ -142,6 +142,15 @@ class NamedVector:
             return []
         return vocabulary.tokens(range(self.persisted_terms, len(vocabulary)))
 
+    def dictionary(self) -> list[str]:
+        """Return the tokens of a growing vocabulary by their numbers; empty for a model's. Loads no encoder."""
+        if self._ready_made is not None:
+            return self._ready_made.tokens(range(len(self._ready_made)))
+        if self._encoder is None:
+            return list(self._tokens)
+        vocabulary = self._encoder.vocabulary
+        return vocabulary.tokens(range(len(vocabulary))) if vocabulary.grows else []
+
     def tokens_of(self, vector: SparseInput) -> list[str]:
         """Return the tokens that a ready-made vector's terms stand for; raises IndexError."""
         if isinstance(vector, SparseByToken):

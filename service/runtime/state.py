@@ -9,6 +9,7 @@ from fastapi import Request
 from lsr.errors import EXPECTED_ERRORS
 from lsr.store import CollectionStore
 from service.metrics import CollectionSize, ServiceMetrics
+from service.runtime.alias_watcher import AliasWatcher
 from service.runtime.jobs import Jobs
 from service.runtime.readiness import Readiness
 from service.runtime.scrubber import Scrubber
@@ -33,6 +34,7 @@ class Service:
     jobs: Jobs
     chores: WorkPool  # making, showing and dropping collections, reading metrics
     scrubber: Scrubber
+    alias_watcher: AliasWatcher
 
     @classmethod
     def start(cls, store: CollectionStore, settings: ServiceSettings) -> Service:
@@ -57,6 +59,7 @@ class Service:
             jobs=Jobs(),
             chores=chores,
             scrubber=scrubber,
+            alias_watcher=AliasWatcher(store),
         )
         metrics.watch_queue("searches", lambda: service.searches.waiting)
         metrics.watch_queue("encodings", lambda: service.encodings.waiting)
@@ -78,6 +81,7 @@ class Service:
     def close(self) -> None:
         """Let the running jobs end."""
         self.readiness.stop()
+        self.alias_watcher.stop()
         self.scrubber.stop()
         self.searches.close()
         self.encodings.close()
