@@ -44,6 +44,7 @@ from lsr.storage import layout
 from lsr.storage.catalog_digest import remove_digest, write_digest
 from lsr.storage.files import OnRead, WriterLock
 from lsr.storage.live_state import LiveState, open_state, open_to_read
+from lsr.storage.sample_queries import spaced_texts
 from lsr.upkeep import scrubbing, snapshots
 from lsr.upkeep.seal_and_merge import Upkeep
 from lsr.upkeep.snapshots import SnapshotInfo
@@ -313,6 +314,10 @@ class Collection:
         """Return the ids of all documents that match a filter, in any order; raises QueryError, UnknownField."""
         state = self._state
         return list(state.generation.matching(Filter(filter, state.schema)))
+
+    def sample_texts(self, count: int = 100) -> list[str]:
+        """Return short texts of about `count` documents, evenly spaced: titles, or the first words of texts."""
+        return spaced_texts(self._state.generation, count)
 
     def tokens(self, term_ids: Sequence[int] | NDArray[np.int64], using: str = DEFAULT_VECTOR) -> list[str]:
         """Return the tokens of term numbers; raises QueryError, IndexError for a number that was never assigned."""

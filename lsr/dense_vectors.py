@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,13 +158,25 @@ class DenseVector:
         return encoder
 
 
-def new_vectors(configs: Mapping[str, VectorConfig]) -> tuple[dict[str, NamedVector], dict[str, DenseVector]]:
-    """Return the sparse and the dense vectors of a new collection; raises QueryError."""
-    located = {name: config.located() for name, config in configs.items()}
+class Vectors(NamedTuple):
+    """The named vectors of a collection."""
+
+    sparse: Mapping[str, NamedVector]
+    dense: Mapping[str, DenseVector]
+
+
+NO_VECTORS: Final = Vectors({}, {})
+
+
+def new_vectors(configs: Mapping[str, VectorConfig], kept: Vectors = NO_VECTORS) -> Vectors:
+    """Return the vectors of a new collection; those in `kept` are another collection's. Raises QueryError."""
+    names = {*kept.sparse, *kept.dense}
+    located = {name: config.located() for name, config in configs.items() if name not in names}
     for name, config in located.items():
         if config.dimensions is not None and not config.dense:
             raise QueryError(f"vectors.{name}: only a dense vector has dimensions", field=f"vectors.{name}.dimensions")
-    sparse = {name: NamedVector(name, config) for name, config in located.items() if not config.dense}
+    made = {name: NamedVector(name, config) for name, config in located.items() if not config.dense}
+    sparse = {**kept.sparse, **made}
     if not sparse:
         raise QueryError(
             "vectors: a collection needs a sparse vector at least: a dense one only rescores what that has found",
@@ -172,7 +184,7 @@ def new_vectors(configs: Mapping[str, VectorConfig]) -> tuple[dict[str, NamedVec
         )
     sources = _sources({name: config for name, config in located.items() if config.dense}, sparse)
     dense = {name: DenseVector(name, located[name], source) for name, source in sources.items()}
-    return sparse, dense
+    return Vectors(sparse, {**kept.dense, **dense})
 
 
 def dense_from_settings(

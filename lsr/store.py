@@ -2,12 +2,13 @@
 
 The directory is a folder of collections, or one collection. Names follow the API's rule and are folder names, so a name
 cannot reach outside the directory. A collection that fails to open is kept with its error; the others are served.
-Aliases are other names for collections, stored in `aliases.json`; a change replaces that file atomically.
+Aliases are other names for collections, stored in `aliases.json`; a change replaces that file atomically. Another
+process (`lsr alias`, `lsr reindex --alias`) may change it too: `follow` notices that, and opens the collections that
+aliases name and that did not exist before.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import threading
@@ -18,26 +19,21 @@ from types import TracebackType
 from typing import Any, Literal
 
 from lsr.collection import Collection
-from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, CollectionExists, CollectionNotFound, LsrError, QueryError
+from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, CollectionExists, CollectionNotFound, LsrError
 from lsr.results import Damage
-from lsr.storage.files import storage_errors, sync_file, write_file
+from lsr.storage.alias_file import (
+    ALIASES_FILE,
+    TEMPORARY_PREFIX,
+    Alias,
+    Aliases,
+    AliasFile,
+    check_name,
+    is_name,
+    without_collection,
+)
+from lsr.storage.files import sync_file
 from lsr.storage.layout import is_collection
 from lsr.vectors import VectorConfig
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-ALIASES_FILE = "aliases.json"
-
-_REMOVED_PREFIX = "removing-"
-
-
-def check_name(name: str) -> str:
-    """Return a collection's name, or raise QueryError."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise QueryError(
-            f"{name!r:.80} is not a collection name: a-z, 0-9, _ and -, at most 63 characters, a letter or digit first",
-            field="name",
-        )
-    return name
 
 
 class CollectionStore:
@@ -50,7 +46,9 @@ class CollectionStore:
         self._single = is_collection(self.directory)
         self._open: dict[str, Collection] = {}
         self._broken: dict[str, Exception] = {}
-        self._aliases: dict[str, str] = {}
+        self._aliases: dict[str, Alias] = {}
+        self._alias_file = AliasFile(self.directory)
+        self._followed: tuple[int, ...] | None = None  # the signature of the alias file that `_aliases` was read from
         self._changing = threading.RLock()
         if not self.directory.is_dir():
             raise CollectionNotFound(f"{self.directory}: no such folder")
@@ -59,14 +57,15 @@ class CollectionStore:
             # If the only collection is broken, there is nothing else to serve: the error goes to the caller.
             self._open[name] = Collection.open(self.directory, mode)
             return
+        self._followed = self._alias_file.signature()
         self._aliases = self._read_aliases()
         for folder in sorted(self.directory.iterdir()):
-            if folder.name.startswith(_REMOVED_PREFIX) and mode == "w":
+            if folder.name.startswith(TEMPORARY_PREFIX) and mode == "w":
                 if folder.is_dir():
                     shutil.rmtree(folder, ignore_errors=True)
                 else:
                     folder.unlink(missing_ok=True)
-            elif _NAME.fullmatch(folder.name) and is_collection(folder):
+            elif is_name(folder.name) and is_collection(folder):
                 try:
                     self._open[folder.name] = Collection.open(folder, mode)
                 except EXPECTED_ERRORS as error:
@@ -98,7 +97,8 @@ class CollectionStore:
 
     def get(self, name: str) -> Collection:
         """Return an open collection by name or alias; raises CollectionNotFound, or the error of its opening."""
-        name = self._aliases.get(name, name)
+        alias = self._aliases.get(name)
+        name = name if alias is None else alias.collection
         collection = self._open.get(name)
         if collection is not None:
             return collection
@@ -133,76 +133,133 @@ class CollectionStore:
         with self._changing:
             self._check_folder("dropped")
             if name in self._aliases:
-                raise CollectionNotFound(
-                    f"{name!r} is an alias of {self._aliases[name]!r}: drop that collection, or the alias"
-                )
+                target = self._aliases[name].collection
+                raise CollectionNotFound(f"{name!r} is an alias of {target!r}: drop that collection, or the alias")
             collection = self._open.pop(name, None)
             if collection is None and self._broken.pop(name, None) is None:
                 self.get(name)
-            self._write_aliases({alias: target for alias, target in self._aliases.items() if target != name})
             if collection is not None:
                 collection.close()
             # The rename removes it; if the process dies before the files are deleted, the next start deletes them.
-            removed = self.directory / f"{_REMOVED_PREFIX}{uuid.uuid4()}"
-            (self.directory / name).rename(removed)
-            sync_file(self.directory)
+            removed = self.directory / f"{TEMPORARY_PREFIX}{uuid.uuid4()}"
+            self._alias_file.forget_collection(name, lambda: self._move_away(name, removed))
+            self._aliases = without_collection(self._aliases, name)
             shutil.rmtree(removed, ignore_errors=True)
 
     def aliases(self) -> dict[str, str]:
         """Return the aliases, each with its collection."""
+        return {name: alias.collection for name, alias in self._aliases.items()}
+
+    @property
+    def known_aliases(self) -> Aliases:
+        """Each alias with its collection, and its previous one."""
         return dict(self._aliases)
 
-    def set_alias(self, alias: str, collection: str) -> None:
+    def alias(self, name: str) -> Alias:
+        """Return an alias's collection and its previous one; raises CollectionNotFound."""
+        found = self._aliases.get(name)
+        if found is None:
+            raise CollectionNotFound(f"no alias {name!r:.80}")
+        return found
+
+    def set_alias(self, alias: str, collection: str) -> Alias:
         """Point an alias to a collection. Every later request uses it.
 
-        Raises QueryError, CollectionNotFound, CollectionExists if a collection has that name.
+        A collection that another process has put into the folder meanwhile is opened. Raises QueryError,
+        CollectionNotFound, CollectionExists if a collection has that name, and the error of the collection's opening.
         """
         check_name(alias)
         with self._changing:
             self._check_folder("given an alias")
             if alias not in self._aliases:
                 self._check_free(alias)
-            if collection not in self._open:
-                self.get(collection)
+            if ALIASES_FILE in self._broken:
+                raise self._broken[ALIASES_FILE]
+            if collection in self._aliases:
                 raise CollectionNotFound(f"{collection!r} is itself an alias")
-            self._write_aliases({**self._aliases, alias: collection})
+            self._ensure_open(collection)
+            found = self._alias_file.point(alias, collection)
+            self._aliases = {**self._aliases, alias: found}
+            return found
 
     def drop_alias(self, alias: str) -> None:
         """Remove an alias; raises CollectionNotFound."""
         with self._changing:
             self._check_folder("given an alias")
-            if alias not in self._aliases:
-                raise CollectionNotFound(f"no alias {alias!r:.80}")
-            self._write_aliases({name: target for name, target in self._aliases.items() if name != alias})
+            self._alias_file.drop(alias)
+            self._aliases = {name: found for name, found in self._aliases.items() if name != alias}
+
+    def follow(self) -> dict[str, Exception]:
+        """Notice what another process has changed in the aliases; cheap when that is nothing.
+
+        Collections that are new to the store are opened and warmed first. An alias whose new collection cannot be used
+        keeps its old one; it is returned with the reason, and the next call tries again.
+        """
+        if self._single:
+            return {}
+        signature = self._alias_file.signature()
+        if signature == self._followed:
+            return {}
+        with self._changing:
+            try:
+                aliases = self._alias_file.read()
+            except CollectionCorrupt as error:
+                self._broken[ALIASES_FILE] = error
+                return {ALIASES_FILE: error}
+            self._broken.pop(ALIASES_FILE, None)
+            failed = self._take_over(aliases)
+            if not failed:
+                self._followed = signature
+            return failed
+
+    def _take_over(self, aliases: Aliases) -> dict[str, Exception]:
+        followed: dict[str, Alias] = {}
+        failed: dict[str, Exception] = {}
+        for name, alias in aliases.items():
+            try:
+                self._ensure_open(alias.collection)
+            except EXPECTED_ERRORS as error:
+                failed[name] = error
+                if name in self._aliases:
+                    followed[name] = self._aliases[name]
+            else:
+                followed[name] = alias
+        self._aliases = followed
+        return failed
+
+    def _ensure_open(self, name: str) -> None:
+        """Open and warm a collection that came into the folder after the start, or did not open then."""
+        if name in self._open:
+            return
+        folder = self.directory / name
+        if not is_name(name) or not is_collection(folder):
+            self.get(name)  # raises the reason
+        collection = Collection.open(folder, self._mode)
+        try:
+            collection.warm()
+        except BaseException:
+            collection.close()
+            raise
+        self._open[name] = collection
+        self._broken.pop(name, None)
+
+    def _move_away(self, name: str, removed: Path) -> None:
+        (self.directory / name).rename(removed)
+        sync_file(self.directory)
 
     def _check_free(self, name: str) -> None:
         if name in self._open or name in self._broken:
             raise CollectionExists(f"the collection {name!r} exists already")
-        if name in self._aliases:
-            raise CollectionExists(f"{name!r} is already an alias of {self._aliases[name]!r}")
+        known = self._aliases if ALIASES_FILE in self._broken else {**self._aliases, **self._alias_file.read()}
+        if name in known:
+            raise CollectionExists(f"{name!r} is already an alias of {known[name].collection!r}")
 
-    def _read_aliases(self) -> dict[str, str]:
-        path = self.directory / ALIASES_FILE
+    def _read_aliases(self) -> dict[str, Alias]:
         try:
-            return dict(json.loads(path.read_bytes())["aliases"])
-        except FileNotFoundError:
+            return self._alias_file.read()
+        except CollectionCorrupt as error:
+            self._broken[ALIASES_FILE] = error
             return {}
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            self._broken[ALIASES_FILE] = CollectionCorrupt(path, f"cannot be read: {error!r}")
-            return {}
-
-    def _write_aliases(self, aliases: dict[str, str]) -> None:
-        if aliases == self._aliases:
-            return
-        if ALIASES_FILE in self._broken:
-            raise self._broken[ALIASES_FILE]
-        path = self.directory / ALIASES_FILE
-        temporary = path.with_name(f"{_REMOVED_PREFIX}{uuid.uuid4()}.json")
-        with storage_errors(path):
-            write_file(temporary, json.dumps({"format_version": 1, "aliases": aliases}, indent=2).encode() + b"\n")
-            temporary.replace(path)
-            sync_file(self.directory)
-        self._aliases = aliases
 
     def _check_folder(self, action: str) -> None:
         if self._single or self._mode == "r":

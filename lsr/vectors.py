@@ -187,6 +187,15 @@ class NamedVector:
             return []
         return vocabulary.tokens(range(self.persisted_terms, len(vocabulary)))
 
+    def dictionary(self) -> list[str]:
+        """Return the tokens of a growing vocabulary by their numbers; empty for a model's. Loads no encoder."""
+        if self._own_vocabulary is not None:
+            return self._own_vocabulary.tokens(range(len(self._own_vocabulary)))
+        if self._encoder is None:
+            return list(self._tokens)
+        vocabulary = self._encoder.vocabulary
+        return vocabulary.tokens(range(len(vocabulary))) if vocabulary.grows else []
+
     def tokens_of(self, vector: SparseInput) -> list[str]:
         """Return the tokens of a ready-made vector's terms; raises IndexError."""
         if isinstance(vector, SparseByToken):

@@ -35,13 +35,14 @@ def create_app(store: CollectionStore, settings: ServiceSettings | None = None) 
     settings = settings or ServiceSettings()
     service = Service.start(store, settings)
 
-    def warm_then_scrub() -> None:
+    def warm_then_watch() -> None:
         service.readiness.warm(store)
         service.scrubber.start()
+        service.alias_watcher.start()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        Thread(target=warm_then_scrub, name="lsr-warm", daemon=True).start()
+        Thread(target=warm_then_watch, name="lsr-warm", daemon=True).start()
         try:
             yield
         finally:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from lsr.cli.alias import alias
 from lsr.cli.bench import bench
 from lsr.cli.compare import compare
 from lsr.cli.config import config
@@ -65,6 +66,7 @@ app.command("diagnose")(diagnose)
 app.command("bench")(bench)
 app.command("verify")(verify)
 app.command("reindex")(reindex)
+app.command("alias")(alias)
 app.command("merge")(merge)
 app.add_typer(snapshot, name="snapshot")
 app.command("export")(export)

@@ -1,100 +1,238 @@
-"""`lsr reindex`: encodes a collection's documents again, into a new collection."""
+"""`lsr reindex`: a collection's documents in a new collection, with vectors added, encoded again or left out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lsr.cli.arguments import SettingOption, parse_settings, stored_name
-from lsr.cli.output import JsonFlag
+from lsr.cli.arguments import SettingOption, one_collection, parse_object, parse_settings, stored_name
+from lsr.cli.output import JsonFlag, human_bytes, print_json, progress_bar, say
 
 if TYPE_CHECKING:
-    from lsr.collection import Collection
-    from lsr.corpora.corpus import CorpusLine
+    from lsr.reindexing import ReindexReport
+    from lsr.storage.alias_file import Alias, AliasFile
+    from lsr.vectors import VectorConfig
+
+TITLES = "titles"
 
 
 def reindex(
-    directory: Annotated[Path, typer.Argument(help="The collection to read.", metavar="DIR")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new collection.", metavar="DIR")],
+    directory: Annotated[Path, typer.Argument(help="The collection that is read.", metavar="DIR")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new collection.", metavar="NEW")],
+    add: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Add a vector: bm25=bm25, or meaning=dense:lsr-mini; can be repeated.", metavar="NAME=[dense:]ENCODER"
+        ),
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option(help="Leave this vector out; can be repeated.", metavar="NAME")
+    ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(help="bm25, lsr-mini, or a checkpoint's name or path.  [default: lsr-mini]", metavar="NAME|PATH"),
+        typer.Option(
+            help="Encode --using again with bm25, lsr-mini, or a checkpoint's name or path.  "
+            "[default: lsr-mini, where neither --add nor --remove is given]",
+            metavar="NAME|PATH",
+        ),
     ] = None,
     setting: SettingOption = None,
     using: Annotated[
-        str, typer.Option(help="The named vector to encode again; others are copied.", metavar="NAME")
+        str, typer.Option(help="Which named vector is encoded again; others are copied.", metavar="NAME")
     ] = "default",
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="New search defaults, or pipeline for those of a new lsr-mini collection.  [default: those of DIR]",
+            metavar="JSON|pipeline",
+        ),
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare both collections: a file of queries (JSONL, TSV, or a text on each line), or titles for "
+            "those of 100 documents.  [default: titles, with --alias]",
+            metavar="QUERIES|titles",
+        ),
+    ] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(help="With --compare: judgements, for nDCG@10 of both.", metavar="FILE")
+    ] = None,
+    alias: Annotated[
+        str | None, typer.Option(help="Let this alias stand for NEW, after the comparison.", metavar="NAME")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --alias: do not ask.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.  [default: auto]", metavar="NAME")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
-    threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.", metavar="N")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run left off.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Default: all cores.", metavar="N")] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Encode a collection again, into a new one.
+    """Add vectors to a collection, or encode one again, in a new collection.
 
-    DIR is only read, and a service may serve it at the same time; documents written to it after the start are not in
-    the new collection.
+    DIR is only read and may be served meanwhile; what is written to it after the start is not in NEW. Vectors that
+    stay are copied as they are stored. lsr alias FOLDER NAME --back returns an alias to the collection from before.
     """
-    from lsr.cli.arguments import one_collection
-    from lsr.cli.index import index_and_report
-    from lsr.collection import Collection
-    from lsr.errors import QueryError
+    from lsr.cli.reindex_comparison import Comparison, compare_and_print
+    from lsr.errors import ExitCode
+    from lsr.reindexing import reindex as run_reindex
     from lsr.settings import load_settings
+
+    if qrels is not None and compare in (None, TITLES):
+        raise typer.BadParameter("judgements need their queries: --compare FILE", param_hint="--qrels")
+    source = one_collection(directory)
+    aliases = None if alias is None else _checked_alias(alias, source, out, yes, json)
+    settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
+    own, of_added = _split_settings(parse_settings(setting))
+    added = _parse_added(add or [], of_added)
+    replaced = {}
+    if encoder is not None or not (add or remove):
+        replaced[using] = _config_again(source, using, stored_name(settings.encoder), own)
+    elif own:
+        raise typer.BadParameter(f"{next(iter(own))}: of which vector? NAME.{next(iter(own))}", param_hint="--setting")
+    with progress_bar() as progress:
+        report = run_reindex(
+            source,
+            out,
+            add=added,
+            replace=replaced,
+            remove=remove or (),
+            search=_parse_search(search),
+            resume=resume,
+            device=settings.device,
+            threads=settings.threads,
+            progress=progress,
+        )
+    if not json:
+        _print_report(report, out)
+    comparison: Comparison | None = None
+    if compare is not None or aliases is not None:
+        comparison = compare_and_print(source, out, None if compare in (None, TITLES) else Path(compare), qrels, json)
+    moved: Alias | None = None
+    if aliases is not None and alias is not None:
+        moved = _move_alias(aliases, alias, source, out, report.seq, yes, quiet=json)
+    if json:
+        shown: dict[str, Any] = report.to_json()
+        if comparison is not None:
+            shown["comparison"] = comparison.to_json()
+        if moved is not None:
+            shown["alias"] = {"alias": alias, "collection": moved.collection, "previous": moved.previous}
+        print_json(shown)
+    return ExitCode.OK if alias is None or moved is not None else ExitCode.FAILURE
+
+
+def _split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the settings without a name before a dot, and the others by that name."""
+    own: dict[str, Any] = {}
+    named: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        name, dot, rest = key.partition(".")
+        if dot:
+            named.setdefault(name, {})[rest] = value
+        else:
+            own[key] = value
+    return own, named
+
+
+def _parse_added(texts: Sequence[str], settings: Mapping[str, dict[str, Any]]) -> dict[str, VectorConfig]:
+    """Return the vectors that --add and --setting describe; raises typer.BadParameter."""
     from lsr.vectors import VectorConfig
 
-    settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
-    with Collection.open(one_collection(directory)) as collection:
-        info = collection.info()
-        if using not in info.vectors:
-            raise QueryError(f"no vector {using!r}; the vectors are: {', '.join(info.vectors)}", field="using")
-        dense = info.vectors[using].kind == "dense"
-        made = parse_settings(setting)
+    added: dict[str, VectorConfig] = {}
+    for text in texts:
+        name, equals, made_by = (part.strip() for part in text.partition("="))
+        dense = made_by.startswith("dense:")
+        encoder = made_by.removeprefix("dense:").strip()
+        if not name or not equals or not encoder or encoder == "dense":
+            raise typer.BadParameter(f"{text!r} is not NAME=ENCODER or NAME=dense:ENCODER", param_hint="--add")
+        if name in added:
+            raise typer.BadParameter(f"{name} is given twice", param_hint="--add")
+        made = dict(settings.get(name, {}))
         dimensions = made.pop("dimensions", None) if dense else None
-        vectors = {using: VectorConfig(stored_name(settings.encoder), made, dense=dense, dimensions=dimensions)}
-        vectors |= {name: collection.vector_config(name) for name in info.vectors if name != using}
-        corpus = CollectionCorpus(collection, using, keep=[name for name in vectors if name != using])
-        return index_and_report(
-            corpus,
-            out,
-            vectors,
-            schema=info.schema,
-            resume=resume,
-            threads=settings.threads,
-            device=settings.device,
-            as_json=json,
-        )
+        added[name] = VectorConfig(stored_name(encoder), made, dense=dense, dimensions=dimensions)
+    for name in settings:
+        if name not in added:
+            known = ", ".join(added) or "none"
+            raise typer.BadParameter(f"{name} is no added vector; there is {known}", param_hint="--setting")
+    return added
 
 
-class CollectionCorpus:
-    """The live documents of an open collection, with only the vectors named in `keep`."""
+def _config_again(source: Path, using: str, encoder: str, settings: Mapping[str, Any]) -> VectorConfig:
+    """Return how a vector of the collection is encoded again: a dense one stays dense."""
+    from lsr.collection import Collection
+    from lsr.vectors import VectorConfig
 
-    unit: Literal["bytes", "documents"] = "documents"
+    with Collection.open(source) as collection:
+        vector = collection.info().vectors.get(using)
+    made = dict(settings)
+    dense = vector is not None and vector.kind == "dense"
+    dimensions = made.pop("dimensions", None) if dense else None
+    return VectorConfig(encoder, made, dense=dense, dimensions=dimensions)
 
-    def __init__(self, collection: Collection, using: str, keep: Sequence[str] = ()) -> None:
-        self.name = str(collection.path)
-        self.position = 0
-        self._collection = collection
-        info = collection.info()
-        self._dense = [name for name in keep if info.vectors[name].kind == "dense"]
-        self._sparse = [name for name in keep if name not in self._dense]
-        # What is scanned is a sparse vector, whatever is encoded again.
-        self._scanned = using if info.vectors[using].kind == "sparse" else self._sparse[0]
-        self.size: int | None = info.documents
-        self._seq = info.seq
 
-    def identity(self) -> str | None:
-        """Return the collection's path and its sequence number, which every write increments."""
-        return f"{self._collection.path.resolve()}:{self._seq}"
+def _parse_search(text: str | None) -> Mapping[str, Any] | Literal["pipeline"] | None:
+    if text == "pipeline":
+        return "pipeline"
+    return parse_object(text, "--search")
 
-    def __iter__(self) -> Iterator[CorpusLine]:
-        from lsr.corpora.corpus import CorpusLine
-        from lsr.documents import SparseByToken
 
-        self.position = 0
-        for document, _, _ in self._collection.scan(self._scanned, dense=self._dense):
-            self.position += 1
-            kept = {name: SparseByToken(self._collection.vector(document.id, name) or {}) for name in self._sparse}
-            yield CorpusLine(self.position, replace(document, vectors={**document.vectors, **kept}))
+def _checked_alias(alias: str, source: Path, out: Path, yes: bool, as_json: bool) -> AliasFile:
+    """Return the folder's aliases; raises before anything is encoded if the alias could not be set afterwards."""
+    from lsr.errors import CollectionExists
+    from lsr.storage.alias_file import AliasFile, check_name
+    from lsr.storage.layout import is_collection
+
+    folder = source.resolve().parent
+    if out.resolve().parent != folder:
+        raise typer.BadParameter(f"{out} is not in {folder}: an alias is for collections of one folder")
+    check_name(alias)
+    check_name(out.resolve().name)
+    if is_collection(folder / alias) or folder / alias == out.resolve():
+        raise CollectionExists(f"{alias!r} is the name of a collection, not of an alias")
+    if not yes and (as_json or not (sys.stdin.isatty() and sys.stdout.isatty())):
+        raise typer.BadParameter("there is no terminal to ask on: give --yes, too", param_hint="--alias")
+    aliases = AliasFile(folder)
+    aliases.read()
+    return aliases
+
+
+def _move_alias(
+    aliases: AliasFile, alias: str, source: Path, out: Path, seq: int, yes: bool, *, quiet: bool
+) -> Alias | None:
+    """Let the alias stand for the new collection, if nothing speaks against it; None where it was left as it is."""
+    from lsr.collection import Collection
+
+    new = out.resolve().name
+    by_hand = f"`lsr alias {aliases.folder} {alias} {new}` does it"
+    with Collection.open(source) as collection:
+        now = collection.info().seq
+    if now != seq:
+        say(f"{source} has changed since it was read (change {seq:,}, now {now:,}): {new} may lack documents")
+        if yes:
+            say(f"the alias {alias} is left as it is; {by_hand} nevertheless")
+            return None
+    before = aliases.read().get(alias)
+    if not yes and not typer.confirm(f"{alias}: {before.collection if before else 'a new alias'} -> {new}?"):
+        say(f"the alias {alias} is left as it is; {by_hand} later")
+        return None
+    moved = aliases.point(alias, new)
+    if not quiet:
+        back = f"; back: lsr alias {aliases.folder} {alias} --back" if moved.previous is not None else ""
+        print(f"{alias} -> {new}{back}")
+    return moved
+
+
+def _print_report(report: ReindexReport, out: Path) -> None:
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    load = report.load
+    print(f"{out}: {load.accepted:,} documents in {load.seconds:.1f} s, {human_bytes(size)}")
+    for what, names in (("encoded", report.encoded), ("copied", report.copied), ("left out", report.removed)):
+        if names:
+            print(f"  {what}: {', '.join(names)}")
+    if report.without_text:
+        print(f"  without a text, so without the encoded vectors: {report.without_text:,} documents")
+    if load.empty:
+        print(f"  without any term, found by no query: {load.empty:,}")

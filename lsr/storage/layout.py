@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from index import IndexConfig
-from lsr.dense_vectors import DenseVector, dense_from_settings, new_vectors
+from lsr.dense_vectors import NO_VECTORS, DenseVector, Vectors, dense_from_settings, new_vectors
 from lsr.errors import CollectionCorrupt, CollectionExists, CollectionNotFound, QueryError
 from lsr.metadata import MetadataSchema
 from lsr.storage.catalog import CATALOG_FILE, Catalog
@@ -54,10 +54,12 @@ def create_files(
     schema: MetadataSchema,
     extra: Mapping[str, Any] | None = None,
     device: str = "auto",
+    kept: Vectors = NO_VECTORS,
 ) -> Catalog:
     """Create the folder of a new collection. It is a collection once its catalog has its final name.
 
-    `extra` are more settings; `device` is where the encoders run.
+    `extra` are more settings; `device` is where the encoders run. The `vectors` in `kept` belong to another collection:
+    they keep their settings, fingerprints and dictionaries, and their encoders are not loaded.
 
     Raises CollectionExists, QueryError, UnknownEncoder, SettingError, DeviceUnavailable, StorageFull.
     """
@@ -67,12 +69,13 @@ def create_files(
         raise CollectionExists(f"{folder} is a collection already")
     if folder.exists() and (not folder.is_dir() or any(not _leftover(path) for path in folder.iterdir())):
         raise CollectionExists(f"{folder} exists and is not empty; nothing was changed")
-    named, dense = new_vectors(vectors)
+    named, dense = new_vectors(vectors, kept)
     run_on(device, named, dense)
-    for vector in named.values():
-        _ = vector.vocabulary  # loads the encoder: an unknown one is refused before anything is written
-    for dense_vector in dense.values():
-        if dense_vector.source is not None:
+    for name, vector in named.items():
+        if name not in kept.sparse:
+            _ = vector.vocabulary  # loads the encoder: an unknown one is refused before anything is written
+    for name, dense_vector in dense.items():
+        if name not in kept.dense and dense_vector.source is not None:
             _ = dense_vector.encoder
     settings = {
         "uuid": str(uuid.uuid4()),
@@ -90,7 +93,7 @@ def create_files(
             folder.mkdir(parents=True, exist_ok=True)
             (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)
             temporary.mkdir()
-            Catalog.create(temporary / CATALOG_FILE, settings).close()
+            _create_catalog(temporary / CATALOG_FILE, settings, kept)
             sync_file(temporary / CATALOG_FILE)
             (temporary / CATALOG_FILE).rename(folder / CATALOG_FILE)
             shutil.rmtree(temporary)
@@ -100,6 +103,18 @@ def create_files(
         shutil.rmtree(temporary if existed else folder, ignore_errors=True)
         raise
     return Catalog.open(folder / CATALOG_FILE, "w")
+
+
+def _create_catalog(path: Path, settings: dict[str, Any], kept: Vectors) -> None:
+    catalog = Catalog.create(path, settings)
+    try:
+        growing = {name: vector.dictionary() for name, vector in kept.sparse.items()}
+        if any(growing.values()):
+            with catalog.transaction() as change:
+                for name, tokens in growing.items():
+                    change.append_terms(name, 0, tokens)
+    finally:
+        catalog.close()
 
 
 def open_catalog(folder: Path, mode: Literal["r", "w"]) -> Catalog:

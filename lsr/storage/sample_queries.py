@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 from scipy.sparse import csr_array
 
 from lsr.documents import Document
-from lsr.storage.generation import SegmentView
+from lsr.storage.generation import Generation, SegmentView
 from lsr.vectors import NamedVector
 
 AT_LEAST = 20_000  # documents; a smaller segment is always searched exactly
@@ -34,7 +35,7 @@ class SampledTexts:
         """Add documents to sample from."""
         for document in documents:
             if self.seen % self._step == 0:
-                self._texts.append(document.title or " ".join(document.text.split(maxsplit=_WORDS)[:_WORDS]))
+                self._texts.append(short_text(document))
                 if len(self._texts) >= 2 * _SAMPLE:
                     del self._texts[1::2]
                     self._step *= 2
@@ -53,6 +54,30 @@ class SampledTexts:
             for name, vector in vectors.items()
             if vector.config.encoder is not None and not vector.vocabulary.grows
         }
+
+
+def short_text(document: Document) -> str:
+    """Return the title, or the first words of the text."""
+    return document.title or " ".join(document.text.split(maxsplit=_WORDS)[:_WORDS])
+
+
+def spaced_texts(generation: Generation, count: int) -> list[str]:
+    """Return short texts of about `count` live documents, evenly spaced; without blank and repeated ones."""
+    step = max(1, generation.document_count // count)
+    found: dict[str, None] = {}
+    number = 0
+    for view in generation.segments:
+        live = np.arange(len(view.segment)) if view.live is None else np.flatnonzero(view.live)
+        for at in live[-number % step :: step].tolist():
+            found[short_text(view.segment.documents.document(at)).strip()] = None
+        number += len(live)
+    for chunk in generation.pending.chunks:
+        live = np.flatnonzero(chunk.live)
+        for at in live[-number % step :: step].tolist():
+            found[short_text(chunk.content.documents[at]).strip()] = None
+        number += len(live)
+    found.pop("", None)
+    return list(found)[:count]
 
 
 def sample_segments(views: Iterable[SegmentView]) -> SampledTexts:

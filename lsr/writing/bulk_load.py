@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ import numpy as np
 from encoders.errors import EncoderError, StatisticsMissing
 from lsr.corpora import Corpus, CorpusLine
 from lsr.default_pipeline import defaults_for, vectors_for
+from lsr.dense_vectors import NO_VECTORS, DenseVector, Vectors
 from lsr.documents import Document
 from lsr.errors import InvalidDocument
 from lsr.metadata import MetadataSchema
@@ -36,8 +37,8 @@ from lsr.storage.id_file import hash_ids
 from lsr.storage.sample_queries import SampledTexts
 from lsr.storage.segment import Segment
 from lsr.storage.segment_writer import NewSegment, SegmentWriter
-from lsr.vectors import VectorConfig
-from lsr.writing.document_vectors import check_document, document_vectors, settle_vectors
+from lsr.vectors import NamedVector, VectorConfig
+from lsr.writing.document_vectors import NewVectors, check_document, document_vectors, settle_vectors
 from lsr.writing.load_folder import finished_report, start_load
 
 BATCH_LINES = 1024  # encoded together; segments are cut between batches
@@ -48,6 +49,7 @@ SEGMENT_DOCUMENTS = 2_000_000
 
 Progress = Callable[[str, int, int | None], None]
 OnProblem = Callable[[int, InvalidDocument], None]
+MakeVectors = Callable[[Mapping[str, NamedVector], Mapping[str, DenseVector], Sequence[Document]], NewVectors]
 
 
 def index_corpus(
@@ -79,20 +81,51 @@ def index_corpus(
     CollectionLocked, StorageFull, EncoderError, CorpusUnreadable, CorpusDamaged. After any error or interruption
     `resume` can finish the load. Only an encoder that fails before the first segment leaves no folder.
     """
-    started = time.perf_counter()
-    folder = Path(out)
     configs = dict(vectors) if vectors is not None else vectors_for(encoder)
+    return load_corpus(
+        corpus,
+        Path(out),
+        configs,
+        MetadataSchema(schema),
+        search=search or defaults_for(configs),
+        resume=resume,
+        device=device,
+        threads=threads,
+        progress=progress,
+        on_problem=on_problem,
+    )
+
+
+def load_corpus(
+    corpus: Corpus,
+    folder: Path,
+    configs: Mapping[str, VectorConfig],
+    schema: MetadataSchema,
+    *,
+    search: Mapping[str, Any] | None,
+    resume: bool,
+    device: str,
+    threads: int | None,
+    progress: Progress | None = None,
+    on_problem: OnProblem | None = None,
+    kept: Vectors = NO_VECTORS,
+    make_vectors: MakeVectors = document_vectors,
+) -> IndexReport:
+    """Load as `index_corpus` does; all of `configs` are given.
+
+    kept          vectors of another collection that are taken over, with settings, fingerprints and dictionaries
+    make_vectors  returns the vectors of some documents, a row for each
+    """
+    started = time.perf_counter()
     finished = finished_report(folder, corpus, resume)
     if finished is not None:
         return finished
     was_there, continued = folder.exists(), layout.is_collection(folder)
-    catalog, lock = start_load(
-        folder, corpus, configs, MetadataSchema(schema), resume, device, search or defaults_for(configs)
-    )
+    catalog, lock = start_load(folder, corpus, configs, schema, resume, device, search, kept)
     useless = False
     try:
-        load = _Load(folder, catalog, corpus, device, threads, progress, on_problem)
-        load.measure()
+        load = _Load(folder, catalog, corpus, device, threads, progress, on_problem, make_vectors)
+        load.measure({name for name in configs if name not in kept.sparse})
         report = load.run()
     except EncoderError:
         useless = not continued and not catalog.segments()
@@ -118,6 +151,7 @@ class _Load:
         threads: int | None,
         progress: Progress | None,
         on_problem: OnProblem | None,
+        make_vectors: MakeVectors,
     ) -> None:
         contents = layout.read_contents(catalog)
         self._folder = folder
@@ -126,6 +160,7 @@ class _Load:
         self._threads = threads
         self._progress = progress or _ignore
         self._on_problem = on_problem or _ignore
+        self._make_vectors = make_vectors
         self._schema = contents.schema
         self._vectors = contents.vectors
         self._dense = contents.dense
@@ -140,10 +175,10 @@ class _Load:
         self._ids: set[str] = set()  # of the current segment
         self._sampled = SampledTexts()  # of the current segment
 
-    def measure(self) -> None:
-        """Fix the average document length of each BM25 vector that needs one, in one pass over the corpus."""
-        for vector in self._vectors.values():
-            if not vector.needs_average_length:
+    def measure(self, names: Container[str]) -> None:
+        """Fix the average document length of each BM25 vector of `names` that has none, in one pass over the corpus."""
+        for name, vector in self._vectors.items():
+            if name not in names or not vector.needs_average_length:
                 continue
             try:
                 vector.measure(self._texts(vector.name))
@@ -186,7 +221,7 @@ class _Load:
         self._counts["lines"] += len(batch)
         if not documents:
             return
-        made = document_vectors(self._vectors, self._dense, documents)
+        made = self._make_vectors(self._vectors, self._dense, documents)
         lengths = sum((np.diff(matrix.indptr) for matrix in made.sparse.values()), np.zeros(len(documents), np.int64))
         self._counts["empty"] += int((lengths == 0).sum())
         self._counts["accepted"] += len(documents)
@@ -244,9 +279,10 @@ class _Load:
             writer.abandon()
             finished = None
         state: dict[str, Any] = {**self._load, "report": {**self._counts, "seconds": 0.0}}
+        new_tokens = {name: vector.new_tokens() for name, vector in self._vectors.items()}
         with self._catalog.transaction() as change:
             for name, vector in self._vectors.items():
-                change.append_terms(name, vector.persisted_terms, vector.new_tokens())
+                change.append_terms(name, vector.persisted_terms, new_tokens[name])
             change.set_setting("vectors", {name: vector.setting() for name, vector in self._vectors.items()})
             for key, setting in layout.dense_settings(self._dense).items():
                 change.set_setting(key, setting)
@@ -257,8 +293,8 @@ class _Load:
                 change.set_setting(layout.LOADED_SETTING, state)
             else:
                 change.set_setting(layout.LOAD_SETTING, state)
-        for vector in self._vectors.values():
-            vector.persisted_terms = len(vector.vocabulary)
+        for name, vector in self._vectors.items():
+            vector.persisted_terms += len(new_tokens[name])
         if finished is not None:
             self._segments.append(Segment(self._folder, finished.row(number), self._shape))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lsr.corpora import Corpus
+from lsr.dense_vectors import NO_VECTORS, Vectors
 from lsr.errors import CollectionExists, LsrError
 from lsr.metadata import MetadataSchema
 from lsr.results import IndexReport
@@ -40,8 +41,12 @@ def start_load(
     resume: bool,
     device: str,
     search: Mapping[str, Any] | None = None,
+    kept: Vectors = NO_VECTORS,
 ) -> tuple[Catalog, WriterLock]:
-    """Open the unfinished load in `folder`, or create it; `search` are a new collection's search defaults."""
+    """Open the unfinished load in `folder`, or create it.
+
+    `search` are a new collection's search defaults; `kept` are vectors that it takes over from another one.
+    """
     if layout.is_collection(folder):
         if not resume:
             raise CollectionExists(
@@ -59,7 +64,7 @@ def start_load(
         return catalog, lock
     load = {"source": corpus.identity(), "report": asdict(IndexReport())}
     extra = {layout.LOAD_SETTING: load, **({layout.SEARCH_SETTING: dict(search)} if search is not None else {})}
-    catalog = layout.create_files(folder, configs, schema, extra, device)
+    catalog = layout.create_files(folder, configs, schema, extra, device, kept)
     return catalog, WriterLock(folder)
 
 

@@ -318,10 +318,11 @@ class JobModel(BaseModel):
 
 
 class AliasModel(BaseModel):
-    """Another name for a collection."""
+    """Another name for a collection; `previous` is what it stood for before, the way back."""
 
     alias: str
     collection: str
+    previous: str | None
 
 
 class AliasesModel(BaseModel):

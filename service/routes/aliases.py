@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
+from lsr.storage.alias_file import Alias
 from service.auth import requires
 from service.http.strict_route import StrictRoute
 from service.messages.rendering import json_response
@@ -22,16 +23,26 @@ AliasName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The alias"
 @requires("read")
 async def list_aliases(service: ServiceOf) -> Response:
     """List the aliases."""
-    found = sorted(service.store.aliases().items())
-    return json_response({"aliases": [{"alias": alias, "collection": target} for alias, target in found]})
+    found = sorted(service.store.known_aliases.items())
+    return json_response({"aliases": [_shown(name, alias) for name, alias in found]})
+
+
+@router.get("/{alias}", response_model=AliasModel)
+@requires("read")
+async def show_alias(alias: AliasName, service: ServiceOf) -> Response:
+    """Show the collection that an alias stands for, and the one that it stood for before."""
+    return json_response(_shown(alias, service.store.alias(alias)))
 
 
 @router.put("/{alias}", response_model=AliasModel)
 @requires("admin")
 async def set_alias(alias: AliasName, body: AliasRequest, service: ServiceOf) -> Response:
-    """Point an alias to a collection. Every later request uses it."""
-    await service.chores.run(lambda: service.store.set_alias(alias, body.collection))
-    return json_response({"alias": alias, "collection": body.collection})
+    """Point an alias to a collection. Every later request uses it.
+
+    The answer names as `previous` the collection that it had before: setting that one undoes the change.
+    """
+    found = await service.chores.run(lambda: service.store.set_alias(alias, body.collection))
+    return json_response(_shown(alias, found))
 
 
 @router.delete("/{alias}", status_code=204, response_class=Response)
@@ -40,3 +51,7 @@ async def drop_alias(alias: AliasName, service: ServiceOf) -> Response:
     """Remove an alias; its collection stays."""
     await service.chores.run(lambda: service.store.drop_alias(alias))
     return Response(status_code=204)
+
+
+def _shown(name: str, alias: Alias) -> dict[str, str | None]:
+    return {"alias": name, "collection": alias.collection, "previous": alias.previous}

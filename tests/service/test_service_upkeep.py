@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic, sleep
+
 import httpx
 import pytest
+
+from lsr.cli.running import run
+from lsr.collection import Collection
+from lsr.documents import Document
 
 
 def write(client: httpx.Client, collection: str, *ids: str) -> None:
@@ -27,14 +36,60 @@ def birds(serve) -> httpx.Client:
 
 
 def test_an_alias_is_swapped_without_the_callers_noticing(birds: httpx.Client) -> None:
-    for target in ("birds-1", "birds-2"):
+    steps = [("birds-1", None), ("birds-2", "birds-1"), ("birds-2", "birds-1"), ("birds-1", "birds-2")]
+    for target, previous in steps:
         answer = birds.put("/v1/aliases/birds", json={"collection": target})
-        assert (answer.status_code, answer.json()) == (200, {"alias": "birds", "collection": target})
+        shown = {"alias": "birds", "collection": target, "previous": previous}
+        assert (answer.status_code, answer.json()) == (200, shown)
+        assert birds.get("/v1/aliases/birds").json() == shown
         assert ids(birds, "birds") == {f"from-{target}"}
-    assert birds.get("/v1/aliases").json() == {"aliases": [{"alias": "birds", "collection": "birds-2"}]}
+    assert birds.get("/v1/aliases").json() == {"aliases": [shown]}
     assert birds.delete("/v1/aliases/birds").status_code == 204
     assert birds.get("/v1/collections/birds").status_code == 404
     assert birds.delete("/v1/aliases/birds").status_code == 404
+    assert birds.get("/v1/aliases/birds").status_code == 404
+
+
+def test_an_alias_that_the_command_line_changes_is_followed_to_a_new_collection(serve, tmp_path: Path) -> None:
+    with Collection.create(tmp_path / "fish-1") as old:
+        old.write([Document("old", text="heron")])
+    client = serve(folder=tmp_path)
+    client.put("/v1/aliases/fish", json={"collection": "fish-1"}).raise_for_status()
+    with Collection.create(tmp_path / "fish-2") as new:
+        new.write([Document("new", text="heron")])
+    assert run(["alias", str(tmp_path), "fish", "fish-2"]) == 0
+    wait_for(lambda: ids(client, "fish") == {"new"})
+    write(client, "fish", "written")
+    assert ids(client, "fish-2") == {"new", "written"}
+    assert run(["alias", str(tmp_path), "fish", "--back"]) == 0
+    wait_for(lambda: ids(client, "fish") == {"old"})
+    shown = {"alias": "fish", "collection": "fish-1", "previous": "fish-2"}
+    assert client.get("/v1/aliases/fish").json() == shown
+    # What the service does next builds on what the command line did.
+    assert run(["alias", str(tmp_path), "other", "fish-2"]) == 0
+    client.put("/v1/aliases/third", json={"collection": "fish-1"}).raise_for_status()
+    assert set(json.loads((tmp_path / "aliases.json").read_text())["aliases"]) == {"fish", "other", "third"}
+    assert client.put("/v1/collections/other", json={}).status_code == 409
+
+
+def test_an_alias_of_a_collection_that_does_not_open_keeps_the_old_one(serve, tmp_path: Path) -> None:
+    with Collection.create(tmp_path / "fish-1") as old:
+        old.write([Document("old", text="heron")])
+    client = serve(folder=tmp_path)
+    client.put("/v1/aliases/fish", json={"collection": "fish-1"}).raise_for_status()
+    with Collection.create(tmp_path / "fish-2"):  # its lock is held here
+        assert run(["alias", str(tmp_path), "fish", "fish-2"]) == 0
+        sleep(2.5)
+        assert ids(client, "fish") == {"old"}
+        assert client.put("/v1/aliases/fish", json={"collection": "fish-2"}).status_code == 409
+    wait_for(lambda: ids(client, "fish") == set())
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    end = monotonic() + seconds
+    while not condition():
+        assert monotonic() < end
+        sleep(0.05)
 
 
 def test_a_write_through_an_alias_reaches_its_collection(birds: httpx.Client) -> None:
