@@ -77,6 +77,7 @@ def reindex(
     stay are copied as they are stored. lsr alias FOLDER NAME --back returns an alias to the collection from before.
     """
     from lsr.cli.reindex_comparison import Comparison, compare_and_print
+    from lsr.comparing import read_queries
     from lsr.errors import ExitCode
     from lsr.reindexing import reindex as run_reindex
     from lsr.settings import load_settings
@@ -84,6 +85,7 @@ def reindex(
     if qrels is not None and compare in (None, TITLES):
         raise typer.BadParameter("judgements need their queries: --compare FILE", param_hint="--qrels")
     source = one_collection(directory)
+    queries = None if compare in (None, TITLES) else read_queries(Path(str(compare)))
     aliases = None if alias is None else _checked_alias(alias, source, out, yes, json)
     settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
     own, of_added = _split_settings(parse_settings(setting))
@@ -92,7 +94,9 @@ def reindex(
     if encoder is not None or not (add or remove):
         replaced[using] = _config_again(source, using, stored_name(settings.encoder), own)
     elif own:
-        raise typer.BadParameter(f"{next(iter(own))}: of which vector? NAME.{next(iter(own))}", param_hint="--setting")
+        key = next(iter(own))
+        named = " or ".join(f"{name}.{key}" for name in added)
+        raise typer.BadParameter(f"{key}: of which vector? {named or 'Nothing is encoded'}", param_hint="--setting")
     with progress_bar() as progress:
         report = run_reindex(
             source,
@@ -110,7 +114,7 @@ def reindex(
         _print_report(report, out)
     comparison: Comparison | None = None
     if compare is not None or aliases is not None:
-        comparison = compare_and_print(source, out, None if compare in (None, TITLES) else Path(compare), qrels, json)
+        comparison = compare_and_print(source, out, queries, qrels, json)
     moved: Alias | None = None
     if aliases is not None and alias is not None:
         moved = _move_alias(aliases, alias, source, out, report.seq, yes, quiet=json)
@@ -122,6 +126,11 @@ def reindex(
             shown["alias"] = {"alias": alias, "collection": moved.collection, "previous": moved.previous}
         print_json(shown)
     return ExitCode.OK if alias is None or moved is not None else ExitCode.FAILURE
+
+
+def on_terminal() -> bool:
+    """Whether there is a person who can be asked."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -192,7 +201,7 @@ def _checked_alias(alias: str, source: Path, out: Path, yes: bool, as_json: bool
     check_name(out.resolve().name)
     if is_collection(folder / alias) or folder / alias == out.resolve():
         raise CollectionExists(f"{alias!r} is the name of a collection, not of an alias")
-    if not yes and (as_json or not (sys.stdin.isatty() and sys.stdout.isatty())):
+    if not yes and (as_json or not on_terminal()):
         raise typer.BadParameter("there is no terminal to ask on: give --yes, too", param_hint="--alias")
     aliases = AliasFile(folder)
     aliases.read()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsr.cli.output import fit, plain, say
-from lsr.comparing import QueryText, RankedHit, SearchComparison, compare_searches, read_queries
+from lsr.comparing import QueryText, RankedHit, SearchComparison, compare_searches
 
 if TYPE_CHECKING:
     from eval.comparison.significance import Difference
@@ -51,11 +51,16 @@ class Comparison:
         return self.searches.to_json() | ({} if self.quality is None else {"quality": self.quality.to_json()})
 
 
-def compare_and_print(old: Path, new: Path, queries: Path | None, qrels: Path | None, quiet: bool) -> Comparison:
-    """Compare two collections by the queries of a file, or by titles of the old one; print it unless `quiet`."""
+def compare_and_print(
+    old: Path, new: Path, queries: Sequence[QueryText] | None, qrels: Path | None, quiet: bool
+) -> Comparison:
+    """Compare two collections by queries, without them by titles of the old one; print it unless `quiet`.
+
+    `qrels` are judgements of the queries. Raises what a search raises, InputFileError, DatasetMismatch.
+    """
     from lsr.collection import Collection
 
-    asked = None if queries is None else read_queries(queries)
+    asked = queries
     with Collection.open(old) as first, Collection.open(new) as second:
         if asked is None:
             asked = [QueryText(None, text) for text in first.sample_texts(SAMPLED)]
