@@ -50,22 +50,18 @@ def recipes() -> list[dict[str, Any]]:
     made = []
     for number in range(130):
         fish = number % 3 == 0
-        made.append(
-            {
-                "id": f"r{number}",
-                "title": f"{'Lobster' if fish else 'Carrot'} soup number {number}",
-                "text": f"Soup with {'lobster, butter' if fish else 'carrots'}. "
-                + "Slow fire helps. " * (30 + number % 9),
-                "metadata": {
-                    "year": 1990 + number % 30,
-                    "tag": ["soup", "fish" if fish else "plants"],
-                    "kind": "fish" if fish else "plant",
-                    "hot": number % 2 == 0,
-                    "at": f"{1990 + number % 30}-05-01",
-                    "price": number / 10,
-                },
-            }
-        )  # fmt: skip
+        what = "lobster and butter" if fish else "carrots"
+        metadata = {
+            "year": 1990 + number % 30,
+            "tag": ["soup", "fish" if fish else "plants"],
+            "kind": "fish" if fish else "plant",
+            "hot": number % 2 == 0,
+            "at": f"{1990 + number % 30}-05-01",
+            "price": number / 10,
+        }
+        text = f"Soup with {what}. " + "A slow fire helps. " * (30 + number % 9)
+        title = f"{'Lobster' if fish else 'Carrot'} soup number {number}"
+        made.append({"id": f"r{number}", "title": title, "text": text, "metadata": metadata})
     return made
 
 
