@@ -35,7 +35,7 @@ class SystemSpec:
 
     def request(self) -> dict[str, Any]:
         """Return what was asked for, as it is kept in the cell to recognise it by."""
-        search = {key: value for key, value in self.search.as_keywords().items() if value is not None}
+        search = self.search.to_json()
         return {"encoder": self.encoder, "encoder_settings": dict(self.encoder_settings), "search": search}
 
 
