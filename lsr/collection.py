@@ -399,6 +399,10 @@ class Collection:
         vector = vector_of(self._state.vectors, using)
         return None if vector.config.encoder is None else vector.encoder
 
+    def can_rescore(self, using: str) -> bool:
+        """Whether a text can be rescored by this dense vector: it has an encoder, whose model can run here."""
+        return self._state.dense[using].can_encode
+
     def looks_queries_up(self, using: str | None) -> bool:
         """Whether a text is ranked by `using` (None: by the defaults) without running a model."""
         if using is None:
