@@ -158,7 +158,7 @@ def test_a_list_of_noise_gets_no_weight(tmp_path: Path) -> None:
     result = tune(dataset(qrels), tmp_path / "c")
     assert result.held_out > 0.999
     assert result.verdict == "better"
-    assert result.values["good alone"].mean() == 1
+    assert result.values["good alone"].mean() > 0.999
     assert result.values[PRESENT].mean() < 0.8
     assert result.search["queries"] == [{"using": "good"}]
     assert result.search["rescore"] is None
@@ -189,16 +189,16 @@ def test_defaults_that_are_best_already_stay(tmp_path: Path) -> None:
     assert result.search == result.present
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_random_judgements_are_not_reported_as_an_improvement(tmp_path: Path, seed: int) -> None:
+def test_random_judgements_are_not_reported_as_an_improvement(tmp_path: Path) -> None:
     make(tmp_path / "c", RESCORED)
-    rng = np.random.default_rng(seed)
-    qrels = {name: judged_best(rng.random(DOCUMENTS)) for name in TEXTS}
-    result = tune(dataset(qrels), tmp_path / "c")
-    # On the queries that chose it, it looks better: that figure would lead astray.
-    assert result.in_sample > result.values[PRESENT].mean() + 0.02
-    assert result.in_sample > result.held_out
-    assert result.verdict != "better"
+    found = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        found.append(tune(dataset({name: judged_best(rng.random(DOCUMENTS)) for name in TEXTS}), tmp_path / "c"))
+    assert all(result.verdict != "better" for result in found)
+    assert any(result.changed for result in found)
+    # On the queries that chose them, settings look better than they are.
+    assert np.mean([result.in_sample for result in found]) > np.mean([result.held_out for result in found]) + 0.02
 
 
 def test_folds_hold_every_query_out_once_and_have_no_part_in_its_setting(tmp_path: Path) -> None:
