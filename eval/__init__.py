@@ -8,6 +8,7 @@ to import, and a search service needs none of this.
     open_dataset        a BEIR folder or an ir-datasets id -> Dataset
     read_cells, build_table, then to_text, to_markdown, to_csv, to_html, to_json     the leaderboard
     export_mteb         cells as MTEB's result files
+    tune                search defaults chosen by judgements -> Tuning, with held-out figures
     compare_runs        two runs on a data set: significance tests, wins and losses
     side_by_side_table  one query's documents in two runs
     diagnose_query      the matched terms of one query, in one collection or several
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from eval.leaderboard.table import build_table
     from eval.mteb_export import export_mteb
     from eval.systems import SearchSettings
+    from eval.tuning.held_out import Tuning, tune
 
 _HOMES = {
     "Dataset": "eval.dataset",
@@ -38,6 +40,7 @@ _HOMES = {
     "Outcome": "eval.batch",
     "SearchSettings": "eval.systems",
     "SystemSpec": "eval.batch",
+    "Tuning": "eval.tuning.held_out",
     "build_table": "eval.leaderboard.table",
     "cell_content": "eval.leaderboard.cells",
     "compare_runs": "eval.comparison.runs",
@@ -56,6 +59,7 @@ _HOMES = {
     "to_json": "eval.leaderboard.formats",
     "to_markdown": "eval.leaderboard.formats",
     "to_text": "eval.leaderboard.formats",
+    "tune": "eval.tuning.held_out",
     "write_cell": "eval.leaderboard.cells",
 }
 __all__ = [
@@ -64,6 +68,7 @@ __all__ = [
     "Outcome",
     "SearchSettings",
     "SystemSpec",
+    "Tuning",
     "build_table",
     "cell_content",
     "compare_runs",
@@ -82,6 +87,7 @@ __all__ = [
     "to_json",
     "to_markdown",
     "to_text",
+    "tune",
     "write_cell",
 ]
 

@@ -35,7 +35,7 @@ class SystemSpec:
 
     def request(self) -> dict[str, Any]:
         """Return the request as JSON values; a cell stores it, so that it can be recognised."""
-        search = {key: value for key, value in self.search.as_keywords().items() if value is not None}
+        search = self.search.to_json()
         return {"encoder": self.encoder, "encoder_settings": dict(self.encoder_settings), "search": search}
 
 

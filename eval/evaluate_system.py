@@ -18,11 +18,13 @@ from eval.efficiency import measure_efficiency
 from eval.errors import DatasetMismatch, EvaluationError
 from eval.evaluation import Evaluation, Progress, depth_for, measure_system
 from eval.measures import DEFAULT_MEASURES, Measure, parse_measures, with_relevance
+from eval.pipelines import PipelineSystem
 from eval.ranking import TieOrder
 from eval.runs import read_run
 from eval.systems import BASELINE_ENCODER, CollectionSystem, RunSystem, SearchSettings, System
 from lsr.collection import Collection
 from lsr.corpora import open_corpus
+from lsr.default_pipeline import vectors_for
 from lsr.documents import Document
 from lsr.errors import InvalidDocument
 from lsr.vectors import VectorConfig
@@ -70,16 +72,20 @@ def evaluate(
         system: System = _run_system(opened, run, ties)
         return measure_system(system, opened, parsed, depth=depth_for(parsed, k), ties=ties, progress=progress)
     settings = search or SearchSettings()
+    if efficiency and not settings.is_plain:
+        raise EvaluationError("efficiency is measured for one vector without feedback", field="efficiency")
     index_seconds = None
     with ExitStack() as stack:
         if collection is not None:
             source = stack.enter_context(Collection.open(Path(collection)))
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lsr-eval-"))) / "index"
-            index_seconds = _index(opened, encoder, encoder_settings or {}, folder, index_progress)
+            whole = settings.pipeline is not None
+            index_seconds = _index(opened, encoder, encoder_settings or {}, folder, index_progress, whole=whole)
             source = stack.enter_context(Collection.open(folder))
-        _check_vector_name(source, settings.using)
-        system = CollectionSystem(source, settings)
+        if settings.pipeline is None:
+            _check_vector_name(source, settings.using)
+        system = CollectionSystem(source, settings) if settings.is_plain else PipelineSystem(source, settings)
         result = _measure_collection(system, opened, parsed, k, settings, ties, run, progress)
         if efficiency:
             figures = measure_efficiency(source, opened, settings, index_seconds=index_seconds)
@@ -124,9 +130,10 @@ def _passes(measures: Sequence[Measure], k: int | None, search: SearchSettings) 
     """Return the measures to compute for each search depth.
 
     Exact search runs once, at the largest depth. Approximate search runs separately for every cutoff: a deeper search
-    is more thorough, and nDCG@10 must show what a user gets with k = 10.
+    is more thorough, and nDCG@10 must show what a user gets with k = 10. So does a pipeline, and feedback:
+    with a larger k, the lists that are fused are longer.
     """
-    if search.parameters.exact or k is not None:
+    if k is not None or (search.parameters.exact and search.is_plain):
         return {depth_for(measures, k): list(measures)}
     passes: dict[int, list[Measure]] = {}
     for measure in sorted(measures, key=lambda one: depth_for([one])):
@@ -155,10 +162,12 @@ def _index(
     encoder_settings: Mapping[str, Any],
     folder: Path,
     progress: IndexProgress | None,
+    *,
+    whole: bool,
 ) -> float:
     """Index the data set's corpus, like `lsr index`, and return the seconds.
 
-    Without an encoder: BM25, or the data set's own vectors.
+    Without an encoder: BM25, or the data set's own vectors. `whole`: with all vectors of the encoder's pipeline.
     """
     if dataset.corpus is None:
         raise DatasetMismatch(f"{dataset.name} has no corpus to index; evaluate a collection or a run instead")
@@ -170,6 +179,8 @@ def _index(
         first_problem.append(f"{dataset.corpus}: line {line}: {problem}")
 
     vectors = {"default": VectorConfig(encoder=encoder, settings=dict(encoder_settings))}
+    if whole and encoder is not None:
+        vectors = vectors_for(encoder, encoder_settings)
     report = index_corpus(open_corpus(dataset.corpus), folder, vectors=vectors, progress=progress, on_problem=refuse)
     if first_problem:
         # The figures of an incomplete corpus would look valid and be wrong.

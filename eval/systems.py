@@ -8,8 +8,8 @@ never in memory together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, Unpack
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, Protocol, Unpack
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -21,6 +21,9 @@ from eval.sources.queries import Query
 from index import SearchOptions, SearchParameters, SparseIndex
 from lsr.collection import Collection
 from lsr.documents import SparseByIndex, SparseInput
+from lsr.search.request import Feedback
+
+Pipeline = Mapping[str, Any] | Literal["default"]
 
 # The encoder that is evaluated if none is given, and that others are compared with.
 BASELINE_ENCODER: Final = "bm25"
@@ -46,23 +49,53 @@ class System(Protocol):
 
 @dataclass(init=False)
 class SearchSettings:
-    """The named vector of a collection to search, and the search parameters; exact by default."""
+    """The named vector of a collection to search, or the pipeline, and the search parameters; exact by default."""
 
     using: str
     parameters: SearchParameters
+    pipeline: Pipeline | None = None  # in place of `using`: "default", or search defaults as JSON
+    feedback: Feedback | None = None
 
-    def __init__(self, using: str = "default", **options: Unpack[SearchOptions]) -> None:
+    def __init__(
+        self,
+        using: str = "default",
+        *,
+        pipeline: Pipeline | None = None,
+        feedback: Feedback | None = None,
+        **options: Unpack[SearchOptions],
+    ) -> None:
         self.using = using
+        self.pipeline = pipeline
+        self.feedback = feedback
         options.setdefault("exact", True)
         self.parameters = SearchParameters(**options)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether one vector ranks, without feedback."""
+        return self.pipeline is None and self.feedback is None
+
     def with_exact(self, exact: bool) -> SearchSettings:
         """Return the same settings for exact or for approximate search."""
-        return SearchSettings(self.using, **self.parameters._replace(exact=exact)._asdict())
+        parameters = self.parameters._replace(exact=exact)._asdict()
+        return SearchSettings(self.using, pipeline=self.pipeline, feedback=self.feedback, **parameters)
 
     def as_keywords(self) -> dict[str, Any]:
-        """Return the keywords of `Collection.search` and `Collection.rank`."""
+        """Return the keywords of `Collection.search` and `Collection.rank` by one vector."""
         return {"using": self.using, **self.parameters._asdict()}
+
+    def rank_keywords(self) -> dict[str, Any]:
+        """Return the keywords of `Collection.rank`; those that are not needed are left out."""
+        ranked_by = {"using": self.using} if self.pipeline is None else {"pipeline": self.pipeline}
+        return {**ranked_by, **({} if self.feedback is None else {"prf": self.feedback}), **self.parameters._asdict()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON values; those that are not set are left out."""
+        return {
+            key: asdict(value) if isinstance(value, Feedback) else value
+            for key, value in self.rank_keywords().items()
+            if value is not None
+        }
 
 
 class CollectionSystem:

@@ -35,10 +35,10 @@ from lsr.metadata import MetadataSchema
 from lsr.results import CacheCounts, CollectionInfo, Damage, SearchResult, VectorInfo, WriteResult
 from lsr.search import ranking, scanning, warming
 from lsr.search.answers import Answers
-from lsr.search.defaults import SearchDefaults, defaults_of, store_defaults, stored_defaults
+from lsr.search.defaults import SearchDefaults, defaults_of, parse_defaults, store_defaults, stored_defaults
 from lsr.search.filters import Filter
 from lsr.search.plan import Searched
-from lsr.search.request import Query, SearchKeywords, split_keywords
+from lsr.search.request import Feedback, Query, RankingOptions, SearchKeywords, split_keywords
 from lsr.search.suggestions import Suggested, Suggestions
 from lsr.storage import layout
 from lsr.storage.catalog_digest import remove_digest, write_digest
@@ -282,20 +282,58 @@ class Collection:
         self,
         queries: Sequence[str | SparseInput] | csr_array,
         *,
-        using: str = DEFAULT_VECTOR,
+        using: str | None = None,
+        pipeline: Mapping[str, Any] | Literal["default"] | None = None,
+        prf: Feedback | None = None,
         k: int = 10,
         threads: int = 1,
         **options: Unpack[SearchOptions],
     ) -> list[tuple[list[str], NDArray[np.float32]]]:
         """Return (external ids, scores float32) of the best k documents of each query, without fetching documents.
 
-        `queries` are texts, sparse queries, or a float32 csr_array [n, terms] in the collection's term numbers.
-        `options` are those of `search`; exact is True if not given. Raises as `search` does.
+        queries   texts, sparse queries, or a float32 csr_array [n, terms] in the collection's term numbers
+        using     the vector that ranks; without it and without a pipeline the one called `default`
+        pipeline  "default", or search defaults as JSON (see search/defaults.py): every query is a text, ranked as a
+                  search ranks it; documents below the rescored ones may have a higher score than they have
+        prf       feedback from the first hits; queries are texts or sparse queries
+
+        `options` are those of `search`; exact is True if not given. Raises as `search` does, and QueryError for a
+        pipeline whose rescoring no model can run here.
         """
-        state = self._state
-        vector = vector_of(state.vectors, using)
         options.setdefault("exact", True)
-        return ranking.rank(state.generation, vector, queries, k, SearchParameters(**options), threads)
+        parameters = SearchParameters(**options)
+        if pipeline is None and prf is None:
+            state = self._state
+            vector = vector_of(state.vectors, using or DEFAULT_VECTOR)
+            return ranking.rank(state.generation, vector, queries, k, parameters, threads)
+        if pipeline is not None and using is not None:
+            raise QueryError("using names one vector, and a pipeline its own: give one of them", field="using")
+        wanted = RankingOptions(using=None if pipeline is not None else using or DEFAULT_VECTOR, k=k, prf=prf)
+        searched = self._searched if pipeline is None else replace(self._searched, defaults=self.pipeline(pipeline))
+        return ranking.rank_by_pipeline(searched, queries, wanted, parameters, threads)
+
+    def pipeline(self, pipeline: Mapping[str, Any] | Literal["default"]) -> SearchDefaults:
+        """Return search defaults given as JSON, checked against this collection; "default": its own. Raises
+        QueryError."""
+        state = self._state
+        return defaults_of(state) if pipeline == "default" else parse_defaults(pipeline, state.vectors, state.dense)
+
+    def candidates(
+        self,
+        texts: Sequence[str],
+        *,
+        using: Sequence[str],
+        dense: str | None = None,
+        depth: int = 100,
+        **options: Unpack[SearchOptions],
+    ) -> Iterator[ranking.Candidates]:
+        """Yield for each text the best `depth` documents of each sparse vector in `using`, with all their scores.
+
+        `dense` names a dense vector: every candidate's similarity is added. `options` as in `rank`. Raises QueryError,
+        CollectionCorrupt.
+        """
+        options.setdefault("exact", True)
+        return ranking.candidates(self._searched, texts, using, dense, depth, SearchParameters(**options))
 
     def scan(self, using: str = DEFAULT_VECTOR, *, dense: Sequence[str] = ()) -> Iterator[scanning.Scanned]:
         """Yield every live document with a vector of it: (document, term numbers int64, impacts float32).
@@ -407,6 +445,10 @@ class Collection:
     def cache_counts(self) -> CacheCounts:
         """Return what the caches of answers and encoded queries did since the collection was opened."""
         return self._answers.counts()
+
+    def can_rescore(self, using: str) -> bool:
+        """Whether a text can be rescored by this dense vector: it has an encoder, whose model can run here."""
+        return self._state.dense[using].can_encode
 
     def looks_queries_up(self, using: str | None) -> bool:
         """Whether a text is ranked by `using` (None: by the defaults) without running a model."""

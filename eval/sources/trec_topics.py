@@ -1,4 +1,5 @@
-"""Topics files: lines with `id<TAB>text`, or TREC's `<top> <num> Number: 301 <title> …` blocks.
+"""Topics files: lines with `id<TAB>text`, TREC's `<top> <num> Number: 301 <title> …` blocks, or JSON lines of a BEIR
+folder.
 
 A line's text may also be an encoded query of Pyserini and Anserini: word pieces separated by spaces, each repeated as
 often as its integer weight. `read_encoded_topics` reads those as sparse vectors.
@@ -11,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from eval.errors import InputFileError
+from eval.sources.beir_folder import read_queries
 from eval.sources.queries import Query
 from eval.sources.text_lines import numbered_lines
 from lsr.documents import SparseByToken
@@ -27,6 +29,8 @@ def read_topics(path: Path) -> dict[str, Query]:
     lines = list(numbered_lines(path))
     if lines and lines[0][1].lstrip().lower().startswith("<top>"):
         return _read_blocks(path, lines)
+    if lines and lines[0][1].startswith("{") and "\t" not in lines[0][1]:
+        return read_queries(path)
     queries: dict[str, Query] = {}
     for number, line in lines:
         query_id, text = _split(path, number, line)

@@ -25,6 +25,7 @@ from lsr.cli.search import search
 from lsr.cli.serve import serve
 from lsr.cli.snapshot import snapshot
 from lsr.cli.train import train
+from lsr.cli.tune import tune
 from lsr.cli.verify import verify
 
 app = typer.Typer(
@@ -60,6 +61,7 @@ app.command("search")(search)
 app.command("serve")(serve)
 app.command("encode")(encode)
 app.command("eval")(evaluate)
+app.command("tune")(tune)
 app.command("leaderboard")(leaderboard)
 app.command("compare")(compare)
 app.command("diagnose")(diagnose)

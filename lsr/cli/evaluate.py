@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,14 @@ from lsr.cli.output import JsonFlag, print_json, progress_bar, say
 if TYPE_CHECKING:
     from eval import Dataset, SearchSettings
     from lsr.errors import ExitCode
+
+
+class FeedbackTime(StrEnum):
+    """When a query is expanded, see lsr/search/feedback.py."""
+
+    before = "before"
+    after = "after"
+    both = "both"
 
 
 def evaluate(
@@ -54,7 +63,17 @@ def evaluate(
     name: Annotated[str | None, typer.Option(help="Name of the system in tables.", metavar="NAME")] = None,
     efficiency: Annotated[bool, typer.Option("--efficiency", help="Also measure sizes and times.")] = False,
     k: Annotated[int | None, typer.Option("-k", help="Hits per query; default: what the measures need.")] = None,
-    using: Annotated[str, typer.Option(help="The collection's named vector to search.", metavar="NAME")] = "default",
+    using: Annotated[
+        str | None, typer.Option(help="The collection's named vector to search.  [default: default]", metavar="NAME")
+    ] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(help="Rank by the search defaults, or by those in a JSON file.", metavar="default|FILE"),
+    ] = None,
+    feedback: Annotated[
+        FeedbackTime | None,
+        typer.Option(help="Expand queries from their first hits: before or after the fusion, or both."),
+    ] = None,
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Search approximately; the default of lsr eval is exact.")
     ] = False,
@@ -65,8 +84,14 @@ def evaluate(
     The default measures are nDCG@10, Recall@100, MRR@10 and MAP. With --all, existing results are kept, and a data set
     that fails does not stop the others; the exit code is then 4.
     """
+    if pipeline is not None and using is not None:
+        raise typer.BadParameter("names one vector, and --pipeline its own: give one of them", param_hint="--using")
+    if efficiency and (pipeline is not None or feedback is not None):
+        raise typer.BadParameter("measures one vector, without --pipeline and --feedback", param_hint="--efficiency")
     from eval import SearchSettings
     from eval.measures import DEFAULT_MEASURES
+    from eval.pipelines import read_pipeline
+    from lsr.search.request import Feedback
 
     names = tuple(part.strip() for item in measures or () for part in item.split(",") if part.strip())
     request = Request(
@@ -77,7 +102,12 @@ def evaluate(
         split=split,
         measures=names or tuple(DEFAULT_MEASURES),
         k=k,
-        search=SearchSettings(using=using, exact=not approximate),
+        search=SearchSettings(
+            using=using or "default",
+            pipeline=None if pipeline is None else read_pipeline(pipeline),
+            feedback=None if feedback is None else Feedback(when=feedback.value),
+            exact=not approximate,
+        ),
         efficiency=efficiency,
         results=results,
         name=name,
@@ -154,11 +184,13 @@ def evaluate_one(dataset: str | Dataset, request: Request, *, as_json: bool) -> 
 def evaluate_folder(folder: Path, request: Request, *, as_json: bool) -> ExitCode:
     """Evaluate on every BEIR folder in `folder`; PARTIAL if some failed, FAILURE if all did."""
     from eval import SystemSpec, evaluate_all, find_datasets
+    from eval.pipelines import new_pipeline_name
     from eval.systems import BASELINE_ENCODER
     from lsr.errors import ExitCode
 
     encoder = request.encoder or BASELINE_ENCODER
-    system = SystemSpec(request.name or encoder, encoder, request.encoder_settings, request.search)
+    name = request.name or new_pipeline_name(encoder, request.encoder_settings, request.search)
+    system = SystemSpec(name, encoder, request.encoder_settings, request.search)
     outcomes = evaluate_all(
         find_datasets(folder),
         [system],

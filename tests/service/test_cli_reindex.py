@@ -217,7 +217,7 @@ def test_how_overlap_and_rank_shift_are_counted(tmp_path: Path) -> None:
     assert [hit.id for hit in first.new] == ["a", "c"]
     assert (first.overlap, first.rank_shift) == (2 / 3, 0.5)  # c is third, then second
     assert (second.overlap, second.rank_shift) == (1.0, None)
-    assert (compared.overlap, compared.rank_shift) == (5 / 6, 0.5)
+    assert (compared.overlap, compared.rank_shift) == (pytest.approx(5 / 6), 0.5)
     assert compared.most_different() == [first]
 
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from collections import namedtuple
 
+import numpy as np
 import pytest
 
 from eval import SearchSettings, evaluate
 from eval.dataset import from_trec_files
 from eval.errors import DatasetMismatch, EvaluationError, InputFileError, UnknownMeasure
+from eval.pipelines import descending
+from eval.ranking import rank
+from lsr.cli.running import run as run_lsr
 from lsr.collection import Collection
 from lsr.documents import Document
+from lsr.errors import QueryError
+from lsr.search.request import Feedback
+from lsr.vectors import VectorConfig
 
 TEXTS = {
     "a": "lobster roll from maine",
@@ -184,6 +191,119 @@ def test_approximate_search_is_evaluated_at_the_depth_of_each_measure(folder, tm
     assert depths == [10, 100, 1000]
     assert list(result.means) == measures
     assert (result.depth, run.exists()) == (1000, True)
+
+
+PIPELINE = {"queries": [{"using": "default"}, {"using": "short"}], "weights": [1, 0.5]}
+
+
+@pytest.fixture
+def two_vectors(tmp_path):
+    """A collection with two BM25 vectors, whose defaults fuse them."""
+    vectors = {"default": VectorConfig("bm25"), "short": VectorConfig("bm25", {"k1": 0.2})}
+    with Collection.create(tmp_path / "two", vectors=vectors, search=PIPELINE) as collection:
+        collection.write([Document(key, text=text) for key, text in TEXTS.items()])
+    return tmp_path / "two"
+
+
+def test_a_pipeline_is_evaluated_and_stands_in_the_result(folder, two_vectors, tmp_path):
+    run = tmp_path / "x.run"
+    result = evaluate(folder, collection=two_vectors, search=SearchSettings(pipeline="default"), run=run).to_json()
+    pipeline = result["settings"]["pipeline"]
+    assert pipeline["queries"] == PIPELINE["queries"]
+    assert (pipeline["weights"], pipeline["method"], pipeline["rescore"]) == ([1, 0.5], "scaled", None)
+    assert set(result["settings"]["vectors"]) == {"default", "short"}
+    assert (result["system"], result["settings"]["exact"], result["depth"]) == ("bm25", True, 1000)
+    with Collection.open(two_vectors) as collection:
+        hits = collection.search("maple syrup", exact=True, k=10).hits
+    lines = [line.split() for line in run.read_text().splitlines() if line.startswith("q2 ")]
+    assert [(line[2], float(line[4])) for line in lines] == [(hit.id, pytest.approx(hit.score)) for hit in hits]
+
+
+def test_a_pipeline_is_searched_at_the_depth_of_each_measure(folder, two_vectors, monkeypatch):
+    depths = []
+    ranked = Collection.rank
+
+    def rank(self, queries, *, k, **options):
+        depths.append(k)
+        return ranked(self, queries, k=k, **options)
+
+    monkeypatch.setattr(Collection, "rank", rank)
+    evaluate(folder, collection=two_vectors, search=SearchSettings(pipeline="default"))
+    assert depths == [10, 100, 1000]
+
+
+@pytest.mark.parametrize("when", ["before", "after", "both"])
+@pytest.mark.parametrize("pipeline", ["default", None])
+def test_feedback_is_evaluated_and_named(folder, two_vectors, when, pipeline):
+    feedback = Feedback(docs=1, when=when)
+    search = SearchSettings(pipeline=pipeline, feedback=feedback)
+    result = evaluate(folder, collection=two_vectors, search=search, measures=["Recall@100"])
+    assert result.system == f"bm25, feedback {when}"
+    assert result.settings["feedback"]["when"] == when
+    with Collection.open(two_vectors) as collection:
+        using = {} if pipeline else {"using": "default"}
+        hits = collection.search("lobster", exact=True, prf=feedback, **using).hits
+        (ranked,) = collection.rank(["lobster"], prf=feedback, **(using or {"pipeline": "default"}))
+    assert ranked[0] == [hit.id for hit in hits]
+    assert ranked[1].tolist() == pytest.approx([hit.score for hit in hits])
+
+
+def test_the_encoder_of_the_package_gets_its_whole_pipeline(folder, monkeypatch):
+    made = []
+
+    def index(corpus, target, *, vectors, **options):
+        made.append(vectors)
+        raise EvaluationError("enough")
+
+    monkeypatch.setattr("eval.evaluate_system.index_corpus", index)
+    for search in (SearchSettings(pipeline="default"), SearchSettings()):
+        with pytest.raises(EvaluationError, match="enough"):
+            evaluate(folder, encoder="lsr-mini", search=search)
+    assert [list(vectors) for vectors in made] == [["default", "bm25", "meaning"], ["default"]]
+
+
+def test_documents_below_the_rescored_ones_stay_below_them_in_a_run():
+    ids = ["c", "b", "a", "d", "e"]
+    found = descending(ids, np.float32([3.0, 1.0, 1.0, 2.0, 0.5]))
+    assert rank("q", ids, found).doc_ids == ids
+    assert found.tolist()[:2] == [3.0, 1.0]
+    same = np.float32([3.0, 2.0, 2.0])
+    assert descending(["c", "a", "b"], same).tolist() == same.tolist()
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "words"),
+    [
+        ({"queries": [{"using": "splade"}]}, "no vector 'splade'"),
+        ({"queries": []}, "1 to 8"),
+        ({"lists": []}, "unknown field 'lists'"),
+        ({**PIPELINE, "weights": [0, 0]}, "not all 0"),
+    ],
+)
+def test_a_pipeline_that_makes_no_sense_is_refused(folder, two_vectors, pipeline, words):
+    with pytest.raises(QueryError, match=words):
+        evaluate(folder, collection=two_vectors, search=SearchSettings(pipeline=pipeline))
+
+
+def test_a_pipeline_reads_texts_alone(two_vectors, tmp_path):
+    queries = [{"_id": "q", "sparse": {"lobster": 1.0}}]
+    folder = write_folder(tmp_path / "vectors", queries=queries, qrels=[("q", "a", 1)])
+    with pytest.raises(DatasetMismatch, match="has no text"):
+        evaluate(folder, collection=two_vectors, search=SearchSettings(pipeline="default"))
+
+
+def test_the_command_takes_a_pipeline_from_a_file(folder, two_vectors, tmp_path, capfd):
+    path = tmp_path / "pipeline.json"
+    path.write_text(json.dumps({**PIPELINE, "method": "rrf"}))
+    command = ["eval", str(two_vectors), "--dataset", str(folder), "--json", "--pipeline"]
+    assert run_lsr([*command, str(path), "--feedback", "both"]) == 0
+    settings = json.loads(capfd.readouterr().out)["settings"]
+    assert (settings["pipeline"]["method"], settings["feedback"]["when"]) == ("rrf", "both")
+    path.write_text("[1]")
+    for arguments in ([str(path)], [str(tmp_path / "nowhere")], ["default", "--using", "short"]):
+        assert run_lsr([*command, *arguments]) == 2
+    assert run_lsr([*command, "default", "--efficiency"]) == 2
+    assert "--efficiency" in capfd.readouterr().err
 
 
 class FakeIrDataset:
