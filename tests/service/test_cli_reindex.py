@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -76,16 +77,18 @@ def test_judged_queries_are_measured_in_both(folder: Path, capfd: pytest.Capture
     texts = {"q1": "lobster roll", "q2": "rye bread", "q3": "egg dill onion", "unjudged": "caper"}
     (folder / "queries.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in texts.items()))
     with Collection.open(folder / "v1") as collection:
-        best = {name: collection.search(text).hits[0].id for name, text in texts.items() if name != "unjudged"}
-    (folder / "qrels.tsv").write_text("".join(f"{name} 0 {doc} 1\n" for name, doc in best.items()))
+        # The second hits: the first ones are the same in both.
+        judged = {name: collection.search(text).hits[1].id for name, text in texts.items() if name != "unjudged"}
+    (folder / "qrels.tsv").write_text("".join(f"{name} 0 {doc} 1\n" for name, doc in judged.items()))
     files = ["--compare", str(folder / "queries.tsv"), "--qrels", str(folder / "qrels.tsv")]
     assert run(command(folder, *ADD, *files, "--json")) == 0
     comparison = shown(capfd)["comparison"]
     quality = comparison["quality"]
     assert (comparison["queries"], quality["queries"]) == (4, 3)
-    assert quality["nDCG@10"]["old"] == 1.0
-    assert quality["nDCG@10"]["new"] < 1.0
-    assert quality["difference"] == pytest.approx(quality["nDCG@10"]["new"] - 1.0)
+    old, new = quality["nDCG@10"]["old"], quality["nDCG@10"]["new"]
+    assert old == pytest.approx(1 / math.log2(3))
+    assert new < old
+    assert quality["difference"] == pytest.approx(new - old)
     assert 0 < quality["p_randomisation"] <= 1
     assert comparison["most_different"][0]["overlap"] <= comparison["most_different"][-1]["overlap"]
     assert len(comparison["most_different"][0]["old"]) == 3

@@ -129,7 +129,7 @@ def test_a_corpus_with_a_bad_line_is_refused_with_its_line(folder):
         ({"measures": ["P"]}, "needs a cutoff"),
         ({"measures": ["nDCG(rel=2)@10"]}, "does not support"),
         ({"measures": ["nDCG@0"]}, "unknown measure"),
-        ({"encoder": "bm25", "search": SearchSettings(using="splade")}, "no vector 'splade'"),
+        ({"encoder": "bm25", "search": SearchSettings(using="splade")}, "vector 'splade' does not exist"),
     ],
 )
 def test_options_that_make_no_sense_are_named(folder, tmp_path, options, words):
@@ -274,7 +274,7 @@ def test_documents_below_the_rescored_ones_stay_below_them_in_a_run():
 @pytest.mark.parametrize(
     ("pipeline", "words"),
     [
-        ({"queries": [{"using": "splade"}]}, "no vector 'splade'"),
+        ({"queries": [{"using": "splade"}]}, "vector 'splade' does not exist"),
         ({"queries": []}, "1 to 8"),
         ({"lists": []}, "unknown field 'lists'"),
         ({**PIPELINE, "weights": [0, 0]}, "not all 0"),
