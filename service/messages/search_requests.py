@@ -7,7 +7,7 @@ fields) and the ranges of numbers are checked once more where they are used, in 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -268,12 +268,8 @@ def keywords_of(request: SearchRequest, explain_terms: int) -> ranking.SearchKey
         "min_score": request.min_score,
         "on_late": request.on_late,
         "cache": request.cache,
-        "exact": request.params.exact,
-        "recall": request.params.recall,
-        "query_cut": request.params.query_cut,
-        "heap_factor": request.params.heap_factor,
-        "n_knn": request.params.n_knn,
     }
+    keywords.update(cast(ranking.SearchKeywords, request.params.model_dump()))
     if rescore is False:
         keywords["rescore"] = False
     elif rescore is not None:
