@@ -295,13 +295,14 @@ def _ranks(scores: Floats, kept: NDArray[np.bool_] | None, deepest: int) -> NDAr
 
 
 def _best(final: NDArray[np.float64], n: int) -> NDArray[np.int64]:
-    if final.shape[1] <= 4 * n:
-        return np.argsort(-final, axis=1, kind="stable")[:, :n]
-    # What is at least as good as the n-th: ties included, in few columns.
+    """Return the columns of the `n` best of each row, of equal ones the lowest column first."""
+    if final.shape[1] <= n:
+        return np.argsort(-final, axis=1, kind="stable")
     threshold = -np.partition(-final, n - 1, axis=1)[:, n - 1 : n]
-    width = int((final >= threshold).sum(axis=1).clip(n, 4 * n).max())
-    columns = np.argsort(~(final >= threshold), axis=1, kind="stable")[:, :width]
-    inside = np.argsort(-np.take_along_axis(final, columns, axis=1), axis=1, kind="stable")[:, :n]
+    # 0: above the n-th, of which there are fewer than n; 1: equal to it; each by ascending column.
+    groups = np.where(final > threshold, 0, np.where(final == threshold, 1, 2)).astype(np.int8)
+    columns = np.argsort(groups, axis=1, kind="stable")[:, :n]
+    inside = np.argsort(-np.take_along_axis(final, columns, axis=1), axis=1, kind="stable")
     return np.take_along_axis(columns, inside, axis=1)
 
 
@@ -628,7 +629,7 @@ def feedback(of: Collection) -> Values:
     def run(scores: dict[str, Floats], pipeline: Pipeline) -> tuple[View, NDArray[np.float64]]:
         kept, of.scores = of.scores, scores
         try:
-            view = View(of, deepest=200)
+            view = View(of, deepest=DEFAULT.depth)
         finally:
             of.scores = kept
         return view, ranked(view, pipeline)
@@ -651,10 +652,9 @@ def feedback(of: Collection) -> Values:
             "dense": of.scores["dense"],
         }
 
-    fusion = Pipeline(depth=200)
-    singles = {leg: Pipeline((leg,), weights=(1.0,), depth=200) for leg in _SPARSE}
-    default = replace(DEFAULT, depth=200)
-    ends = {**singles, "both": fusion, "default": default}
+    fusion = replace(DEFAULT, candidates=0)
+    singles = {leg: Pipeline((leg,), weights=(1.0,), depth=DEFAULT.depth) for leg in _SPARSE}
+    ends = {**singles, "both": fusion, "default": DEFAULT}
     start = {name: run(of.scores, pipeline) for name, pipeline in ends.items()}
     values |= {f"{name}, none": view.ndcg(final) for name, (view, final) in start.items()}
     for how, alpha, docs, terms in (
