@@ -61,7 +61,7 @@ def sparse_scores(queries: csr_array, documents: csr_array) -> Floats:
 
 
 class View:
-    """The candidates of a set's queries: every document that is among the first 1,000 of a sparse leg.
+    """The candidates of a set's queries: every document that is among the first `deepest` of a sparse leg.
 
     Arrays are [queries, widest list of candidates], documents by ascending id; a column that a query does not use has
     no rank below `_FAR`. With `kept`, bool [queries, documents], the other documents do not exist.
@@ -107,14 +107,14 @@ def ndcg(final: NDArray[np.float64], gains: Floats, ideal: NDArray[np.float64]) 
 def _ranks(scores: Floats, kept: NDArray[np.bool_] | None, deepest: int) -> NDArray[np.int32]:
     """Return each document's place from 0 on, int32 [queries, documents]; `_FAR` for a score of 0 and behind."""
     seen = scores if kept is None else np.where(kept, scores, 0.0)
-    order = np.argsort(-seen, axis=1, kind="stable")[:, :deepest]
+    order = best(seen, deepest)
     ranks = np.full(scores.shape, _FAR, dtype=np.int32)
     np.put_along_axis(ranks, order, np.arange(order.shape[1], dtype=np.int32)[None, :], axis=1)
     ranks[seen <= 0.0] = _FAR
     return ranks
 
 
-def best(final: NDArray[np.float64], n: int) -> NDArray[np.int64]:
+def best(final: NDArray[np.floating[Any]], n: int) -> NDArray[np.int64]:
     """Return the columns of the `n` best of each row, of equal ones the lowest column first."""
     if final.shape[1] <= n:
         return np.argsort(-final, axis=1, kind="stable")

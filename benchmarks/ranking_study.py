@@ -61,15 +61,20 @@ def fusions(of: Collection) -> Values:
 
 
 def leg_weights(of: Collection) -> Values:
-    """scaled, completed, 1,000: weights of lsr-mini and bm25, without rescoring and with it."""
-    view = View(of)
-    grid = ((1.0, 0.25), (1.0, 0.5), (1.0, 0.75), (1.0, 1.0), (0.75, 1.0), (0.5, 1.0), (0.25, 1.0))
+    """Weights of lsr-mini and bm25, without rescoring and with it; the dense leg's in proportion to their sum."""
+    view = View(of, deepest=DEFAULT.depth)
     named = {}
-    for a, b in grid:
-        named[f"{a:g} : {b:g}"] = Pipeline(weights=(a, b))
-        for weight in (2.0, 3.0, 4.0, 6.0):
-            scaled = weight * (a + b) / 2
-            named[f"{a:g} : {b:g} : {scaled:g}"] = Pipeline(weights=(a, b), candidates=100, weight=scaled)
+    for a, b in ((1.0, 0.0), (1.0, 0.25), (1.0, 0.5), (1.0, 1.0), (0.5, 1.0), (0.25, 1.0), (0.0, 1.0)):
+        for share in (0.0, 2.0, 2.5, 3.0):
+            weight = share * (a + b)
+            legs = [(leg, w) for leg, w in zip(SPARSE, (a, b), strict=True) if w > 0]
+            named[f"{a:g} : {b:g} : {weight:g}"] = replace(
+                DEFAULT,
+                legs=tuple(leg for leg, _ in legs),
+                weights=tuple(w for _, w in legs),
+                candidates=100 if weight else 0,
+                weight=weight,
+            )
     return _all(view, named)
 
 
@@ -85,30 +90,22 @@ def dense_weights(of: Collection) -> Values:
 
 
 def rescoring(of: Collection) -> Values:
-    """First stages rescored: candidates, normalisations of the dense leg, weights."""
-    view = View(of)
-    first: dict[str, Pipeline] = {
-        "lsr-mini": Pipeline(("lsr-mini",), weights=(1.0,), over_maximum=True),
-        "bm25": Pipeline(("bm25",), weights=(1.0,), over_maximum=True),
-        "scaled": Pipeline(over_maximum=True),
-        "sum": Pipeline(method="sum", over_maximum=True),
-        "minmax": Pipeline(method="minmax", over_maximum=True),
-        "rrf": Pipeline(method="rrf", completed=False, over_maximum=True),
-    }
+    """Methods of fusion, their sum divided by its maximum, and normalisations of the dense leg with its weights."""
+    view = View(of, deepest=DEFAULT.depth)
     grid = {
-        "scaled": (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0),
-        "scaled0": (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5),
+        "scaled": (1.0, 1.5, 2.0, 2.5, 3.0, 4.0),
+        "scaled0": (0.25, 0.5, 0.75, 1.0, 1.5),
         "minmax": (0.25, 0.5, 0.75, 1.0, 1.5),
-        "raw": (0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
+        "raw": (0.5, 1.0, 1.5, 2.0, 2.5),
     }
     values = {}
-    for name, pipeline in first.items():
-        shortlist = Shortlist(view, pipeline)
-        values[name] = shortlist.ndcg(pipeline)
+    for method in ("scaled", "sum", "rrf"):
+        first = replace(DEFAULT, method=method, completed=method != "rrf", over_maximum=True)
+        shortlist = Shortlist(view, first)
         for how, weights in grid.items():
             for weight in weights:
-                named = replace(pipeline, candidates=100, dense=how, weight=weight)
-                values[f"{name}, {how}, {weight:g}"] = shortlist.ndcg(named)
+                pipeline = replace(first, dense=how, weight=weight)
+                values[f"{method}; dense {how}, {weight:g}"] = shortlist.ndcg(pipeline)
     return values
 
 
@@ -126,34 +123,27 @@ def depths(of: Collection) -> Values:
 
 
 def filters(of: Collection) -> Values:
-    """Random filters that keep a share of the documents, and those that are relevant: methods and depths.
+    """Random filters that keep a share of the documents, and the relevant ones; lists of 100.
 
     Every query has a filter of its own; three seeds, of which the mean of a query counts.
     """
     stages = {
-        **{
-            f"{method}{_note(completed)}, {depth}": Pipeline(method=method, depth=depth, completed=completed)
-            for method in ("scaled", "minmax", "zscore", "sum", "rrf")
-            for completed in ((False,) if method == "rrf" else (False, True))
-            for depth in (100, 1000)
-        },
-        **{
-            f"scaled, completed, 100; dense {how}, {weight:g}": replace(
-                DEFAULT, depth=100, completed=True, dense=how, weight=weight
-            )
-            for how, weight in (
-                ("scaled", 4.0), ("scaled", 5.0), ("scaled", 6.0), ("scaled0", 1.5), ("scaled0", 2.0), ("minmax", 1.5),
-                ("raw", 3.0), ("zscore", 0.3),
-            )
-        },
-    }  # fmt: skip
+        f"{method}{_note(completed)}": Pipeline(method=method, depth=100, completed=completed)
+        for method in _METHODS
+        for completed in ((False,) if method == "rrf" else (False, True))
+    }
+    for how, weight in (
+        ("scaled", 4.0), ("scaled", 5.0), ("scaled", 6.0), ("scaled0", 1.5), ("minmax", 1.5), ("raw", 3.0),
+        ("zscore", 0.3),
+    ):  # fmt: skip
+        stages[f"the default, dense {how}, {weight:g}"] = replace(DEFAULT, dense=how, weight=weight)
     values: Values = {}
     for share in (1.0, 0.1, 0.01):
         sums: Values = {}
         seeds = (1,) if share == 1.0 else (1, 2, 3)
         for seed in seeds:
             kept = np.random.default_rng(seed).random(of.gains.shape) < share
-            for name, value in _all(View(of, kept | (of.gains > 0)), stages).items():
+            for name, value in _all(View(of, kept | (of.gains > 0), deepest=100), stages).items():
                 sums[name] = sums.get(name, np.zeros(of.n_queries)) + value / len(seeds)
         values |= {f"{share:.0%}: {name}": value for name, value in sums.items()}
     return values
@@ -161,7 +151,7 @@ def filters(of: Collection) -> Values:
 
 def vectors(of: Collection) -> Values:
     """How the dense vector is stored and what made it, with the default."""
-    view = View(of)
+    view = View(of, deepest=DEFAULT.depth)
     longer, wide = of.part("longer"), of.part("queries32")["dense_q"]
     documents, queries = of.vectors, of.vector_queries
     half = documents.astype(np.float16).astype(np.float32)
