@@ -129,7 +129,7 @@ def test_a_corpus_with_a_bad_line_is_refused_with_its_line(folder):
         ({"measures": ["P"]}, "needs a cutoff"),
         ({"measures": ["nDCG(rel=2)@10"]}, "does not support"),
         ({"measures": ["nDCG@0"]}, "unknown measure"),
-        ({"encoder": "bm25", "search": SearchSettings(using="splade")}, "vector 'splade' does not exist"),
+        ({"encoder": "bm25", "search": SearchSettings(using="splade")}, "no vector 'splade'"),
     ],
 )
 def test_options_that_make_no_sense_are_named(folder, tmp_path, options, words):
