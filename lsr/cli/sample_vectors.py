@@ -108,7 +108,7 @@ class SampleVectors:
         steps, scale = unit_rows(vectors)
         cosines = np.einsum("ij,ij->i", self._directions(rows), steps * scale[:, None])
         return sum(
-            not _alike(self.weights[[row]], again[[i]]) or cosines[i] < _LEAST_COSINE
+            not _alike(self.weights[[row]], again[[i]]) or bool(cosines[i] < _LEAST_COSINE)
             for i, row in enumerate(rows.tolist())
         )
 
