@@ -1,9 +1,10 @@
 // A document's title and text with its highlights: the best part first, the whole on request.
 
-import { el, withStyle } from "./dom.js";
+import { el, number, withStyle } from "./dom.js";
 
 export const TITLE = 160;
 const SNIPPET = 340;
+const PIECE = 50_000; // characters of a long text that are shown at once: a browser needs seconds to lay out a million
 
 /** Return what turns the service's offsets (Unicode characters) into JavaScript's (UTF-16 units). */
 function unitOffsets(text) {
@@ -67,6 +68,17 @@ export function snippet(text, marks) {
   return { start: start - (start > 0 && isLow(text, start) ? 1 : 0), end: end - (isLow(text, end) ? 1 : 0) };
 }
 
+/** Append the next characters of a text, and a button for those behind them. */
+function appendPiece(shown, text, marks, from) {
+  let end = Math.min(text.length, from + PIECE);
+  if (isLow(text, end)) end -= 1;
+  shown.append(...marked(text, marks, from, end));
+  if (end === text.length) return;
+  const more = el("button", { type: "button", class: "link", onclick: () => { more.remove(); appendPiece(shown, text, marks, end); } },
+    ` … ${number.format(text.length - end)} more characters`);
+  shown.append(more);
+}
+
 /** A paragraph with the best part of the text, and the button that shows all of it (null where all is shown). */
 export function foldingText(text, marks) {
   const { start, end } = snippet(text, marks);
@@ -84,8 +96,9 @@ export function foldingText(text, marks) {
       if (open) shown.setAttribute(name, value);
       else shown.removeAttribute(name);
     }
-    if (open) shown.replaceChildren(...marked(text, marks));
-    else fold();
+    if (!open) { fold(); return; }
+    shown.replaceChildren();
+    appendPiece(shown, text, marks, 0);
   } }, "Whole text");
   return { shown, toggle };
 }

@@ -70,7 +70,7 @@ SCHEMA: Final = {"year": "int", "tag": "keyword[]", "kind": "keyword", "hot": "b
 
 def until(page: Any, expression: str, argument: Any = None) -> None:
     """Wait until a JavaScript expression holds (Playwright's own waiting evaluates strings, which the page forbids)."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not page.evaluate(expression, argument):
         assert time.monotonic() < deadline, f"never: {expression}"
         page.wait_for_timeout(50)
@@ -110,7 +110,7 @@ def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000)
         yield chromium
         chromium.close()
 
@@ -151,7 +151,7 @@ def visit(browser: Any, service: str) -> Iterator[Callable[..., Visit]]:
 
     def start(url: str = service, **options: Any) -> Visit:
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
-        context.set_default_timeout(12_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         visits.append(Visit(context.new_page(), url))
         return visits[-1]

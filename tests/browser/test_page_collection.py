@@ -30,7 +30,9 @@ def test_the_collection_shows_what_it_holds(visit: Start) -> None:
 
 
 def test_a_documents_vector_is_shown_by_word(visit: Start) -> None:
-    page = visit().open("/?c=recipes&q=lobster")
+    visited = visit()
+    visited.expected = ("404",)
+    page = visited.open("/?c=recipes&q=lobster")
     page.get_by_role("button", name="Whole vector").first.click()
     page.locator(".vector").first.wait_for()
     assert "Lobster" in page.locator(".vector th").all_inner_texts()
