@@ -11,7 +11,7 @@ const STEPS = { encode: "encode", search: "search", rescore: "rescore", fetch: "
 /** Return the form of switches. */
 export function rankingPanel(collection) {
   const legs = legsOf(state, collection);
-  const names = sparseVectors(collection);
+  const names = [...new Set([...Object.keys(legs), ...sparseVectors(collection)])]; // in the order of the fusion
   const several = Object.keys(legs).length > 1;
   const setLeg = (using, weight) => {
     const wanted = { ...legs, [using]: weight };

@@ -1,7 +1,7 @@
 // Upload of a JSONL file: sent in parts, so that the progress is real and a large file needs no memory. Refused lines are
 // named; the others are kept.
 
-import { announce, button, bytes, data, el, number, plural } from "./dom.js";
+import { button, bytes, data, el, number, plural } from "./dom.js";
 import { call, collectionPath, pause, Problem } from "./api.js";
 
 const PART = 512 * 1024;
@@ -54,7 +54,6 @@ async function upload(name, file, result, controller) {
     say(error.name === "AbortError" ? "Stopped. What was accepted is kept." : `${error.title || "The file cannot be read"}: ${error.message}.`);
   }
   stop.remove();
-  announce(line.textContent);
 }
 
 /** Yield the file in parts of whole lines: {blob, lines, end}. */
