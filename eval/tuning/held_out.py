@@ -147,7 +147,8 @@ class Tuning:
                 one = differences[name]
                 line += f"  {one.mean:>+14.4f}  {one.low:+.4f} {one.high:+.4f}  {one.p_randomisation:.4f}"
             lines.append(line)
-        lines.append(f"  chosen and measured on all queries: {self.in_sample:.4f}, an overestimate")
+        if self.changed:
+            lines.append(f"  chosen and measured on all queries: {self.in_sample:.4f}, an overestimate")
         for at, fold in enumerate(self.folds, start=1):
             lines.append(
                 f"  fold {at}: {len(fold.query_ids)} queries, {fold.held_out:.4f} (present {fold.present:.4f}) by "
@@ -168,7 +169,7 @@ def tune(
     depth: int = DEPTH,
     progress: Progress | None = None,
 ) -> Tuning:
-    """Choose search defaults for a collection by the judgements of a dataset; nothing is written.
+    """Choose search defaults for a collection by the judgements of a data set; nothing is written.
 
     depth  how many documents of a list a setting may read: the greatest rescoring depth and list limit that is tried
 
@@ -252,7 +253,9 @@ def _lists(collection: Collection) -> tuple[Lists, list[str]]:
     lists = lists_of(defaults, others, dense)
     lists = Lists(lists.using[:MAX_LEGS], lists.dense)
     unused = [name for name in vectors if name not in lists.using and name != lists.dense]
-    return lists, [f"the vector {name!r} is left out: no query is encoded for it" for name in unused]
+    return lists, [
+        f"the vector {name!r} is left out: it is a second dense one, or cannot encode a query" for name in unused
+    ]
 
 
 def _judged(
