@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import subprocess
 import sys
+from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,16 @@ def shown(capfd: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return found
 
 
-ADD = ["--add", "short=bm25", "--setting", "short.b=0", "--search", '{"queries":[{"using":"short"}]}']
+ADD = [
+    "--add",
+    "short=bm25",
+    "--setting",
+    "short.b=0",
+    "--setting",
+    "short.k1=0.1",
+    "--search",
+    '{"queries":[{"using":"short"}]}',
+]
 
 
 def test_an_alias_moves_after_the_comparison_and_goes_back(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -77,18 +86,18 @@ def test_judged_queries_are_measured_in_both(folder: Path, capfd: pytest.Capture
     texts = {"q1": "lobster roll", "q2": "rye bread", "q3": "egg dill onion", "unjudged": "caper"}
     (folder / "queries.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in texts.items()))
     with Collection.open(folder / "v1") as collection:
-        # The second hits: the first ones are the same in both.
-        judged = {name: collection.search(text).hits[1].id for name, text in texts.items() if name != "unjudged"}
-    (folder / "qrels.tsv").write_text("".join(f"{name} 0 {doc} 1\n" for name, doc in judged.items()))
+        third = {name: collection.search(text).hits[2].id for name, text in texts.items() if name != "unjudged"}
+    (folder / "qrels.tsv").write_text("".join(f"{name} 0 {doc} 1\n" for name, doc in third.items()))
     files = ["--compare", str(folder / "queries.tsv"), "--qrels", str(folder / "qrels.tsv")]
     assert run(command(folder, *ADD, *files, "--json")) == 0
     comparison = shown(capfd)["comparison"]
     quality = comparison["quality"]
     assert (comparison["queries"], quality["queries"]) == (4, 3)
-    old, new = quality["nDCG@10"]["old"], quality["nDCG@10"]["new"]
-    assert old == pytest.approx(1 / math.log2(3))
-    assert new < old
-    assert quality["difference"] == pytest.approx(new - old)
+    with Collection.open(folder / "v2") as collection:
+        ids = {name: [hit.id for hit in collection.search(texts[name]).hits] for name in third}
+    gains = [1 / log2(ids[name].index(doc) + 2) if doc in ids[name] else 0.0 for name, doc in third.items()]
+    assert quality["nDCG@10"] == {"old": pytest.approx(1 / log2(4)), "new": pytest.approx(sum(gains) / 3)}
+    assert quality["difference"] == pytest.approx(sum(gains) / 3 - 0.5)
     assert 0 < quality["p_randomisation"] <= 1
     assert comparison["most_different"][0]["overlap"] <= comparison["most_different"][-1]["overlap"]
     assert len(comparison["most_different"][0]["old"]) == 3
@@ -104,17 +113,17 @@ def test_judged_queries_are_measured_in_both(folder: Path, capfd: pytest.Capture
     [
         (["--add", "short"], "is not NAME=ENCODER"),
         (["--add", "a=bm25", "--add", "a=bm25"], "given twice"),
-        (["--add", "default=bm25"], "'default' already"),
+        (["--add", "default=bm25"], "'default' exists already"),
         (["--add", "m=dense:bm25"], "bm25 makes no dense vectors"),
         (["--add", "m=no-such-model"], "no-such-model"),
         (["--add", "a=bm25", "--setting", "k1=1"], "of which vector? a.k1"),
-        (["--add", "a=bm25", "--setting", "b.k1=1"], "b is no added vector"),
+        (["--add", "a=bm25", "--setting", "b.k1=1"], "b is not an added vector"),
         (["--add", "a=bm25", "--search", "pipeline"], "the pipeline needs"),
         (["--add", "a=bm25", "--qrels", "x"], "judgements need their queries"),
         (["--add", "a=bm25", "--alias", "live"], "no terminal"),
         (["--add", "a=bm25", "--alias", "v1", "--yes"], "name of a collection"),
         (["--add", "a=bm25", "--alias", "v2", "--yes"], "name of a collection"),
-        (["--add", "a=bm25", "--alias", "A", "--yes"], "no collection name"),
+        (["--add", "a=bm25", "--alias", "A", "--yes"], "not a collection name"),
         (["--remove", "default"], "sparse vector at least"),
         (["--add", "a=bm25", "--compare", "/no/such/file"], "No such file"),
     ],
