@@ -23,7 +23,7 @@ from encoders.errors import (
 
 if TYPE_CHECKING:
     from encoders.bm25 import BM25Encoder
-    from encoders.dense import load_dense_encoder
+    from encoders.dense import load_dense_encoder, load_dense_with_settings
     from encoders.encoder import CorpusStatistics, DenseEncoder, Encoder, Vocabulary
     from encoders.loading import load_encoder, load_with_settings
     from encoders.vocabulary import FixedVocabulary, GrowingVocabulary
@@ -46,6 +46,7 @@ __all__ = [
     "UnknownEncoder",
     "Vocabulary",
     "load_dense_encoder",
+    "load_dense_with_settings",
     "load_encoder",
     "load_with_settings",
 ]
@@ -59,6 +60,7 @@ _HOMES = {
     "GrowingVocabulary": "encoders.vocabulary",
     "Vocabulary": "encoders.encoder",
     "load_dense_encoder": "encoders.dense",
+    "load_dense_with_settings": "encoders.dense",
     "load_encoder": "encoders.loading",
     "load_with_settings": "encoders.loading",
 }

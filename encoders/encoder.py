@@ -66,17 +66,22 @@ class DenseEncoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A hash over model files and settings: equal ones give equal vectors, up to device and precision."""
+        """A hash of model files and settings: equal hashes mean equal vectors, up to device and precision."""
         ...
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """JSON values that, given to `load_dense_encoder` with the name, make this encoder again."""
+        """JSON values that rebuild this encoder, passed to `load_dense_encoder` with its name."""
         ...
 
     @property
     def dense_size(self) -> int | None:
-        """Numbers in a vector; None for an encoder that makes no dense vectors, whose other methods raise."""
+        """Numbers in a vector; None for an encoder without dense vectors, whose other methods raise."""
+        ...
+
+    @property
+    def dtype(self) -> str | None:
+        """The precision that its model computes in; None where no model has been read yet. Not in the fingerprint."""
         ...
 
     def encode_dense_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:

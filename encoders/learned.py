@@ -110,7 +110,7 @@ class LearnedEncoder:
 
     @property
     def dense_size(self) -> int | None:
-        """Numbers in the dense vector that the document pass makes; None where it makes none."""
+        """Numbers in the dense vector that the document pass also computes; None where it computes none."""
         if self._documents.settings.family is not Family.POOLED:
             return None
         known = self._documents.dense_size if isinstance(self._documents, DeferredSide) else None
@@ -119,21 +119,21 @@ class LearnedEncoder:
     def encode_documents_with_dense(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
         """Return `encode_documents` and `encode_dense_documents` of the texts, from one pass of the model.
 
-        Raises SettingError where the document pass makes no dense vector.
+        Raises SettingError where the document pass computes no dense vector.
         """
         return self._dense_side().encode_with_dense(check_texts(texts))
 
     def encode_dense_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32 [len(texts), dense_size], rows of length 1, zeros for a blank text.
 
-        Raises SettingError where the document pass makes no dense vector.
+        Raises SettingError where the document pass computes no dense vector.
         """
         return self._encode_dense(check_texts(texts))
 
     def encode_dense_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return what `encode_dense_documents` returns: a query's dense vector is made by the same model.
+        """Return the same as `encode_dense_documents`: queries and documents have one model.
 
-        Calls that come at the same time are computed together.
+        Calls that arrive at the same time are computed together.
         """
         return self._encode_dense_queries(check_texts(texts))
 
@@ -166,5 +166,5 @@ class LearnedEncoder:
     def _dense_side(self) -> DenseSide:
         side = self.documents
         if not isinstance(side, DenseSide):
-            raise SettingError(f"{self._name} makes no dense vectors: its document side is not a pooled one")
+            raise SettingError(f"{self._name} has no dense vectors: its document side is not a pooled one")
         return side

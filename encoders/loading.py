@@ -52,7 +52,12 @@ def load_with_settings(name_or_path: str, settings: Mapping[str, Any], device: s
 
     Raises what `load_encoder` raises; SettingError for such a setting.
     """
+    check_stored_settings(settings)
+    return load_encoder(name_or_path, device, **settings)
+
+
+def check_stored_settings(settings: Mapping[str, Any]) -> None:
+    """Raise SettingError for an argument of `load_encoder` that settings from a file or a user must not contain."""
     for setting in ("allow_remote_code", "device", "name_or_path"):
         if setting in settings:
             raise SettingError(f"{setting!r} is not a setting of an encoder")
-    return load_encoder(name_or_path, device, **settings)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from eval.errors import DatasetMismatch, InputFileError
 from eval.ranking import Ranking
 from eval.sources.queries import Query
-from eval.systems import Pipeline, SearchSettings
+from eval.systems import Pipeline, SearchSettings, precision
 from lsr.collection import Collection
 from lsr.default_pipeline import vectors_for
 from lsr.documents import SparseInput
@@ -101,7 +101,7 @@ class PipelineSystem:
             read, ranked_by = [leg.using for leg in self._pipeline.queries], {"pipeline": pipeline}
             if self._pipeline.rescore is not None:
                 read.append(self._pipeline.rescore.using)
-        used = {name: self._described(name, vectors[name]) for name in dict.fromkeys(read)}
+        used = {name: _described(vectors[name]) for name in dict.fromkeys(read)}
         parameters = {key: value for key, value in self._search.parameters._asdict().items() if value is not None}
         prf = self._search.feedback
         return {**ranked_by, "vectors": used, **parameters, **({} if prf is None else {"feedback": asdict(prf)})}
@@ -112,14 +112,6 @@ class PipelineSystem:
         ranked = self._collection.rank(inputs, k=k, **self._search.rank_keywords())
         for query, (doc_ids, scores) in zip(queries, ranked, strict=True):
             yield Ranking(query.id, doc_ids, descending(doc_ids, scores))
-
-    def _described(self, name: str, vector: VectorInfo) -> dict[str, Any]:
-        """Return what made a vector; the precision of its model where that has been read."""
-        made = {"encoder": vector.encoder, "fingerprint": vector.fingerprint}
-        if vector.kind == "dense":
-            return {**made, "dimensions": vector.dimensions}
-        encoder = self._collection.find_encoder(name)
-        return made if encoder is None or encoder.dtype is None else {**made, "dtype": encoder.dtype}
 
     def _input(self, query: Query) -> str | SparseInput:
         if query.sparse is None:
@@ -144,6 +136,12 @@ def descending(doc_ids: Sequence[str], scores: NDArray[np.float32]) -> NDArray[n
     wrong[tied] = [doc_ids[at] < doc_ids[at - 1] for at in tied.tolist()]
     shifts: NDArray[np.float64] = np.cumsum(np.where(wrong, np.maximum(rises, 0.0) + 1.0, 0.0))
     return found - shifts
+
+
+def _described(vector: VectorInfo) -> dict[str, Any]:
+    """Return the encoder of a vector, and the precision that its model computed in."""
+    made = {"encoder": vector.encoder, "fingerprint": vector.fingerprint, **precision(vector)}
+    return {**made, "dimensions": vector.dimensions} if vector.kind == "dense" else made
 
 
 def _feedback_name(search: SearchSettings) -> str:

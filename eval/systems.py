@@ -21,6 +21,7 @@ from eval.sources.queries import Query
 from index import SearchOptions, SearchParameters, SparseIndex
 from lsr.collection import Collection
 from lsr.documents import SparseByIndex, SparseInput
+from lsr.results import VectorInfo
 from lsr.search.request import Feedback
 
 Pipeline = Mapping[str, Any] | Literal["default"]
@@ -113,16 +114,10 @@ class CollectionSystem:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The encoder, its fingerprint, the precision that its model computed in, and the search settings.
-
-        `dtype` is that of the documents, `query_dtype` that of queries if it is another; both are missing without a
-        model.
-        """
+        """The encoder, its fingerprint, the precision that its model computed in, and the search settings."""
         vector = self._collection.info().vectors[self._search.using]
-        dtype = ", ".join(vector.dtypes) or vector.query_dtype
-        ran = {"dtype": dtype, "query_dtype": None if vector.query_dtype == dtype else vector.query_dtype}
-        stated = {key: value for key, value in (ran | self._search.as_keywords()).items() if value is not None}
-        return {"encoder": vector.encoder, "fingerprint": vector.fingerprint, **stated}
+        search = {key: value for key, value in self._search.as_keywords().items() if value is not None}
+        return {"encoder": vector.encoder, "fingerprint": vector.fingerprint, **precision(vector), **search}
 
     def rank(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
         """Search for a batch of queries."""
@@ -132,6 +127,16 @@ class CollectionSystem:
         ranked = self._collection.rank(inputs, k=k, **self._search.as_keywords())
         for query, (doc_ids, scores) in zip(queries, ranked, strict=True):
             yield Ranking(query.id, doc_ids, scores)
+
+
+def precision(vector: VectorInfo) -> dict[str, str]:
+    """Return the precision that a vector's model computed in, for a system's settings.
+
+    `dtype` is that of the documents, `query_dtype` that of queries if it is another; both are missing without a model.
+    """
+    documents = ", ".join(vector.dtypes) or vector.query_dtype
+    stated = {"dtype": documents, "query_dtype": None if vector.query_dtype == documents else vector.query_dtype}
+    return {name: dtype for name, dtype in stated.items() if dtype is not None}
 
 
 class IndexSystem:

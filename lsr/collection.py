@@ -383,7 +383,14 @@ class Collection:
                 for name, vector in state.vectors.items()
             }
             | {
-                name: VectorInfo(dense.config.encoder, dense.fingerprint, kind="dense", dimensions=dense.dims)
+                name: VectorInfo(
+                    dense.config.encoder,
+                    dense.fingerprint,
+                    kind="dense",
+                    dimensions=dense.dims,
+                    dtypes=dense.dtypes,
+                    query_dtype=dense.query_dtype,
+                )
                 for name, dense in state.dense.items()
             },
             schema=dict(state.schema.fields),

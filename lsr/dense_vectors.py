@@ -53,13 +53,13 @@ class DenseSource:
         return self._encoder
 
     def _load(self) -> DenseEncoder:
-        from encoders import load_dense_encoder  # PyTorch may stand behind it
+        from encoders import load_dense_with_settings  # it may import PyTorch
 
         if self.sparse is None:
-            return load_dense_encoder(self.name, device=self.device, **self.settings)
+            return load_dense_with_settings(self.name, self.settings, self.device)
         encoder = self.sparse.encoder
         if not isinstance(encoder, DenseEncoder) or encoder.dense_size is None:
-            raise SettingError(f"{self.name} makes no dense vectors")
+            raise SettingError(f"{self.name} has no dense vectors")
         return encoder
 
 
@@ -80,6 +80,7 @@ class DenseVector:
         self.config = config
         self.source = source
         self._dims = config.dimensions if dims is None else dims
+        self._dtypes = set(config.dtypes)
         self._fingerprint = fingerprint
         self._encoder: DenseEncoder | None = None
         self._loading = threading.Lock()
@@ -119,6 +120,21 @@ class DenseVector:
         """The fingerprint of the encoder that made the stored vectors; None without an encoder."""
         return self._fingerprint if self._encoder is None else self._encoder.fingerprint
 
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The precisions that a model has computed stored vectors in, in alphabetical order; empty where none has."""
+        return tuple(sorted(self._dtypes))
+
+    @property
+    def query_dtype(self) -> str | None:
+        """The precision in which the model encodes queries here; None before it is read."""
+        return None if self._encoder is None else self._encoder.dtype
+
+    def note_dtype(self) -> None:
+        """Record the precision in which the encoder has computed document vectors."""
+        if self.encoder.dtype is not None:
+            self._dtypes.add(self.encoder.dtype)
+
     def setting(self) -> dict[str, Any]:
         """What the catalog stores, as JSON values."""
         return {
@@ -126,6 +142,7 @@ class DenseVector:
             "settings": dict(self.config.settings),
             "dimensions": self.dims,
             "fingerprint": self.fingerprint,
+            "dtypes": list(self.dtypes),
         }
 
     def cut(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -192,7 +209,13 @@ def dense_from_settings(
 ) -> dict[str, DenseVector]:
     """Return the dense vectors that `DenseVector.setting` gave; raises KeyError, TypeError, QueryError."""
     configs = {
-        name: VectorConfig(setting["encoder"], setting["settings"], dense=True, dimensions=setting["dimensions"])
+        name: VectorConfig(
+            setting["encoder"],
+            setting["settings"],
+            dense=True,
+            dimensions=setting["dimensions"],
+            dtypes=tuple(setting.get("dtypes", ())),  # missing in older collections
+        )
         for name, setting in settings.items()
     }
     sources = _sources(configs, sparse)

@@ -20,7 +20,7 @@ from encoders.text.tokenization import Tokenization
 
 @dataclass(frozen=True)
 class BuiltPipeline:
-    """Both sides of a dense retriever, which share one body, and the fingerprint of all that decides their vectors."""
+    """Both sides of a dense retriever, with one body, and the fingerprint of everything that decides their vectors."""
 
     queries: DenseModel
     documents: DenseModel
@@ -30,7 +30,7 @@ class BuiltPipeline:
 def build_dense(
     pipeline: DensePipeline, device: torch.device, dtype: torch.dtype, max_length: int | None = None
 ) -> BuiltPipeline:
-    """Read the model; `max_length` may shorten what it reads of a text. Raises CheckpointError, RemoteCodeRefused."""
+    """Read the model; `max_length` may shorten the texts. Raises CheckpointError, RemoteCodeRefused."""
     folder = pipeline.sources.documents.folder
     tokenizer = read_tokenizer(folder)
     limits = (tokenizer.max_length, position_limit(folder))

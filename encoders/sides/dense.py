@@ -1,4 +1,4 @@
-"""A dense retriever: the mean of a transformer's last hidden states, or the first of them, brought to length 1.
+"""A dense retriever: the mean of a transformer's last hidden states, or the first of them, normalised to length 1.
 
     e(text) = normalise(mean or first of the last hidden states)
 
@@ -35,6 +35,11 @@ class DenseModel:
         """Numbers in a vector."""
         return int(self.body.model.config.hidden_size)
 
+    @property
+    def dtype(self) -> str:
+        """The precision that the model computes in, such as "bfloat16"."""
+        return str(self.body.dtype).removeprefix("torch.")
+
     def encode_dense(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32 [len(texts), dense_size], rows of length 1; zeros for a blank text."""
         ids = self.tokenization.ids(texts)
@@ -43,7 +48,7 @@ class DenseModel:
         return dense_in_order(found, batches, texts, self.dense_size)
 
     def pooled(self, ids: list[list[int]]) -> Tensor:
-        """Return float32 [len(ids), dense_size] on the model's device; `ids` hold the special tokens."""
+        """Return float32 [len(ids), dense_size] on the model's device; `ids` contain the special tokens."""
         parts = torch.split(self.body(ids).float(), [len(one) for one in ids])
         return functional.normalize(torch.stack([part.mean(dim=0) if self._mean else part[0] for part in parts]), dim=1)
 
@@ -55,7 +60,7 @@ class DenseModel:
 def dense_in_order(
     blocks: Sequence[NDArray[np.float32]], batches: Sequence[Sequence[int]], texts: Sequence[str], size: int
 ) -> NDArray[np.float32]:
-    """Return the rows of `blocks`, one for each of `batches`, at the positions that those hold; zeros for blank texts.
+    """Return the rows of `blocks`, one for each of `batches`, at the positions that it contains; zeros for blank texts.
 
     The result is float32 [len(texts), size].
     """

@@ -38,7 +38,7 @@ class Side(Protocol):
 
 @runtime_checkable
 class DenseSide(Protocol):
-    """A side whose model makes a dense vector of each text, perhaps on its way to the weights."""
+    """A side whose model also computes a dense vector of each text, in the same pass as the weights or in its own."""
 
     @property
     def dense_size(self) -> int:
@@ -50,5 +50,5 @@ class DenseSide(Protocol):
         ...
 
     def encode_with_dense(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
-        """Return what `encode` and `encode_dense` return, from one pass of the model."""
+        """Return the results of `encode` and `encode_dense`, from one pass of the model."""
         ...

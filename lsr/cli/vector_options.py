@@ -81,7 +81,11 @@ def dense_for_vectors(corpus: Corpus) -> dict[str, VectorConfig]:
         if column.encoder is not None:
             _check_encoder(corpus.name, column.encoder, dims)
             configs[name] = VectorConfig(
-                column.encoder["encoder"], column.encoder["settings"], dense=True, dimensions=dims
+                column.encoder["encoder"],
+                column.encoder["settings"],
+                dense=True,
+                dimensions=dims,
+                dtypes=tuple(column.encoder.get("dtypes", ())),
             )
         elif dims is not None:  # a column of nulls says nothing
             configs[name] = VectorConfig(None, dense=True, dimensions=dims)
@@ -102,10 +106,10 @@ def _brought(corpus: Corpus) -> dict[str, int]:
 
 
 def _check_encoder(source: str, note: Mapping[str, Any], dimensions: int | None) -> None:
-    from encoders import load_dense_encoder
+    from encoders import load_dense_with_settings
     from lsr.errors import EncoderMismatch
 
-    found = load_dense_encoder(note["encoder"], dimensions=dimensions, **note["settings"]).fingerprint
+    found = load_dense_with_settings(note["encoder"], note["settings"], dimensions=dimensions).fingerprint
     if found != note.get("fingerprint"):
         raise EncoderMismatch(
             f"the dense vectors of {source} were made by {note['encoder']!r} with fingerprint "

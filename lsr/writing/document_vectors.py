@@ -101,6 +101,9 @@ def document_vectors(
                 wanted.update(rows)
         if wanted:
             by_source[id(source)] = _encode_both(source, sorted(wanted), documents, encoded)
+            for vector in dense.values():
+                if vector.source is source:
+                    vector.note_dtype()
     return NewVectors(
         {name: _sparse_rows(vector, documents, encoded.get(name)) for name, vector in vectors.items()},
         {name: _dense_rows(vector, documents, by_source.get(id(vector.source))) for name, vector in dense.items()},

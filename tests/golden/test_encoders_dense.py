@@ -146,7 +146,7 @@ def test_a_pipeline_that_is_not_known_is_refused_by_name(headless: Path, tmp_pat
     with pytest.raises(CheckpointError, match=r"Transformer \+ Pooling \+ Dense"):
         load(tmp_path / "more")
     retriever(headless, tmp_path / "max", "max")
-    with pytest.raises(CheckpointError, match=r"'max' is not known here"):
+    with pytest.raises(CheckpointError, match=r"'max' is not supported"):
         load(tmp_path / "max")
     folder = tmp_path / "without"
     retriever(headless, folder, prompts={"query": "search: ", "document": ""})
@@ -161,10 +161,10 @@ def test_an_encoder_without_dense_vectors_says_so(make_checkpoint: MakeCheckpoin
     assert isinstance(sparse, DenseEncoder)
     assert sparse.dense_size is None
     for call in (sparse.encode_dense_documents, sparse.encode_dense_queries):
-        with pytest.raises(SettingError, match="makes no dense vectors"):
+        with pytest.raises(SettingError, match="has no dense vectors"):
             call(["heart"])
     for name in (str(make_checkpoint()), "bm25", "splade-v3"):
-        with pytest.raises(SettingError, match="makes no dense vectors"):
+        with pytest.raises(SettingError, match="has no dense vectors"):
             load_dense_encoder(name, device="cpu")
 
 

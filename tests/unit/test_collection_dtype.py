@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from encoders import SettingError, load_encoder, load_with_settings
+from encoders import SettingError, load_dense_with_settings, load_encoder, load_with_settings
 from eval import SearchSettings
+from eval.pipelines import PipelineSystem
 from eval.systems import CollectionSystem
 from lsr.cli.running import run
 from lsr.collection import Collection
@@ -146,8 +147,9 @@ def test_a_precision_that_does_not_exist(model: str, corpus: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("setting", ["device", "allow_remote_code", "name_or_path"])
 def test_settings_choose_no_device_and_run_no_code(model: str, corpus: Path, tmp_path: Path, setting: str) -> None:
-    with pytest.raises(SettingError, match=f"'{setting}' is not a setting of an encoder"):
-        load_with_settings(model, {setting: "cpu"})
+    for load in (load_with_settings, load_dense_with_settings):
+        with pytest.raises(SettingError, match=f"'{setting}' is not a setting of an encoder"):
+            load(model, {setting: "cpu"})
     assert index(corpus, tmp_path / "c", "--encoder", model, "--setting", f"{setting}=true") == 2
 
 
@@ -228,3 +230,23 @@ def test_a_result_of_queries_in_another_precision_states_both(model: str, tmp_pa
         system = CollectionSystem(collection, SearchSettings())
         collection.search("heart")
         assert (system.settings["dtype"], system.settings["query_dtype"]) == ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_dense_vectors_and_pipelines_state_their_precision_too(tmp_path: Path, dtype: str) -> None:
+    settings = {"dtype": dtype}
+    configs = {"default": VectorConfig("lsr-mini", settings), "meaning": VectorConfig("lsr-mini", settings, dense=True)}
+    with Collection.create(tmp_path / "c", vectors=configs) as collection:
+        collection.write([Document("a", text=TEXTS[0])])
+    pipeline = {
+        "queries": [{"using": "default"}],
+        "method": "scaled",
+        "weights": [1],
+        "rescore": {"using": "meaning", "candidates": 10, "weight": 1},
+    }
+    with Collection.open(tmp_path / "c") as collection:
+        assert {name: one.dtypes for name, one in collection.info().vectors.items()} == {
+            "default": (dtype,), "meaning": (dtype,)
+        }  # fmt: skip
+        vectors = PipelineSystem(collection, SearchSettings(pipeline=pipeline)).settings["vectors"]
+    assert [vectors[name]["dtype"] for name in ("default", "meaning")] == [dtype, dtype]

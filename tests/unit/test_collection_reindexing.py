@@ -173,7 +173,7 @@ def test_a_vector_is_left_out_and_another_takes_its_name(source: Path, tmp_path:
     [
         ({"add": {"default": VectorConfig("bm25")}}, "'default' already"),
         ({"add": {"Bad name": VectorConfig("bm25")}}, "not a vector name"),
-        ({"add": {"m": VectorConfig("bm25", dense=True)}}, "bm25 makes no dense vectors"),
+        ({"add": {"m": VectorConfig("bm25", dense=True)}}, "bm25 has no dense vectors"),
         ({"add": {"m": VectorConfig(None)}}, "an encoder is needed"),
         ({"add": {"m": VectorConfig("bm25", dimensions=3)}}, "only a dense vector has dimensions"),
         ({"remove": ["lost"]}, "no vector .lost.; there is default, given, meaning"),
