@@ -14,7 +14,6 @@ threads: writes run one at a time, a search uses the generation that was current
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +23,6 @@ from index import Problem
 from lsr.default_pipeline import vectors_for
 from lsr.documents import Document
 from lsr.errors import (
-    EXPECTED_ERRORS,
     CollectionLocked,
     CollectionNotFound,
     CollectionReadOnly,
@@ -174,8 +172,7 @@ class Collection(Reader):
         try:
             state = open_state(self.path, "w")
             _tidy(state)
-            with contextlib.suppress(*EXPECTED_ERRORS):  # of an encoder, for example: the first search reports it
-                warming.warm(state)
+            # Not warmed: the kernels are compiled, the encoders loaded and the files in memory, and writers wait.
             self._replace_state(state)
         except BaseException:
             lock.release()
