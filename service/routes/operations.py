@@ -39,7 +39,7 @@ async def readiness(request: Request, service: ServiceOf) -> Response:
     shown["read_only"] = []
     keys = service.settings.api_keys
     key = granted(keys, sent_key(request))
-    if not keys or (key is not None and key.allows("read")):
+    if not keys or (key is not None and key.allows("read") and not key.is_bound):
         shown["broken"] = [{"name": name, "reason": reason} for name, reason in sorted(broken.items())]
         shown["damaged"] = [
             {"name": name, **damage} for name in served for damage in render_damage(service.store.damage(name))
