@@ -27,7 +27,8 @@ from lsr.store import CollectionStore
 from service.app import create_app
 from service.auth import load_api_keys
 from service.http.admission import Admission
-from service.http.protocol import timed_protocol
+from service.http.header_limits import HeaderLimits
+from service.http.protocol import ConnectionLimits, limited_protocol
 from service.runtime.state import Service
 from service.settings import ServiceSettings
 
@@ -174,7 +175,7 @@ def _server(
         app,
         workers=1,
         loop="uvloop",
-        http=timed_protocol(settings.header_timeout, settings.body_timeout, admission),
+        http=limited_protocol(_connection_limits(settings), admission, service.metrics.count_refusal),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -194,6 +195,11 @@ def _server(
 
     service.readiness.on_settled(settled)
     return server
+
+
+def _connection_limits(settings: ServiceSettings) -> ConnectionLimits:
+    headers = HeaderLimits(settings.max_headers, settings.max_header_bytes)
+    return ConnectionLimits(settings.header_timeout, settings.body_timeout, headers)
 
 
 @contextmanager

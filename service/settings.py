@@ -49,6 +49,12 @@ class ServiceSettings:
     max_body: int = 32 * MEBIBYTE
     """Bytes of a request's body, counted as they arrive."""
 
+    max_headers: int = 100
+    """Headers of a request, and trailers of its body; beyond it 431."""
+
+    max_header_bytes: int = 64 * 1024
+    """Bytes of a request's headers with its request line; beyond it 431."""
+
     max_bodies: int = 256 * MEBIBYTE
     """Total bytes of the bodies of all requests in flight; a request that exceeds it gets a 429."""
 

@@ -14,12 +14,14 @@ from typing import Final
 from uuid import uuid4
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import ServiceMetrics
 from service.problems import Overloaded, ProblemError, internal_error, problem_response
 from service.settings import ServiceSettings
 
+CLIENT_CLOSED: Final = 499  # nginx's number for a client that went away before its answer; it is never sent
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PROCESS: Final = uuid4().hex[:16]
 _numbers: Final = count(1)
@@ -57,6 +59,8 @@ class RequestContext:
         async def receive_counted() -> Message:
             nonlocal received
             message = await receive()
+            if message["type"] == "http.disconnect" and not status:
+                scope.setdefault("lsr.ended", CLIENT_CLOSED)
             size = len(message.get("body", b""))
             received += size
             self._held += size
@@ -79,6 +83,8 @@ class RequestContext:
                 await refusal(scope, receive, send_with_headers)
             else:
                 await self._app(scope, receive_counted, send_with_headers)
+        except ClientDisconnect:
+            scope.setdefault("lsr.ended", CLIENT_CLOSED)
         except Exception as error:
             if status:  # the answer has started: the server drops the connection
                 raise
@@ -86,7 +92,7 @@ class RequestContext:
         finally:
             self._held -= received
             route = getattr(scope.get("route"), "path", "none")
-            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.requests.labels(route, str(scope.get("lsr.ended", status))).inc()
             self._metrics.request_seconds.labels(route).observe(perf_counter() - started)
 
     def _refuse(self, scope: Scope, headers: Headers) -> ASGIApp | None:
