@@ -29,6 +29,7 @@ from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, describe
 
 MEDIA_TYPE = "application/problem+json"
 MAX_LISTED_ERRORS = 20
+MAX_DETAIL = 500  # characters of a detail or field, which quote the request
 _logger = logging.getLogger("lsr.service")
 # What pydantic calls the forms of the fields that have several (service/messages/search_requests.py).
 _FORMS = frozenset({"RescoreInput", "MustInput", "FacetsInput", "GroupByInput", "LikeInput", "bool", "__root__"})
@@ -125,13 +126,20 @@ def problem_response(
         "type": f"/problems/{slug}",
         "title": title,
         "status": status,
-        "detail": detail,
+        "detail": shortened(detail),
         "instance": scope.get("path", ""),
         "request_id": scope.get("lsr.request_id", ""),
     }
     if errors:
-        body["errors"] = [{"field": error.field, "detail": error.detail} for error in errors[:MAX_LISTED_ERRORS]]
+        body["errors"] = [
+            {"field": shortened(error.field), "detail": shortened(error.detail)} for error in errors[:MAX_LISTED_ERRORS]
+        ]
     return Response(_encode(body), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def shortened(text: str) -> str:
+    """Return at most MAX_DETAIL characters of a text that quotes a request."""
+    return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 1] + "…"
 
 
 def internal_error(scope: Scope, error: BaseException) -> Response:

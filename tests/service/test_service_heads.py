@@ -103,7 +103,9 @@ def test_more_is_a_431(url: httpx.URL, head: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "trailers", [headers(30), headers(4, 1_500), b"X-Long: " + b"a" * 600_000], ids=["number", "bytes", "one-without-end"]
+    "trailers",
+    [headers(30), headers(4, 1_500), b"X-Long: " + b"a" * 600_000],
+    ids=["number", "bytes", "one-without-end"],
 )
 def test_trailers_have_the_same_limits(url: httpx.URL, trailers: bytes) -> None:
     answer = exchange(url, CHUNKED + b"3\r\n{}\n\r\n0\r\n" + trailers)
