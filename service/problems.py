@@ -29,6 +29,7 @@ from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, describe
 
 MEDIA_TYPE = "application/problem+json"
 MAX_LISTED_ERRORS = 20
+_MAX_EXAMINED = 500  # of pydantic's errors, which include those of each form that a field can have
 MAX_DETAIL = 500  # characters of a detail or field, which quote the request
 _logger = logging.getLogger("lsr.service")
 # What pydantic calls the forms of the fields that have several (service/messages/search_requests.py).
@@ -207,7 +208,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
 async def _on_validation(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    found = _without_alternatives([_field_error(one) for one in error.errors()])
+    found = _without_alternatives([_field_error(one) for one in error.errors()[:_MAX_EXAMINED]])
     title, slug = "Invalid request", "invalid-request"
     return problem_response(
         request.scope, 422, slug, title, "; ".join(f"{one.field}: {one.detail}" for one in found[:3]), found

@@ -1,12 +1,28 @@
-"""What all request models share: unknown fields are refused, types are not converted, no text holds a NUL."""
+"""What all request models share: unknown fields are refused, types are not converted, no text holds a NUL.
+
+The number of errors is limited while they are collected: a body of 30 MB can have millions of wrong entries, and
+pydantic keeps about a kilobyte for each. So a list is left at its first wrong entry, an object of values after
+a few, and of unknown fields the first MAX_UNKNOWN are looked at.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from itertools import islice
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    ValidatorFunctionWrapHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+MAX_UNKNOWN: Final = 5
+_PART: Final = 100
 
 
 def _refuse_nul(text: str) -> str:
@@ -18,10 +34,59 @@ def _refuse_nul(text: str) -> str:
 Text = Annotated[str, AfterValidator(_refuse_nul)]
 
 
+def _limit_errors(schema: Any) -> None:
+    """Change a core schema, in place, so that it reports the first wrong entry of a list, the first of an object."""
+    if isinstance(schema, dict):
+        for part in schema.values():
+            _limit_errors(part)
+        if schema.get("type") == "list":
+            schema["fail_fast"] = True
+        elif schema.get("type") == "dict":
+            inner: Any = dict(schema)
+            schema.clear()
+            schema.update(core_schema.no_info_wrap_validator_function(_in_parts(inner.get("max_length")), inner))
+    elif isinstance(schema, (list, tuple)):
+        for part in schema:
+            _limit_errors(part)
+
+
+def _in_parts(max_length: int | None) -> Callable[[Any, ValidatorFunctionWrapHandler], Any]:
+    """Return a validator of an object of values: at most `_PART` of them are validated before the first error."""
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        if not isinstance(value, dict) or len(value) <= (max_length or _PART):
+            return handler(value)
+        entries = iter(value.items())
+        if max_length is not None:
+            return handler(dict(islice(entries, max_length + 1)))
+        merged: dict[Any, Any] = {}
+        while part := dict(islice(entries, _PART)):
+            merged |= handler(part)
+        return merged
+
+    return validate
+
+
 class Strict(BaseModel):
     """A JSON object whose fields are all known and of the right type."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Limit the errors of lists and of objects of values."""
+        schema = handler(source)
+        _limit_errors(schema)
+        return schema
+
+    @model_validator(mode="before")
+    @classmethod
+    def _limit_unknown(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or len(value) <= len(cls.model_fields):
+            return value
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        kept = {name: one for name, one in value.items() if name in known}
+        return kept | dict(islice(((name, one) for name, one in value.items() if name not in known), MAX_UNKNOWN))
 
 
 def exactly_one_of(**given: dict[str, Any]) -> Callable[[dict[str, Any]], None]:

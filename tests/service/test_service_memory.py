@@ -11,11 +11,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from lsr.store import CollectionStore
 from lsr.upkeep.seal_and_merge import SEAL_DOCUMENTS
 from lsr.writing.changes import MAX_PENDING
 from service.messages.document_bodies import MAX_DOCUMENTS, MAX_LISTED, NDJSON, parse_batch
+from service.messages.requests import CollectionRequest, DeleteRequest, EmbedRequest
+from service.messages.search_requests import BatchRequest, SearchRequest
 from service.problems import MAX_DETAIL, ProblemError
 from service.runtime import jobs as jobs_module
 from service.runtime.jobs import Jobs
@@ -75,6 +78,37 @@ def test_a_batch_that_could_never_be_accepted_is_a_413_with_the_limit(notes: htt
 
 def test_the_largest_batch_has_room_next_to_documents_that_are_not_sealed_by_themselves() -> None:
     assert MAX_DOCUMENTS + SEAL_DOCUMENTS <= MAX_PENDING
+
+
+MANY = {f"name{number}": "x" for number in range(20_000)}
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        (SearchRequest, {"query": {"text": "a"}, **MANY}),
+        (SearchRequest, {"query": MANY}),
+        (SearchRequest, {"query": {"text": "a"}, "must": [1] * 20_000}),
+        (SearchRequest, {"query": {"fusion": {"queries": [{"scores": MANY}]}}}),
+        (SearchRequest, {"query": {"text": "a"}, "facets": {"fields": ["a"], "buckets": {f"\0{n}": 1 for n in MANY}}}),
+        (BatchRequest, {"searches": [{"query": {"text": "a"}, **MANY}] * 100}),
+        (DeleteRequest, {"ids": [1] * 20_000}),
+        (CollectionRequest, {"schema": MANY}),
+        (CollectionRequest, {"vectors": MANY}),
+        (EmbedRequest, {"inputs": [1] * 20_000}),
+    ],
+)
+def test_the_errors_of_a_body_are_limited_while_they_are_collected(model: type[BaseModel], body: object) -> None:
+    with pytest.raises(ValidationError) as raised:
+        model.model_validate(body)
+    assert 0 < raised.value.error_count() < 300
+
+
+def test_large_objects_of_values_are_accepted_whole() -> None:
+    scores = {f"d{number}": float(number) for number in range(2_345)}
+    request = SearchRequest.model_validate({"query": {"fusion": {"queries": [{"scores": scores}]}}})
+    assert request.query.fusion is not None
+    assert request.query.fusion.queries[0].scores == scores
 
 
 def test_a_finished_job_keeps_its_answer_and_not_its_error() -> None:
