@@ -32,8 +32,6 @@ MAX_LISTED_ERRORS = 20
 _MAX_EXAMINED = 500  # of pydantic's errors, which include those of each form that a field can have
 MAX_DETAIL = 500  # characters of a detail or field, which quote the request
 _logger = logging.getLogger("lsr.service")
-# What pydantic calls the forms of the fields that have several (service/messages/search_requests.py).
-_FORMS = frozenset({"RescoreInput", "MustInput", "FacetsInput", "GroupByInput", "LikeInput", "bool", "__root__"})
 _PARAMETER = re.compile(r"\{[^}]*\}")  # of a route's path
 
 
@@ -102,7 +100,7 @@ def install_problem_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Make `app` answer every expected exception with a problem; `routes` give the methods of a path."""
 
     async def on_http(request: Request, error: Exception) -> Response:
-        response = await _on_http(request, error)
+        response = await _on_http(request, error, routes)
         if response.status_code == 405:  # Starlette names the methods of the first route only
             response.headers["Allow"] = ", ".join(_methods(routes, request.scope))
         return response
@@ -183,7 +181,7 @@ def _respond(request: Request, problem: ProblemError) -> Response:
     )
 
 
-async def _on_http(request: Request, error: Exception) -> Response:
+async def _on_http(request: Request, error: Exception, routes: Sequence[BaseRoute]) -> Response:
     if isinstance(error, ProblemError):
         if isinstance(error, Overloaded):
             request.app.state.service.metrics.rejected.labels(error.what).inc()
@@ -192,7 +190,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
         raise error
     phrase = HTTPStatus(error.status_code).phrase
     detail = {
-        404: "this path does not exist; GET /openapi.json lists all paths",
+        404: _no_such_path(request.scope, routes),
         405: f"this path does not support {request.method}",
     }.get(error.status_code, str(error.detail))
     return problem_response(
@@ -205,21 +203,44 @@ async def _on_http(request: Request, error: Exception) -> Response:
     )
 
 
+def _no_such_path(scope: Scope, routes: Sequence[BaseRoute]) -> str:
+    path = scope["path"]
+    shorter = path.rstrip("/")
+    if shorter != path and _methods(routes, {**scope, "path": shorter}):
+        return f"this path does not exist; it does without the slash at its end: {shorter}"
+    return "this path does not exist; GET /openapi.json lists all paths"
+
+
 async def _on_validation(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    found = _without_alternatives([_field_error(one) for one in error.errors()[:_MAX_EXAMINED]])
+    found = _without_alternatives([_field_error(one, error.body) for one in error.errors()[:_MAX_EXAMINED]])
     title, slug = "Invalid request", "invalid-request"
     return problem_response(
         request.scope, 422, slug, title, "; ".join(f"{one.field}: {one.detail}" for one in found[:3]), found
     )
 
 
-def _is_form(part: object) -> bool:
-    """Whether a part of pydantic's location names one of several forms of a field, not a field."""
-    return isinstance(part, str) and (
-        part in _FORMS or part.startswith(("literal[", "list[", "function-", "constrained-"))
-    )
+def _location(error: Mapping[str, Any], body: object) -> list[int | str]:
+    """Return where pydantic found an error, without what it puts between fields: names of forms and of validators.
+
+    A part belongs to the request if it leads somewhere in the body, or if it is the name of what is missing there.
+    """
+    parts = list(error["loc"])
+    if len(parts) > 1 and parts[0] in ("query", "path", "header"):
+        return parts[1:]
+    if parts[:1] != ["body"]:
+        return parts
+    found: list[int | str] = []
+    value = body
+    for at, part in enumerate(parts[1:], 2):
+        known = isinstance(value, dict) and part in value
+        if known or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            value = value[part]  # type: ignore[index]
+            found.append(part)
+        elif at == len(parts) and error["type"] == "missing" and isinstance(part, str):
+            found.append(part)
+    return found or ["body"]
 
 
 def _methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
@@ -246,10 +267,8 @@ def _without_alternatives(errors: Sequence[FieldError]) -> list[FieldError]:
     return kept
 
 
-def _field_error(error: Mapping[str, Any]) -> FieldError:
-    location = [part for part in error["loc"] if not _is_form(part)]
-    if len(location) > 1 and location[0] in ("body", "query", "path", "header"):
-        location = location[1:]
+def _field_error(error: Mapping[str, Any], body: object) -> FieldError:
+    location = _location(error, body)
     detail = error["msg"]
     if error["type"] == "extra_forbidden":
         detail = "unknown field"

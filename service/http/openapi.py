@@ -39,7 +39,7 @@ _WRITING: Final = ("409", "507")
 def complete_openapi(app: FastAPI, routes: Sequence[BaseRoute], *, keys: bool) -> None:
     """Make `app.openapi()` list the problems of every operation and, if there are `keys`, the scope it needs."""
     scopes = {
-        (route.path, method.lower()): required_scope(route.endpoint)
+        (route.path_format, method.lower()): required_scope(route.endpoint)
         for route in routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()
@@ -65,7 +65,7 @@ def _extend(document: dict[str, Any], scopes: Mapping[tuple[str, str], Scope | N
         schemas.pop(unused, None)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            scope = scopes.get((path.replace("{id}", "{id:path}"), method))
+            scope = scopes.get((path, method))
             if scope is not None:
                 operation["security"] = [{name: []} for name in _SECURITY]
                 operation["description"] = f"{operation.get('description', '')}\n\nNeeds the scope `{scope}`.".strip()

@@ -24,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from service.http.admission import Admission, Kind
-from service.http.context import CLIENT_CLOSED
+from service.http.bodies import CLIENT_CLOSED
 from service.http.header_limits import HeaderBudget, HeaderLimits, repeated_or_missing
 from service.http.refusals import INVALID_HTTP, TOO_MANY_WAIT, TOO_SLOW, Refusal, as_bytes
 

@@ -11,6 +11,7 @@ documents, valid or not, is refused as soon as that is known.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -106,6 +107,7 @@ def parse_batch(body: bytes, media_type: str) -> Batch:
     Raises ProblemError if the whole body does not have the format of `media_type`, and if it has too many documents.
     """
     batch = Batch([], WriteErrors())
+    body = body.removeprefix(BOM_UTF8)
     if media_type == NDJSON:
         for line, raw in _lines(body):
             _check_room(batch)

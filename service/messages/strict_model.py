@@ -1,4 +1,5 @@
-"""What all request models share: unknown fields are refused, types are not converted, no text holds a NUL.
+"""What all request models share: unknown fields are refused, types are not converted, null means "not given", no text
+holds a NUL.
 
 The number of errors is limited while they are collected: a body of 30 MB can have millions of wrong entries, and
 pydantic keeps about a kilobyte for each. So a list is left at its first wrong entry, an object of values after
@@ -16,9 +17,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ValidatorFunctionWrapHandler,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MAX_UNKNOWN: Final = 5
@@ -79,14 +82,43 @@ class Strict(BaseModel):
         _limit_errors(schema)
         return schema
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Say that an optional field may be null."""
+        shown = handler(schema)
+        described = handler.resolve_ref_schema(shown)
+        required = described.get("required", ())
+        for name, field in described.get("properties", {}).items():
+            if name not in required and not _may_be_null(field):
+                described["properties"][name] = _or_null(field)
+        return shown
+
     @model_validator(mode="before")
     @classmethod
-    def _limit_unknown(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or len(value) <= len(cls.model_fields):
+    def _without_nulls(cls, value: Any) -> Any:
+        """Leave out optional fields that are null, and all but the first unknown fields."""
+        if not isinstance(value, dict):
             return value
-        known = {field.alias or name for name, field in cls.model_fields.items()}
-        kept = {name: one for name, one in value.items() if name in known}
-        return kept | dict(islice(((name, one) for name, one in value.items() if name not in known), MAX_UNKNOWN))
+        nulls = [name for name, one in value.items() if one is None] if None in value.values() else []
+        if not nulls and len(value) <= len(cls.model_fields):
+            return value
+        required = {field.alias or name: field.is_required() for name, field in cls.model_fields.items()}
+        kept = {name: one for name, one in value.items() if name in required and (one is not None or required[name])}
+        return kept | dict(islice(((name, one) for name, one in value.items() if name not in required), MAX_UNKNOWN))
+
+
+def _may_be_null(schema: dict[str, Any]) -> bool:
+    return "null" in schema.get("type", ()) or {"type": "null"} in schema.get("anyOf", ())
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a property with null as a further alternative."""
+    around: dict[str, Any] = {
+        name: schema[name] for name in ("title", "description", "default", "examples") if name in schema
+    }
+    inner = {name: one for name, one in schema.items() if name not in around}
+    forms = inner["anyOf"] if list(inner) == ["anyOf"] else [inner]
+    return {"anyOf": [*forms, {"type": "null"}], **around}
 
 
 def exactly_one_of(**given: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
