@@ -57,6 +57,7 @@ def create_app(store: CollectionStore, settings: ServiceSettings | None = None) 
         docs_url=None,  # Swagger's page loads its script from another host
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
     modules = (search, documents, exploring, snapshots, collections, aliases, operations, page)

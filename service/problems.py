@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI, Request
@@ -33,6 +33,28 @@ _MAX_EXAMINED = 500  # of pydantic's errors, which include those of each form th
 MAX_DETAIL = 500  # characters of a detail or field, which quote the request
 _logger = logging.getLogger("lsr.service")
 _PARAMETER = re.compile(r"\{[^}]*\}")  # of a route's path
+
+
+# What other search engines call it, and what it is called here.
+OTHER_NAMES: Final = {
+    **dict.fromkeys(("limit", "size", "top_k", "topk", "top", "n"), "the number of hits is k"),
+    **dict.fromkeys(("offset", "from", "page", "search_after"), 'pages are asked for with "cursor": true'),
+    **dict.fromkeys(("q", "text", "query_text", "search"), 'the query is "query": {"text": "…"}'),
+    **dict.fromkeys(("vector", "sparse_vector", "query_vector"), 'a vector is "query": {"sparse": {…}}'),
+    **dict.fromkeys(("filters", "where", "query_filter", "post_filter"), "conditions are filter"),
+    **dict.fromkeys(
+        ("fields", "_source", "with_payload", "attributesToRetrieve", "output_fields"),
+        "parts of a document are include and exclude",
+    ),
+    **dict.fromkeys(("aggs", "aggregations", "facet"), "counts are facets"),
+    **dict.fromkeys(("rerank", "reranker"), "a second stage is rescore"),
+    **dict.fromkeys(("score_threshold", "threshold"), "the lowest score is min_score"),
+    **dict.fromkeys(("order_by", "sort_by"), "the order is sort"),
+    **dict.fromkeys(("highlighting", "attributesToHighlight"), "positions of terms are highlight: true"),
+    **dict.fromkeys(("settings", "mappings", "properties"), "metadata fields are declared in schema"),
+    **dict.fromkeys(("docs", "points", "items", "data"), "documents are a list called documents"),
+    **dict.fromkeys(("input", "texts", "sentences"), "texts to encode are inputs"),
+}
 
 
 @dataclass(frozen=True)
@@ -272,6 +294,9 @@ def _field_error(error: Mapping[str, Any], body: object) -> FieldError:
     detail = error["msg"]
     if error["type"] == "extra_forbidden":
         detail = "unknown field"
+        hint = OTHER_NAMES.get(str(location[-1]))
+        if hint is not None:
+            detail = f"unknown field; {hint}"
     elif error["type"] == "missing":
         detail = "a JSON body is needed" if location == ["body"] else "is needed"
     return FieldError(field_path(location), detail.removeprefix("Value error, "))

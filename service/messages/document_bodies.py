@@ -21,7 +21,7 @@ from lsr.errors import InvalidDocument, InvalidJson
 from lsr.upkeep.seal_and_merge import SEAL_DOCUMENTS
 from lsr.writing.changes import MAX_PENDING
 from service.messages.json_schemas import document_schema
-from service.problems import FieldProblem, ProblemError, problem_of, shortened
+from service.problems import OTHER_NAMES, FieldProblem, ProblemError, problem_of, shortened
 
 MAX_LISTED: Final = 1_000  # errors
 # More could never be accepted: fewer than SEAL_DOCUMENTS may wait to be sealed for as long as no more come.
@@ -34,12 +34,21 @@ REQUEST_BODY: Final[dict[str, Any]] = {
         "application/json": {
             "schema": {
                 "type": "object",
+                "title": "DocumentBatch",
                 "properties": {"documents": {"type": "array", "items": document_schema(), "minItems": 1}},
                 "required": ["documents"],
                 "additionalProperties": False,
             }
         },
-        NDJSON: {"schema": {"type": "string", "description": "One document per line"}},
+        NDJSON: {
+            "schema": {
+                "type": "string",
+                "description": "One document per line, each a JSON object as #/components/schemas/Document describes "
+                "it. Lines end with a line feed; blank lines do not count, but have a number.",
+                "contentMediaType": NDJSON,
+            },
+            "example": '{"id": "d1", "text": "a lobster roll"}\n{"id": "d2", "sparse": {"lobster": 2.1}}\n',
+        },
     },
 }
 
@@ -173,7 +182,8 @@ def _listed(body: bytes) -> list[Any]:
         raise FieldProblem("body", 'must be an object {"documents": […]}')
     unknown = sorted(set(value) - {"documents"})
     if unknown:
-        raise FieldProblem(unknown[0], "unknown field")
+        hint = OTHER_NAMES.get(unknown[0])
+        raise FieldProblem(unknown[0], f"unknown field; {hint}" if hint else "unknown field")
     documents = value.get("documents")
     if not isinstance(documents, list):
         raise FieldProblem("documents", "must be a list of documents")

@@ -114,6 +114,7 @@ class DeleteRequest(Strict):
 
     model_config = ConfigDict(
         json_schema_extra=exactly_one_of(
+            {"ids": "DeleteByIds", "filter": "DeleteByFilter"},
             ids={"type": "array", "items": {"type": "string"}, "maxItems": MAX_DELETED_IDS},
             filter={"type": "object", "minProperties": 1, "examples": [{"year": {"lt": 2000}}]},
         )

@@ -121,21 +121,31 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [*forms, {"type": "null"}], **around}
 
 
-def exactly_one_of(**given: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
-    """Say "exactly one of these properties" in JSON Schema, where null is as good as nothing."""
+def exactly_one_of(
+    forms: dict[str, str], *, or_text: dict[str, Any] | None = None, **given: dict[str, Any]
+) -> Callable[[dict[str, Any]], None]:
+    """Say "exactly one of these properties" in JSON Schema, where null is as good as nothing.
+
+    forms    the title of the form with each property: openapi.py makes a component of that name from it
+    or_text  the schema of one more form, a plain string
+    """
 
     def write(schema: dict[str, Any]) -> None:
         shared = {name: one for name, one in schema.pop("properties").items() if name not in given}
-        for name in ("additionalProperties", "required"):
+        for name in ("additionalProperties", "required", "type"):
             schema.pop(name, None)
         schema["anyOf"] = [
             {
                 "type": "object",
-                "properties": {other: given[other] if other == name else {"type": "null"} for other in given} | shared,
+                "title": forms[name],
+                "properties": {name: given[name], **{other: {"type": "null"} for other in given if other != name}}
+                | shared,
                 "required": [name],
                 "additionalProperties": False,
             }
             for name in given
         ]
+        if or_text is not None:
+            schema["anyOf"].append(or_text)
 
     return write
