@@ -57,6 +57,11 @@ OTHER_NAMES: Final = {
 }
 
 
+# Clients of text-embeddings-inference look for `error` and `error_type`.
+_EMBED: Final = "/embed_sparse"
+_EMBED_ERRORS: Final = {429: "Overloaded", 500: "Backend", 503: "Unhealthy"}
+
+
 @dataclass(frozen=True)
 class FieldError:
     """An error in one field of a request; `field` is a path such as `query.sparse.values[3]`."""
@@ -151,6 +156,8 @@ def problem_response(
         "instance": scope.get("path", ""),
         "request_id": scope.get("lsr.request_id", ""),
     }
+    if scope.get("path", "").endswith(_EMBED):
+        body |= {"error": body["detail"], "error_type": _EMBED_ERRORS.get(status, "Validation")}
     if errors:
         body["errors"] = [
             {"field": shortened(error.field), "detail": shortened(error.detail)} for error in errors[:MAX_LISTED_ERRORS]

@@ -21,7 +21,7 @@ from service.problems import MEDIA_TYPE, Overloaded
 
 Kind = Literal["searches", "others"]
 
-_ALWAYS: Final = (b"/healthz", b"/readyz", b"/metrics")
+_ALWAYS: Final = (b"/healthz", b"/readyz", b"/health", b"/metrics")
 _SEARCHES: Final = (b"/search", b"/search:batch", b"/embed_sparse")
 
 
@@ -74,7 +74,8 @@ class Admission:
         offered = next((value for name, value in headers if name == b"x-request-id"), b"")
         request_id = choose_request_id(offered.decode("latin-1")).encode()
         instance = orjson.dumps(url.partition(b"?")[0].decode("ascii", "replace"))
-        body = b'%b,"instance":%b,"request_id":"%b"}' % (_PROBLEM, instance, request_id)
+        problem = _EMBED_PROBLEM if instance.endswith(b'/embed_sparse"') else _PROBLEM
+        body = b'%b,"instance":%b,"request_id":"%b"}' % (problem, instance, request_id)
         return _HEAD % (len(body), request_id) + body
 
 
@@ -82,14 +83,15 @@ def _ignore(_: bool) -> None:
     """Replace a callback that was not given."""
 
 
-def _problem() -> bytes:
-    """Return the constant part of a refusal's body, without the closing brace."""
+def _problem(**more: str) -> bytes:
+    """Return the constant part of a refusal's body with `more` fields, without the closing brace."""
     problem = Overloaded("requests")
     fields = {"type": f"/problems/{problem.slug}", "title": problem.title, "status": 429, "detail": problem.detail}
-    return orjson.dumps(fields).removesuffix(b"}")
+    return orjson.dumps(fields | more).removesuffix(b"}")
 
 
 _PROBLEM: Final = _problem()
+_EMBED_PROBLEM: Final = _problem(error=Overloaded("requests").detail, error_type="Overloaded")
 _HEAD: Final = (
     "HTTP/1.1 429 Too Many Requests\r\n"
     f"content-type: {MEDIA_TYPE}\r\ncontent-length: %d\r\nretry-after: 1\r\n"
