@@ -29,11 +29,18 @@ class Admission:
     """Counts the requests in flight. Used on the event loop only."""
 
     def __init__(
-        self, metrics: ServiceMetrics, *, searches: int, others: int, on_pressure: Callable[[bool], None] | None = None
+        self,
+        metrics: ServiceMetrics,
+        *,
+        searches: int,
+        others: int,
+        on_pressure: Callable[[bool], None] | None = None,
+        root_path: str = "",
     ) -> None:
-        """`on_pressure` is called with True when the first request is refused, with False when half the places are
-        free again."""
+        """`root_path` may come before a path. `on_pressure` is called with True when the first request is refused, with
+        False when half the places are free again."""
         self._on_pressure = on_pressure or _ignore
+        self._root_path = root_path.encode()
         self._pressed = False
         self._rejected = metrics.rejected.labels("in_flight")
         self._answered = metrics.requests.labels("none", "429")
@@ -44,7 +51,7 @@ class Admission:
 
     def kind(self, url: bytes) -> Kind | None:
         """Return the kind of a request; None: it is always accepted."""
-        path = url.partition(b"?")[0]
+        path = url.partition(b"?")[0].removeprefix(self._root_path)
         if path in _ALWAYS:
             return None
         return "searches" if path.endswith(_SEARCHES) else "others"

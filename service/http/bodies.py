@@ -58,6 +58,7 @@ class Body:
         self._receive = receive
         self._answer = answer
         self._held = 0
+        self.received = 0  # bytes, as they were sent
 
     async def receive(self) -> Message:
         """Return the next piece of the body; raises ProblemError (413, 415, 429, 400 for a damaged encoding)."""
@@ -89,7 +90,9 @@ class Body:
         message = await self._receive()
         if message["type"] == "http.disconnect" and not self._answer.status:
             self._scope.setdefault("lsr.ended", CLIENT_CLOSED)
-        self._hold(len(message.get("body", b"")))
+        size = len(message.get("body", b""))
+        self.received += size
+        self._hold(size)
         if self._held > self._bodies.limit:
             raise self._bodies.too_large()
         return message

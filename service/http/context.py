@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.bodies import CLIENT_CLOSED, Bodies
+from service.logs import log_access
 from service.metrics import ServiceMetrics
 from service.problems import internal_error, problem_response
 from service.settings import ServiceSettings
@@ -53,7 +54,7 @@ class RequestContext:
         headers = Headers(scope=scope)
         request_id = scope["lsr.request_id"] = choose_request_id(headers.get("x-request-id"))
         answer = _Answer(send, request_id, without_body=scope["method"] == "HEAD")
-        seen = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope  # every GET answers HEAD, too
+        seen = self._as_routed(scope)
         body = self._bodies.begin(scope, headers, receive, answer)
         try:
             refusal = self._refuse(seen, headers)
@@ -69,11 +70,29 @@ class RequestContext:
             await internal_error(seen, error)(seen, receive, answer.send)
         finally:
             body.release()
-            status = str(scope.get("lsr.ended") or answer.status)
+            status = scope.get("lsr.ended") or answer.status
             route = getattr(seen.get("route"), "path", "none")
             seconds = perf_counter() - started
-            self._metrics.requests.labels(route, status).inc()
+            self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(seconds)
+            if self._settings.access_log:
+                log_access(
+                    method=scope["method"],
+                    target=scope.get("raw_path") or scope["path"].encode("ascii", "backslashreplace"),
+                    status=status,
+                    seconds=seconds,
+                    received=body.received,
+                    request_id=request_id,
+                    client=(scope.get("client") or ("",))[0],
+                    route=route,
+                )
+
+    def _as_routed(self, scope: Scope) -> Scope:
+        """Return the scope as the routes see it: with the proxy's prefix, and HEAD as a GET (its body is not sent)."""
+        if scope["method"] != "HEAD" and not self._settings.root_path:
+            return scope
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        return {**scope, "method": method, "root_path": self._settings.root_path}
 
     def _refuse(self, scope: Scope, headers: Headers) -> ASGIApp | None:
         hosts = self._settings.allowed_hosts

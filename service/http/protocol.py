@@ -33,6 +33,7 @@ Awaited = tuple[int, Literal["headers", "body"]]  # the number of a request on i
 MAX_PIPELINED: Final = 64  # requests that wait on one connection for the answers before theirs
 _LINGER_SECONDS: Final = 1.0  # a refused client may still be sending: closed at once, it would not see the answer
 _LINGER_BYTES: Final = 1 << 20
+LogRefusal = Callable[[int, str, bytes], None]  # with the status, the method and the URL
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     limits: ConnectionLimits
     admission: Admission
-    on_refused: Callable[[int], None]
+    count_refusal: Callable[[int], None]
+    log_refusal: LogRefusal
 
     def __init__(
         self,
@@ -145,6 +147,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._kind is not None and self.admission.is_full(self._kind) and not waits_for_another:
             self._refused = True
             self.transport.write(self.admission.refusal(self.url, self.headers))
+            self.log_refusal(429, self.parser.get_method().decode(), self.url)
         else:
             super().on_headers_complete()
 
@@ -214,7 +217,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if unanswered:  # the application waits for the body
             _end(self.cycle, refusal.status)
         else:
-            self.on_refused(refusal.status)
+            self.count_refusal(refusal.status)
+            self.log_refusal(refusal.status, self.parser.get_method().decode() if url else "-", url or b"-")
         if self._refused or (unanswered and (self.pipeline or self.cycle.response_started)):
             self.transport.close()
             return
@@ -272,11 +276,17 @@ def _end(cycle: RequestResponseCycle, status: int) -> None:
 
 
 def limited_protocol(
-    limits: ConnectionLimits, admission: Admission, on_refused: Callable[[int], None]
+    limits: ConnectionLimits, admission: Admission, count_refusal: Callable[[int], None], log_refusal: LogRefusal
 ) -> type[LimitedHttpProtocol]:
     """Return a protocol class with these limits; uvicorn needs a class.
 
-    `on_refused` is called with the status of every request that the application does not see.
+    `count_refusal` is called with the status of every request that is refused here and not by `admission`,
+    `log_refusal` for both.
     """
-    shared = {"limits": limits, "admission": admission, "on_refused": staticmethod(on_refused)}
+    shared = {
+        "limits": limits,
+        "admission": admission,
+        "count_refusal": staticmethod(count_refusal),
+        "log_refusal": staticmethod(log_refusal),
+    }
     return type("LimitedHttpProtocol", (LimitedHttpProtocol,), shared)

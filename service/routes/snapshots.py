@@ -39,7 +39,9 @@ async def take_snapshot(
     """Take a snapshot. The answer is sent when the snapshot is complete."""
     name = request.name if request else None
     info = await service.chores.run(lambda: service.store.get(collection).snapshot(name))
-    return json_response(asdict(info), 202, {"Location": f"/v1/collections/{collection}/snapshots"})
+    return json_response(
+        asdict(info), 202, {"Location": f"{service.settings.root_path}/v1/collections/{collection}/snapshots"}
+    )
 
 
 @router.get("", response_model=SnapshotsModel)
