@@ -21,7 +21,7 @@ const failed = (error) => { if (error.name !== "AbortError") showProblem(error, 
 
 async function load() {
   try {
-    ({ collections, broken } = await call("/v1/collections"));
+    ({ collections, broken } = await call("v1/collections"));
   } catch (error) {
     failed(error);
     return;
@@ -38,7 +38,7 @@ async function render() {
   try {
     const collection = chosen();
     if (!state.c) showStart();
-    else if (!collection) await call(`/v1/collections/${encodeURIComponent(state.c)}`).then((one) => { collections.push(one); return render(); });
+    else if (!collection) await call(`v1/collections/${encodeURIComponent(state.c)}`).then((one) => { collections.push(one); return render(); });
     else if (state.view === "collection") await showCollection(collection, changed);
     else if (state.q.trim() || state.like) await runSearch(collection);
     else showStart();
