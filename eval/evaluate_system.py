@@ -27,6 +27,8 @@ from lsr.corpora import open_corpus
 from lsr.default_pipeline import vectors_for
 from lsr.documents import Document
 from lsr.errors import InvalidDocument
+from lsr.input_file import STDIN, open_input
+from lsr.output_file import is_stdout
 from lsr.vectors import VectorConfig
 from lsr.writing.bulk_load import Progress as IndexProgress
 from lsr.writing.bulk_load import index_corpus
@@ -66,8 +68,8 @@ def evaluate(
         raise EvaluationError(f"k must be at least 1, not {k}", field="k")
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, split=split)
     parsed = with_relevance(named, opened.relevance)
-    if collection is None and encoder is None and run is not None and (run.exists() or not opened.has_vectors):
-        if not run.is_file():
+    if run is not None and collection is None and encoder is None and _is_read(run, opened):
+        if str(run) != STDIN and (not run.exists() or run.is_dir()):
             raise EvaluationError(f"{run}: no such run file; give a collection or --encoder to write one", field="run")
         system: System = _run_system(opened, run, ties)
         return measure_system(system, opened, parsed, depth=depth_for(parsed, k), ties=ties, progress=progress)
@@ -91,6 +93,11 @@ def evaluate(
             figures = measure_efficiency(source, opened, settings, index_seconds=index_seconds)
             result = replace(result, efficiency=figures)
         return _with_documents(result, opened, source)
+
+
+def _is_read(run: Path, dataset: Dataset) -> bool:
+    """Whether a run file is evaluated rather than written, where nothing else is given to be evaluated."""
+    return str(run) == STDIN or (not is_stdout(run) and (run.exists() or not dataset.has_vectors))
 
 
 def _measure_collection(
@@ -142,7 +149,8 @@ def _passes(measures: Sequence[Measure], k: int | None, search: SearchSettings) 
 
 
 def _run_system(dataset: Dataset, path: Path, ties: TieOrder) -> RunSystem:
-    run = read_run(path, ties=ties, query_ids=dataset.queries.keys())
+    source = open_input(path)
+    run = read_run(path, source=source, ties=ties, query_ids=dataset.queries.keys())
     system = RunSystem(run, path=str(path))
     system.check_queries(dataset.queries)
     if dataset.corpus is not None and Path(dataset.corpus).exists():
@@ -152,7 +160,7 @@ def _run_system(dataset: Dataset, path: Path, ties: TieOrder) -> RunSystem:
             if isinstance(line.content, Document):
                 unknown.discard(line.content.id)
         if unknown:
-            read_run(path, unknown_ids=unknown)
+            read_run(path, source=source, unknown_ids=unknown)
     return system
 
 

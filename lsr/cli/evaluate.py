@@ -172,6 +172,8 @@ def evaluate_one(dataset: str | Dataset, request: Request, *, as_json: bool) -> 
         )
     if as_json:
         print_json(result.to_json())
+    elif _is_written_to_stdout(request):
+        print(result.table(), file=sys.stderr)  # stdout has the run
     else:
         print(result.table())
     for warning in result.warnings:
@@ -179,6 +181,13 @@ def evaluate_one(dataset: str | Dataset, request: Request, *, as_json: bool) -> 
     if request.results is not None:
         path = write_cell(request.results, cell_content(result, command=sys.argv, name=request.name))
         say(f"stored as {path}")
+
+
+def _is_written_to_stdout(request: Request) -> bool:
+    from lsr.output_file import is_stdout
+
+    made = request.collection is not None or request.encoder is not None
+    return is_stdout(request.run) and (made or str(request.run) != "-")
 
 
 def evaluate_folder(folder: Path, request: Request, *, as_json: bool) -> ExitCode:
