@@ -28,8 +28,8 @@ MetadataOption = Annotated[
     str | None,
     typer.Option(
         "--metadata",
-        help="Fields to keep as metadata, or rest: all others.  [default: rest in tables, metadata in JSON lines]",
-        metavar="FIELD,…|rest",
+        help="Fields to keep as metadata; rest: all others; none.  [default: rest in tables, metadata in JSON lines]",
+        metavar="FIELD,…|rest|none",
     ),
 ]
 StrictFlag = Annotated[
@@ -51,7 +51,7 @@ def fields_of(identifier: str | None, title: str | None, text: str | None, metad
         id=None if identifier is None else _names(identifier, "--id", one=True)[0],
         title=None if title is None else _names(title, "--title", one=True)[0],
         text=() if text is None else _names(text, "--text"),
-        metadata="rest" if names == (REST,) else names,
+        metadata="rest" if names == (REST,) else () if names == ("none",) else names,
     )
 
 

@@ -10,7 +10,7 @@ import csv
 from collections.abc import Iterator, Sequence
 
 from lsr.corpora.corpus import CorpusLine
-from lsr.corpora.fields import ID_COLUMNS, ROW_NUMBER, USUAL, Fields, document_of, listed
+from lsr.corpora.fields import USUAL, Fields, check_columns, document_of
 from lsr.corpora.line_source import MAX_LINE_BYTES, LineCorpus, LineSource
 from lsr.corpora.text_cells import typed_row
 from lsr.documents import Document
@@ -78,15 +78,8 @@ class CsvCorpus(LineCorpus):
         return ";" if b"," not in first and b";" in first else ","
 
     def _check_header(self) -> None:
-        name, columns, fields = self._source.name, self._columns, self._fields
+        name, columns = self._source.name, self._columns
         twice = next((column for at, column in enumerate(columns) if column in columns[:at]), None)
         if twice is not None:
             raise CorpusUnreadable(f"{name}: the header has the column {twice!r} twice")
-        missing = [column for column in fields.names if column not in columns]
-        if missing:
-            raise CorpusUnreadable(f"{name}: no column is named {missing[0]}; the header has {listed(list(columns))}")
-        if fields.id is None and not any(column.lower() in ID_COLUMNS for column in columns):
-            raise CorpusUnreadable(
-                f"{name}: no column is named id; the header has {listed(list(columns))}. Give the column of the ids "
-                f"with --id, or --id {ROW_NUMBER} to number the records"
-            )
+        check_columns(name, columns, self._fields)

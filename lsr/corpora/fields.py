@@ -11,12 +11,12 @@ Integer ids become decimal strings. Several text fields, and a list of strings, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from lsr.documents import Document, parse_document
-from lsr.errors import InvalidDocument
+from lsr.errors import CorpusUnreadable, InvalidDocument
 from lsr.metadata import FieldType
 
 ID_COLUMNS: Final = ("id", "_id", "docid", "doc_id")
@@ -87,6 +87,24 @@ def document_of(row: Mapping[str, object], fields: Fields, number: int, *, table
     return parse_document({**value, **own, **({"metadata": merged} if merged else {})})
 
 
+def check_columns(name: str, columns: Sequence[str], fields: Fields) -> None:
+    """Raise CorpusUnreadable, which names the option to give, unless a table has the columns that are needed."""
+    missing = [column for column in fields.names if column not in columns]
+    if missing:
+        raise CorpusUnreadable(f"{name}: no column is named {missing[0]}; its columns are {listed(list(columns))}")
+    usual = {column.lower() for column in columns}
+    if fields.id is None and usual.isdisjoint(ID_COLUMNS):
+        raise CorpusUnreadable(
+            f"{name}: no column is named id; its columns are {listed(list(columns))}. Give the column of the ids with "
+            f"--id, or --id {ROW_NUMBER} to number the rows"
+        )
+    if fields.title is None and not fields.text and usual.isdisjoint(("title", "text")):
+        raise CorpusUnreadable(
+            f"{name}: no column is named text or title; its columns are {listed(list(columns))}. Give the columns of "
+            "the text with --text"
+        )
+
+
 def listed(names: Mapping[str, object] | list[str]) -> str:
     """Return field names for a message."""
     given = list(names)
@@ -111,8 +129,8 @@ def _text_fields(row: Mapping[str, object], fields: Fields, number: int) -> tupl
         used.add(identifier)
     title = fields.title or _named(row, ("title",))
     texts = fields.text or tuple(name for name in (_named(row, ("text",)),) if name is not None)
-    asked = [name for name in (fields.title, *fields.text) if name is not None]
-    if asked and not any(name in row for name in asked):
+    asked = [name for name in (title, *texts) if name is not None] or ["title", "text"]
+    if fields.chosen and not any(name in row for name in (*asked, "sparse", "vectors")):
         detail = f"no field {' or '.join(map(repr, asked))}; the fields are {listed(row)}"
         raise InvalidDocument("missing_field", detail, field=asked[0])
     if title is not None:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from lsr.corpora.arrow_rows import as_json, rows_of
 from lsr.corpora.corpus import CorpusLine
-from lsr.corpora.fields import ID_COLUMNS, ROW_NUMBER, USUAL, Fields, document_of, listed
+from lsr.corpora.fields import ID_COLUMNS, USUAL, Fields, check_columns, document_of
 from lsr.documents import Document
 from lsr.errors import CorpusDamaged, CorpusUnreadable, InvalidDocument
 from lsr.input_file import InputFile, arrow_path, open_input, shown_name
@@ -42,7 +42,7 @@ class TableCorpus:
         self._fields = fields
         self.size: int | None = sum(file.rows for file in self._files)
         for file in self._files:
-            _check_columns(file, fields)
+            check_columns(file.name, file.columns, fields)
 
     def identity(self) -> str | None:
         """Return a string that is equal for the same unchanged files; None for what can be read only once."""
@@ -161,15 +161,3 @@ def _open(file: InputFile) -> _Parquet | _Arrow:
         return _Parquet(file) if parquet else _Arrow(file)
     except _DAMAGE as error:
         raise CorpusUnreadable(f"{shown_name(file.name)}: neither a Parquet nor an Arrow file: {error}") from None
-
-
-def _check_columns(file: _Parquet | _Arrow, fields: Fields) -> None:
-    missing = [name for name in fields.names if name not in file.columns]
-    if missing:
-        detail = f"{file.name}: no column is named {missing[0]}; its columns are {listed(file.columns)}"
-        raise CorpusUnreadable(detail)
-    if fields.id is None and not any(column.lower() in ID_COLUMNS for column in file.columns):
-        raise CorpusUnreadable(
-            f"{file.name}: no column is named id; its columns are {listed(file.columns)}. Give the column of the ids "
-            f"with --id, or --id {ROW_NUMBER} to number the rows"
-        )
