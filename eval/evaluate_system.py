@@ -18,6 +18,7 @@ from eval.efficiency import measure_efficiency
 from eval.errors import DatasetMismatch, EvaluationError
 from eval.evaluation import Evaluation, Progress, depth_for, measure_system
 from eval.measures import DEFAULT_MEASURES, Measure, parse_measures, with_relevance
+from eval.own_documents import own_document_rule
 from eval.pipelines import PipelineSystem
 from eval.ranking import TieOrder
 from eval.runs import read_run
@@ -49,6 +50,7 @@ def evaluate(
     search: SearchSettings | None = None,
     ties: TieOrder = "id",
     efficiency: bool = False,
+    drop_own_document: bool | None = None,
     progress: Progress | None = None,
     index_progress: IndexProgress | None = None,
 ) -> Evaluation:
@@ -57,7 +59,8 @@ def evaluate(
     The rankings are written to `run` as a TREC run. If neither `collection` nor `encoder` is given and the file exists,
     the run is evaluated instead. Without all three, BM25 is evaluated, or the data set's own vectors if it has them.
     Search is exact unless `search` says otherwise; `k` is the depth of the ranking (default: the deepest cutoff of the
-    measures, 1,000 for MAP). `efficiency` also measures sizes and times (eval.efficiency).
+    measures, 1,000 for MAP). `efficiency` also measures sizes and times (eval.efficiency). `drop_own_document`: whether
+    the document with the query's id is left out of its ranking; None: see eval.own_documents.
 
     Raises EvaluationError (an lsr.errors.QueryError) for invalid input, and what a collection raises.
     """
@@ -67,6 +70,9 @@ def evaluate(
     if k is not None and k < 1:
         raise EvaluationError(f"k must be at least 1, not {k}", field="k")
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, split=split)
+    if drop_own_document is not None:
+        rule = own_document_rule(opened.qrels, beir=False, choice=drop_own_document)
+        opened = replace(opened, own_document=rule)
     parsed = with_relevance(named, opened.relevance)
     if run is not None and collection is None and encoder is None and _is_read(run, opened):
         if str(run) != STDIN and (not run.exists() or run.is_dir()):
@@ -88,7 +94,8 @@ def evaluate(
         if settings.pipeline is None:
             _check_vector_name(source, settings.using)
         system = CollectionSystem(source, settings) if settings.is_plain else PipelineSystem(source, settings)
-        result = _measure_collection(system, opened, parsed, k, settings, ties, run, progress)
+        own = any(source.get(query_id) is not None for query_id in opened.qrels)
+        result = _measure_collection(system, opened, parsed, k, settings, ties, run, progress, own_documents_exist=own)
         if efficiency:
             figures = measure_efficiency(source, opened, settings, index_seconds=index_seconds)
             result = replace(result, efficiency=figures)
@@ -109,6 +116,8 @@ def _measure_collection(
     ties: TieOrder,
     run: Path | None,
     progress: Progress | None,
+    *,
+    own_documents_exist: bool,
 ) -> Evaluation:
     """Compute each measure from a search of the depth it needs; the deepest search is written to `run`."""
     passes = _passes(measures, k, search)
@@ -121,6 +130,7 @@ def _measure_collection(
             depth=depth,
             ties=ties,
             run_path=run if depth == deepest else None,
+            own_documents_exist=own_documents_exist,
             progress=progress,
         )
         for depth, part in passes.items()

@@ -89,6 +89,7 @@ def cell_content(result: Evaluation, *, command: Sequence[str] = (), name: str |
             "judgements": result.judgements,
             "documents": result.documents,
             "sha256": content_hash(result.files) if result.files else None,
+            "own_document": {"dropped": result.own_document_dropped, "queries": result.own_documents},
         },
         "system": {"name": name or result.system, "settings": dict(result.settings)},
         "depth": result.depth,
