@@ -80,6 +80,7 @@ class DenseVector:
         self.source = source
         self._dims = config.dimensions if dims is None else dims
         self._dtypes = set(config.dtypes)
+        self._stored_dtypes = frozenset(config.dtypes)
         self._fingerprint = fingerprint
         self._encoder: DenseEncoder | None = None
         self._loading = threading.Lock()
@@ -133,6 +134,14 @@ class DenseVector:
         """Record the precision in which the encoder has computed document vectors."""
         if self.encoder.dtype is not None:
             self._dtypes.add(self.encoder.dtype)
+
+    def mark_stored(self) -> None:
+        """Note that the catalog has this vector as it is now."""
+        self._stored_dtypes = frozenset(self._dtypes)
+
+    def forget_unstored(self) -> None:
+        """Return to what the catalog has, after a write that failed."""
+        self._dtypes = set(self._stored_dtypes)
 
     def setting(self) -> dict[str, Any]:
         """What the catalog stores, as JSON values."""

@@ -4,6 +4,7 @@ LsrError                          the root of this package's errors
 ├── InvalidJson                   not JSON, or JSON that two parsers read differently; says where
 ├── InvalidDocument               a document that is rejected; names the field
 ├── CorpusUnreadable              a file or data set that cannot be read as the given corpus
+├── InputRefused                  too many lines of an input are refused, or one where none may be
 ├── CorpusDamaged                 a corpus file that is truncated or has a wrong checksum
 ├── SettingsError                 an invalid setting in lsr.toml, the environment or a flag
 ├── QueryError                    an invalid query or search parameter; names the field
@@ -60,6 +61,10 @@ class InvalidDocument(LsrError, ValueError):
 
 class CorpusUnreadable(LsrError):
     """A file or data set that is missing, or that cannot be read as the given corpus."""
+
+
+class InputRefused(LsrError):
+    """Reading stopped because too many lines of the input are refused, or one where none may be, or it has no line."""
 
 
 class CorpusDamaged(LsrError):

@@ -1,6 +1,7 @@
 """API keys with scopes.
 
-A key is sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`. The scopes are `read` (search, documents, metrics),
+A key is sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`; `Authorization: ApiKey KEY` and `api-key: KEY`, which
+clients of other search engines send, work as well. The scopes are `read` (search, documents, metrics),
 `write` (change documents) and `admin` (collections, aliases, snapshots; includes the other two). Only SHA-256 digests
 are stored, and every digest is compared in constant time, so response times reveal nothing about a key.
 
@@ -103,6 +104,8 @@ def load_api_keys(path: Path) -> tuple[ApiKey, ...]:
     keys = [_parse_line(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if _content(line)]
     if not keys:
         raise KeyFileError(f"{path}: contains no API key")
+    if len({key.digest for key in keys}) < len(keys):  # which of its scopes and bindings would hold?
+        raise KeyFileError(f"{path}: a key occurs on two lines")
     return tuple(keys)
 
 
@@ -168,11 +171,11 @@ def check_scope(request: Request, scope: Scope, *, bound: bool) -> None:
 
 
 def sent_key(request: Request) -> str | None:
-    """Return the request's key, from either of the two headers."""
+    """Return the request's key, from the first of the three headers that has one."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and token.strip():
+    if kind.lower() in ("bearer", "apikey") and token.strip():
         return token.strip()
-    return request.headers.get("x-api-key")
+    return request.headers.get("x-api-key") or request.headers.get("api-key")
 
 
 def _digest(secret: str) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -67,6 +68,8 @@ class LiveState:
         self.path = path
         self.catalog = catalog
         self.changing = threading.RLock()
+        self._writes = 0  # that are being encoded or committed
+        self._counting = threading.Lock()
         self.retired = False  # True: the collection was closed or restored, and this state must not change any more
         with catalog.reading():
             contents = layout.read_contents(catalog)
@@ -86,6 +89,26 @@ class LiveState:
     def impact_dtypes(self) -> dict[str, str]:
         """The storage type of each named vector's canonical weights."""
         return {name: vector.config.index.impact_dtype for name, vector in self.vectors.items()}
+
+    @contextlib.contextmanager
+    def new_terms(self) -> Iterator[None]:
+        """Surround a write from its encoding to its commit: encoding adds terms to vocabularies, before the commit.
+
+        Where a write fails, the last of those that run at the same time removes what no commit has stored. (Another
+        one may use, and then stores, a term that the failed one has added.)
+        """
+        with self._counting:
+            self._writes += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._writes -= 1
+                if not self._writes:
+                    for vector in self.vectors.values():
+                        vector.forget_unstored()
+                    for dense in self.dense.values():
+                        dense.forget_unstored()
 
     def open_segment(self, row: SegmentRow) -> Segment:
         """Open a segment of this collection; raises CollectionCorrupt, IndexCorrupt."""

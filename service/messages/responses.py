@@ -310,6 +310,19 @@ class HealthModel(BaseModel):
     status: Literal["ok"]
 
 
+class InfoModel(BaseModel):
+    """What `/embed_sparse` encodes with; the fields of text-embeddings-inference, and `models`."""
+
+    model_id: str
+    model_type: dict[str, Any]
+    models: list[str]
+    max_concurrent_requests: int
+    max_client_batch_size: int
+    max_input_characters: int
+    auto_truncate: bool
+    version: str
+
+
 class DeleteModel(BaseModel):
     """The answer to a deletion."""
 

@@ -65,7 +65,7 @@ async def create_collection(collection: CollectionName, request: CollectionReque
         return render_collection(made.info())
 
     shown = await service.chores.run(create)
-    return json_response(shown, 201, {"Location": f"/v1/collections/{collection}"})
+    return json_response(shown, 201, {"Location": f"{service.settings.root_path}/v1/collections/{collection}"})
 
 
 @router.patch("/{collection}", response_model=CollectionModel)

@@ -43,6 +43,11 @@ def embed(store: Store, request: EmbedRequest) -> list[list[dict[str, Any]]]:
     return rows
 
 
+def known_encoders(store: Store) -> set[str]:
+    """Return the ids of the encoders that a request can name."""
+    return {source.encoder for source in _sources(store)}
+
+
 def _sources(store: Store) -> list[_Source]:
     found = []
     for name in store.names():

@@ -22,7 +22,7 @@ const failed = (error) => { if (error.name !== "AbortError") showProblem(error, 
 
 async function load() {
   try {
-    ({ collections, broken, left_out: leftOut } = await call("/v1/collections"));
+    ({ collections, broken, left_out: leftOut } = await call("v1/collections"));
   } catch (error) {
     failed(error);
     return;
@@ -39,7 +39,7 @@ async function render() {
   try {
     const collection = chosen();
     if (!state.c) showStart();
-    else if (!collection) await call(`/v1/collections/${encodeURIComponent(state.c)}`).then((one) => { collections.push({ ...one, name: state.c }); return render(); }); // an alias
+    else if (!collection) await call(`v1/collections/${encodeURIComponent(state.c)}`).then((one) => { collections.push({ ...one, name: state.c }); return render(); }); // an alias
     else if (state.view === "collection") await showCollection(collection, changed);
     else if (state.q.trim() || state.like) await runSearch(collection);
     else showStart();

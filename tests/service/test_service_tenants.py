@@ -260,7 +260,8 @@ def test_a_route_is_closed_to_bound_keys_unless_it_is_known_to_be_safe(client: h
         ("get", "/v1/collections/{collection}/suggest"), ("get", "/v1/collections/{collection}/curve"),
         ("get", "/v1/collections/{collection}/vectors/{vector}/{id}"),
         ("post", "/v1/collections/{collection}/search"), ("post", "/v1/collections/{collection}/search:batch"),
-        ("post", "/embed_sparse"), ("get", "/v1/aliases"), ("get", "/v1/aliases/{alias}"),
+        ("post", "/embed_sparse"), ("get", "/info"), ("get", "/health"),
+        ("get", "/v1/aliases"), ("get", "/v1/aliases/{alias}"),
         ("get", "/healthz"), ("get", "/readyz"), ("get", "/openapi.json"), ("get", "/"),
     }  # fmt: skip
     for path, methods in client.get("/openapi.json").json()["paths"].items():
@@ -321,6 +322,13 @@ def test_a_filter_that_does_not_fit_a_collection_shows_nothing_of_it(client: htt
     refused = ask(client, ALPHA, "POST", "/v1/collections/later/search", {"query": {"text": "heron"}})
     assert (refused.status_code, refused.json()["title"]) == (403, "Filter does not fit")
     ask(client, ADMIN, "DELETE", "/v1/collections/later").raise_for_status()
+
+
+def test_a_key_on_two_lines_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{ALPHA} read\n{ALPHA} collections=a\n")
+    with pytest.raises(KeyFileError, match="two lines"):
+        load_api_keys(file)
 
 
 def test_a_key_file_binds_keys(tmp_path: Path) -> None:
