@@ -1,6 +1,6 @@
 """What a service holds in memory, by the number of its lsr-mini collections.
 
-usage: service_memory.py [--collections 1 2 5 10] [--documents 100] [--tree PATH]
+usage: encoder_memory.py [--collections 1 2 5 10] [--documents 100] [--tree PATH]
 
 Makes small collections with the default pipeline (sparse lsr-mini, BM25, dense lsr-mini), serves their folder with
 `lsr serve`, searches each collection, writes 100 documents to each, and waits until the service is idle. Each step is a
