@@ -33,7 +33,7 @@ class DenseModel:
     @property
     def dense_size(self) -> int:
         """Numbers in a vector."""
-        return int(self.body.model.config.hidden_size)
+        return self.body.hidden_size
 
     @property
     def dtype(self) -> str:

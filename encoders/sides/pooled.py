@@ -102,7 +102,7 @@ class PooledSide(TransformerSide):
     @property
     def dense_size(self) -> int:
         """Numbers in p."""
-        return int(self.body.model.config.hidden_size)
+        return self.body.hidden_size
 
     def encode_dense(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return p of each text, float32 [len(texts), dense_size]; zeros for a blank one."""

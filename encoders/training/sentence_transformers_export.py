@@ -101,6 +101,7 @@ def _silence_special(folder: Path, documents: SideSettings) -> bool:
     if not documents.zero_special_ids:
         return True
     side = _documents(folder)
+    _ = side.body.model  # of transformers, whose tensors the projection then has: they are saved
     if side.projection.bias is None:
         return False
     with torch.no_grad():
