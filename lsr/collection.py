@@ -33,7 +33,7 @@ from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, CollectionNotFound, InvalidDocument, LsrError, QueryError
 from lsr.metadata import MetadataSchema
 from lsr.results import CacheCounts, CollectionInfo, Damage, SearchResult, VectorInfo, WriteResult
-from lsr.search import ranking, scanning, warming
+from lsr.search import listing, ranking, scanning, warming
 from lsr.search.answers import Answers
 from lsr.search.defaults import SearchDefaults, defaults_of, parse_defaults, store_defaults, stored_defaults
 from lsr.search.filters import Filter
@@ -353,6 +353,16 @@ class Collection:
         state = self._state
         return list(state.generation.matching(Filter(filter, state.schema)))
 
+    def page(self, after: str | None = None, size: int = 100, *, filter: object = None) -> list[Document]:  # noqa: A002
+        """Return the first `size` documents with an id above `after`, by ascending id, without their vectors.
+
+        With the last id of a page as `after` the next one follows: documents that are not changed meanwhile neither
+        repeat nor are left out. Raises QueryError, UnknownField, CollectionCorrupt.
+        """
+        state = self._state
+        row_filter = None if filter is None else Filter(filter, state.schema)
+        return [place.document() for place in listing.page(state.generation, after, size, row_filter)]
+
     def sample_texts(self, count: int = 100) -> list[str]:
         """Return short texts of about `count` documents, evenly spaced: titles, or the first words of texts."""
         return spaced_texts(self._state.generation, count)
@@ -510,6 +520,10 @@ class Collection:
     def snapshots(self) -> list[SnapshotInfo]:
         """Return the snapshots, oldest first."""
         return snapshots.listed(self.path)
+
+    def snapshot_files(self, name: str) -> tuple[SnapshotInfo, dict[str, Path]]:
+        """Return a snapshot and its files by their paths in it. Raises CollectionNotFound, CollectionCorrupt."""
+        return snapshots.files_of(self.path, name)
 
     def delete_snapshot(self, name: str) -> None:
         """Remove a snapshot; raises CollectionNotFound."""
