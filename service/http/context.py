@@ -91,8 +91,9 @@ class RequestContext:
         """Return the scope as the routes see it: with the proxy's prefix, and HEAD as a GET (its body is not sent)."""
         if scope["method"] != "HEAD" and not self._settings.root_path:
             return scope
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        return {**scope, "method": method, "root_path": self._settings.root_path}
+        head = scope["method"] == "HEAD"
+        method = "GET" if head else scope["method"]
+        return {**scope, "method": method, "root_path": self._settings.root_path, "lsr.head": head}
 
     def _refuse(self, scope: Scope, headers: Headers) -> ASGIApp | None:
         hosts = self._settings.allowed_hosts

@@ -14,6 +14,7 @@ from service.messages.strict_model import Strict, Text, exactly_one_of
 
 MAX_INPUTS: Final = 256
 MAX_DELETED_IDS: Final = 100_000
+MAX_READ_IDS: Final = 1_000
 COLLECTION_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 SEARCH_EXAMPLE: Final = {
@@ -133,6 +134,13 @@ class DeleteRequest(Strict):
             detail = "this filter matches everything, whatever the documents hold: drop the collection instead"
             raise PydanticCustomError("everything", detail)
         return self
+
+
+class GetRequest(Strict):
+    """The documents to show."""
+
+    ids: list[Text] = Field(min_length=1, max_length=MAX_READ_IDS)
+    vectors: bool = Field(default=False, description="Show the vectors, too")
 
 
 class PatchRequest(Strict):

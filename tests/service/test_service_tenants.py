@@ -197,6 +197,16 @@ def test_a_document_is_found_by_its_id_inside_the_filter_only(client: httpx.Clie
     assert (answer.status_code == 200) == identifier.startswith("alpha")
 
 
+@pytest.mark.parametrize("after", [None, "a", "alpha-1%232", "beta", "beta-0%230", "zz"])
+def test_lists_and_documents_by_ids_are_those_of_the_part(client: httpx.Client, after: str | None) -> None:
+    for size in (1, 7, 100):
+        page = same(client, "GET", f"/documents?size={size}&vectors=true" + (f"&after={after}" if after else ""))
+        assert page.status_code == 200, page.text
+    wanted = ["alpha-0#0", "beta-0#0", "beta-1#5", "alpha-1#1", "none"]
+    answer = same(client, "POST", "/documents:get", {"ids": wanted, "vectors": True}).json()
+    assert answer["missing"] == ["beta-0#0", "beta-1#5", "none"]
+
+
 @pytest.mark.parametrize("prefix", ["", "h", "zan", "beta", "heron ", "s"])
 def test_suggestions_come_from_the_part(client: httpx.Client, prefix: str) -> None:
     same(client, "GET", f"/suggest?prefix={prefix}&size=20")
@@ -254,6 +264,7 @@ def test_a_route_is_closed_to_bound_keys_unless_it_is_known_to_be_safe(client: h
     open_to_bound = {
         ("get", "/v1/collections"), ("get", "/v1/collections/{collection}"),
         ("post", "/v1/collections/{collection}/documents"), ("post", "/v1/collections/{collection}/documents:delete"),
+        ("get", "/v1/collections/{collection}/documents"), ("post", "/v1/collections/{collection}/documents:get"),
         ("get", "/v1/collections/{collection}/documents/{id}"),
         ("delete", "/v1/collections/{collection}/documents/{id}"),
         ("patch", "/v1/collections/{collection}/documents/{id}"), ("get", "/v1/jobs/{job}"),
