@@ -41,7 +41,7 @@ def create_app(store: CollectionStore, settings: ServiceSettings | None = None) 
     def warm_then_watch() -> None:
         service.readiness.warm(store)
         service.scrubber.start()
-        service.alias_watcher.start()
+        service.watcher.start()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -25,7 +25,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
 from index.errors import IndexCorrupt
-from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, describe
+from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, CollectionLocked, describe
 
 MEDIA_TYPE = "application/problem+json"
 MAX_LISTED_ERRORS = 20
@@ -186,7 +186,8 @@ def problem_of(error: BaseException) -> ProblemError:
     errors = [FieldError(field, getattr(error, "reason", detail))] if field else []
     if field and field not in detail:
         detail = f"{field}: {detail}"
-    headers = {"Retry-After": "1"} if meaning.status in (429, 503, 507) else {}
+    temporary = meaning.status in (429, 503, 507) or isinstance(error, CollectionLocked)
+    headers = {"Retry-After": "1"} if temporary else {}
     return ProblemError(meaning.status, meaning.slug, meaning.title, detail, errors=errors, headers=headers)
 
 

@@ -25,12 +25,14 @@ import uvicorn
 
 from lsr.errors import Interrupted, SettingsError
 from lsr.store import CollectionStore
+from lsr.upkeep.free_memory import return_free_memory
 from service.app import create_app
 from service.auth import load_api_keys
 from service.http.admission import Admission
 from service.http.header_limits import HeaderLimits
 from service.http.protocol import ConnectionLimits, limited_protocol
 from service.logs import log_access
+from service.runtime.pandas_import import do_without_pandas
 from service.runtime.state import Service
 from service.settings import ServiceSettings
 
@@ -72,12 +74,14 @@ def serve(
     Raises ServerAddressError, KeyFileError, and what opening the store raises.
     """
     settings = secure(settings or ServiceSettings(), host, api_key_file, insecure=insecure)
+    do_without_pandas()
 
     def ready(url: str) -> None:
         # The current objects stay alive: a full garbage collection over all of them would stop every search for 0.1 s.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
+        return_free_memory()  # of reading models and compiled kernels
         if on_ready is not None:
             on_ready(url)
 

@@ -120,6 +120,8 @@ def _with_ids(value: object, path: str) -> _Node:
 
 
 def _is_in(column: str, kind: FieldType, values: list[Any]) -> _Node:
+    if kind == "float" and 0.0 in values:
+        values = [*values, -0.0]  # older collections may hold it; a lookup tells the two zeros apart
     if kind != "keyword[]":
         wanted = pa.array(values, arrow_type(kind))
         return lambda columns: _numpy(pc.is_in(columns.column(column), value_set=wanted))

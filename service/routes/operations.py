@@ -32,19 +32,24 @@ async def health() -> Response:
 async def readiness(request: Request, service: ServiceOf) -> Response:
     """Report whether the service is ready to search: collections open, encoders loaded, kernels compiled.
 
-    Broken collections, and damaged files of other collections, are listed; they do not make the service unready. If API
-    keys are configured, only a caller with the scope `read` sees them.
+    Broken collections, damaged files of others, and collections that are served for reading only are listed; they do
+    not make the service unready, unless every collection is broken. If API keys are configured, only a caller with the
+    scope `read` sees them.
     """
-    service.readiness.require()
+    service.readiness.require_usable(service.store)
     broken = service.readiness.broken(service.store)
     served = sorted(set(service.store.names()) - set(broken))
     shown: dict[str, Any] = {"status": "ready", "collections": len(served), "broken": [], "damaged": []}
+    shown["read_only"] = []
     keys = service.settings.api_keys
     key = granted(keys, sent_key(request))
     if not keys or (key is not None and key.allows("read")):
         shown["broken"] = [{"name": name, "reason": reason} for name, reason in sorted(broken.items())]
         shown["damaged"] = [
             {"name": name, **damage} for name in served for damage in render_damage(service.store.damage(name))
+        ]
+        shown["read_only"] = [
+            {"name": name, "reason": reason} for name, reason in sorted(service.store.read_only.items())
         ]
     return json_response(shown)
 
