@@ -71,7 +71,7 @@ class RequestContext:
         finally:
             body.release()
             status = scope.get("lsr.ended") or answer.status
-            route = getattr(seen.get("route"), "path", "none")
+            route = getattr(seen.get("route"), "path", "none").replace(":name}", "}")
             seconds = perf_counter() - started
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(seconds)
@@ -104,9 +104,9 @@ class RequestContext:
         if length.isdecimal() and int(length[:20]) > self._bodies.limit:
             problem = self._bodies.too_large()
             return problem_response(scope, 413, problem.slug, problem.title, problem.detail)
-        for name in ("raw_path", "query_string"):
+        for name, part in (("raw_path", "path"), ("query_string", "query")):
             if not _is_utf8(scope.get(name) or b""):
-                detail = f"the {name.partition('_')[0]} of the address is not valid UTF-8 after percent-decoding"
+                detail = f"the {part} of the address is not valid UTF-8 after percent-decoding"
                 return problem_response(scope, 400, "bad-request", "Bad Request", detail)
         return None
 
