@@ -13,6 +13,7 @@ from service.messages.strict_model import Strict, Text, exactly_one_of
 
 MAX_INPUTS: Final = 256
 MAX_DELETED_IDS: Final = 100_000
+MAX_READ_IDS: Final = 1_000
 COLLECTION_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 SEARCH_EXAMPLE: Final = {
@@ -131,6 +132,13 @@ class DeleteRequest(Strict):
         if self.filter == {}:
             raise PydanticCustomError("everything", "an empty filter matches everything: drop the collection instead")
         return self
+
+
+class GetRequest(Strict):
+    """The documents to show."""
+
+    ids: list[Text] = Field(min_length=1, max_length=MAX_READ_IDS)
+    vectors: bool = Field(default=False, description="Show the vectors, too")
 
 
 class PatchRequest(Strict):

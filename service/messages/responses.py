@@ -96,6 +96,33 @@ class DocumentModel(BaseModel):
     text: str
     parent: str | None
     metadata: dict[str, Any]
+    vectors: dict[str, SparseVectorModel | DenseVectorModel] | None = None
+
+
+class SparseVectorModel(BaseModel):
+    """A sparse vector by token."""
+
+    sparse: dict[str, float]
+
+
+class DenseVectorModel(BaseModel):
+    """A dense vector, as it is kept: of length 1, in steps of int8."""
+
+    dense: list[float]
+
+
+class DocumentsModel(BaseModel):
+    """A page of documents; `next_after` is null on the last one."""
+
+    documents: list[DocumentModel]
+    next_after: str | None
+
+
+class FoundDocumentsModel(BaseModel):
+    """The documents that exist, and the ids that do not."""
+
+    documents: list[DocumentModel]
+    missing: list[str]
 
 
 class QueryTermModel(BaseModel):

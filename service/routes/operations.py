@@ -54,7 +54,7 @@ async def readiness(request: Request, service: ServiceOf) -> Response:
     return json_response(shown)
 
 
-@router.get("/health", status_code=200, response_class=Response)
+@router.get("/health", include_in_schema=False)
 async def ready_to_encode(service: ServiceOf) -> Response:
     """Answer 200 with an empty body when the service is ready, as text-embeddings-inference does."""
     service.readiness.require()

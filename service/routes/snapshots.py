@@ -1,4 +1,4 @@
-"""Snapshots of a collection: take, list, restore, remove."""
+"""Snapshots of a collection: take, list, download, restore, remove."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.responses import StreamingResponse
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from lsr.collection import Collection
@@ -16,6 +17,7 @@ from service.messages.requests import COLLECTION_NAME, SnapshotRequest
 from service.messages.responses import CollectionModel, JobModel, SnapshotModel, SnapshotsModel
 from service.routes.collections import CollectionName
 from service.routes.documents import answer_write
+from service.runtime.archives import TarStream
 from service.runtime.state import Service, service_of
 
 
@@ -50,6 +52,33 @@ async def list_snapshots(collection: CollectionName, service: ServiceOf) -> Resp
     """List the snapshots, the oldest first."""
     found = await service.chores.run(lambda: service.store.get(collection).snapshots())
     return json_response({"snapshots": [asdict(info) for info in found]})
+
+
+@router.get(
+    "/{snapshot:name}",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+@requires("admin")
+async def download_snapshot(
+    collection: CollectionName, snapshot: SnapshotName, request: Request, service: ServiceOf
+) -> Response:
+    """Download a snapshot as a tar archive of a folder of its name, which is a collection that can be served."""
+
+    def prepare() -> tuple[str, TarStream]:
+        info, files = service.store.get(collection).snapshot_files(snapshot)
+        return info.sha256, TarStream({f"{snapshot}/{path}": file for path, file in files.items()})
+
+    digest, archive = await service.chores.run(prepare)
+    headers = {
+        "Content-Length": str(archive.size),
+        "Content-Disposition": f'attachment; filename="{snapshot}.tar"',
+        "ETag": f'"{digest}"',
+    }
+    if request.scope.get("lsr.head"):
+        archive.close()
+        return Response(headers=headers, media_type="application/x-tar")
+    return StreamingResponse(archive.pieces(), headers=headers, media_type="application/x-tar")
 
 
 @router.post(

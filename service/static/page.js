@@ -18,7 +18,10 @@ let leftOut = [];
 const names = () => collections.map((one) => one.name);
 const chosen = () => collections.find((one) => one.name === state.c);
 const largest = () => collections.reduce((best, one) => (best && best.documents >= one.documents ? best : one), null)?.name || "";
-const failed = (error) => { if (error.name !== "AbortError") showProblem(error, load, names()); };
+const failed = (error) => {
+  byId("change-key").hidden = savedKey() === null; // also a key that may not read leaves a way back to the field
+  if (error.name !== "AbortError") showProblem(error, load, names());
+};
 
 async function load() {
   try {
