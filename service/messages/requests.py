@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from pydantic_core import PydanticCustomError
 
 from lsr.documents import MAX_DIMENSIONS
+from lsr.search.filters import matches_everything
 from service.messages.search_requests import MAX_QUERY_CHARACTERS
 from service.messages.strict_model import Strict, Text, exactly_one_of
 
@@ -129,8 +130,9 @@ class DeleteRequest(Strict):
     def _exactly_one(self) -> DeleteRequest:
         if (self.ids is None) == (self.filter is None):
             raise PydanticCustomError("one_of", "give exactly one of ids and filter")
-        if self.filter == {}:
-            raise PydanticCustomError("everything", "an empty filter matches everything: drop the collection instead")
+        if self.filter is not None and matches_everything(self.filter):
+            detail = "this filter matches everything, whatever the documents hold: drop the collection instead"
+            raise PydanticCustomError("everything", detail)
         return self
 
 

@@ -47,16 +47,19 @@ class DamageModel(BaseModel):
 
 
 class CollectionModel(BaseModel):
-    """A collection. While `damage` is not empty, searches return partial results and writes are refused."""
+    """A collection. While `damage` is not empty, searches return partial results and writes are refused.
+
+    To a key that is bound to a filter, `segments`, `deleted` and `bytes` are null.
+    """
 
     model_config = ConfigDict(populate_by_name=True)
 
     name: str
     documents: int
-    segments: int
+    segments: int | None
     pending: int
-    deleted: int
-    bytes: int
+    deleted: int | None
+    bytes: int | None
     vectors: dict[str, VectorModel]
     fields: dict[str, str] = Field(alias="schema")
     seq: int

@@ -55,7 +55,7 @@ _OR_JOB: dict[int | str, dict[str, Any]] = {
     responses=_OR_JOB,
     openapi_extra={"requestBody": REQUEST_BODY},
 )
-@requires("write")
+@requires("write", bound=True)
 async def write_documents(collection: CollectionName, request: Request, service: ServiceOf) -> Response:
     """Add documents, or replace those with the same ids. The valid ones become visible and durable together.
 
@@ -69,7 +69,7 @@ async def write_documents(collection: CollectionName, request: Request, service:
 
 
 @router.get(_DOCUMENTS, response_model=DocumentsModel)
-@requires("read")
+@requires("read", bound=True)
 async def list_all_documents(
     collection: CollectionName,
     service: ServiceOf,
@@ -83,7 +83,7 @@ async def list_all_documents(
 
 
 @router.post(_DOCUMENTS + ":get", response_model=FoundDocumentsModel)
-@requires("read")
+@requires("read", bound=True)
 async def get_many(collection: CollectionName, body: GetRequest, service: ServiceOf) -> Response:
     """Show the documents with these ids, in their order; `missing` lists the ids that do not exist."""
     read = partial(read_documents, service.store.get(collection), body.ids, vectors=body.vectors)
@@ -91,7 +91,7 @@ async def get_many(collection: CollectionName, body: GetRequest, service: Servic
 
 
 @router.post(_DOCUMENTS + ":delete", response_model=DeleteModel, responses=_OR_JOB)
-@requires("write")
+@requires("write", bound=True)
 async def delete_many(
     collection: CollectionName, body: DeleteRequest, request: Request, service: ServiceOf
 ) -> Response:
@@ -105,7 +105,7 @@ async def delete_many(
 
 
 @router.get(_DOCUMENTS + "/{id:path}", response_model=DocumentModel)
-@requires("read")
+@requires("read", bound=True)
 async def show_document(
     collection: CollectionName, document_id: DocumentId, service: ServiceOf, vectors: WithVectors = False
 ) -> Response:
@@ -122,7 +122,7 @@ async def show_document(
 
 
 @router.delete(_DOCUMENTS + "/{id:path}", response_model=DeleteModel, responses=_OR_JOB)
-@requires("write")
+@requires("write", bound=True)
 async def delete_one(
     collection: CollectionName, document_id: DocumentId, request: Request, service: ServiceOf
 ) -> Response:
@@ -133,7 +133,7 @@ async def delete_one(
 
 
 @router.patch(_DOCUMENTS + "/{id:path}", response_model=PatchModel, responses=_OR_JOB)
-@requires("write")
+@requires("write", bound=True)
 async def patch_one(
     collection: CollectionName, document_id: DocumentId, body: PatchRequest, request: Request, service: ServiceOf
 ) -> Response:
@@ -144,19 +144,27 @@ async def patch_one(
 
 
 @router.get("/v1/jobs/{job}", response_model=JobModel)
-@requires("write")
+@requires("write", bound=True)
 async def show_job(job: str, service: ServiceOf) -> Response:
     """Show the state of a write that was answered 202."""
     return json_response(service.jobs.show(job))
 
 
-async def answer_write(request: Request, service: Service, collection: str, future: Future[dict[str, Any]]) -> Response:
-    """Wait for a write; create a job if it takes long or the caller prefers it."""
+async def answer_write(
+    request: Request,
+    service: Service,
+    collection: str,
+    future: Future[dict[str, Any]],
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Wait for a write; create a job if it takes long or the caller prefers it. `status`, `headers`: if it is done."""
     seconds = 0.0 if "respond-async" in request.headers.get("prefer", "") else service.settings.write_wait
     waiting = asyncio.wrap_future(future)
     done, _ = await asyncio.wait([waiting], timeout=seconds)
     if done:
-        return json_response(waiting.result())
+        return json_response(waiting.result(), status, headers)
     waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # the job reports its error
     job = service.jobs.add(collection, future)
     return json_response(

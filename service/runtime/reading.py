@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lsr.collection import Collection
 from lsr.documents import Document
+from lsr.reading import Reader
 from service.messages.rendering import render_document
 
 
-def read_documents(collection: Collection, ids: Sequence[str], *, vectors: bool) -> dict[str, Any]:
+def read_documents(collection: Reader, ids: Sequence[str], *, vectors: bool) -> dict[str, Any]:
     """Return the documents with these ids, in their order, and the ids that do not exist."""
     found, missing = [], []
     kinds = vector_kinds(collection) if vectors else None
@@ -23,7 +23,7 @@ def read_documents(collection: Collection, ids: Sequence[str], *, vectors: bool)
     return {"documents": found, "missing": missing}
 
 
-def list_documents(collection: Collection, after: str | None, size: int, *, vectors: bool) -> dict[str, Any]:
+def list_documents(collection: Reader, after: str | None, size: int, *, vectors: bool) -> dict[str, Any]:
     """Return a page of the documents by ascending id, and the id after which the next page begins."""
     page = collection.page(after, size + 1)
     kinds = vector_kinds(collection) if vectors else None
@@ -31,12 +31,12 @@ def list_documents(collection: Collection, after: str | None, size: int, *, vect
     return {"documents": shown, "next_after": page[size - 1].id if len(page) > size else None}
 
 
-def vector_kinds(collection: Collection) -> dict[str, str]:
+def vector_kinds(collection: Reader) -> dict[str, str]:
     """Return `sparse` or `dense` for each named vector."""
     return {name: info.kind for name, info in collection.info().vectors.items()}
 
 
-def render_with(collection: Collection, document: Document, kinds: Mapping[str, str] | None) -> dict[str, Any]:
+def render_with(collection: Reader, document: Document, kinds: Mapping[str, str] | None) -> dict[str, Any]:
     """Return a document; with the `kinds` of the vectors, in the form in which it can be written again."""
     rendered = render_document(document)
     if kinds is not None:
@@ -48,7 +48,7 @@ def render_with(collection: Collection, document: Document, kinds: Mapping[str, 
     return rendered
 
 
-def _values(collection: Collection, identifier: str, name: str, kind: str) -> dict[str, float] | list[float] | None:
+def _values(collection: Reader, identifier: str, name: str, kind: str) -> dict[str, float] | list[float] | None:
     """Return a vector by token, or as a list of numbers; nothing where the document has none."""
     if kind == "sparse":
         return collection.vector(identifier, name)

@@ -77,7 +77,7 @@ async function showStart() {
   byId("cards").replaceChildren(...collections.map((one) => {
     const encoders = [...new Set(Object.values(one.vectors).map((vector) => vector.encoder || "ready-made vectors"))];
     return el("button", { type: "button", class: "card", "aria-pressed": String(one.name === state.c), onclick: () => { go(fresh(one.name)); byId("q").focus(); } },
-      el("b", {}, data(one.name)), el("span", {}, `${plural(one.documents, "document")} · ${bytes(one.bytes)}`), el("span", {}, data(encoders.join(", "))),
+      el("b", {}, data(one.name)), el("span", {}, plural(one.documents, "document") + (one.bytes === null ? "" : ` · ${bytes(one.bytes)}`)), el("span", {}, data(encoders.join(", "))),
       ...(one.read_only ? [el("span", {}, "read only: ", data(one.read_only))] : []));
   }), ...broken.map((one) => el("div", { class: "card broken" }, el("b", {}, data(one.name)), el("span", {}, "cannot be used: ", data(one.reason)))),
   ...leftOut.map((one) => el("div", { class: "card broken" }, el("b", {}, data(one.folder)), el("span", {}, "this folder is not served: ", data(one.reason)))));
