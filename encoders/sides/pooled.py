@@ -13,6 +13,9 @@ With idf queries the score is
 
 which is BM25 plus, apart from the relu, the product of p with the sum of the query's term vectors: a dense retriever
 with a bag of words as its query side. It is sparse because b is negative. Special tokens have no weight.
+
+Where the model reads no word that it knows (an emoji, 300 times x: [UNK] only), p says nothing: there is no expansion,
+and the dense vector is zeros, as for an empty text.
 """
 
 from __future__ import annotations
@@ -73,6 +76,8 @@ class PooledSide(TransformerSide):
         super().__init__(tokenization, settings, len(head.factor), body)
         self.head = head.float()
         self.impacts = BM25Impacts(settings, tokenization, self.n_terms)
+        unknown = tokenization.unknown_id
+        self._wordless = frozenset(tokenization.special_ids) | ({unknown} if unknown is not None else set())
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return every token of each text; `pooled` drops the tokens that the model does not read."""
@@ -80,9 +85,7 @@ class PooledSide(TransformerSide):
 
     def pooled(self, ids: list[list[int]]) -> Tensor:
         """Return p, float32 [len(ids), size]."""
-        limit = self.settings.max_length
-        # The last token is the closing special one.
-        read = [one if limit is None or len(one) <= limit else one[: limit - 1] + one[-1:] for one in ids]
+        read = self._read(ids)
         parts = torch.split(self.body(read).float(), [len(one) for one in read])
         return functional.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=1)
 
@@ -95,9 +98,22 @@ class PooledSide(TransformerSide):
         keys, values = self.impacts(ids)
         flat = torch.zeros(len(ids) * self.n_terms, device=pooled.device)
         flat[keys.to(pooled.device)] = values.to(pooled.device)
+        known = self.reads_words(ids)
         with torch.autocast(pooled.device.type, enabled=False):
             weights: Tensor = self.head(pooled, flat.view(len(ids), self.n_terms))
+            if not known.all():
+                literal = flat.view(len(ids), self.n_terms) * torch.relu(self.head.factor)
+                weights = torch.where(torch.from_numpy(known).to(pooled.device)[:, None], weights, literal)
         return weights * self.ordinary
+
+    def reads_words(self, ids: Sequence[list[int]]) -> NDArray[np.bool_]:
+        """Return for which texts the model reads a token that is neither special nor unknown, bool [len(ids)]."""
+        return np.array([not self._wordless.issuperset(one) for one in self._read(ids)], dtype=np.bool_)
+
+    def _read(self, ids: Sequence[list[int]]) -> list[list[int]]:
+        """Return the tokens that the model reads; the last one is the closing special one."""
+        limit = self.settings.max_length
+        return [one if limit is None or len(one) <= limit else one[: limit - 1] + one[-1:] for one in ids]
 
     @property
     def dense_size(self) -> int:
@@ -105,7 +121,7 @@ class PooledSide(TransformerSide):
         return int(self.body.model.config.hidden_size)
 
     def encode_dense(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return p of each text, float32 [len(texts), dense_size]; zeros for a blank one."""
+        """Return p of each text, float32 [len(texts), dense_size]; zeros for one without a known word."""
         ids = self.tokenization.ids(texts)
         batches = self._batches(ids)
         found = work_on_each(self._dense, [[ids[at] for at in batch] for batch in batches], self.body.device)
@@ -122,12 +138,18 @@ class PooledSide(TransformerSide):
 
     def _dense(self, ids: list[list[int]]) -> NDArray[np.float32]:
         with torch.inference_mode(), float32_products(rows=sum(map(len, ids))):
-            return self.pooled(ids).cpu().numpy()
+            return self._marked(self.pooled(ids), ids)
 
     def _both(self, ids: list[list[int]]) -> tuple[csr_array, NDArray[np.float32]]:
         with torch.inference_mode(), float32_products(rows=sum(map(len, ids))):
             pooled = self.pooled(ids)
-            return to_csr(self.weights_of(pooled, ids)), pooled.cpu().numpy()
+            return to_csr(self.weights_of(pooled, ids)), self._marked(pooled, ids)
+
+    def _marked(self, pooled: Tensor, ids: list[list[int]]) -> NDArray[np.float32]:
+        """Return p as the dense vectors: zeros where the model reads no word."""
+        vectors: NDArray[np.float32] = pooled.cpu().numpy()
+        known = self.reads_words(ids)
+        return vectors if known.all() else np.where(known[:, None], vectors, np.float32(0))
 
 
 class _SurrogateRelu(torch.autograd.Function):
