@@ -25,6 +25,7 @@ from encoders.models_extra import models_installed
 from index import quantise
 from lsr.documents import MAX_DIMENSIONS
 from lsr.errors import EncoderMismatch, QueryError
+from lsr.shared_encoders import shared_dense_encoder
 from lsr.vectors import NamedVector, VectorConfig, check_vector_name
 
 Quantised = tuple[NDArray[np.int8], NDArray[np.float32]]
@@ -53,10 +54,8 @@ class DenseSource:
         return self._encoder
 
     def _load(self) -> DenseEncoder:
-        from encoders import load_dense_with_settings  # it may import PyTorch
-
         if self.sparse is None:
-            return load_dense_with_settings(self.name, self.settings, self.device)
+            return shared_dense_encoder(self.name, self.settings, self.device)
         encoder = self.sparse.encoder
         if not isinstance(encoder, DenseEncoder) or encoder.dense_size is None:
             raise SettingError(f"{self.name} has no dense vectors")

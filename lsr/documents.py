@@ -257,8 +257,12 @@ def _parse_vectors(value: Mapping[str, Any]) -> dict[str, VectorInput]:
         raise InvalidDocument("invalid_field", f"vectors is an object, not {_kind(named)}", field="vectors")
     for name, vector in named.items():
         path = f"vectors.{name}"
+        if vector is None:
+            continue
         if name in vectors:
             raise InvalidDocument("invalid_field", f"{path} and sparse are both given", field=path)
+        if isinstance(vector, Mapping):
+            vector = {kind: one for kind, one in vector.items() if one is not None}
         if isinstance(vector, Mapping) and set(vector) == {"dense"}:
             vectors[str(name)] = parse_dense(vector["dense"], f"{path}.dense")
         elif isinstance(vector, Mapping) and set(vector) == {"sparse"}:

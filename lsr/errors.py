@@ -11,6 +11,7 @@ LsrError                          the root of this package's errors
 ├── CollectionNotFound            no collection of that name, or a folder that is not a collection
 ├── CollectionExists              the collection to create exists already
 ├── CollectionLocked              another process writes to this collection
+├── CollectionReadOnly            files that this process is not allowed to change: a read-only disk, missing rights
 ├── CollectionCorrupt             a file that is missing, damaged or not what the catalog says
 ├── EncoderMismatch               the query's encoder is not the one that made the vectors
 ├── UnknownField                  a name that the schema does not have
@@ -95,6 +96,10 @@ class CollectionLocked(LsrError):
     """Another process holds the collection's writer lock."""
 
 
+class CollectionReadOnly(LsrError):
+    """The collection's files cannot be changed by this process: the file system or their rights forbid it."""
+
+
 class CollectionCorrupt(LsrError):
     """A file of the collection is missing, damaged, or differs from what the catalog says."""
 
@@ -164,6 +169,7 @@ _MEANINGS: dict[type[BaseException], Meaning] = {
     CollectionNotFound: Meaning(404, "collection-not-found", "Collection not found", ExitCode.USAGE),
     CollectionExists: Meaning(409, "collection-exists", "Collection exists", ExitCode.USAGE),
     CollectionLocked: Meaning(409, "collection-locked", "Collection locked by another writer", ExitCode.FAILURE),
+    CollectionReadOnly: Meaning(403, "read-only", "Read only", ExitCode.FAILURE),
     CollectionCorrupt: Meaning(503, "collection-corrupt", "Collection damaged", ExitCode.CORRUPT),
     EncoderMismatch: Meaning(409, "encoder-mismatch", "Encoder mismatch", ExitCode.FAILURE),
     TooManyPending: Meaning(429, "too-many-pending", "Too many pending writes", ExitCode.FAILURE),

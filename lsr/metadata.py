@@ -28,6 +28,7 @@ RESERVED_NAMES = frozenset({"and", "or", "not"})
 MAX_METADATA_BYTES = 1 << 20
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_PART_OF_A_DATE = re.compile(r"\d{4}(-\d\d)?")
 _ARROW_TYPES: dict[FieldType, pa.DataType] = {
     "int": pa.int64(),
     "float": pa.float64(),
@@ -149,6 +150,8 @@ def _parse_keywords(value: object) -> list[str]:
 def _parse_date(value: object) -> datetime:
     if not isinstance(value, str):
         raise ValueError("an ISO 8601 string is needed")
+    if _PART_OF_A_DATE.fullmatch(value):
+        raise ValueError(f"a whole date is needed, such as {value + '-01-01'[: 10 - len(value)]}")
     moment = datetime.fromisoformat(value)
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

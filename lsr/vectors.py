@@ -26,6 +26,7 @@ from index import IndexConfig
 from lsr import settings as lsr_settings
 from lsr.documents import DEFAULT_VECTOR, SparseByToken, SparseInput
 from lsr.errors import EncoderMismatch, QueryError
+from lsr.shared_encoders import shared_encoder
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -228,10 +229,8 @@ class NamedVector:
         return self.vocabulary.tokens(vector.indices)
 
     def _load(self) -> Encoder:
-        from encoders import load_with_settings  # it may import PyTorch
-
         try:
-            encoder = load_with_settings(str(self.config.encoder), self.config.settings, self.device)
+            encoder = shared_encoder(str(self.config.encoder), self.config.settings, self.device)
         except UnknownEncoder as error:
             if self._fingerprint is None:
                 raise

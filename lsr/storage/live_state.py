@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -25,6 +25,35 @@ from lsr.storage.segment import Segment
 from lsr.vectors import NamedVector
 
 _OPEN_ATTEMPTS = 5  # a merge may remove a segment between reading the catalog and opening it
+
+
+class ReadState(Protocol):
+    """What reading needs of a collection's state."""
+
+    @property
+    def generation(self) -> Generation:
+        """The documents."""
+        ...
+
+    @property
+    def vectors(self) -> Mapping[str, NamedVector]:
+        """The sparse vectors."""
+        ...
+
+    @property
+    def dense(self) -> Mapping[str, DenseVector]:
+        """The dense vectors."""
+        ...
+
+    @property
+    def schema(self) -> MetadataSchema:
+        """The metadata fields that filters can use."""
+        ...
+
+    @property
+    def search(self) -> Any:
+        """The search defaults as they are stored, None for none."""
+        ...
 
 
 class LiveState:
@@ -51,7 +80,8 @@ class LiveState:
             self.search: Any = contents.search  # the search defaults as they are stored, None for none
             if contents.load is not None:
                 raise CollectionNotFound(
-                    f"{path}: indexing was interrupted; finish it with `lsr index … --resume`, or remove the folder"
+                    f"{path}: indexing has not finished: it still runs, or it was interrupted (finish it with "
+                    "`lsr index … --resume`, or remove the folder)"
                 )
             self.generation = self._read_generation()
 

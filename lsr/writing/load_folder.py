@@ -64,8 +64,7 @@ def start_load(
         return catalog, lock
     load = {"source": corpus.identity(), "report": asdict(IndexReport())}
     extra = {layout.LOAD_SETTING: load, **({layout.SEARCH_SETTING: dict(search)} if search is not None else {})}
-    catalog = layout.create_files(folder, configs, schema, extra, device, kept)
-    return catalog, WriterLock(folder)
+    return layout.create_files(folder, configs, schema, extra, device, kept)
 
 
 def _check_same_load(
