@@ -50,7 +50,7 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
             digest.update(b"unit length\0")  # part of modules.json, most of which decides nothing
         if source.base_config is not None:
             digest.update(source.base_config.encode())
-        for path in _decisive_files(source):
+        for path in decisive_files(source):
             if path not in known:
                 with path.open("rb") as file:
                     known[path] = hashlib.file_digest(file, "sha256").digest()
@@ -58,7 +58,7 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
     return "model-" + digest.hexdigest()[:32]
 
 
-def _decisive_files(source: SideSource) -> list[Path]:
+def decisive_files(source: SideSource) -> list[Path]:
     """Return the files of a side that decide its vectors; `.bin` weights only where there are no safetensors."""
     files = [source.static_weights] if source.static_weights else []
     if source.graph is not None:  # and the files next to it with the weights of a large graph

@@ -62,7 +62,7 @@ def difference(found: Any, expected: Any) -> float:
 def assert_same(
     encode: Callable[..., Any], refer: Callable[..., Any], texts: list[str] = TEXTS, within: float = 1e-5
 ) -> None:
-    """Compare texts alone and together: each weight up to `within`, or to that share of it where it is above 1."""
+    """Compare texts alone and together, every weight; `within` is relative for weights above 1."""
     together = refer(texts, convert_to_sparse_tensor=False, show_progress_bar=False).numpy()
     assert (together > 1e-4).sum() > 2 * len(texts)
     assert difference(encode(texts).toarray(), together) < within
