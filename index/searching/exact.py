@@ -24,8 +24,19 @@ ShouldStop = Callable[[], bool]
 _FIRST_CHUNK = 1 << 11
 _CHUNK = 1 << 16
 _WINDOWS = 16
+# Keys collected beyond 2 k before the k best are selected: for a small k a selection has a fixed cost.
+_ROOM = 64
 # Below this, float32 has too few bits for the bound to hold.
 _TINY = 1e-30
+
+
+class WindowScratch:
+    """What a search of windows writes to: see `kernels.exhaustive.search_windows`."""
+
+    def __init__(self) -> None:
+        self.sums = np.zeros(WINDOW, dtype=np.float64)
+        self.found = np.empty(WINDOW + 1, dtype=np.int32)
+        self.sample = np.empty(WINDOW, dtype=np.int64)
 
 
 class Tables(Protocol):
@@ -33,6 +44,7 @@ class Tables(Protocol):
 
     places: NDArray[np.int32]
     bounds: NDArray[np.float32]
+    windows: WindowScratch
 
 
 def search_exact(
@@ -54,11 +66,13 @@ def search_exact(
         return scan(segment, terms, weights, tables, k, allowed, ties, should_stop)
     k = min(k, segment.n_docs)
     if not ties:
-        return _search_postings(segment, terms, weights, k, allowed, should_stop)
+        return _search_postings(segment, terms, weights, tables.windows, k, allowed, should_stop)
     wanted = k
     while True:
         # One more than wanted shows whether the last one ties with the next.
-        ids, scores = _search_postings(segment, terms, weights, min(wanted + 1, segment.n_docs), allowed, should_stop)
+        ids, scores = _search_postings(
+            segment, terms, weights, tables.windows, min(wanted + 1, segment.n_docs), allowed, should_stop
+        )
         if len(ids) <= k or scores[-1] < scores[k - 1]:
             enough = len(ids) if len(ids) <= k else int(np.searchsorted(-scores, -scores[k - 1], side="right"))
             return ids[:enough], scores[:enough]
@@ -71,21 +85,24 @@ def _search_postings(
     segment: Segment,
     terms: NDArray[np.uint32],
     weights: NDArray[np.float32],
+    scratch: WindowScratch,
     k: int,
     allowed: NDArray[np.bool_],
     should_stop: ShouldStop | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    sums = np.zeros(WINDOW, dtype=np.float64)
-    heap = np.empty(k, dtype=np.int64)
+    keys = np.empty(2 * k + _ROOM, dtype=np.int64)
     size = 0
     n_windows = len(segment.window_entry) - 1
     for first in range(0, n_windows, _WINDOWS):
         if should_stop is not None and should_stop():
             raise SearchStopped("the search was stopped before it was finished")
         last = min(first + _WINDOWS, n_windows)
-        size = search_windows(first, last, segment.n_docs, *segment.windows, terms, weights, allowed, sums, heap, size)
+        size = search_windows(
+            first, last, segment.n_docs, *segment.windows, terms, weights, allowed, scratch.sums, scratch.found,
+            scratch.sample, k, keys, size,
+        )  # fmt: skip
     ids, scores = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.float32)
-    best_of(heap[:size], ids, scores)
+    best_of(keys[:size], ids, scores)
     return ids, scores
 
 
