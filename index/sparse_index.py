@@ -28,7 +28,7 @@ from index.arrays.folder import (
 )
 from index.arrays.new_arrays import ArraysInFolder, ArraysInMemory
 from index.arrays.segment import NEIGHBOURS, Segment, freeze, open_segment
-from index.building.build import Progress, build_arrays
+from index.building.build import EXACT_ONLY, Progress, build_arrays
 from index.building.graph import build_neighbours
 from index.config import IndexConfig
 from index.errors import IndexCorrupt, SearchParameterError
@@ -44,6 +44,9 @@ from index.vectors import Rows, check_rows
 _CHUNK = 32
 # Terms of a query built from a document: see docs/decisions/0110.
 _PSEUDO_TERMS = 12
+# Queries that a build makes from documents to measure recall targets: fewer than `calibrate` makes on request, since
+# the exact results of each take a pass over the collection.
+_PSEUDO_QUERIES = 200
 
 
 class TopK(NamedTuple):
@@ -81,7 +84,8 @@ class SparseIndex:
         path       the folder to write to, which must not exist yet; None: the index is built in memory
         threads    the number of threads; the result does not depend on it. None: all cores
         progress   called with (stage, done, total)
-        queries    the sample that recall targets are measured on, see `calibrate`; None: call that later
+        queries    the sample that recall targets are measured on, see `calibrate`; None: a build that makes blocks
+                   measures them on queries built from documents, unless exact search is as good at its size
 
         Raises VectorError, ConfigError, FileExistsError, OSError (a full disk). A build that stops leaves no file.
         """
@@ -94,8 +98,7 @@ class SparseIndex:
             if config.n_knn and segment.has_blocks:
                 segment = replace(segment, neighbours=build_neighbours(segment, config.n_knn, workers, progress))
             index = cls(segment, config, None)
-            if queries is not None:
-                index.calibrate(queries, threads=workers)
+            index._calibrate_build(queries, workers)
             return index
         target = Path(path)
         with new_folder(target) as folder:
@@ -105,8 +108,7 @@ class SparseIndex:
                 neighbours = build_neighbours(segment, config.n_knn, workers, progress)
                 np.save(folder / f"{NEIGHBOURS}.npy", neighbours, allow_pickle=False)
                 write_manifest(folder, {**counts, "config": config.to_json()})
-            if queries is not None:
-                cls.open(folder).calibrate(queries, threads=workers)
+            cls.open(folder)._calibrate_build(queries, workers)
         return cls.open(target)
 
     @classmethod
@@ -256,7 +258,10 @@ class SparseIndex:
         ties: bool = False,
         should_stop: Callable[[], bool] | None = None,
     ) -> Answer:
-        """Return what `search_one` returns, and whether a candidate search found it. Raises as `search_one` does."""
+        """Return what `search_one` returns, whether a candidate search found it, and the recall that is expected.
+
+        Raises as `search_one` does.
+        """
         selection = check_selection(self.n_docs, k, allowed, ties=ties)
         parameters.check(self._neighbours)
         return self._searcher.search_one(np.asarray(term_ids), np.asarray(weights), selection, parameters, should_stop)
@@ -294,8 +299,22 @@ class SparseIndex:
         """
         threads = positive_integer("threads", threads)
         if queries is None:
-            queries = pseudo_queries(self._segment, self.rows, max(SAMPLE.values()), _PSEUDO_TERMS)
-            source = source or f"the {_PSEUDO_TERMS} heaviest terms of documents"
+            return self._calibrate_on_documents(max(SAMPLE.values()), source, threads)
+        return self._calibrate(queries, source or "queries given to calibrate", threads)
+
+    def _calibrate_build(self, queries: csr_array | None, threads: int) -> None:
+        """Measure recall targets as the last step of a build."""
+        if queries is not None:
+            self.calibrate(queries, threads=threads)
+        elif self._segment.has_blocks and not self._segment.is_flat and self.nnz > EXACT_ONLY:
+            self._calibrate_on_documents(_PSEUDO_QUERIES, None, threads)
+
+    def _calibrate_on_documents(self, n: int, source: str | None, threads: int) -> Calibration:
+        queries = pseudo_queries(self._segment, self.rows, n, _PSEUDO_TERMS)
+        source = source or f"the {_PSEUDO_TERMS} heaviest terms of documents"
+        return self._calibrate(queries, source, threads, from_documents=True)
+
+    def _calibrate(self, queries: csr_array, source: str, threads: int, *, from_documents: bool = False) -> Calibration:
         given = check_rows(queries, what="query")
         if len(given.indptr) - 1 > max(SAMPLE.values()):
             chosen = np.linspace(0, len(given.indptr) - 2, max(SAMPLE.values())).astype(np.int64)
@@ -305,9 +324,8 @@ class SparseIndex:
         sample = csr_array(
             (given.values[within], given.terms[within].astype(np.int64), kept), (len(kept) - 1, self.n_terms)
         )
-        found = calibrate(
-            self._segment, self.rows, sample, self._numbered(given), source or "queries given to calibrate", threads
-        )
+        numbered = self._numbered(given)
+        found = calibrate(self._segment, self.rows, sample, numbered, source, threads, from_documents=from_documents)
         if self._path is not None:
             replace_manifest(self._path, {"calibration": found.to_json()})
         self._searcher.calibration = found

@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 _EXACT_LISTS = 1 << 25
 # Impacts up to which exact search over unpruned postings takes no longer than a candidate search (some 40,000
 # SPLADE-like documents, 0.1 ms), so that no candidate lists are needed. These are most of the cost of a build.
-_EXACT_ONLY = 1 << 22
+EXACT_ONLY = 1 << 22
 # n_postings at 100 million impacts. It grows with the fifth root of their number: about 2000 at MS MARCO's size
 # (decisions 0106 and 0113).
 _POSTINGS = 1300
@@ -96,7 +96,7 @@ def decided(config: IndexConfig, nnz: int, *, flat: bool) -> IndexConfig:
     """Return the configuration with its open parameters decided."""
     n_postings, exact_lists = config.n_postings, config.exact_lists
     if n_postings is None:
-        exact_only = exact_lists is not False and (flat or nnz <= _EXACT_ONLY)
+        exact_only = exact_lists is not False and (flat or nnz <= EXACT_ONLY)
         by_size = 100 * round(_POSTINGS / 100 * (nnz / 100e6) ** 0.2)
         n_postings = 0 if exact_only else max(_FEWEST_POSTINGS, by_size)
     if exact_lists is None:

@@ -12,9 +12,9 @@ the cheapest setting whose recall was at least r; nothing is interpolated betwee
 The cost of a setting is counted, not timed: blocks estimated, blocks visited, documents scored by their sketch,
 documents scored further, each times its measured nanoseconds. So a busy machine chooses as an idle one does.
 
-The result depends on the sample. Whole documents are not like queries: they are long, and each finds itself. Given
-queries are best, short texts such as titles come next; without any, `pseudo_queries` builds some from a few terms of
-documents.
+The result depends on the sample. Whole documents are not like queries: they are long, and each finds itself, which
+does not count as a hit. Given queries are best, short texts such as titles come next; without any, `pseudo_queries`
+builds some from a few terms of documents.
 """
 
 from __future__ import annotations
@@ -54,6 +54,15 @@ _ROWS = 8192
 _COSTS = np.array([24.0, 200.0, 35.0, 180.0])
 
 
+class Choice(NamedTuple):
+    """A setting for a recall target: the recall that is expected of it (None: not measured), and its cost in
+    nanoseconds per query."""
+
+    parameters: CandidateParameters
+    expected_recall: float | None
+    cost: float
+
+
 class Point(NamedTuple):
     """One setting: mean recall on the sample, a floor that this is safely above, cost in nanoseconds per query."""
 
@@ -80,9 +89,15 @@ class Calibration:
     curves: Mapping[int, tuple[Point, ...]]
 
     def parameters(self, k: int, recall: float) -> CandidateParameters | None:
+        """Return the parameters of `choose`."""
+        choice = self.choose(k, recall)
+        return None if choice is None else choice.parameters
+
+    def choose(self, k: int, recall: float) -> Choice | None:
         """Return the cheapest setting that reached `recall` at k; None if none did, or k is above all measured ones.
 
-        For a k between two measured ones: of each parameter the more thorough value of the two settings.
+        For a k between two measured ones: of each parameter the more thorough value of the two settings, with the
+        lower recall and the higher cost of both.
         """
         above = min((measured for measured in self.curves if measured >= k), default=None)
         if above is None:
@@ -91,9 +106,10 @@ class Calibration:
         one, other = self._cheapest(below, recall), self._cheapest(above, recall)
         if one is None or other is None:
             return None
-        return CandidateParameters(
+        parameters = CandidateParameters(
             max(one.query_cut, other.query_cut), min(one.heap_factor, other.heap_factor), min(one.beta, other.beta)
         )
+        return Choice(parameters, min(one.recall, other.recall), max(one.cost, other.cost))
 
     def _cheapest(self, k: int, recall: float) -> Point | None:
         return next((point for point in self.curves[k] if point.floor >= recall), None)
@@ -130,12 +146,15 @@ def calibrate(
     queries: Queries,
     source: str,
     threads: int,
+    *,
+    from_documents: bool = False,
 ) -> Calibration:
     """Measure the curves of a segment.
 
     rows       returns documents start .. stop as csr_array, in the terms of `sample`
     sample     the queries as float32 csr_array [n, n_terms]; `queries` the same in the segment's own numbers
     source     where they come from, for the record
+    from_documents   the queries are the segment's own documents: that a query finds its own does not count
 
     A segment that is flat, or has no blocks, has no curves: it is searched exactly.
     """
@@ -146,7 +165,8 @@ def calibrate(
         truth = exact_top(rows, segment.n_docs, sample, max(wanted))
         with ThreadPoolExecutor(threads) as pool:
             for k in wanted:
-                measure = partial(_measure, segment, _first(queries, min(n, SAMPLE.get(k, n))), truth, k)
+                part = _first(queries, min(n, SAMPLE.get(k, n)))
+                measure = partial(_measure, segment, part, truth, k, int(from_documents))
                 by_cut = pool.map(partial(_measure_cut, measure, segment.beta), QUERY_CUTS)
                 front = _front([point for points in by_cut for point in points])
                 sharper = [
@@ -194,9 +214,9 @@ def pseudo_queries(segment: Segment, rows: Callable[[int, int], csr_array], n: i
 
 
 def _measure(
-    segment: Segment, queries: Queries, truth: Sequence[Hits], k: int, parameters: CandidateParameters
+    segment: Segment, queries: Queries, truth: Sequence[Hits], k: int, own: int, parameters: CandidateParameters
 ) -> Point:
-    """Return the recall and the cost of one setting."""
+    """Return the recall and the cost of one setting; `own` hits of each query are itself, and do not count."""
     scratch = Scratch(segment)
     n = len(queries.start) - 1
     _, scores, found = approximate_search(segment, scratch, queries, k, parameters, EVERYTHING)
@@ -204,8 +224,9 @@ def _measure(
     for q in range(n):
         expected = truth[q][1][:k]
         # By score: of documents that tie at the k-th place, each is right.
-        if len(expected):
-            recalls.append(np.count_nonzero(scores[q, : found[q]] >= expected[-1]) / len(expected))
+        if len(expected) > own:
+            hits = int(np.count_nonzero(scores[q, : found[q]] >= expected[-1])) - own
+            recalls.append(max(0, hits) / (len(expected) - own))
     values = np.array(recalls) if recalls else np.ones(1)
     doubt = max(_ERRORS * float(values.std()) / np.sqrt(len(values)), 1.0 / (k * len(values)))
     cost = float(scratch.candidates.counters @ _COSTS) / n
