@@ -1,13 +1,14 @@
 """Exact search over unpruned postings: this tree, other trees of the repository and SINDI, alternately.
 
 usage: python benchmarks/index_exact.py VECTORS.npz INDEX [--docs N] [--queries 200] [--rounds 7] [-k 10 100 1000]
-                                        [--tree DIR ...] [--sindi]
+                                        [--tree DIR ...] [--maxima INDEX] [--sindi]
 
 VECTORS.npz holds documents and queries as `lsr bench` reads them; INDEX is the folder of the index over its first N
 documents, built with unpruned postings if it is missing. Each tree (a checkout of this repository; this one if none is
-given) runs in a process of its own, on one thread, and all processes search the same queries in turns. Prints a JSON
-line for each k and process: mean and percentiles of the queries' medians over the rounds, in microseconds, and whether
-hits and scores equal those of the first process. SINDI (package pyvsag) prunes nothing; its scores are its own, so only
+given) runs in a process of its own, on one thread, and all processes search the same queries in turns; --maxima adds
+one for the same documents with block maxima, in a folder of its own. Prints a JSON line for each k and process: mean
+and percentiles of the queries' medians over the rounds, in microseconds, and whether hits and scores equal those of the
+first process. SINDI (package pyvsag) prunes nothing; its scores are its own, so only
 the number of common hits is printed.
 """
 
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+HERE = str(Path(__file__).resolve().parent.parent)
 Query = tuple[NDArray[np.int64], NDArray[np.float32]]
 Search = Callable[[Query, int], tuple[NDArray[np.int64], NDArray[np.float32]]]
 
@@ -45,7 +47,7 @@ def open_queries(path: Path, wanted: int) -> list[Query]:
     return [(terms[row].astype(np.int64), weights[row]) for row in rows if row.stop > row.start]
 
 
-def open_lsr(vectors: Path, folder: Path, docs: int | None) -> Search:
+def open_lsr(vectors: Path, folder: Path, docs: int | None, *, maxima: bool) -> Search:
     """Return the exact search of the index in `folder`, which is built if it is missing."""
     from scipy.sparse import csr_array
 
@@ -56,7 +58,8 @@ def open_lsr(vectors: Path, folder: Path, docs: int | None) -> Search:
         shape = (len(indptr) - 1, int(np.load(vectors)["V"]))
         documents = csr_array((impacts, terms, indptr), shape=shape)
         documents.sort_indices()
-        SparseIndex.build(documents, IndexConfig(n_postings=0, exact_lists=True), folder, threads=1)
+        config = IndexConfig(n_postings=0, exact_lists=True, **({"block_maxima": True} if maxima else {}))
+        SparseIndex.build(documents, config, folder, threads=1)
     index = SparseIndex.open(folder)
     return lambda query, k: index.search_one(*query, k, exact=True)
 
@@ -96,22 +99,23 @@ def serve(search: Search, queries: list[Query]) -> None:
 
 
 class Process:
-    """One tree, or SINDI, in a process of its own."""
+    """One tree, this one with block maxima, or SINDI, in a process of its own."""
 
     def __init__(self, name: str, given: argparse.Namespace) -> None:
         self.name = name
         arguments = [
             str(Path(__file__).resolve()),
             str(given.vectors),
-            str(given.index),
+            str(given.maxima if name == "maxima" else given.index),
             "--queries",
             str(given.queries),
         ]
         if given.docs is not None:
             arguments += ["--docs", str(given.docs)]
         environment = dict(os.environ)
+        tree = HERE if name == "maxima" else name
         if name != "sindi":
-            environment |= {"PYTHONPATH": name, "NUMBA_CACHE_DIR": f"{name}/.numba_cache"}
+            environment |= {"PYTHONPATH": tree, "NUMBA_CACHE_DIR": f"{tree}/.numba_cache"}
         self._process = subprocess.Popen(
             [sys.executable, *arguments, "--serve", name],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True,
@@ -157,18 +161,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("-k", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--tree", action="append", help="a checkout of this repository; can be repeated")
+    parser.add_argument("--maxima", type=Path, help="the folder of an index with block maxima")
     parser.add_argument("--sindi", action="store_true")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve is not None:
-        sindi = given.serve == "sindi"
-        search = open_sindi(given.vectors, given.docs) if sindi else open_lsr(given.vectors, given.index, given.docs)
+        if given.serve == "sindi":
+            search = open_sindi(given.vectors, given.docs)
+        else:
+            search = open_lsr(given.vectors, given.index, given.docs, maxima=given.serve == "maxima")
         serve(search, open_queries(given.vectors, given.queries))
         return
-    trees = given.tree or [str(Path(__file__).resolve().parent.parent)]
+    names = [*(given.tree or [HERE]), *(["maxima"] if given.maxima else []), *(["sindi"] if given.sindi else [])]
     processes = []
     # One after the other: the first builds the index that the others open.
-    for name in [*trees, *(["sindi"] if given.sindi else [])]:
+    for name in names:
         processes.append(Process(name, given))
         processes[-1].ask("1")
     for k in given.k:

@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from index.arrays.folder import WITH_BLOCK_MAXIMA
 from index.arrays.new_arrays import NewArrays
 from index.arrays.segment import FLAT
 from index.building.candidate_lists import build_blocks, largest_lists
 from index.building.incoming import IncomingRows
-from index.building.packing import line_share, pack_all
-from index.building.unpruned_postings import build_windows, create_empty_windows
+from index.building.packing import heaviest_share, line_share, pack_all
+from index.building.unpruned_postings import build_block_maxima, build_windows, create_empty_windows
 from index.config import IndexConfig
 
 Progress = Callable[[str, int, int], None]
@@ -41,6 +42,8 @@ EXACT_ONLY = 1 << 22
 # (decisions 0106 and 0113).
 _POSTINGS = 1300
 _FEWEST_POSTINGS = 1000
+# Impacts from which exact search over flat impacts gains by block maxima (docs/decisions/0118).
+_BLOCK_MAXIMA = 20_000_000
 
 
 def build_arrays(
@@ -70,12 +73,20 @@ def build_arrays(
         scale = (rows.largest[order] / np.float32(255.0)).astype(np.float32)
         frequencies = rows.frequencies[order]
         _create_tables(rows.ids[order], frequencies, scale, arrays)
-        packed = pack_all(rows, _inverse(order), scale, arrays, threads, report("sketch", rows.n_docs))
+        coherent = wants_block_maxima(config, rows)
+        packed = pack_all(
+            rows, _inverse(order), scale, arrays, threads, report("sketch", rows.n_docs), coherent=coherent
+        )
     n_docs, n_local = rows.n_docs, len(order)
     beta = line_share(packed.documents)
     config = decided(config, rows.nnz, flat=beta < FLAT)
+    if coherent:
+        config = replace(config, exact_lists=True, block_maxima=True)
     if config.exact_lists:
-        build_windows(packed, n_local, rows.nnz, arrays, threads, report("exact lists", n_docs))
+        lists_done = report("exact lists", n_docs)
+        windows = build_windows(packed, n_local, rows.nnz, arrays, threads, lists_done, by_lines=coherent)
+        if coherent:
+            build_block_maxima(windows, n_docs, frequencies, scale, arrays)
     else:
         create_empty_windows(packed, arrays)
     n_keep = int((config.n_postings or 0) * config.max_fraction)
@@ -89,7 +100,17 @@ def build_arrays(
         "max_impact": float(rows.largest.max(initial=0.0)),
         "beta": beta,
     }
+    if coherent:
+        counts["version"] = WITH_BLOCK_MAXIMA
     return counts, config
+
+
+def wants_block_maxima(config: IndexConfig, rows: IncomingRows) -> bool:
+    """Return whether the index gets block maxima: decided before its documents are packed, for their order."""
+    if config.block_maxima is not None:
+        return config.block_maxima and rows.nnz > 0
+    large = rows.nnz >= _BLOCK_MAXIMA and config.exact_lists is not False and not config.n_postings
+    return large and heaviest_share(rows) < FLAT
 
 
 def decided(config: IndexConfig, nnz: int, *, flat: bool) -> IndexConfig:

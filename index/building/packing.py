@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays.new_arrays import NewArrays, new_documents
+from index.building.coherent_order import coherent_order
 from index.building.incoming import Chunk, IncomingRows
 from index.kernels.lines import (
     Documents,
@@ -23,6 +24,7 @@ from index.kernels.lines import (
     impact_values,
     pack_documents,
     read_documents,
+    terms_per_line,
 )
 
 _CHUNK = 1 << 15
@@ -53,15 +55,18 @@ def pack_all(
     arrays: NewArrays,
     threads: int,
     progress: Callable[[int], None],
+    *,
+    coherent: bool,
 ) -> Packed:
     """Create and fill `lines`, `impacts`, `further`, `doc_lines` and `line_docs`.
 
     numbers   the segment's number of each incoming term     scale  float32[n_local], by the segment's number
+    coherent  order the lines for block maxima, instead of by heaviest terms
     """
     term_type = np.dtype(np.uint16 if len(numbers) <= 2**16 else np.uint32)
     line_docs = arrays.create("line_docs", (rows.n_docs,), np.uint32)
     doc_lines = arrays.create("doc_lines", (rows.n_docs,), np.uint32)
-    line_docs[:] = _by_heaviest_terms(rows, numbers, threads)
+    line_docs[:] = coherent_order(rows) if coherent else _by_heaviest_terms(rows, numbers, threads)
     doc_lines[line_docs] = np.arange(rows.n_docs, dtype=np.uint32)
     documents, links = new_documents(rows.lengths[line_docs], term_type, rows.impact_type, scale, arrays)
 
@@ -89,6 +94,20 @@ def _by_heaviest_terms(rows: IncomingRows, numbers: NDArray[np.uint32], threads:
     for _ in in_order(work, rows.chunks(_CHUNK), threads):
         pass
     return np.argsort(keys, kind="stable")
+
+
+def heaviest_share(rows: IncomingRows) -> float:
+    """Return the share of the documents' mass in as many heaviest terms as a sketch holds: before they are packed."""
+    width = terms_per_line(np.dtype(np.uint16 if len(rows.ids) <= 2**16 else np.uint32))
+    step = max(1, rows.n_docs // _SAMPLE)
+    shown = whole = 0.0
+    for chunk in rows.chunks(_CHUNK):
+        values = impact_values(chunk.impacts)
+        for doc in range(-chunk.first % step, len(chunk.indptr) - 1, step):
+            row = np.sort(values[chunk.indptr[doc] : chunk.indptr[doc + 1]])
+            shown += float(row[-width:].sum(dtype=np.float64))
+            whole += float(row.sum(dtype=np.float64))
+    return shown / whole if whole > 0 else 1.0
 
 
 def line_share(documents: Documents) -> float:

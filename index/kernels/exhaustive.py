@@ -49,12 +49,13 @@ class Windows(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def search_windows(
-    first, last, n_docs,
+    first, last, n_docs, line_docs,
     window_entry, entry_terms, entry_start, docs, impacts,
     terms, weights, allowed, sums, found, sample, k, keys, size,
 ):  # fmt: skip
     """Add the best documents of the windows first .. last to `keys`, and return how many it holds then: at most k.
 
+    line_docs     uint32[n_docs], the document of each line, if the windows are in the order of lines, else uint32[0]
     window_entry .. impacts   as in Windows, one at a time (docs/decisions/0111)
     terms         uint32[m], the query's in the segment's numbers, by ascending collection term id
     weights       float32[m], above 0
@@ -76,15 +77,15 @@ def search_windows(
         add_up(windows, weights, starts, stops, sums)
         if postings > width // _SWEEP:
             totals = sums[:width]
-            if len(allowed):
+            if len(allowed) and len(line_docs) == 0:
                 leave_out(totals, allowed[base : base + width])
-            if threshold == 0.0 and k >= _SAMPLED:
+            if threshold == 0.0 and k >= _SAMPLED and (len(allowed) == 0 or len(line_docs) == 0):
                 threshold = threshold_from_sample(totals, k, sample)
-            size, threshold = keep_all(totals, base, found, threshold, k, keys, size)
+            size, threshold = keep_all(totals, base, line_docs, allowed, found, threshold, k, keys, size)
             sums[:] = 0.0
         else:
             size, threshold = keep_matching(
-                windows, starts, stops, sums, base, width, allowed, threshold, k, keys, size
+                windows, starts, stops, sums, base, width, line_docs, allowed, threshold, k, keys, size
             )
     if size > k:
         select_largest(keys, size, k)
@@ -123,18 +124,28 @@ def leave_out(sums, allowed):
 
 
 @njit(cache=True, nogil=True)
-def keep_all(sums, base, found, threshold, k, keys, size):
+def keep_all(sums, base, line_docs, allowed, found, threshold, k, keys, size):
     """Keep the best of a window's documents, base .. base + len(sums); return (how many keys, the threshold)."""
     for i in range(find_above(sums, np.float64(threshold) * _SURELY_LESS, found)):
         place = np.int64(found[i])
         score = np.float32(sums[place])
         if score > 0.0 and score >= threshold:
-            size, threshold = keep(key_of(base + place, score), k, keys, size, threshold)
+            doc = document_at(base + place, line_docs)
+            if len(allowed) == 0 or allowed[doc]:
+                size, threshold = keep(key_of(doc, score), k, keys, size, threshold)
     return size, threshold
 
 
 @njit(cache=True, nogil=True)
-def keep_matching(windows, starts, stops, sums, base, width, allowed, threshold, k, keys, size):
+def document_at(place, line_docs):
+    """Return the document at a place of the windows (see `search_windows`); a damaged one stays in the collection."""
+    if len(line_docs) == 0:
+        return np.int64(place)
+    return min(np.int64(line_docs[place]), np.int64(len(line_docs)) - 1)
+
+
+@njit(cache=True, nogil=True)
+def keep_matching(windows, starts, stops, sums, base, width, line_docs, allowed, threshold, k, keys, size):
     """Keep the best documents of the postings starts .. stops, and set their sums to 0; return as `keep_all` does."""
     docs = windows.docs
     for i in range(len(starts)):
@@ -143,8 +154,10 @@ def keep_matching(windows, starts, stops, sums, base, width, allowed, threshold,
             score = np.float32(sums[place])
             sums[place] = 0.0
             # A damaged document stays inside the collection.
-            if score > 0.0 and score >= threshold and place < width and (len(allowed) == 0 or allowed[base + place]):
-                size, threshold = keep(key_of(base + place, score), k, keys, size, threshold)
+            if score > 0.0 and score >= threshold and place < width:
+                doc = document_at(base + place, line_docs)
+                if len(allowed) == 0 or allowed[doc]:
+                    size, threshold = keep(key_of(doc, score), k, keys, size, threshold)
     return size, threshold
 
 

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.kernels
 
 N_TERMS = 12
 NOTHING = np.zeros(0, dtype=np.bool_)
+NO_LINES = np.zeros(0, dtype=np.uint32)
 
 documents = st.lists(
     st.dictionaries(st.integers(0, N_TERMS - 1), st.integers(1, 40).map(lambda n: n / 8), max_size=8),
@@ -53,7 +54,7 @@ def search(rows, query, k, allowed, dtype, term_type=np.uint16, room=1):
     # In two calls, as a search with a deadline makes them.
     for first, last in ((0, n_windows // 2), (n_windows // 2, n_windows)):
         size = search_windows(
-            first, last, len(rows), *arrays, np.array(sorted(query), dtype=np.uint32),
+            first, last, len(rows), NO_LINES, *arrays, np.array(sorted(query), dtype=np.uint32),
             np.float32([query[term] for term in sorted(query)]), allowed, sums, found,
             sample, k, keys, size,
         )  # fmt: skip
