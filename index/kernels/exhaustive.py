@@ -4,9 +4,8 @@ Postings are kept by windows of 65,536 documents, in each window by term: so a d
 built by itself, and the sums of a window stay in the processor's cache whatever the size of the collection (as in
 SINDI, of VSAG). In a window the query's lists are added up one after the other, by ascending collection term
 id and in float64: the canonical order, so each sum is the canonical score. Then the window's documents above the
-threshold go to a buffer that keeps the k best (kernels.largest); where k is large, a sample of the first window's sums
-gives the first threshold. Source of term-at-a-time: Turtle and Flood, Query evaluation: strategies and optimizations,
-1995.
+threshold go to a buffer that keeps the k best (kernels.largest). A sample of the first window's sums gives the first
+threshold. Source of term-at-a-time: Turtle and Flood, Query evaluation: strategies and optimizations, 1995.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ WINDOW = 1 << 16
 _SWEEP = 4
 # Sums compared with the threshold in one pass.
 _SPAN = 32
-# From this k on a sample of the first window gives the first threshold. Below, it costs more than it saves.
-_SAMPLED = 32
 _SURELY_LESS = 1.0 - 2.0**-23
 
 
@@ -79,7 +76,7 @@ def search_windows(
             totals = sums[:width]
             if len(allowed) and len(line_docs) == 0:
                 leave_out(totals, allowed[base : base + width])
-            if threshold == 0.0 and k >= _SAMPLED and (len(allowed) == 0 or len(line_docs) == 0):
+            if threshold == 0.0 and (len(allowed) == 0 or len(line_docs) == 0):
                 threshold = threshold_from_sample(totals, k, sample)
             size, threshold = keep_all(totals, base, line_docs, allowed, found, threshold, k, keys, size)
             sums[:] = 0.0

@@ -12,8 +12,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-# Of how many sums `threshold_from_sample` looks at one.
-STEP = 16
+# Of how many sums `threshold_from_sample` looks at one; for a large k, of fewer.
+STEP = 64
+_SMALL_STEP = 16
+_LARGE_K = 128
 
 
 @njit(cache=True, nogil=True)
@@ -67,17 +69,18 @@ def keep(key, k, keys, size, threshold):
 def threshold_from_sample(sums, k, sample):
     """Return a float32 that at least k of the sums, rounded to float32, reach; 0 if none was found.
 
-    sums    float64[n], at least 0      sample  int64[at least n / STEP + 1], written
+    sums    float64[n], at least 0      sample  int64[at least n / 16 + 1], written
 
-    Every STEP-th sum is looked at. The value that about k sums should exceed is read from these, and counted: so it is
-    a bound, not an estimate. It is a little low, so that the count hardly ever fails.
+    Every 64th sum is looked at, or every 16th. The value that about k sums should exceed is read from these, and
+    counted: so it is a bound, not an estimate. It is a little low, so that the count hardly ever fails.
     """
     n = np.int64(0)
-    for place in range(0, len(sums), STEP):
+    step = STEP if k < _LARGE_K else _SMALL_STEP
+    for place in range(0, len(sums), step):
         # The bits of positive floats compare as the floats do.
         sample[n] = np.float64(sums[place]).view(np.int64)
         n += 1
-    share = k / STEP
+    share = k / step
     rank = np.int64(share + 2.0 * np.sqrt(share) + 2.0)
     if rank > n:
         return np.float32(0.0)
