@@ -103,6 +103,11 @@ class BM25Encoder:
             self._average_length = max(total / count, 1.0)
             return self._average_length
 
+    def forget_measure(self) -> None:
+        """Undo `measure`: no stored impact may depend on it."""
+        with self._freezing:
+            self._average_length = None
+
     def encode_documents(self, texts: Sequence[str]) -> csr_array:
         """Return impacts in [0, 1), float32 csr_array [len(texts), len(vocabulary)]; adds new terms."""
         average_length = self._average_length

@@ -21,6 +21,7 @@ class Family(StrEnum):
     ECHO = "echo"  # a decoder that reads the text twice: Mistral-SPLADE
     BIDIRECTIONAL = "bidirectional"  # a decoder trained with bidirectional attention: Lion
     EPIC = "epic"  # a vocabulary head whose positions vote with a learned importance
+    EPIC_SCALED = "epic-scaled"  # ... as the LSR framework computes it: the importance scales the logits
     ONNX = "onnx"  # an exported graph with the pooling inside
     AUTOENCODER = "autoencoder"  # a dense embedding through a sparse autoencoder: CSR
     LITERAL = "literal"  # BM25 impacts times a learned factor, and a vocabulary head's expansion on top
@@ -33,7 +34,11 @@ class Pooling(StrEnum):
     MAX = "max"
     SUM = "sum"
     FIRST = "first"  # only the first position, the CLS token of TILDE
-    MEAN = "mean"  # of hidden states, for a side that computes one dense embedding first
+    # Of hidden states, for a side that computes one dense embedding first:
+    MEAN = "mean"
+    WEIGHTED_MEAN = "weighted_mean"  # the n-th position counts n times
+    MEAN_SQRT = "mean_sqrt"  # the sum divided by the root of the length
+    LAST = "last"
 
 
 class Activation(StrEnum):
@@ -68,13 +73,15 @@ class SideSettings:
     activation: Activation = Activation.LOG1P_RELU
     pool_special_positions: bool = True  # whether the positions of CLS, SEP, ... are pooled
     zero_special_ids: bool = False  # whether the weights of the special tokens are set to zero
-    lexical: bool = False  # keep only the weights of the text's own tokens
+    lexical: bool = False  # keep only the weights of the text's own tokens, times their static weights if there are any
+    term_frequency: bool = False  # static: a token counts as often as it occurs, not once
     logit_scale: float = 1.0  # multiplies every logit: hidden_size ** -0.25 in Lion
     max_active_dims: int | None = None  # keep only so many of the largest weights
     prune_ratio: float = 0.0  # keep only weights above this share of the largest
     collection_idf: float = 0.0  # static: how far a query's weights are adjusted to the idf of the searched collection
     missing_weight: float | None = None  # static: for tokens that idf.json does not name; None: all must be named
     windows: Windows = Windows.TRUNCATE
+    cosine: bool = False  # scale every vector to length 1, after pruning, so that scores are cosines
     k1: float = 0.9  # literal, pooled: BM25's saturation
     b: float = 0.4  # literal, pooled: BM25's length normalisation
     average_length: float | None = None  # literal, pooled: mean number of word pieces in a document
@@ -85,6 +92,8 @@ class SideSettings:
         allowed = _POOLINGS.get(self.family, (Pooling.MAX, Pooling.SUM, Pooling.FIRST))
         if self.pooling not in allowed:
             raise SettingError(f"family {self.family} has no pooling {self.pooling}, but {', '.join(allowed)}")
+        if self.term_frequency and self.family is not Family.STATIC:
+            raise SettingError(f"family {self.family} has no term_frequency: only fixed weights can count repetitions")
         if self.conflate and self.family not in _CONFLATING:
             raise SettingError(f"family {self.family} has a weight for each token: conflate cannot be set")
         if self.conflate and self.conflation_rule != RULE:
@@ -110,8 +119,16 @@ def check_dtype(dtype: object) -> None:
 _POOLINGS = {
     Family.MLP: (Pooling.MAX, Pooling.SUM),
     Family.EPIC: (Pooling.MAX,),
+    Family.EPIC_SCALED: (Pooling.MAX,),
     Family.LITERAL: (Pooling.MAX,),
-    Family.AUTOENCODER: (Pooling.MEAN, Pooling.MAX, Pooling.FIRST),
+    Family.AUTOENCODER: (
+        Pooling.MEAN,
+        Pooling.MAX,
+        Pooling.FIRST,
+        Pooling.WEIGHTED_MEAN,
+        Pooling.MEAN_SQRT,
+        Pooling.LAST,
+    ),
     Family.STATIC: tuple(Pooling),  # it pools no positions
 }
 _CONFLATING = (Family.STATIC, Family.LITERAL, Family.POOLED)
@@ -132,7 +149,8 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "activation": Activation,
     "windows": Windows,
 }
-_BOOLEANS = ("lower_case", "pool_special_positions", "zero_special_ids", "lexical", "conflate")
+_BOOLEANS = ("lower_case", "pool_special_positions", "zero_special_ids", "lexical", "term_frequency", "cosine",
+             "conflate")  # fmt: skip
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -1,6 +1,7 @@
 """The two kinds of vocabulary: a model's, which is fixed, and a collection's own, which grows.
 
-The number of a term never changes. `GrowingVocabulary` only appends: to store it, write
+The number of a stored term never changes. `GrowingVocabulary` appends, and `forget` removes what was not stored. To
+store it, write
 `vocabulary.tokens(range(stored, len(vocabulary)))`; to restore it, add the same tokens in the same order to an empty
 one.
 """
@@ -85,6 +86,13 @@ class GrowingVocabulary:
                         self._ids[token] = number
                     ids[position] = number
         return ids
+
+    def forget(self, start: int) -> None:
+        """Remove the tokens with numbers from `start` on: nothing that is kept may use them, and no thread may add."""
+        with self._growing:
+            for token in self._tokens[start:]:
+                del self._ids[token]
+            del self._tokens[start:]
 
     def tokens(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
         """Return the tokens with these numbers; raise IndexError for an unknown number."""

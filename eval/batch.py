@@ -73,6 +73,7 @@ def evaluate_all(
     measures: Sequence[str] = DEFAULT_MEASURES,
     k: int | None = None,
     efficiency: bool = False,
+    drop_own_document: bool | None = None,
     resume: bool = True,
     command: Sequence[str] = (),
     on_start: Callable[[str, str], None] | None = None,
@@ -84,7 +85,7 @@ def evaluate_all(
     """
     for spec in datasets:
         try:
-            dataset = open_dataset(spec)
+            dataset = open_dataset(spec, drop_own_document=drop_own_document)
             sha256 = dataset.data_hash()
         except EXPECTED_ERRORS as error:
             yield from (Outcome(str(spec), system.name, "failed", reason=str(error)) for system in systems)
@@ -146,8 +147,12 @@ def _finished(
     except InputFileError:
         return None  # truncated or damaged: computed again
     parsed = with_relevance(parse_measures(measures), dataset.relevance)
+    # Older cells do not say it: then the data set's name decided.
+    by_name = dataset.known is not None and dataset.known.exclude_query_id
+    dropped = cell.content["dataset"].get("own_document", {}).get("dropped", by_name)
     same = (
-        cell.content.get("request") == system.request()
+        dropped == dataset.own_document.dropped
+        and cell.content.get("request") == system.request()
         and cell.content["dataset"].get("sha256") == sha256
         and cell.content.get("depth") == depth_for(parsed, k)
         and {str(measure) for measure in parsed} <= set(cell.measures)

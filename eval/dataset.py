@@ -13,6 +13,7 @@ from pathlib import Path
 
 from eval.catalogue import KnownDataset, find_known
 from eval.errors import DatasetMismatch, UnknownDataset
+from eval.own_documents import KEPT, OwnDocumentRule, own_document_rule
 from eval.qrels import Qrels, count_judgements, read_qrels
 from eval.sources import beir_folder, ir_datasets_source
 from eval.sources.queries import Query
@@ -29,7 +30,7 @@ class Dataset:
     queries: Mapping[str, Query]
     qrels: Qrels
     corpus: str | None
-    exclude_query_id: bool = False
+    own_document: OwnDocumentRule = KEPT
     relevance: int = 1  # the lowest relevant grade, for measures with binary relevance
     known: KnownDataset | None = None
     files: tuple[Path, ...] = ()
@@ -49,15 +50,17 @@ class Dataset:
         return content_hash(self.files) if self.files else None
 
 
-def open_dataset(spec: str | Path, *, split: str | None = None) -> Dataset:
+def open_dataset(spec: str | Path, *, split: str | None = None, drop_own_document: bool | None = None) -> Dataset:
     """Open a BEIR folder or an ir-datasets id.
+
+    drop_own_document   whether the document with the query's id is left out of its ranking; None: see own_documents.py
 
     Raises UnknownDataset with the nearest known names, DatasetUnavailable if it cannot be downloaded, InputFileError
     for a damaged file, DatasetMismatch if queries and judgements do not belong together.
     """
     folder = Path(spec)
     if folder.is_dir():
-        return _from_beir_folder(folder, split)
+        return _from_beir_folder(folder, split, drop_own_document)
     name = str(spec)
     known = find_known(name)
     if known is not None and known.parts:
@@ -76,7 +79,7 @@ def open_dataset(spec: str | Path, *, split: str | None = None) -> Dataset:
             queries=queries,
             qrels=qrels,
             corpus=f"ir-datasets:{identifier}",
-            exclude_query_id=known.exclude_query_id if known is not None else False,
+            own_document=own_document_rule(qrels, beir=identifier.startswith("beir/"), choice=drop_own_document),
             relevance=known.relevance if known is not None else 1,
             known=known,
         ),
@@ -92,22 +95,26 @@ def from_trec_files(
     name: str | None = None,
     relevance: int | None = None,
     encoded: bool = False,
+    drop_own_document: bool | None = None,
 ) -> Dataset:
     """Return a data set from a topics file and a qrels file; `corpus` is the CORPUS argument of `lsr index`.
 
     name        the name of a known data set applies its rules; any other name has no effect
     relevance   the lowest relevant grade; default: the known data set's, or 1
+    drop_own_document   as for `open_dataset`; None keeps it, unless the known data set `name` is one of BEIR
     encoded     the topics are word pieces, each repeated as often as its weight, like Anserini's encoded topics
     """
     known = find_known(name) if name is not None else None
+    judgements = read_qrels(qrels)
+    beir = known is not None and known.exclude_query_id
     return _checked(
         Dataset(
             name=name or qrels.name.removeprefix("qrels.").rsplit(".", maxsplit=1)[0],
             split=known.split if known is not None else "",
             queries=read_encoded_topics(topics) if encoded else read_topics(topics),
-            qrels=read_qrels(qrels),
+            qrels=judgements,
             corpus=corpus,
-            exclude_query_id=known.exclude_query_id if known is not None else False,
+            own_document=own_document_rule(judgements, beir=beir, choice=drop_own_document),
             relevance=relevance or (known.relevance if known is not None else 1),
             known=known,
             files=(topics, qrels),
@@ -116,7 +123,7 @@ def from_trec_files(
     )
 
 
-def _from_beir_folder(folder: Path, split: str | None) -> Dataset:
+def _from_beir_folder(folder: Path, split: str | None, drop_own_document: bool | None) -> Dataset:
     resolved = folder.resolve()
     # BEIR keeps the forums of CQADupStack in a folder of that name.
     known = find_known(f"{resolved.parent.name}/{resolved.name}") or find_known(resolved.name)
@@ -130,7 +137,7 @@ def _from_beir_folder(folder: Path, split: str | None) -> Dataset:
             queries=queries,
             qrels=qrels,
             corpus=str(folder),
-            exclude_query_id=known.exclude_query_id if known is not None else False,
+            own_document=own_document_rule(qrels, beir=True, choice=drop_own_document),
             relevance=known.relevance if known is not None else 1,
             known=known if known is not None and known.split == split else None,
             files=(paths.corpus, paths.queries, paths.qrels),

@@ -18,6 +18,7 @@ from eval.efficiency import measure_efficiency
 from eval.errors import DatasetMismatch, EvaluationError
 from eval.evaluation import Evaluation, Progress, depth_for, measure_system
 from eval.measures import DEFAULT_MEASURES, Measure, parse_measures, with_relevance
+from eval.own_documents import own_document_rule
 from eval.pipelines import PipelineSystem
 from eval.ranking import TieOrder
 from eval.runs import read_run
@@ -27,6 +28,8 @@ from lsr.corpora import open_corpus
 from lsr.default_pipeline import vectors_for
 from lsr.documents import Document
 from lsr.errors import InvalidDocument
+from lsr.input_file import STDIN, open_input
+from lsr.output_file import is_stdout
 from lsr.vectors import VectorConfig
 from lsr.writing.bulk_load import Progress as IndexProgress
 from lsr.writing.bulk_load import index_corpus
@@ -47,6 +50,7 @@ def evaluate(
     search: SearchSettings | None = None,
     ties: TieOrder = "id",
     efficiency: bool = False,
+    drop_own_document: bool | None = None,
     progress: Progress | None = None,
     index_progress: IndexProgress | None = None,
 ) -> Evaluation:
@@ -55,7 +59,8 @@ def evaluate(
     The rankings are written to `run` as a TREC run. If neither `collection` nor `encoder` is given and the file exists,
     the run is evaluated instead. Without all three, BM25 is evaluated, or the data set's own vectors if it has them.
     Search is exact unless `search` says otherwise; `k` is the depth of the ranking (default: the deepest cutoff of the
-    measures, 1,000 for MAP). `efficiency` also measures sizes and times (eval.efficiency).
+    measures, 1,000 for MAP). `efficiency` also measures sizes and times (eval.efficiency). `drop_own_document`: whether
+    the document with the query's id is left out of its ranking; None: see eval.own_documents.
 
     Raises EvaluationError (an lsr.errors.QueryError) for invalid input, and what a collection raises.
     """
@@ -65,9 +70,12 @@ def evaluate(
     if k is not None and k < 1:
         raise EvaluationError(f"k must be at least 1, not {k}", field="k")
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, split=split)
+    if drop_own_document is not None:
+        rule = own_document_rule(opened.qrels, beir=False, choice=drop_own_document)
+        opened = replace(opened, own_document=rule)
     parsed = with_relevance(named, opened.relevance)
-    if collection is None and encoder is None and run is not None and (run.exists() or not opened.has_vectors):
-        if not run.is_file():
+    if run is not None and collection is None and encoder is None and _is_read(run, opened):
+        if str(run) != STDIN and (not run.exists() or run.is_dir()):
             raise EvaluationError(f"{run}: no such run file; give a collection or --encoder to write one", field="run")
         system: System = _run_system(opened, run, ties)
         return measure_system(system, opened, parsed, depth=depth_for(parsed, k), ties=ties, progress=progress)
@@ -86,11 +94,17 @@ def evaluate(
         if settings.pipeline is None:
             _check_vector_name(source, settings.using)
         system = CollectionSystem(source, settings) if settings.is_plain else PipelineSystem(source, settings)
-        result = _measure_collection(system, opened, parsed, k, settings, ties, run, progress)
+        own = any(source.get(query_id) is not None for query_id in opened.qrels)
+        result = _measure_collection(system, opened, parsed, k, settings, ties, run, progress, own_documents_exist=own)
         if efficiency:
             figures = measure_efficiency(source, opened, settings, index_seconds=index_seconds)
             result = replace(result, efficiency=figures)
         return _with_documents(result, opened, source)
+
+
+def _is_read(run: Path, dataset: Dataset) -> bool:
+    """Whether a run file is evaluated rather than written, where nothing else is given to be evaluated."""
+    return str(run) == STDIN or (not is_stdout(run) and (run.exists() or not dataset.has_vectors))
 
 
 def _measure_collection(
@@ -102,6 +116,8 @@ def _measure_collection(
     ties: TieOrder,
     run: Path | None,
     progress: Progress | None,
+    *,
+    own_documents_exist: bool,
 ) -> Evaluation:
     """Compute each measure from a search of the depth it needs; the deepest search is written to `run`."""
     passes = _passes(measures, k, search)
@@ -114,6 +130,7 @@ def _measure_collection(
             depth=depth,
             ties=ties,
             run_path=run if depth == deepest else None,
+            own_documents_exist=own_documents_exist,
             progress=progress,
         )
         for depth, part in passes.items()
@@ -142,7 +159,8 @@ def _passes(measures: Sequence[Measure], k: int | None, search: SearchSettings) 
 
 
 def _run_system(dataset: Dataset, path: Path, ties: TieOrder) -> RunSystem:
-    run = read_run(path, ties=ties, query_ids=dataset.queries.keys())
+    source = open_input(path)
+    run = read_run(path, source=source, ties=ties, query_ids=dataset.queries.keys())
     system = RunSystem(run, path=str(path))
     system.check_queries(dataset.queries)
     if dataset.corpus is not None and Path(dataset.corpus).exists():
@@ -152,7 +170,7 @@ def _run_system(dataset: Dataset, path: Path, ties: TieOrder) -> RunSystem:
             if isinstance(line.content, Document):
                 unknown.discard(line.content.id)
         if unknown:
-            read_run(path, unknown_ids=unknown)
+            read_run(path, source=source, unknown_ids=unknown)
     return system
 
 

@@ -52,6 +52,8 @@ class Evaluation:
     files: tuple[Path, ...] = ()  # of the data set, for its hash
     efficiency: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    own_document_dropped: bool = False  # whether the document with the query's id is left out of its ranking
+    own_documents: int = 0  # queries whose ranking has, or had, that document
 
     @property
     def means(self) -> dict[str, float]:
@@ -76,6 +78,7 @@ class Evaluation:
             "settings": dict(self.settings),
             "seconds": round(self.seconds, 3),
             **({"efficiency": dict(self.efficiency)} if self.efficiency is not None else {}),
+            "own_document": {"dropped": self.own_document_dropped, "queries": self.own_documents},
             "warnings": list(self.warnings),
         }
 
@@ -84,7 +87,11 @@ class Evaluation:
         split = f" ({self.split})" if self.split else ""
         heading = f"{self.system} on {self.dataset}{split}: {len(self.query_ids)} queries, {self.seconds:.1f} s"
         width = max(len(name) for name in self.means)
-        return "\n".join([heading, *(f"  {name:<{width}}  {value:.4f}" for name, value in self.means.items())])
+        lines = [f"  {name:<{width}}  {value:.4f}" for name, value in self.means.items()]
+        if self.own_documents:
+            how = "left out" if self.own_document_dropped else "ranked"
+            lines.append(f"  the document with the query's own id is {how}: {self.own_documents:,} queries")
+        return "\n".join([heading, *lines])
 
 
 def depth_for(measures: Sequence[Measure], k: int | None = None) -> int:
@@ -103,18 +110,23 @@ def measure_system(
     ties: TieOrder = "id",
     run_path: Path | None = None,
     batch_size: int = BATCH_SIZE,
+    own_documents_exist: bool = True,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Rank the data set's judged queries and measure the rankings; with `run_path`, also write them as a TREC run."""
+    """Rank the data set's judged queries and measure the rankings; with `run_path`, also write them as a TREC run.
+
+    own_documents_exist   False: no query's id is a document's, so that nothing is searched deeper for it
+    """
     queries = list(dataset.judged_queries())
     values: dict[Measure, list[NDArray[np.float64]]] = {measure: [] for measure in measures}
-    empty = 0
+    empty = own_documents = 0
     searching = 0.0
     with ExitStack() as stack:
         writer = stack.enter_context(run_writer(run_path, system.name)) if run_path is not None else None
         for batch in _batches(queries, batch_size):
             started = time.perf_counter()
-            found = _rank_batch(system, dataset, batch, depth, ties)
+            found, own = _rank_batch(system, dataset, batch, depth, ties, deeper=own_documents_exist)
+            own_documents += own
             searching += time.perf_counter() - started
             rankings = [found[query.id] for query in batch]
             empty += sum(not ranking.doc_ids for ranking in rankings)
@@ -123,6 +135,7 @@ def measure_system(
                 values[measure].append(scores)
             if progress is not None:
                 progress(sum(len(part) for part in values[measures[0]]), len(queries))
+    own_warning = dataset.own_document.warning(own_documents)
     return Evaluation(
         dataset=dataset.name,
         split=dataset.split,
@@ -135,23 +148,27 @@ def measure_system(
         seconds=searching,
         judgements=count_judgements(dataset.qrels),
         files=dataset.files,
-        warnings=dataset.warnings,
+        warnings=(*dataset.warnings, *([] if own_warning is None else [own_warning])),
+        own_document_dropped=dataset.own_document.dropped,
+        own_documents=own_documents,
     )
 
 
 def _rank_batch(
-    system: System, dataset: Dataset, batch: Sequence[Query], depth: int, ties: TieOrder
-) -> dict[str, Ranking]:
-    """Return a ranking for every query of the batch, in our order and cut at `depth`."""
-    nothing = np.empty(0)
+    system: System, dataset: Dataset, batch: Sequence[Query], depth: int, ties: TieOrder, *, deeper: bool
+) -> tuple[dict[str, Ranking], int]:
+    """Return (a ranking for every query of the batch, in our order and cut at `depth`; how many found their own id)."""
+    nothing, own = np.empty(0), 0
+    dropped = dataset.own_document.dropped
     found = {query.id: Ranking(query.id, [], nothing) for query in batch}
     # One document more if the query's own document must be removed.
-    for ranking in system.rank(batch, depth + 1 if dataset.exclude_query_id else depth):
+    for ranking in system.rank(batch, depth + 1 if dropped and deeper else depth):
         ordered = rank(ranking.query_id, ranking.doc_ids, ranking.scores, ties=ties)
-        if dataset.exclude_query_id:
+        own += ranking.query_id in ranking.doc_ids
+        if dropped:
             ordered = without(ordered, ranking.query_id)
         found[ranking.query_id] = top(ordered, depth)
-    return found
+    return found, own
 
 
 def _batches(queries: Sequence[Query], size: int) -> Iterator[list[Query]]:

@@ -7,6 +7,7 @@ relevant.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from eval.sources.text_lines import numbered_lines
 Judgements = Mapping[str, int]  # document id -> grade
 Qrels = Mapping[str, Judgements]  # query id -> its judgements
 
+_GRADE = re.compile(r"[+-]?[0-9]{1,9}")  # int() would also read 1_0 as 10
 _BEIR_HEADER = ("query-id", "corpus-id", "score")
 
 
@@ -52,6 +54,8 @@ def count_judgements(qrels: Qrels) -> int:
 
 
 def _parse_line(path: Path, number: int, line: str, beir: bool) -> tuple[str, str, int]:
+    if line.startswith("#"):
+        raise InputFileError(path, "qrels have no comments; remove the line that starts with #", line=number)
     columns = line.split("\t") if beir else line.split()
     if beir and len(columns) == 3:
         query_id, document_id, grade = columns
@@ -67,7 +71,8 @@ def _parse_line(path: Path, number: int, line: str, beir: bool) -> tuple[str, st
             )
         )
         raise InputFileError(path, f"{len(columns)} columns, but qrels have {expected}", line=number)
-    try:
-        return query_id, document_id, int(grade)
-    except ValueError:
-        raise InputFileError(path, f"the grade {grade!r} is not an integer", line=number) from None
+    if not _GRADE.fullmatch(grade):
+        raise InputFileError(
+            path, f"the grade {grade!r} is not an integer, such as 0, 1 or 2; correct or remove the line", line=number
+        )
+    return query_id, document_id, int(grade)

@@ -6,8 +6,8 @@ written as the shortest decimal that reads back as the same number, so a run tha
 
 from __future__ import annotations
 
+import io
 import math
-import os
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -20,6 +20,8 @@ import numpy as np
 from eval.errors import InputFileError
 from eval.ranking import Ranking, TieOrder, rank
 from eval.sources.text_lines import numbered_lines
+from lsr.input_file import InputFile
+from lsr.output_file import output_file
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,14 @@ class Run:
 def read_run(
     path: Path,
     *,
+    source: InputFile | None = None,
     ties: TieOrder = "id",
     query_ids: Collection[str] | None = None,
     unknown_ids: Collection[str] = (),
 ) -> Run:
     """Read a run; a query that is not in `query_ids`, or a document that is in `unknown_ids`, is an error.
+
+    source  the run's input, if it is open already
 
     Raises InputFileError, with the line, for a wrong number of columns, a score that is not a number, an unknown id, a
     document that a query has twice, and a file without lines.
@@ -45,7 +50,7 @@ def read_run(
     found: dict[str, tuple[list[str], list[float]]] = {}
     pairs: dict[str, set[str]] = {}
     tag = ""
-    for number, line in numbered_lines(path):
+    for number, line in numbered_lines(path, source=source):
         columns = line.split()
         if len(columns) != 6:
             raise InputFileError(
@@ -75,22 +80,22 @@ def read_run(
 
 @contextmanager
 def run_writer(path: Path, tag: str) -> Iterator[RunWriter]:
-    """Write a run while it is computed; the file gets its name when it is complete."""
+    """Write a run while it is computed; an existing file is replaced when it is complete (lsr/output_file.py)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            yield RunWriter(file, tag)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with output_file(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+        try:
+            yield RunWriter(text, tag, path)
+        finally:
+            text.detach()  # flushes; the file itself is closed by output_file
 
 
 class RunWriter:
     """Writes rankings as lines of a run. Ids with white space are refused: the format has no quotes."""
 
-    def __init__(self, file: IO[str], tag: str) -> None:
+    def __init__(self, file: IO[str], tag: str, path: Path) -> None:
         self._file = file
+        self._path = path
         self._tag = "-".join(tag.split()) or "lsr"
 
     def write(self, ranking: Ranking) -> None:
@@ -99,7 +104,9 @@ class RunWriter:
             for identifier in (ranking.query_id, doc_id):
                 if len(identifier.split()) != 1:
                     raise InputFileError(
-                        self._file.name, f"the id {identifier!r} contains white space, which a TREC run does not allow"
+                        self._path,
+                        f"the id {identifier!r} contains white space, which a TREC run does not allow: evaluate "
+                        "without a run file, or change the id",
                     )
             self._file.write(f"{ranking.query_id} Q0 {doc_id} {position} {score!s} {self._tag}\n")
 

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from index.prepared_rows import PreparedRows, score_rows
     from index.searching.parameters import SearchOptions, SearchParameters
     from index.sparse_index import SparseIndex, TopK
+    from index.vectors import MAX_TERMS, MAX_WEIGHT
     from index.warming import warm_kernels
 
 _HOME = {
     "DenseRows": "index.dense_rows",
     "IndexConfig": "index.config",
+    "MAX_TERMS": "index.vectors",
+    "MAX_WEIGHT": "index.vectors",
     "PreparedRows": "index.prepared_rows",
     "Problem": "index.arrays.folder",
     "SearchOptions": "index.searching.parameters",
@@ -37,6 +40,8 @@ _HOME = {
 }
 
 __all__ = [
+    "MAX_TERMS",
+    "MAX_WEIGHT",
     "DenseRows",
     "IndexConfig",
     "PreparedRows",

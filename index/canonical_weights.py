@@ -14,12 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.config import IMPACT_DTYPES
 from index.errors import ConfigError, VectorError
+from index.vectors import MAX_WEIGHT
 
 
 def canonical(impacts: ArrayLike, dtype: str = "float16") -> NDArray[np.float32]:
     """Return the impacts as they are stored, as float32: rounded to `dtype` ("float16" or "float32").
 
-    Raises VectorError for a negative, NaN or infinite impact, and for one that `dtype` cannot hold.
+    Raises VectorError for a negative, NaN or infinite impact, one above MAX_WEIGHT, and one that `dtype` cannot hold.
     """
     given = np.asarray(impacts)
     held: NDArray[Any] = stored(given, dtype).view(np.float16 if dtype == "float16" else np.float32)
@@ -40,6 +41,10 @@ def stored(impacts: NDArray[Any], dtype: str) -> NDArray[Any]:
         raise VectorError(f"the weight {impacts[~np.isfinite(rounded)][0]} is not a finite {dtype}")
     if (rounded < 0).any():
         raise VectorError(f"the weight {impacts[rounded < 0][0]} is negative")
+    if rounded.size and float(rounded.max()) > MAX_WEIGHT:
+        raise VectorError(
+            f"the weight {impacts[rounded > MAX_WEIGHT][0]} is above {MAX_WEIGHT:g}: a score might not fit in a float32"
+        )
     # Minus zero compares as zero but has a bit that says otherwise.
     positive: NDArray[Any] = np.abs(rounded)
     return positive.view(np.uint16) if dtype == "float16" else positive

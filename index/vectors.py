@@ -17,6 +17,8 @@ from index.errors import VectorError
 
 # Term ids and document ids are kept as uint32; one value is reserved.
 MAX_TERMS = 2**32 - 1
+# Of a document's and of a query's weight: with MAX_TERMS terms of this weight on both sides a score fits in a float32.
+MAX_WEIGHT = 1e12
 # Rows checked at once, where there are many.
 _PIECE = 1 << 14
 
@@ -94,6 +96,7 @@ def _check_entries(
         refuse(repeated, "term ids must ascend within a row, without duplicates (see sort_indices, sum_duplicates)")
     refuse(~np.isfinite(values), "the weight {0} is not a finite float32")
     refuse(values < 0, "the weight {0} is negative")
+    refuse(values > MAX_WEIGHT, f"the weight {{0}} is above {MAX_WEIGHT:g}: a score might not fit in a float32")
     terms = indices.astype(np.uint32)
     present = values > 0
     if present.all():
@@ -122,6 +125,11 @@ def check_query(term_ids: ArrayLike, weights: ArrayLike) -> tuple[NDArray[np.int
         raise VectorError(f"the query's weight {given[~np.isfinite(values)][0]} is not a finite float32")
     if values.min() < 0:
         raise VectorError(f"the query's weight {given[values < 0][0]} is negative")
+    if values.max() > MAX_WEIGHT:
+        raise VectorError(
+            f"the query's weight {given[values > MAX_WEIGHT][0]} is above {MAX_WEIGHT:g}: a score might not fit in a "
+            "float32"
+        )
     if ids.dtype.kind == "u" and ids.max() >= 2**63:
         raise VectorError(f"the query's term id {ids.max()} is out of range")
     numbers = ids.astype(np.int64)

@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 from lsr.collection import Collection
+from lsr.corpora.line_source import LineSource
 from lsr.errors import CorpusUnreadable, InvalidJson
 from lsr.strict_json import loads
 
@@ -143,10 +144,10 @@ def read_queries(path: Path) -> list[QueryText]:
     CorpusUnreadable, which names the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusUnreadable(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    numbered = [(number, line.strip("\r\n")) for number, line in enumerate(lines, start=1) if line.strip()]
+        lines = [(number, (line or b"").decode()) for number, line in LineSource(path)]
+    except UnicodeDecodeError as error:
+        raise CorpusUnreadable(f"{path}: not UTF-8: {error.reason}") from error
+    numbered = [(number, line.strip("\r\n")) for number, line in lines if line.strip()]
     if not numbered:
         raise CorpusUnreadable(f"{path}: holds no query")
     first = numbered[0][1]

@@ -25,6 +25,7 @@ from encoders.models_extra import models_installed
 from index import quantise
 from lsr.documents import MAX_DIMENSIONS
 from lsr.errors import EncoderMismatch, QueryError
+from lsr.shared_encoders import shared_dense_encoder
 from lsr.vectors import NamedVector, VectorConfig, check_vector_name
 
 Quantised = tuple[NDArray[np.int8], NDArray[np.float32]]
@@ -53,10 +54,8 @@ class DenseSource:
         return self._encoder
 
     def _load(self) -> DenseEncoder:
-        from encoders import load_dense_with_settings  # it may import PyTorch
-
         if self.sparse is None:
-            return load_dense_with_settings(self.name, self.settings, self.device)
+            return shared_dense_encoder(self.name, self.settings, self.device)
         encoder = self.sparse.encoder
         if not isinstance(encoder, DenseEncoder) or encoder.dense_size is None:
             raise SettingError(f"{self.name} has no dense vectors")
@@ -81,6 +80,7 @@ class DenseVector:
         self.source = source
         self._dims = config.dimensions if dims is None else dims
         self._dtypes = set(config.dtypes)
+        self._stored_dtypes = frozenset(config.dtypes)
         self._fingerprint = fingerprint
         self._encoder: DenseEncoder | None = None
         self._loading = threading.Lock()
@@ -134,6 +134,14 @@ class DenseVector:
         """Record the precision in which the encoder has computed document vectors."""
         if self.encoder.dtype is not None:
             self._dtypes.add(self.encoder.dtype)
+
+    def mark_stored(self) -> None:
+        """Note that the catalog has this vector as it is now."""
+        self._stored_dtypes = frozenset(self._dtypes)
+
+    def forget_unstored(self) -> None:
+        """Return to what the catalog has, after a write that failed."""
+        self._dtypes = set(self._stored_dtypes)
 
     def setting(self) -> dict[str, Any]:
         """What the catalog stores, as JSON values."""

@@ -22,10 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index import MAX_TERMS, MAX_WEIGHT
 from lsr.errors import InvalidDocument
 
 MAX_ID_BYTES = 512
 MAX_DIMENSIONS = 65_536
+MAX_TERM = MAX_TERMS - 1  # the largest term number, 2**32 - 2: 32-bit hashed terms fit
 DEFAULT_VECTOR = "default"
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -109,6 +111,39 @@ def parse_document(value: object) -> Document:
     )
 
 
+def check_built(document: Document) -> None:
+    """Check what `parse_document` checks in a document that was built in Python; raises InvalidDocument.
+
+    Weights are checked with the vector's own precision, see writing/document_vectors.py.
+    """
+    _check_id(document.id, "id")
+    for key, text in (("title", document.title), ("text", document.text), ("parent", document.parent)):
+        if text is None and key == "parent":
+            continue
+        if not isinstance(text, str):
+            raise InvalidDocument("invalid_field", f"{key} is a string, not {_kind(text)}", field=key)
+        _check_characters(text, key, code="invalid_field")
+    for name, vector in document.vectors.items():
+        if not isinstance(vector, DenseInput):
+            check_terms(vector, f"vectors.{name}.sparse")
+
+
+def check_terms(vector: SparseInput, field_name: str) -> None:
+    """Check the terms of a sparse vector that was built in Python; raises InvalidDocument.
+
+    A token is a non-empty Unicode string; a term number is from 0 to MAX_TERM, and occurs once.
+    """
+    if isinstance(vector, SparseByToken):
+        _check_tokens(vector.weights, field_name)
+        return
+    indices, count = vector.indices, len(vector.values)
+    if len(indices) != count:
+        detail = f"{field_name}: indices and values are lists of one length, not {len(indices)} and {count}"
+        raise InvalidDocument("invalid_sparse", detail, field=f"{field_name}.values")
+    if indices and (min(indices) < 0 or max(indices) > MAX_TERM or len(set(indices)) < len(indices)):
+        _check_indices(indices, field_name)
+
+
 def parse_sparse(value: object, field_name: str) -> SparseInput:
     """Check a sparse vector given as {token: weight} or {"indices": […], "values": […]}.
 
@@ -119,14 +154,11 @@ def parse_sparse(value: object, field_name: str) -> SparseInput:
     if set(value) == {"indices", "values"} and isinstance(value["indices"], list):
         return _parse_by_index(value["indices"], value["values"], field_name)
     if _is_plain(value):
+        _check_tokens(value, field_name)
         floats = _FLOATS.issuperset(map(type, value.values()))
         return SparseByToken(dict(value) if floats else {token: float(weight) for token, weight in value.items()})
-    weights: dict[str, float] = {}
-    for token, weight in value.items():
-        if not isinstance(token, str) or not token:
-            raise InvalidDocument("invalid_sparse", f"{field_name}: a token is a non-empty string", field=field_name)
-        weights[token] = _parse_weight(weight, f"{field_name}.{token}")
-    return SparseByToken(weights)
+    _check_tokens(value, field_name)
+    return SparseByToken({token: _parse_weight(weight, f"{field_name}.{token}") for token, weight in value.items()})
 
 
 def parse_dense(value: object, field_name: str) -> DenseInput:
@@ -154,10 +186,10 @@ def parse_dense(value: object, field_name: str) -> DenseInput:
 
 def _is_plain(weights: Mapping[Any, Any]) -> bool:
     """Whether a fast check with built-ins (a few µs for hundreds of terms) passes; if not, a loop finds the error."""
-    if not weights or "" in weights or not _STRINGS.issuperset(map(type, weights)):
+    if not weights or not _STRINGS.issuperset(map(type, weights)):
         return False
     values = weights.values()
-    if not _NUMBERS.issuperset(map(type, values)) or min(values) < 0 or max(values) > _FLOAT32_MAX:
+    if not _NUMBERS.issuperset(map(type, values)) or min(values) < 0 or max(values) > MAX_WEIGHT:
         return False
     return math.isfinite(sum(values))  # any NaN makes the sum NaN
 
@@ -170,28 +202,46 @@ def _parse_by_index(indices: list[object], values: object, field_name: str) -> S
             f"{field_name}: indices and values are lists of one length, not {len(indices)} and {found}",
             field=f"{field_name}.values",
         )
+    weights = (_parse_weight(weight, f"{field_name}.values[{position}]") for position, weight in enumerate(values))
+    return SparseByIndex(_check_indices(indices, field_name), tuple(weights))
+
+
+def _check_indices(indices: Sequence[object], field_name: str) -> tuple[int, ...]:
     numbers: list[int] = []
     seen: set[int] = set()
     for position, index in enumerate(indices):
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < 2**31:
-            name = f"{field_name}.indices[{position}]"
-            raise InvalidDocument("invalid_sparse", f"{name}: {index!r} is not a term number >= 0", field=name)
+        name = f"{field_name}.indices[{position}]"
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index <= MAX_TERM:
+            detail = f"{name}: {index!r:.80} is not a term number from 0 to {MAX_TERM}"
+            raise InvalidDocument("invalid_sparse", detail, field=name)
         if index in seen:
-            name = f"{field_name}.indices[{position}]"
             raise InvalidDocument("invalid_sparse", f"{name}: the index {index} occurs twice", field=name)
         seen.add(index)
         numbers.append(index)
-    weights = (_parse_weight(weight, f"{field_name}.values[{position}]") for position, weight in enumerate(values))
-    return SparseByIndex(tuple(numbers), tuple(weights))
+    return tuple(numbers)
+
+
+def _check_tokens(tokens: Mapping[Any, Any], field_name: str) -> None:
+    """Raise InvalidDocument unless all keys are non-empty strings that can be written as UTF-8."""
+    try:
+        if "" not in tokens:
+            "".join(tokens).encode()
+            return
+    except (TypeError, UnicodeEncodeError):
+        pass
+    for token in tokens:
+        if not isinstance(token, str) or not token:
+            raise InvalidDocument("invalid_sparse", f"{field_name}: a token is a non-empty string", field=field_name)
+        _check_characters(token, f"{field_name}: the token {token!r:.80}", code="invalid_sparse", field=field_name)
 
 
 def _parse_weight(weight: object, name: str) -> float:
     if isinstance(weight, bool) or not isinstance(weight, (int, float)):
         raise InvalidDocument("invalid_sparse", f"{name}: {_kind(weight)} is not a number", field=name)
     # Integers are compared before conversion: a huge one would overflow a float.
-    if (isinstance(weight, float) and math.isnan(weight)) or weight < 0 or weight > _FLOAT32_MAX:
+    if (isinstance(weight, float) and math.isnan(weight)) or weight < 0 or weight > MAX_WEIGHT:
         raise InvalidDocument(
-            "invalid_sparse", f"{name}: a weight is a finite float32 >= 0, not {weight!r}", field=name
+            "invalid_sparse", f"{name}: a weight is a number from 0 to {MAX_WEIGHT:g}, not {weight!r:.80}", field=name
         )
     return float(weight)
 
@@ -207,8 +257,12 @@ def _parse_vectors(value: Mapping[str, Any]) -> dict[str, VectorInput]:
         raise InvalidDocument("invalid_field", f"vectors is an object, not {_kind(named)}", field="vectors")
     for name, vector in named.items():
         path = f"vectors.{name}"
+        if vector is None:
+            continue
         if name in vectors:
             raise InvalidDocument("invalid_field", f"{path} and sparse are both given", field=path)
+        if isinstance(vector, Mapping):
+            vector = {kind: one for kind, one in vector.items() if one is not None}
         if isinstance(vector, Mapping) and set(vector) == {"dense"}:
             vectors[str(name)] = parse_dense(vector["dense"], f"{path}.dense")
         elif isinstance(vector, Mapping) and set(vector) == {"sparse"}:
@@ -224,7 +278,10 @@ def _parse_id(value: Mapping[str, Any]) -> str:
     key = "id" if "id" in value else "_id"
     if key not in value:
         raise InvalidDocument("missing_id", "a document needs an id", field="id")
-    identifier = value[key]
+    return _check_id(value[key], key)
+
+
+def _check_id(identifier: object, key: str) -> str:
     if not isinstance(identifier, str) or not identifier:
         raise InvalidDocument("invalid_id", f"{key} is a non-empty string, not {identifier!r:.80}", field=key)
     _check_characters(identifier, key, code="invalid_id")
@@ -243,11 +300,13 @@ def _parse_text(value: Mapping[str, Any], key: str) -> str | None:
     return text
 
 
-def _check_characters(text: str, key: str, *, code: str) -> None:
+def _check_characters(text: str, key: str, *, code: str, field: str | None = None) -> None:
     try:
-        text.encode()
+        if not text.isascii():
+            text.encode()
     except UnicodeEncodeError:
-        raise InvalidDocument(code, f"{key} has a lone surrogate, which is not valid Unicode", field=key) from None
+        detail = f"{key} has a lone surrogate, which is not valid Unicode"
+        raise InvalidDocument(code, detail, field=field or key) from None
     if code == "invalid_id" and "\0" in text:
         raise InvalidDocument(code, f"{key} has a NUL character", field=key)
 

@@ -4,12 +4,14 @@ LsrError                          the root of this package's errors
 ├── InvalidJson                   not JSON, or JSON that two parsers read differently; says where
 ├── InvalidDocument               a document that is rejected; names the field
 ├── CorpusUnreadable              a file or data set that cannot be read as the given corpus
+├── InputRefused                  too many lines of an input are refused, or one where none may be
 ├── CorpusDamaged                 a corpus file that is truncated or has a wrong checksum
 ├── SettingsError                 an invalid setting in lsr.toml, the environment or a flag
 ├── QueryError                    an invalid query or search parameter; names the field
 ├── CollectionNotFound            no collection of that name, or a folder that is not a collection
 ├── CollectionExists              the collection to create exists already
 ├── CollectionLocked              another process writes to this collection
+├── CollectionReadOnly            files that this process is not allowed to change: a read-only disk, missing rights
 ├── CollectionCorrupt             a file that is missing, damaged or not what the catalog says
 ├── EncoderMismatch               the query's encoder is not the one that made the vectors
 ├── UnknownField                  a name that the schema does not have
@@ -61,6 +63,10 @@ class CorpusUnreadable(LsrError):
     """A file or data set that is missing, or that cannot be read as the given corpus."""
 
 
+class InputRefused(LsrError):
+    """Reading stopped because too many lines of the input are refused, or one where none may be, or it has no line."""
+
+
 class CorpusDamaged(LsrError):
     """A corpus file that is truncated or has a wrong checksum; the message names the file and the last good line."""
 
@@ -88,6 +94,10 @@ class CollectionExists(LsrError):
 
 class CollectionLocked(LsrError):
     """Another process holds the collection's writer lock."""
+
+
+class CollectionReadOnly(LsrError):
+    """The collection's files cannot be changed by this process: the file system or their rights forbid it."""
 
 
 class CollectionCorrupt(LsrError):
@@ -159,6 +169,7 @@ _MEANINGS: dict[type[BaseException], Meaning] = {
     CollectionNotFound: Meaning(404, "collection-not-found", "Collection not found", ExitCode.USAGE),
     CollectionExists: Meaning(409, "collection-exists", "Collection exists", ExitCode.USAGE),
     CollectionLocked: Meaning(409, "collection-locked", "Collection locked by another writer", ExitCode.FAILURE),
+    CollectionReadOnly: Meaning(403, "read-only", "Read only", ExitCode.FAILURE),
     CollectionCorrupt: Meaning(503, "collection-corrupt", "Collection damaged", ExitCode.CORRUPT),
     EncoderMismatch: Meaning(409, "encoder-mismatch", "Encoder mismatch", ExitCode.FAILURE),
     TooManyPending: Meaning(429, "too-many-pending", "Too many pending writes", ExitCode.FAILURE),

@@ -28,6 +28,7 @@ RESERVED_NAMES = frozenset({"and", "or", "not"})
 MAX_METADATA_BYTES = 1 << 20
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_PART_OF_A_DATE = re.compile(r"\d{4}(-\d\d)?")
 _ARROW_TYPES: dict[FieldType, pa.DataType] = {
     "int": pa.int64(),
     "float": pa.float64(),
@@ -121,7 +122,7 @@ def _parse_float(value: object) -> float:
         number = math.inf
     if not math.isfinite(number):
         raise ValueError("it is not finite")
-    return number
+    return number + 0.0  # one zero: minus zero would be another value to a lookup
 
 
 def _parse_bool(value: object) -> bool:
@@ -149,6 +150,8 @@ def _parse_keywords(value: object) -> list[str]:
 def _parse_date(value: object) -> datetime:
     if not isinstance(value, str):
         raise ValueError("an ISO 8601 string is needed")
+    if _PART_OF_A_DATE.fullmatch(value):
+        raise ValueError(f"a whole date is needed, such as {value + '-01-01'[: 10 - len(value)]}")
     moment = datetime.fromisoformat(value)
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -166,19 +169,50 @@ _PARSERS: dict[FieldType, Callable[[object], Any]] = {
 }
 
 _MAX_DEPTH = 16
+_LEAST_INTEGER, _LARGEST_INTEGER = -(2**63), 2**64 - 1  # what the stored JSON holds exactly
 
 
 def _check_json(value: object, path: str, depth: int) -> None:
-    """Refuse values that a JSON round trip would change: NaN, infinities, deep nesting, keys that are not strings."""
+    """Refuse what a JSON round trip would change: NaN, infinities, integers beyond 64 bits, other types, deep nesting,
+    strings that are not Unicode, keys that are not strings."""
     if depth > _MAX_DEPTH:
         raise InvalidDocument("invalid_metadata", f"{path} is nested deeper than {_MAX_DEPTH} levels", field=path)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidDocument("invalid_metadata", f"{path}: {value} is not finite", field=path)
-    if isinstance(value, Mapping):
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        _check_unicode(value, path)
+    elif isinstance(value, int):
+        if not _LEAST_INTEGER <= value <= _LARGEST_INTEGER:
+            detail = f"{path}: the integer {_shortened(value)} does not fit in 64 bits; write it as a string"
+            raise InvalidDocument("invalid_metadata", detail, field=path)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidDocument("invalid_metadata", f"{path}: {value} is not finite", field=path)
+    elif isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise InvalidDocument("invalid_metadata", f"{path}: the key {key!r} is not a string", field=path)
+            _check_unicode(key, path)
             _check_json(item, f"{path}.{key}", depth + 1)
     elif isinstance(value, (list, tuple)):
         for position, item in enumerate(value):
             _check_json(item, f"{path}[{position}]", depth + 1)
+    else:
+        detail = f"{path}: {type(value).__name__} is not a type of JSON"
+        raise InvalidDocument("invalid_metadata", detail, field=path)
+
+
+def _check_unicode(text: str, path: str) -> None:
+    try:
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError:
+        detail = f"{path} has a lone surrogate, which is not valid Unicode"
+        raise InvalidDocument("invalid_metadata", detail, field=path) from None
+
+
+def _shortened(value: int) -> str:
+    """Return an integer in decimal, or its first digits: Python writes no more than some thousand digits."""
+    if value.bit_length() > 400:
+        return f"with {value.bit_length()} bits"
+    return str(value) if value.bit_length() <= 128 else f"{str(value)[:40]}…"

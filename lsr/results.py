@@ -218,6 +218,7 @@ class CollectionInfo:
     damage: tuple[Damage, ...] = ()
     search: Mapping[str, Any] = field(default_factory=dict)  # the search defaults, as JSON
     notes: tuple[str, ...] = ()  # what its users should know
+    read_only: str | None = None  # why nothing can be written, None where writes are accepted
 
 
 @dataclass(frozen=True, slots=True)

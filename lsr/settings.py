@@ -34,7 +34,7 @@ _WORDS: Final = {
 }
 
 
-def _about(description: str, minimum: int | None = None, maximum: int | None = None) -> dict[str, Any]:
+def _about(description: str, minimum: float | None = None, maximum: float | None = None) -> dict[str, Any]:
     return {"description": description, "minimum": minimum, "maximum": maximum}
 
 
@@ -57,17 +57,57 @@ class Settings:
     host: str = field(default="127.0.0.1", metadata=_about("address that the service binds to"))
     port: int = field(default=8080, metadata=_about("port of the service; 0: any free port", 0, 65_535))
     api_key_file: Path | None = field(default=None, metadata=_about("file with the service's API keys"))
-    # None: the service chooses a value for its machine.
+    # Of the service. None: service/settings.py chooses a value, some of them for the machine.
     search_threads: int | None = field(default=None, metadata=_about("concurrent searches in the service", 1, 1024))
     search_queue: int | None = field(default=None, metadata=_about("searches that may wait in the service", 0, 100_000))
     quick_search_ms: float | None = field(
         default=None, metadata=_about("shorter searches run on the service's event loop; 0: all in threads", 0)
     )
+    default_timeout_ms: int | None = field(
+        default=None, metadata=_about("time limit of a search that names none", 1, 60_000)
+    )
     slow_query_ms: float | None = field(default=None, metadata=_about("the service logs slower searches", 0))
+    write_queue: int | None = field(
+        default=None, metadata=_about("writes that may wait or run in the service", 1, 100_000)
+    )
+    write_queue_bytes: int | None = field(default=None, metadata=_about("bytes of these writes", 1, 1 << 40))
+    write_wait: float | None = field(
+        default=None, metadata=_about("seconds until a write is answered with a job", 0, 3_600)
+    )
+    max_body: int | None = field(default=None, metadata=_about("bytes of a request's body, expanded", 1, 1 << 40))
+    max_bodies: int | None = field(default=None, metadata=_about("bytes of all bodies in flight", 1, 1 << 40))
+    max_headers: int | None = field(default=None, metadata=_about("headers of a request", 1, 10_000))
+    max_header_bytes: int | None = field(
+        default=None, metadata=_about("bytes of a request's headers with its request line", 256, 1 << 24)
+    )
+    header_timeout: float | None = field(
+        default=None, metadata=_about("seconds for a client to send headers", 0.1, 3_600)
+    )
+    body_timeout: float | None = field(
+        default=None, metadata=_about("seconds for a client to send a body, or to read an answer", 0.1, 86_400)
+    )
+    keep_alive: float | None = field(
+        default=None, metadata=_about("seconds that an idle connection stays open", 0, 86_400)
+    )
+    shutdown_timeout: float | None = field(
+        default=None, metadata=_about("seconds for requests to finish when the service stops", 0, 86_400)
+    )
     scrub_hours: float | None = field(
         default=None, metadata=_about("hours until the service reads all files again to find damage; 0: never", 0)
     )
+    scrub_bytes_per_second: float | None = field(default=None, metadata=_about("speed of that reading", 1))
+    root_path: str | None = field(default=None, metadata=_about("path prefix that a proxy adds, such as /search"))
+    cors_origin: str | None = field(
+        default=None, metadata=_about("origins whose pages may call the service, separated by commas")
+    )
+    access_log: bool | None = field(default=None, metadata=_about("log every request of the service"))
+    log_format: str | None = field(default=None, metadata=_about("form of the service's log: text or json"))
     origins: Mapping[str, str] = field(default_factory=dict)
+
+
+SERVICE_SETTINGS: Final = tuple(
+    item.name for item in fields(Settings) if item.default is None and item.name not in ("threads", "api_key_file")
+)
 
 
 def setting_names() -> list[str]:
@@ -78,6 +118,11 @@ def setting_names() -> list[str]:
 def describe_setting(name: str) -> str:
     """Return a setting's description, in one line."""
     return str(Settings.__dataclass_fields__[name].metadata["description"])
+
+
+def setting_type(name: str) -> type:
+    """Return a setting's type."""
+    return _types()[name]
 
 
 def load_settings(flags: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None) -> Settings:

@@ -2,7 +2,8 @@
 
 `loads` accepts what orjson accepts, except two things: a key that occurs twice in one object (parsers differ in which
 one they keep, so two programs would see two documents), and nesting deeper than 64 levels. orjson already refuses NaN,
-Infinity, numbers beyond a float64, lone surrogates and bytes that are not UTF-8. The error gives the reason, the
+Infinity, numbers beyond a float64, lone surrogates and bytes that are not UTF-8. An integer beyond 64 bits, which
+orjson returns as the nearest float, is returned as the integer that it is. The error gives the reason, the
 position (the character, from 0) and the field (`query.sparse.lobster`).
 
 How duplicate keys are found without parsing twice: outside strings, JSON has exactly one colon per key. So the colons
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any, Final
 
 import orjson
@@ -27,6 +29,7 @@ _PATH_LIMIT: Final = 1 << 20  # characters; beyond it an error does not name the
 # Possessive, and an unterminated string is a token too; otherwise each of its quotes starts a scan of the whole rest.
 _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\],]', re.DOTALL)
 _NUMBERS: Final = frozenset({int, float, bool, type(None)})
+_EXACT: Final = float(2**63)  # from here on a float may stand for an integer that orjson could not hold
 _NOT_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
 
 
@@ -43,22 +46,30 @@ def loads(data: bytes | bytearray | memoryview | str) -> Any:
         raise InvalidJson(reason, position, field=_path_at(text, position)) from None
     raw = data.encode() if isinstance(data, str) else bytes(data)
     structural = raw.count(b":")
-    keys, colons, depth = _measure(value, 1)
+    keys, colons, depth, large = _measure(value, 1)
     if depth > MAX_DEPTH:
         raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels", 0)
     if keys + colons != structural or b"\\u003" in raw:
         _refuse_duplicates(raw.decode())
-    return value
+    return _exact(raw) if large else value
 
 
-def _measure(value: Any, level: int) -> tuple[int, int, int]:
-    """Return (keys, colons inside strings, depth) of a parsed value at nesting `level`.
+def _exact(raw: bytes) -> Any:
+    """Parse valid JSON again, with integers of any size."""
+    try:
+        return json.loads(raw)
+    except ValueError:  # Python reads no more than some thousand digits
+        raise InvalidJson("an integer with too many digits", 0) from None
+
+
+def _measure(value: Any, level: int) -> tuple[int, int, int, bool]:
+    """Return (keys, colons inside strings, depth, whether a float is large) of a parsed value at nesting `level`.
 
     The recursion ends one level past MAX_DEPTH.
     """
     kind = type(value)
     if kind is str:
-        return 0, value.count(":"), 0
+        return 0, value.count(":"), 0, False
     if kind is dict:
         keys = len(value)
         colons = "".join(value).count(":")
@@ -67,21 +78,30 @@ def _measure(value: Any, level: int) -> tuple[int, int, int]:
         keys, colons = 0, 0
         children = value
     else:
-        return 0, 0, 0
+        return 0, 0, 0, kind is float and abs(value) >= _EXACT
     if level > MAX_DEPTH:
-        return keys, colons, level
+        return keys, colons, level, False
     # A sparse vector has thousands of numbers: `map` into a set runs in C, a loop does not.
-    if _NUMBERS.issuperset(map(type, children)):
-        return keys, colons, level
+    kinds = set(map(type, children))
+    large = float in kinds and _has_large(children, kinds)
+    if kinds <= _NUMBERS:
+        return keys, colons, level, large
     colons += "".join([child for child in children if type(child) is str]).count(":")
     depth = level
     for child in children:
         if type(child) is dict or type(child) is list:
-            child_keys, child_colons, child_depth = _measure(child, level + 1)
+            child_keys, child_colons, child_depth, child_large = _measure(child, level + 1)
             keys += child_keys
             colons += child_colons
             depth = max(depth, child_depth)
-    return keys, colons, depth
+            large = large or child_large
+    return keys, colons, depth, large
+
+
+def _has_large(children: Collection[Any], kinds: set[type]) -> bool:
+    """Whether one of the values, whose types are `kinds`, is a large float."""
+    floats = children if kinds == {float} else [child for child in children if type(child) is float]
+    return max(floats) >= _EXACT or min(floats) <= -_EXACT
 
 
 class _DuplicateKey(Exception):

@@ -26,6 +26,7 @@ from index import IndexConfig
 from lsr import settings as lsr_settings
 from lsr.documents import DEFAULT_VECTOR, SparseByToken, SparseInput
 from lsr.errors import EncoderMismatch, QueryError
+from lsr.shared_encoders import shared_encoder
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -81,8 +82,10 @@ class NamedVector:
         self.name = check_vector_name(name)
         self.config = config
         self.persisted_terms = len(tokens)
+        self._measured = False  # whether the average length is newer than the catalog
         self.device = "auto"  # where the encoder runs; not stored in the collection
         self._dtypes = set(config.dtypes)
+        self._stored_dtypes = frozenset(config.dtypes)
         self._fingerprint = fingerprint
         self._tokens = list(tokens)
         self._encoder: Encoder | None = None
@@ -155,6 +158,7 @@ class NamedVector:
         with self._measuring:
             if self.needs_average_length:
                 self.encoder.measure(texts)  # type: ignore[attr-defined] # only BM25 needs it
+                self._measured = True
 
     def setting(self) -> dict[str, Any]:
         """What the catalog stores, as JSON values."""
@@ -187,6 +191,26 @@ class NamedVector:
             return []
         return vocabulary.tokens(range(self.persisted_terms, len(vocabulary)))
 
+    def mark_stored(self, terms: int) -> None:
+        """Note that the catalog has this vector as it is now, with `terms` tokens of its vocabulary."""
+        self.persisted_terms = terms
+        self._measured = False
+        self._stored_dtypes = frozenset(self._dtypes)
+
+    def forget_unstored(self) -> None:
+        """Return to what the catalog has: new tokens, a new average length and new precisions go.
+
+        Called after a write that failed, while no other write is being encoded.
+        """
+        self._dtypes = set(self._stored_dtypes)
+        if self.config.encoder is not None and self._encoder is None:
+            return
+        if isinstance(self.vocabulary, GrowingVocabulary):
+            self.vocabulary.forget(self.persisted_terms)
+        if self._measured:
+            self.encoder.forget_measure()  # type: ignore[attr-defined] # only BM25 is measured
+            self._measured = False
+
     def dictionary(self) -> list[str]:
         """Return the tokens of a growing vocabulary by their numbers; empty for a model's. Loads no encoder."""
         if self._own_vocabulary is not None:
@@ -205,10 +229,8 @@ class NamedVector:
         return self.vocabulary.tokens(vector.indices)
 
     def _load(self) -> Encoder:
-        from encoders import load_with_settings  # it may import PyTorch
-
         try:
-            encoder = load_with_settings(str(self.config.encoder), self.config.settings, self.device)
+            encoder = shared_encoder(str(self.config.encoder), self.config.settings, self.device)
         except UnknownEncoder as error:
             if self._fingerprint is None:
                 raise

@@ -7,11 +7,13 @@ strict JSON), then a few lines in `routes/` that give the work to a thread pool.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from threading import Thread
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from lsr import __version__
 from lsr.store import CollectionStore
@@ -22,6 +24,7 @@ from service.routes import aliases, collections, documents, exploring, operation
 from service.runtime.state import Service
 from service.settings import ServiceSettings
 
+_logger = logging.getLogger("lsr.service")
 _DESCRIPTION = """Learned sparse retrieval. Errors are `application/problem+json` (RFC 9457). If the service needs
 an API key, send it as `Authorization: Bearer …` or `X-API-Key: …`."""
 
@@ -38,7 +41,7 @@ def create_app(store: CollectionStore, settings: ServiceSettings | None = None) 
     def warm_then_watch() -> None:
         service.readiness.warm(store)
         service.scrubber.start()
-        service.alias_watcher.start()
+        service.watcher.start()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -47,7 +50,9 @@ def create_app(store: CollectionStore, settings: ServiceSettings | None = None) 
             yield
         finally:
             service.readiness.stop()
+            _logger.info("stopping: the requests in flight are answered, the collections are closed next")
             await asyncio.to_thread(service.close)
+            _logger.info("stopped: no write is running")
 
     app = FastAPI(
         title="lsr",
@@ -57,6 +62,7 @@ def create_app(store: CollectionStore, settings: ServiceSettings | None = None) 
         docs_url=None,  # Swagger's page loads its script from another host
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
     modules = (search, documents, exploring, snapshots, collections, aliases, operations, page)
@@ -65,6 +71,14 @@ def create_app(store: CollectionStore, settings: ServiceSettings | None = None) 
         app.include_router(router)
     routes = [route for router in routers for route in router.routes]
     install_problem_handlers(app, routes)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("Authorization", "X-API-Key", "api-key", "Content-Type", "Content-Encoding", "Prefer"),
+            expose_headers=("Location", "Retry-After", "X-Request-ID"),
+        )
     app.add_middleware(RequestContext, settings=settings, metrics=service.metrics)
     complete_openapi(app, routes, keys=bool(settings.api_keys))
     return app

@@ -1,6 +1,7 @@
 """API keys with scopes.
 
-A key is sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`. The scopes are `read` (search, documents, metrics),
+A key is sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`; `Authorization: ApiKey KEY` and `api-key: KEY`, which
+clients of other search engines send, work as well. The scopes are `read` (search, documents, metrics),
 `write` (change documents) and `admin` (collections, aliases, snapshots; includes the other two). Only SHA-256 digests
 are stored, and every digest is compared in constant time, so response times reveal nothing about a key.
 
@@ -113,11 +114,11 @@ def check_scope(request: Request, scope: Scope) -> None:
 
 
 def sent_key(request: Request) -> str | None:
-    """Return the request's key, from either of the two headers."""
+    """Return the request's key, from the first of the three headers that has one."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and token.strip():
+    if kind.lower() in ("bearer", "apikey") and token.strip():
         return token.strip()
-    return request.headers.get("x-api-key")
+    return request.headers.get("x-api-key") or request.headers.get("api-key")
 
 
 def _digest(secret: str) -> bytes:

@@ -64,6 +64,12 @@ class ServiceMetrics:
             self.rescore_seconds.observe(timings.rescore / 1000.0)
         self.fetch_seconds.observe(timings.fetch / 1000.0)
 
+    def count_refusal(self, status: int) -> None:
+        """Add a request that the protocol refused before the application saw it."""
+        self.requests.labels("none", str(status)).inc()
+        if status in (429, 431):
+            self.rejected.labels("headers" if status == 431 else "pipelined").inc()
+
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)

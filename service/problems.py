@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI, Request
@@ -25,14 +25,41 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
 from index.errors import IndexCorrupt
-from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, describe
+from lsr.errors import EXPECTED_ERRORS, CollectionCorrupt, CollectionLocked, describe
 
 MEDIA_TYPE = "application/problem+json"
 MAX_LISTED_ERRORS = 20
+_MAX_EXAMINED = 500  # of pydantic's errors, which include those of each form that a field can have
+MAX_DETAIL = 500  # characters of a detail or field, which quote the request
 _logger = logging.getLogger("lsr.service")
-# What pydantic calls the forms of the fields that have several (service/messages/search_requests.py).
-_FORMS = frozenset({"RescoreInput", "MustInput", "FacetsInput", "GroupByInput", "LikeInput", "bool", "__root__"})
 _PARAMETER = re.compile(r"\{[^}]*\}")  # of a route's path
+
+
+# What other search engines call it, and what it is called here.
+OTHER_NAMES: Final = {
+    **dict.fromkeys(("limit", "size", "top_k", "topk", "top", "n"), "the number of hits is k"),
+    **dict.fromkeys(("offset", "from", "page", "search_after"), 'pages are asked for with "cursor": true'),
+    **dict.fromkeys(("q", "text", "query_text", "search"), 'the query is "query": {"text": "…"}'),
+    **dict.fromkeys(("vector", "sparse_vector", "query_vector"), 'a vector is "query": {"sparse": {…}}'),
+    **dict.fromkeys(("filters", "where", "query_filter", "post_filter"), "conditions are filter"),
+    **dict.fromkeys(
+        ("fields", "_source", "with_payload", "attributesToRetrieve", "output_fields"),
+        "parts of a document are include and exclude",
+    ),
+    **dict.fromkeys(("aggs", "aggregations", "facet"), "counts are facets"),
+    **dict.fromkeys(("rerank", "reranker"), "a second stage is rescore"),
+    **dict.fromkeys(("score_threshold", "threshold"), "the lowest score is min_score"),
+    **dict.fromkeys(("order_by", "sort_by"), "the order is sort"),
+    **dict.fromkeys(("highlighting", "attributesToHighlight"), "positions of terms are highlight: true"),
+    **dict.fromkeys(("settings", "mappings", "properties"), "metadata fields are declared in schema"),
+    **dict.fromkeys(("docs", "points", "items", "data"), "documents are a list called documents"),
+    **dict.fromkeys(("input", "texts", "sentences"), "texts to encode are inputs"),
+}
+
+
+# Clients of text-embeddings-inference look for `error` and `error_type`.
+_EMBED: Final = "/embed_sparse"
+_EMBED_ERRORS: Final = {429: "Overloaded", 500: "Backend", 503: "Unhealthy"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +127,7 @@ def install_problem_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Make `app` answer every expected exception with a problem; `routes` give the methods of a path."""
 
     async def on_http(request: Request, error: Exception) -> Response:
-        response = await _on_http(request, error)
+        response = await _on_http(request, error, routes)
         if response.status_code == 405:  # Starlette names the methods of the first route only
             response.headers["Allow"] = ", ".join(_methods(routes, request.scope))
         return response
@@ -125,13 +152,22 @@ def problem_response(
         "type": f"/problems/{slug}",
         "title": title,
         "status": status,
-        "detail": detail,
+        "detail": shortened(detail),
         "instance": scope.get("path", ""),
         "request_id": scope.get("lsr.request_id", ""),
     }
+    if scope.get("path", "").endswith(_EMBED):
+        body |= {"error": body["detail"], "error_type": _EMBED_ERRORS.get(status, "Validation")}
     if errors:
-        body["errors"] = [{"field": error.field, "detail": error.detail} for error in errors[:MAX_LISTED_ERRORS]]
+        body["errors"] = [
+            {"field": shortened(error.field), "detail": shortened(error.detail)} for error in errors[:MAX_LISTED_ERRORS]
+        ]
     return Response(_encode(body), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def shortened(text: str) -> str:
+    """Return at most MAX_DETAIL characters of a text that quotes a request."""
+    return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 1] + "…"
 
 
 def internal_error(scope: Scope, error: BaseException) -> Response:
@@ -150,7 +186,8 @@ def problem_of(error: BaseException) -> ProblemError:
     errors = [FieldError(field, getattr(error, "reason", detail))] if field else []
     if field and field not in detail:
         detail = f"{field}: {detail}"
-    headers = {"Retry-After": "1"} if meaning.status in (429, 503, 507) else {}
+    temporary = meaning.status in (429, 503, 507) or isinstance(error, CollectionLocked)
+    headers = {"Retry-After": "1"} if temporary else {}
     return ProblemError(meaning.status, meaning.slug, meaning.title, detail, errors=errors, headers=headers)
 
 
@@ -174,7 +211,7 @@ def _respond(request: Request, problem: ProblemError) -> Response:
     )
 
 
-async def _on_http(request: Request, error: Exception) -> Response:
+async def _on_http(request: Request, error: Exception, routes: Sequence[BaseRoute]) -> Response:
     if isinstance(error, ProblemError):
         if isinstance(error, Overloaded):
             request.app.state.service.metrics.rejected.labels(error.what).inc()
@@ -183,7 +220,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
         raise error
     phrase = HTTPStatus(error.status_code).phrase
     detail = {
-        404: "this path does not exist; GET /openapi.json lists all paths",
+        404: _no_such_path(request.scope, routes),
         405: f"this path does not support {request.method}",
     }.get(error.status_code, str(error.detail))
     return problem_response(
@@ -196,21 +233,44 @@ async def _on_http(request: Request, error: Exception) -> Response:
     )
 
 
+def _no_such_path(scope: Scope, routes: Sequence[BaseRoute]) -> str:
+    path = scope["path"]
+    shorter = path.rstrip("/")
+    if shorter != path and _methods(routes, {**scope, "path": shorter}):
+        return f"this path does not exist; it does without the slash at its end: {shorter}"
+    return "this path does not exist; GET /openapi.json lists all paths"
+
+
 async def _on_validation(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    found = _without_alternatives([_field_error(one) for one in error.errors()])
+    found = _without_alternatives([_field_error(one, error.body) for one in error.errors()[:_MAX_EXAMINED]])
     title, slug = "Invalid request", "invalid-request"
     return problem_response(
         request.scope, 422, slug, title, "; ".join(f"{one.field}: {one.detail}" for one in found[:3]), found
     )
 
 
-def _is_form(part: object) -> bool:
-    """Whether a part of pydantic's location names one of several forms of a field, not a field."""
-    return isinstance(part, str) and (
-        part in _FORMS or part.startswith(("literal[", "list[", "function-", "constrained-"))
-    )
+def _location(error: Mapping[str, Any], body: object) -> list[int | str]:
+    """Return where pydantic found an error, without what it puts between fields: names of forms and of validators.
+
+    A part belongs to the request if it leads somewhere in the body, or if it is the name of what is missing there.
+    """
+    parts = list(error["loc"])
+    if len(parts) > 1 and parts[0] in ("query", "path", "header"):
+        return parts[1:]
+    if parts[:1] != ["body"]:
+        return parts
+    found: list[int | str] = []
+    value = body
+    for at, part in enumerate(parts[1:], 2):
+        known = isinstance(value, dict) and part in value
+        if known or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            value = value[part]  # type: ignore[index]
+            found.append(part)
+        elif at == len(parts) and error["type"] == "missing" and isinstance(part, str):
+            found.append(part)
+    return found or ["body"]
 
 
 def _methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
@@ -237,13 +297,14 @@ def _without_alternatives(errors: Sequence[FieldError]) -> list[FieldError]:
     return kept
 
 
-def _field_error(error: Mapping[str, Any]) -> FieldError:
-    location = [part for part in error["loc"] if not _is_form(part)]
-    if len(location) > 1 and location[0] in ("body", "query", "path", "header"):
-        location = location[1:]
+def _field_error(error: Mapping[str, Any], body: object) -> FieldError:
+    location = _location(error, body)
     detail = error["msg"]
     if error["type"] == "extra_forbidden":
         detail = "unknown field"
+        hint = OTHER_NAMES.get(str(location[-1]))
+        if hint is not None:
+            detail = f"unknown field; {hint}"
     elif error["type"] == "missing":
         detail = "a JSON body is needed" if location == ["body"] else "is needed"
     return FieldError(field_path(location), detail.removeprefix("Value error, "))

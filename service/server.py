@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import ipaddress
+import logging
 import signal
 import socket
 import sys
@@ -24,13 +25,18 @@ import uvicorn
 
 from lsr.errors import Interrupted, SettingsError
 from lsr.store import CollectionStore
+from lsr.upkeep.free_memory import return_free_memory
 from service.app import create_app
 from service.auth import load_api_keys
 from service.http.admission import Admission
-from service.http.protocol import timed_protocol
+from service.http.header_limits import HeaderLimits
+from service.http.protocol import ConnectionLimits, limited_protocol
+from service.logs import log_access
+from service.runtime.pandas_import import do_without_pandas
 from service.runtime.state import Service
 from service.settings import ServiceSettings
 
+_logger = logging.getLogger("lsr.service")
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8080
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -68,12 +74,14 @@ def serve(
     Raises ServerAddressError, KeyFileError, and what opening the store raises.
     """
     settings = secure(settings or ServiceSettings(), host, api_key_file, insecure=insecure)
+    do_without_pandas()
 
     def ready(url: str) -> None:
         # The current objects stay alive: a full garbage collection over all of them would stop every search for 0.1 s.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
+        return_free_memory()  # of reading models and compiled kernels
         if on_ready is not None:
             on_ready(url)
 
@@ -83,6 +91,7 @@ def serve(
             on_listening(_url(listener))
         _take_long_turns(False)
         server.run(sockets=_accepting(listener))
+    _logger.info("the collections are closed")
     if server.interrupted:
         raise KeyboardInterrupt
     if server.service.readiness.failure is not None:
@@ -138,6 +147,12 @@ class _GracefulServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Start the shutdown; a second Ctrl-C stops at once."""
+        _logger.info(
+            "%s: no new connections; %d open, %d requests in flight",
+            signal.Signals(sig).name,
+            len(self.server_state.connections),
+            len(self.server_state.tasks),
+        )
         self.interrupted = self.interrupted or sig == signal.SIGINT
         super().handle_exit(sig, frame)
 
@@ -169,12 +184,18 @@ def _server(
         searches=settings.search_threads + settings.search_queue,
         others=settings.write_queue * 2,
         on_pressure=on_pressure,
+        root_path=settings.root_path,
     )
+
+    def log_refusal(status: int, method: str, target: bytes) -> None:
+        if settings.access_log:
+            log_access(method=method, target=target, status=status, seconds=0.0, answered_by="protocol")
+
     config = uvicorn.Config(
         app,
         workers=1,
         loop="uvloop",
-        http=timed_protocol(settings.header_timeout, settings.body_timeout, admission),
+        http=limited_protocol(_connection_limits(settings), admission, service.metrics.count_refusal, log_refusal),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -194,6 +215,11 @@ def _server(
 
     service.readiness.on_settled(settled)
     return server
+
+
+def _connection_limits(settings: ServiceSettings) -> ConnectionLimits:
+    headers = HeaderLimits(settings.max_headers, settings.max_header_bytes)
+    return ConnectionLimits(settings.header_timeout, settings.body_timeout, headers)
 
 
 @contextmanager

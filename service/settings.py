@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 
 from lsr import settings as lsr_settings
+from lsr.errors import SettingsError
 from service.auth import ApiKey
 
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-fA-F:]+\](:\d{1,5})?")
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 MEBIBYTE = 1024 * 1024
 
 
@@ -49,6 +53,12 @@ class ServiceSettings:
     max_body: int = 32 * MEBIBYTE
     """Bytes of a request's body, counted as they arrive."""
 
+    max_headers: int = 100
+    """Headers of a request, and trailers of its body; beyond it 431."""
+
+    max_header_bytes: int = 64 * 1024
+    """Bytes of a request's headers with its request line; beyond it 431."""
+
     max_bodies: int = 256 * MEBIBYTE
     """Total bytes of the bodies of all requests in flight; a request that exceeds it gets a 429."""
 
@@ -69,8 +79,33 @@ class ServiceSettings:
     body_timeout: float = 60.0
     """Seconds for a client to send a request's body."""
 
+    root_path: str = ""
+    """The path prefix under which a proxy offers the service, such as `/search`; with or without it in a request."""
+
+    cors_origins: tuple[str, ...] = ()
+    """Origins such as `https://example.org` whose pages may call the service from a browser; others may not."""
+
+    access_log: bool = False
+    """Whether every request is logged: method, path, status, time, bytes, id; no query and no body."""
+
     keep_alive: float = 30.0
     """Seconds that an idle connection stays open."""
 
     shutdown_timeout: float = 15.0
     """Seconds for requests in flight to finish when the service stops."""
+
+    def __post_init__(self) -> None:
+        """Check the settings that are texts. Raises SettingsError."""
+        object.__setattr__(self, "root_path", self.root_path.rstrip("/"))
+        if not _ROOT_PATH.fullmatch(self.root_path):
+            raise SettingsError(f"root_path: {self.root_path!r} is not a path such as /search")
+        for origin in self.cors_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise SettingsError(
+                    f"cors_origin: {origin!r} is not an origin such as https://example.org (no path, no *)"
+                )
+
+
+def parse_origins(text: str) -> tuple[str, ...]:
+    """Return the origins of a list with commas."""
+    return tuple(origin.strip() for origin in text.split(",") if origin.strip())

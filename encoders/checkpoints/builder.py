@@ -8,20 +8,29 @@ import torch
 from torch import nn
 
 from encoders.checkpoints.autoencoder_weights import read_autoencoder
+from encoders.checkpoints.bert_layout import read_bert
+from encoders.checkpoints.framework_weights import load_framework_linear
 from encoders.checkpoints.lora_layout import merge_adapter
-from encoders.checkpoints.model import load_model
 from encoders.checkpoints.onnx_layout import open_graph
 from encoders.checkpoints.pooled_head import read_pooled_head
 from encoders.checkpoints.sources import SideSource
+from encoders.checkpoints.static_weights import read_static_weights
 from encoders.checkpoints.term_weights import load_term_weights
 from encoders.checkpoints.vocabularies import named_terms
 from encoders.compute.device import resolve_device, resolve_dtype
-from encoders.compute.transformer import Body, Projection, ready, split_off_projection
+from encoders.compute.transformer import (
+    BertBody,
+    Body,
+    Projection,
+    TransformersBody,
+    ready,
+    split_off_projection,
+)
 from encoders.errors import CheckpointError
 from encoders.settings import Family, SideSettings
 from encoders.sides.autoencoder import AutoencoderSide
 from encoders.sides.echo import EchoSide
-from encoders.sides.epic import EpicSide
+from encoders.sides.epic import EpicSide, ScaledEpicSide
 from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
@@ -35,6 +44,7 @@ _AUTO_CLASSES = {
     Family.ECHO: "AutoModelForCausalLM",
     Family.BIDIRECTIONAL: "AutoModelForCausalLM",
     Family.EPIC: "AutoModelForMaskedLM",
+    Family.EPIC_SCALED: "AutoModelForMaskedLM",
     Family.AUTOENCODER: "AutoModel",
     Family.MLP: "AutoModel",
     Family.LITERAL: "AutoModelForMaskedLM",
@@ -78,25 +88,26 @@ class Builder:
         if projection is not None:
             terms = named_terms(source, tokenization.tokens, int(projection.weight.shape[0]))
             if settings.family is Family.LITERAL:
-                linear = self._linear(source.folder, int(projection.weight.shape[1]))
+                linear = self._linear(source, int(projection.weight.shape[1]))
                 return LiteralSide(tokenization, settings, body, projection, linear), terms
-            if settings.family is Family.EPIC:
-                linear = self._linear(source.folder, body.model.config.hidden_size, 2)
-                return EpicSide(tokenization, settings, body, projection, linear), terms
+            if settings.family in (Family.EPIC, Family.EPIC_SCALED):
+                linear = self._linear(source, body.hidden_size, 2)
+                epic = EpicSide if settings.family is Family.EPIC else ScaledEpicSide
+                return epic(tokenization, settings, body, projection, linear), terms
             side = EchoSide if settings.family is Family.ECHO else MaskedLMSide
-            return side(tokenization, settings, body, projection), terms
+            return side(tokenization, settings, body, projection, self._table(source, settings, terms)), terms
         if settings.family is Family.AUTOENCODER:
-            autoencoder = read_autoencoder(source, body.model.config.hidden_size, self._device)
+            autoencoder = read_autoencoder(source, body.hidden_size, self._device)
             latents = [f"[latent {number}]" for number in range(len(autoencoder.latent_bias))]
             return AutoencoderSide(tokenization, settings, body, autoencoder), latents
         if settings.family is Family.POOLED:
-            head = read_pooled_head(source.folder, body.model.config.hidden_size)
+            head = read_pooled_head(source.folder, body.hidden_size)
             ready(head, device=self._device, dtype=torch.float32)
             terms = named_terms(source, tokenization.tokens, len(head.factor))
             return PooledSide(tokenization, settings, body, head), terms
         if settings.family is Family.MLP:
             terms = named_terms(source, tokenization.tokens, len(other_terms or tokenization.tokens))
-            linear = self._linear(source.folder, body.model.config.hidden_size)
+            linear = self._linear(source, body.hidden_size)
             return MLPSide(tokenization, settings, body, linear, len(terms)), terms
         raise CheckpointError(f"{source.folder}: family {settings.family} has no model to build")
 
@@ -104,26 +115,73 @@ class Builder:
         auto_class = _AUTO_CLASSES[source.settings.family]
         key = (source.folder, source.adapter, auto_class)
         if key not in self._models:
-            model = load_model(source.folder, auto_class, allow_remote_code=self._allow_remote_code)
-            if source.adapter is not None:
-                model = merge_adapter(model, source.adapter)
-            if auto_class == "AutoModel":
-                ready(model, device=self._device, dtype=self._dtype)
-                self._models[key] = Body(model, "last_hidden_state", tokenization.pad_id), None
-            else:
-                self._models[key] = split_off_projection(
-                    model,
-                    device=self._device,
-                    dtype=self._dtype,
-                    pad_id=tokenization.pad_id,
-                    look_ahead=source.settings.family is Family.BIDIRECTIONAL,
-                )
+            self._models[key] = self._own(source, tokenization) or self._transformers(source, tokenization)
         return self._models[key]
 
-    def _linear(self, folder: Path, size: int, outputs: int = 1) -> nn.Linear:
+    def _own(self, source: SideSource, tokenization: Tokenization) -> tuple[Body, Projection | None] | None:
+        """Return the model without transformers, where this package computes it; see BertBody."""
+        auto_class = _AUTO_CLASSES[source.settings.family]
+        if self._device.type != "cpu" or source.adapter is not None or auto_class == "AutoModelForCausalLM":
+            return None
+        if source.base_config is not None:
+            return None
+        read = read_bert(source.folder, self._dtype, masked_lm=auto_class == "AutoModelForMaskedLM")
+        if read is None:
+            return None
+        bert, layer = read
+        projection = None if layer is None else Projection(layer)
+
+        def transformers_body() -> TransformersBody:
+            body, its_projection = self._transformers(source, tokenization)
+            if projection is not None and its_projection is not None:  # its weights may be tied to the body's
+                projection.layer.weight = its_projection.layer.weight
+                projection.layer.bias = its_projection.layer.bias
+            return body
+
+        return BertBody(bert, tokenization.pad_id, transformers_body), projection
+
+    def _transformers(
+        self, source: SideSource, tokenization: Tokenization
+    ) -> tuple[TransformersBody, Projection | None]:
+        from encoders.checkpoints.model import load_model  # imports transformers
+
+        auto_class = _AUTO_CLASSES[source.settings.family]
+        model = load_model(
+            source.folder,
+            auto_class,
+            allow_remote_code=self._allow_remote_code,
+            base_config=source.base_config,
+        )
+        if source.adapter is not None:
+            model = merge_adapter(model, source.adapter)
+        if auto_class == "AutoModel":
+            ready(model, device=self._device, dtype=self._dtype)
+            return TransformersBody(model, "last_hidden_state", tokenization.pad_id), None
+        return split_off_projection(
+            model,
+            device=self._device,
+            dtype=self._dtype,
+            pad_id=tokenization.pad_id,
+            look_ahead=source.settings.family is Family.BIDIRECTIONAL,
+        )
+
+    def _table(self, source: SideSource, settings: SideSettings, terms: list[str]) -> torch.Tensor | None:
+        """Return the fixed weights of a lexical side's tokens, if the checkpoint has some."""
+        if source.static_weights is None or not settings.lexical:
+            return None
+        table, *_ = read_static_weights(source.static_weights, terms, settings.missing_weight)
+        return torch.from_numpy(table).to(self._device)
+
+    def _linear(self, source: SideSource, size: int, outputs: int = 1) -> nn.Linear:
+        folder = source.folder
         key = folder, outputs
         if key not in self._linears:
-            linear = _new_linear(size, outputs) if self._new_term_weights else load_term_weights(folder, outputs)
+            if self._new_term_weights:
+                linear = _new_linear(size, outputs)
+            elif source.base_config is not None:
+                linear = load_framework_linear(folder, size, outputs)
+            else:
+                linear = load_term_weights(folder, outputs)
             if linear.in_features != size:
                 raise CheckpointError(f"{folder}: tok_proj reads {linear.in_features} numbers, the model gives {size}")
             ready(linear, device=self._device, dtype=self._dtype)

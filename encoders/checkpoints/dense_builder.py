@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+from encoders.checkpoints.bert_layout import read_bert
 from encoders.checkpoints.dense_layout import DensePipeline
 from encoders.checkpoints.files import position_limit, smallest
 from encoders.checkpoints.fingerprint import fingerprint
-from encoders.checkpoints.model import load_model
 from encoders.checkpoints.sources import SideSource
 from encoders.checkpoints.tokenizer_files import read_tokenizer
-from encoders.compute.transformer import Body, ready
+from encoders.compute.transformer import BertBody, Body, TransformersBody, ready
 from encoders.sides.dense import DenseModel
 from encoders.text.tokenization import Tokenization
 
@@ -44,12 +45,22 @@ def build_dense(
         )
         for source in sources
     ]
-    model = load_model(folder, "AutoModel")
-    ready(model, device=device, dtype=dtype)
-    body = Body(model, "last_hidden_state", tokenizations[0].pad_id)
+    body = _body(folder, device, dtype, tokenizations[0].pad_id)
     queries, documents = (DenseModel(one, body, mean=pipeline.mean) for one in tokenizations)
     hashed = fingerprint(*((source, source.settings) for source in dict.fromkeys(sources)))  # once where both are one
     return BuiltPipeline(queries, documents, f"dense-{'mean' if pipeline.mean else 'cls'}-{hashed}")
+
+
+def _body(folder: Path, device: torch.device, dtype: torch.dtype, pad_id: int) -> Body:
+    def transformers_body() -> TransformersBody:
+        from encoders.checkpoints.model import load_model  # imports transformers
+
+        model = load_model(folder, "AutoModel")
+        ready(model, device=device, dtype=dtype)
+        return TransformersBody(model, "last_hidden_state", pad_id)
+
+    own = read_bert(folder, dtype, masked_lm=False) if device.type == "cpu" else None
+    return transformers_body() if own is None else BertBody(own[0], pad_id, transformers_body)
 
 
 def _cut(source: SideSource, max_length: int | None, limits: tuple[int | None, ...]) -> SideSource:

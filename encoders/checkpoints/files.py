@@ -45,7 +45,11 @@ _UNLIMITED = 10**9  # transformers writes 10**30 where a tokenizer has no limit
 def position_limit(folder: Path) -> int | None:
     """Return the number of positions of the model in `folder`; None if its config.json has no number."""
     file = folder / "config.json"
-    config: dict[str, Any] = read_object(file) if file.is_file() else {}
+    return position_limit_of(read_object(file) if file.is_file() else {})
+
+
+def position_limit_of(config: dict[str, Any]) -> int | None:
+    """Return the number of positions of the model with this config.json; None if it has no number."""
     positions = config.get("max_position_embeddings")
     if not isinstance(positions, int) or positions <= 0:
         return None

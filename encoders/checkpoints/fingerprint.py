@@ -39,10 +39,18 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
             del in_force["conflation_rule"]
         if settings.collection_idf == 0.0:
             del in_force["collection_idf"]
+        if not settings.cosine:
+            del in_force["cosine"]
+        if not settings.term_frequency:
+            del in_force["term_frequency"]
+        if settings.lexical or not settings.pool_special_positions:
+            in_force["special"] = "added"  # since then a text's own [UNK] or [MASK] is not a special token
         digest.update(json.dumps(in_force, sort_keys=True).encode())
         if source.unit_length:
             digest.update(b"unit length\0")  # part of modules.json, most of which decides nothing
-        for path in _decisive_files(source):
+        if source.base_config is not None:
+            digest.update(source.base_config.encode())
+        for path in decisive_files(source):
             if path not in known:
                 with path.open("rb") as file:
                     known[path] = hashlib.file_digest(file, "sha256").digest()
@@ -50,12 +58,14 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
     return "model-" + digest.hexdigest()[:32]
 
 
-def _decisive_files(source: SideSource) -> list[Path]:
+def decisive_files(source: SideSource) -> list[Path]:
     """Return the files of a side that decide its vectors; `.bin` weights only where there are no safetensors."""
     files = [source.static_weights] if source.static_weights else []
     if source.graph is not None:  # and the files next to it with the weights of a large graph
         files += sorted(source.graph.parent.glob("*.onnx*"))
-    for folder in filter(None, (source.folder, source.adapter, source.autoencoder)):
+    tokenizer = source.tokenizer_folder
+    elsewhere = None if tokenizer in (source.folder, source.adapter) else tokenizer
+    for folder in filter(None, (source.folder, source.adapter, source.autoencoder, elsewhere)):
         weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
         others = sorted({path for pattern in _DECISIVE for path in folder.glob(pattern)} - set(weights))
         files += [path for path in (*others, *weights) if path.is_file()]

@@ -6,13 +6,14 @@ in the files is an error: transformers would initialise it at random and only lo
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from encoders.checkpoints.files import read_object
 from encoders.checkpoints.int8 import FILE as INT8_FILE
@@ -21,9 +22,12 @@ from encoders.compute.transformer import quiet_transformers
 from encoders.errors import CheckpointError, RemoteCodeRefused
 
 
-def load_model(folder: Path, auto_class: str, *, allow_remote_code: bool = False) -> PreTrainedModel:
+def load_model(
+    folder: Path, auto_class: str, *, allow_remote_code: bool = False, base_config: str | None = None
+) -> PreTrainedModel:
     """Return the model that transformers reads from `folder` in float32, with every weight from the files.
 
+    With `base_config`, the model of that config.json, whose weights have the prefix `model.` in the files.
     `auto_class` is AutoModelForMaskedLM, AutoModelForCausalLM or AutoModel. Raises CheckpointError for missing files
     and for weights that are missing or have a wrong shape, RemoteCodeRefused.
     """
@@ -31,15 +35,18 @@ def load_model(folder: Path, auto_class: str, *, allow_remote_code: bool = False
     loader = getattr(transformers, auto_class)
     if (folder / INT8_FILE).is_file():
         return _from_int8(folder, loader)
+    wrapped = {} if base_config is None else {"config": _config(folder, base_config)}
+    prefix = r"^model\." if wrapped else r"^coil_encoder\."
     try:
         with quiet_transformers():
             model, report = loader.from_pretrained(
                 folder,
+                **wrapped,
                 dtype=torch.float32,
                 local_files_only=True,
                 trust_remote_code=allow_remote_code,
                 output_loading_info=True,
-                key_mapping={r"^coil_encoder\.": ""},
+                key_mapping={prefix: ""},
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: {_first_line(error)}") from error
@@ -55,7 +62,26 @@ def load_model(folder: Path, auto_class: str, *, allow_remote_code: bool = False
         raise CheckpointError(f"{folder}: the shapes of {', '.join(misshapen)} do not fit config.json")
     if not isinstance(model, PreTrainedModel):
         raise CheckpointError(f"{folder}: {type(model).__name__} is not a transformers model")
+    _forget_prefix(model, prefix)
     return model
+
+
+def _forget_prefix(model: PreTrainedModel, prefix: str) -> None:
+    """Remove the renaming that put the weights' names right: `save_pretrained` would apply it backwards."""
+    renamings = getattr(model, "_weight_conversions", None)
+    if renamings is None:
+        return
+    others = [one for one in renamings if prefix not in (getattr(one, "source_patterns", None) or [])]
+    model._weight_conversions = others  # type: ignore[assignment]
+
+
+def _config(folder: Path, content: str) -> PretrainedConfig:
+    values = json.loads(content)
+    kind = values.get("model_type")
+    if kind not in transformers.CONFIG_MAPPING:
+        raise CheckpointError(f"{folder}: the model that it wraps has the unknown type {kind!r}")
+    config: PretrainedConfig = transformers.CONFIG_MAPPING[kind].from_dict(values)
+    return config
 
 
 def _from_int8(folder: Path, loader: Any) -> PreTrainedModel:

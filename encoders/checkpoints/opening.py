@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from encoders.cards import find_card, known_names, shipped_folder
 from encoders.checkpoints.fingerprint import fingerprint
+from encoders.checkpoints.framework_layout import is_framework, read_framework
 from encoders.checkpoints.locate import locate
 from encoders.checkpoints.lora_layout import has_adapter, with_base
 from encoders.checkpoints.lsr_layout import is_own, read_own
+from encoders.checkpoints.naver_layout import has_two_models, read_two_models
 from encoders.checkpoints.onnx_layout import has_onnx_alone, read_onnx
 from encoders.checkpoints.sentence_transformers_layout import is_sentence_transformers, read_sentence_transformers
 from encoders.checkpoints.sides import build_sides
@@ -84,6 +86,10 @@ def find_sources(name: str, settings: Mapping[str, Any]) -> Sources:
         weights = Path(str(settings["query_weights"])).expanduser()
         if not weights.is_file():
             raise UnknownEncoder(f"query_weights: there is no file {weights}")
+        if not _reads_static_weights(override(queries.settings, settings, "query")):
+            raise SettingError(
+                "query_weights needs query_family='static', or query_lexical=True with a vocabulary head"
+            )
         queries = dataclasses.replace(queries, static_weights=weights.resolve())
     return Sources(queries=_final(queries, settings, "query"), documents=_final(documents, settings, "document"))
 
@@ -99,6 +105,10 @@ def read_sources(folder: Path, settings: Mapping[str, Any]) -> Sources:
         sources = read_plain(source.folder, settings)
         adapted = dataclasses.replace(source, settings=sources.documents.settings)
         return Sources(queries=adapted, documents=adapted)
+    if is_framework(folder):
+        return read_framework(folder)
+    if has_two_models(folder):
+        return read_two_models(folder, settings)
     if has_onnx_alone(folder):
         return read_onnx(folder)
     if has_term_weights(folder):
@@ -112,6 +122,10 @@ def _final(source: SideSource, settings: Mapping[str, Any], side: str) -> SideSo
         idf = source.folder / "idf.json"  # next to the model, as OpenSearch publishes it
         source = dataclasses.replace(source, static_weights=idf if idf.is_file() else None)
     return with_base(source)
+
+
+def _reads_static_weights(settings: SideSettings) -> bool:
+    return settings.family is Family.STATIC or (settings.lexical and settings.family is Family.MASKED_LM)
 
 
 def _check_names(settings: Mapping[str, Any]) -> None:

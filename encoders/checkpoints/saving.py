@@ -25,7 +25,9 @@ from encoders.sides.static import StaticSide
 def save_encoder(encoder: LearnedEncoder, folder: Path) -> None:
     """Write the encoder so that `load_encoder(folder)` returns it."""
     folder.mkdir(parents=True, exist_ok=True)
+    sides = (encoder.queries, encoder.documents)
     shared = getattr(encoder.queries, "body", None) is getattr(encoder.documents, "body", object())
+    shared = shared and not any(getattr(side, "table", None) is not None for side in sides)  # each its own table
     folders = {"documents": "documents", "queries": "documents" if shared else "queries"}
     _save_side(encoder.documents, folder / "documents")
     if not shared:
@@ -60,6 +62,8 @@ def _save_side(side: Side, folder: Path) -> None:
     side.tokenization.save(folder)
     if isinstance(side, MaskedLMSide):
         side.body.save(folder, side.projection)
+        if side.table is not None:
+            save_file({"weight": side.table.cpu()}, folder / STATIC_WEIGHTS)
     elif isinstance(side, MLPSide | PooledSide):
         side.body.save(folder, None)
     if isinstance(side, EpicSide | LiteralSide | MLPSide):

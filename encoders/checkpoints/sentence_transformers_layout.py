@@ -2,14 +2,16 @@
 
 modules.json lists the modules with their folders. Only the last part of a type's name counts, because the package
 has moved its modules between versions (`sparse_encoder.models.MLMTransformer`, `base.modules.transformer.Transformer`).
-A Router's config (router_config.json, config.json in old ones, where it was called Asym) names a pipeline for each of
-query and document. Three pipelines are sparse encoders:
+A Router's config (router_config.json, config.json in old ones, where it was called Asym) names the modules of each of
+query and document; it may follow modules that both share. Four pipelines are sparse encoders:
 
-    Transformer (or MLMTransformer), SpladePooling              a masked language model
-    SparseStaticEmbedding (or IDF)                              a fixed weight per token
-    Transformer, Pooling, perhaps Normalize, SparseAutoEncoder  CSR: a dense embedding made sparse
+    Transformer (or MLMTransformer), SpladePooling                         a masked language model
+    Transformer (or MLMTransformer), SpladePooling, SparseStaticEmbedding  the weights of the text's own tokens alone
+    SparseStaticEmbedding (or IDF)                                         a fixed weight per token
+    Transformer, Pooling, perhaps Normalize, SparseAutoEncoder             CSR: a dense embedding made sparse
 
-config_sentence_transformers.json has the prompts and max_active_dims.
+config_sentence_transformers.json has the prompts, max_active_dims and the similarity: the dot product, or the cosine,
+for which vectors are scaled to length 1. Other similarities are refused.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ _ROUTERS = ("Router", "Asym")
 _TRANSFORMERS = ("Transformer", "MLMTransformer")
 _STATIC = ("SparseStaticEmbedding", "IDF")
 _NORMALISED = ["Normalize", "SparseAutoEncoder"]
-_DENSE_POOLINGS = {"mean": Pooling.MEAN, "max": Pooling.MAX, "cls": Pooling.FIRST}
+_DENSE_POOLINGS = {"mean": Pooling.MEAN, "max": Pooling.MAX, "cls": Pooling.FIRST, "lasttoken": Pooling.LAST,
+                   "weightedmean": Pooling.WEIGHTED_MEAN, "mean_sqrt_len_tokens": Pooling.MEAN_SQRT}  # fmt: skip
+_SIMILARITIES = {None: False, "dot": False, "dot_score": False, "cosine": True, "cos_sim": True}
 _OLD_POOLING_KEYS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max",
                      "pooling_mode_cls_token": "cls", "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
                      "pooling_mode_weightedmean_tokens": "weightedmean",
@@ -50,20 +54,27 @@ def is_sentence_transformers(folder: Path) -> bool:
 
 def read_sentence_transformers(folder: Path) -> Sources:
     """Return both sides; raise CheckpointError, naming file and value, for anything unknown or inconsistent."""
-    file = folder / "modules.json"
     modules = read_modules(folder)
-    if modules[0][0] in _ROUTERS:
-        if len(modules) > 1:
-            raise CheckpointError(f"{file}: modules after a Router are not supported")
-        routes = _read_router(modules[0][1])
-    else:
-        routes = {"query": modules, "document": modules}
     common = folder / "config_sentence_transformers.json"
     config = read_object(common) if common.is_file() else {}
-    return Sources(
-        queries=_read_side(routes["query"], "query", config),
-        documents=_read_side(routes["document"], "document", config),
+    similarity = config.get("similarity_fn_name")
+    if similarity not in _SIMILARITIES:
+        raise CheckpointError(
+            f"{common}: similarity_fn_name is {similarity!r}; scores here are dot products, or cosines ('cosine')"
+        )
+    queries, documents = (
+        _read_side(_route(modules, side), side, config, cosine=_SIMILARITIES[similarity])
+        for side in ("query", "document")
     )
+    return Sources(queries=queries, documents=documents)
+
+
+def _route(modules: Sequence[Module], side: str) -> list[Module]:
+    """Return the modules of one side, with those of its route in the place of each Router."""
+    route: list[Module] = []
+    for module in modules:
+        route += _read_router(module[1])[side] if module[0] in _ROUTERS else [module]
+    return route
 
 
 def read_modules(folder: Path) -> list[Module]:
@@ -114,13 +125,18 @@ def _read_router(folder: Path) -> dict[str, list[Module]]:
     return routes
 
 
-def _read_side(modules: Sequence[Module], side: str, config: dict[str, Any]) -> SideSource:
+def _read_side(modules: Sequence[Module], side: str, config: dict[str, Any], *, cosine: bool) -> SideSource:
     names = [name for name, _ in modules]
     limit = config.get("max_active_dims")
-    settings = SideSettings(prompt=side_prompt(config, side), max_active_dims=limit)
-    if len(modules) == 2 and names[0] in _TRANSFORMERS and names[1] == "SpladePooling":
+    settings = SideSettings(prompt=side_prompt(config, side), max_active_dims=limit, cosine=cosine)
+    if len(modules) in (2, 3) and names[0] in _TRANSFORMERS and names[1] == "SpladePooling":
         settings = transformer_settings(settings, modules[0], side, "fill-mask")
-        return SideSource(modules[0][1], _splade_settings(settings, modules[1][1]))
+        settings = _splade_settings(settings, modules[1][1])
+        if len(modules) == 2:
+            return SideSource(modules[0][1], settings)
+        if names[2] in _STATIC:
+            lexical = dataclasses.replace(settings, lexical=True)
+            return SideSource(modules[0][1], lexical, static_weights=_static_weights(modules[2][1]))
     if names[:2] == ["Transformer", "Pooling"] and names[2:] in (["SparseAutoEncoder"], _NORMALISED):
         settings = transformer_settings(settings, modules[0], side, "feature-extraction")
         return SideSource(
@@ -135,8 +151,9 @@ def _read_side(modules: Sequence[Module], side: str, config: dict[str, Any]) -> 
             folder, dataclasses.replace(settings, family=Family.STATIC), static_weights=_static_weights(folder)
         )
     raise CheckpointError(
-        f"{modules[0][1]}: {' + '.join(names)} is not a supported pipeline; these are: Transformer + SpladePooling, "
-        "SparseStaticEmbedding, and Transformer + Pooling (+ Normalize) + SparseAutoEncoder"
+        f"{modules[0][1] if modules else side}: {' + '.join(names)} is not a supported pipeline; these are: "
+        "Transformer + SpladePooling (+ SparseStaticEmbedding), SparseStaticEmbedding, and Transformer + Pooling "
+        "(+ Normalize) + SparseAutoEncoder"
     )
 
 

@@ -14,11 +14,12 @@ class SideSource:
 
     folder: Path  # of tokenizer and model
     settings: SideSettings
-    static_weights: Path | None = None  # idf.json, or a safetensors/.bin file with a tensor `weight`
+    static_weights: Path | None = None  # idf.json, or a safetensors/.bin file with a tensor `weight` or `scale`
     adapter: Path | None = None  # folder of a LoRA adapter on the model in `folder`
     tokenizer_folder: Path | None = None  # if the tokenizer is not in `folder`
     autoencoder: Path | None = None  # folder of a sparse autoencoder over the model's embeddings
     graph: Path | None = None  # an ONNX graph instead of a model
+    base_config: str | None = None  # JSON: the transformer's config.json, where the one in `folder` is a wrapper's
     unit_length: bool = False  # whether those embeddings are normalised to length 1 first
 
 

@@ -1,4 +1,5 @@
-"""The tables of an inference-free side: an idf.json, or tensors named `weight` and, in our layout, `idf`."""
+"""The tables of an inference-free side: an idf.json, or tensors named `weight` and, in our layout, `idf`; in the LSR
+framework's one number `scale` for all tokens."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from encoders.checkpoints.files import read_object
 from encoders.errors import CheckpointError
 from encoders.models_extra import require_models
 
+_NAMES = ("weight", "idf", "scale")
 _NUMPY = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8")  # NumPy has no bfloat16, for example
 
 
@@ -23,13 +25,20 @@ def read_static_weights(
 
     An idf.json must name every token, unless `missing` gives the weight of the others; a tensor may be shorter than
     `tokens` only by ids without a token. Raises CheckpointError for tokens that are not in the vocabulary, weights
-    that are not finite, and files that cannot be read.
+    that are not finite, weights below zero, and files that cannot be read.
     """
     tables = [_from_json(path, tokens, missing)] if path.suffix == ".json" else _from_tensors(path, tokens)
     for table in tables:
         if not np.isfinite(table).all():
             first = tokens[int(np.flatnonzero(~np.isfinite(table))[0])]
             raise CheckpointError(f"{path}: the weight of {first!r} is not finite")
+    below = np.flatnonzero(tables[0] < 0)
+    if len(below):
+        raise CheckpointError(
+            f"{path}: {len(below)} weights are below zero (the first is {tokens[int(below[0])]!r}, "
+            f"{tables[0][below[0]]:.4g}), which an index of sparse vectors cannot represent; set them to 0 to leave "
+            "these tokens out"
+        )
     return tables[0], tables[1] if len(tables) > 1 else None
 
 
@@ -56,6 +65,8 @@ def _from_json(path: Path, tokens: list[str], missing: float | None) -> NDArray[
 def _from_tensors(path: Path, tokens: list[str]) -> list[NDArray[np.float32]]:
     named = sum(not token.startswith("[unnamed ") for token in tokens)
     vectors = _vectors(path)
+    if "scale" in vectors and "weight" not in vectors and vectors["scale"].ndim == 0:
+        return [np.full(len(tokens), vectors["scale"], dtype=np.float32)]
     tables = []
     for name in ("weight", "idf") if "idf" in vectors else ("weight",):
         vector = vectors.get(name)
@@ -73,12 +84,12 @@ def _from_tensors(path: Path, tokens: list[str]) -> list[NDArray[np.float32]]:
 
 
 def _vectors(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return those of the tensors `weight` and `idf` that the file has, in float32 and of any shape."""
+    """Return those of the tensors in _NAMES that the file has, in float32 and of any shape."""
     if path.suffix != ".safetensors":
         return _with_torch(path)
     try:
         with safe_open(path, framework="np") as tensors:
-            names = [name for name in tensors.keys() if name in ("weight", "idf")]  # noqa: SIM118 - not iterable
+            names = [name for name in tensors.keys() if name in _NAMES]  # noqa: SIM118 - not iterable
             if any(tensors.get_slice(name).get_dtype() not in _NUMPY for name in names):
                 return _with_torch(path)
             return {name: tensors.get_tensor(name).astype(np.float32) for name in names}
@@ -94,7 +105,7 @@ def _with_torch(path: Path) -> dict[str, NDArray[np.float32]]:
     from encoders.checkpoints.bin_weights import load_bin
 
     tensors = load_file(path) if path.suffix == ".safetensors" else load_bin(path)
-    found = {name: tensors[name] for name in ("weight", "idf") if isinstance(tensors.get(name), Tensor)}
+    found = {name: tensors[name] for name in _NAMES if isinstance(tensors.get(name), Tensor)}
     return {name: tensor.float().numpy() for name, tensor in found.items()}
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 from safetensors import SafetensorError, safe_open
 
-from encoders.checkpoints.files import position_limit, read_object, smallest
+from encoders.checkpoints.files import position_limit, position_limit_of, read_object, smallest
 from encoders.checkpoints.lsr_layout import POOLED_HEAD, POOLED_HEAD_INT8
 from encoders.checkpoints.sources import SideSource
 from encoders.checkpoints.tokenizer_files import read_tokenizer
@@ -29,7 +30,7 @@ def load_tokenizer(source: SideSource) -> LoadedTokenizer:
 def settings_in_force(source: SideSource, tokenizer: LoadedTokenizer) -> SideSettings:
     """Return the side's settings with the length in force; raise SettingError for one above the model's limit."""
     family, asked = source.settings.family, source.settings.max_length
-    positions = None if family is Family.STATIC else position_limit(source.folder)
+    positions = None if family is Family.STATIC else _positions(source)
     if positions is not None and family is Family.ECHO:
         positions //= 2  # the sequence contains the text twice
     if asked is None:
@@ -40,6 +41,12 @@ def settings_in_force(source: SideSource, tokenizer: LoadedTokenizer) -> SideSet
     else:
         length = asked
     return dataclasses.replace(source.settings, max_length=length)
+
+
+def _positions(source: SideSource) -> int | None:
+    if source.base_config is not None:
+        return position_limit_of(json.loads(source.base_config))
+    return position_limit(source.folder)
 
 
 def tokenization_of(tokenizer: LoadedTokenizer, settings: SideSettings) -> Tokenization:

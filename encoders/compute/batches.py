@@ -2,7 +2,9 @@
 
 Texts of similar length share a batch, so that little time goes into padding. Threads that share the matrix products
 of one batch wait for each other after each product, some hundred times per batch. With a batch of its own, a thread
-waits for no other, and its numbers stay in the cache of its core (docs/decisions/0208).
+waits for no other, and its numbers stay in the cache of its core (docs/decisions/0208). A query is computed by one
+thread too: other threads search meanwhile, and a shared product waits for the core that they use
+(docs/decisions/0210).
 """
 
 from __future__ import annotations
@@ -49,14 +51,14 @@ R = TypeVar("R")
 _starting = threading.Lock()
 
 
-def compute_each(work: Callable[[T], R], batches: Sequence[T]) -> list[R]:
+def compute_each(work: Callable[[T], R], batches: Sequence[T], *, small: bool = False) -> list[R]:
     """Return `work` of each batch, in order; the first error is raised, and batches that have not started are dropped.
 
     One batch per thread of torch is computed at a time; if there are fewer batches than threads, all threads share
-    each batch.
+    each batch, unless the batches are `small`.
     """
     count = torch.get_num_threads()
-    if count == 1 or len(batches) < count:
+    if count == 1 or (len(batches) < count and not small):
         return [work(batch) for batch in batches]
     with _starting:
         threads = _single_threads(count)

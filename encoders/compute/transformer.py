@@ -6,21 +6,55 @@ DeBERTa, ModernBERT, Mistral, ...): that layer is removed, so that the model ret
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
+from encoders.compute.bert import Bert
 from encoders.errors import CheckpointError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-class Body:
-    """Token ids to the hidden states of the tokens, one text after the other, without padding.
 
-    `output` is their name in what the model returns; `head` is the name of the vocabulary projection that was removed.
+class Body(Protocol):
+    """Token ids to the hidden states of the tokens, one text after the other, without padding."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def hidden_size(self) -> int:
+        """Numbers in a hidden state."""
+        ...
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model that computes from now on: its weights may be trained."""
+        ...
+
+    def __call__(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """Return hidden [sum of lengths, hidden_size] in `dtype`, differentiable where gradients are enabled."""
+        ...
+
+    def with_states(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Return hidden, and the states of the last layer, which are the head's input; the same shape each."""
+        ...
+
+    def save(self, folder: Path, projection: Projection | None) -> None:
+        """Write the model as transformers does, with its projection back in place."""
+        ...
+
+
+class TransformersBody:
+    """The Body that transformers computes, for every architecture.
+
+    `output` is the name of hidden in what the model returns; `head` is the name of the vocabulary projection that was
+    removed.
     """
 
     def __init__(
@@ -34,6 +68,11 @@ class Body:
         self._pad_id = pad_id
         self._head = head
         self._look_ahead = look_ahead
+
+    @property
+    def hidden_size(self) -> int:
+        """Numbers in a hidden state."""
+        return int(self.model.config.hidden_size)
 
     def __call__(self, ids: Sequence[Sequence[int]]) -> Tensor:
         """Return hidden [sum of lengths, size] in the model's dtype."""
@@ -76,6 +115,53 @@ class Body:
                 self.model.set_submodule(self._head, nn.Identity())
 
 
+class BertBody:
+    """The Body of a BERT that `encoders.compute.bert` computes, which imports no transformers.
+
+    transformers' model is read when it is first asked for, to train or to save it, or when gradients are enabled; from
+    then on it computes, because its weights may change.
+    """
+
+    def __init__(self, bert: Bert, pad_id: int, read: Callable[[], TransformersBody]) -> None:
+        self.device = torch.device("cpu")
+        self.dtype = bert.dtype
+        self.hidden_size = bert.shape.hidden_size
+        self._bert: Bert | None = bert
+        self._pad_id = pad_id
+        self._read = read
+        self._body: TransformersBody | None = None
+        self._reading = threading.Lock()
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """transformers' model."""
+        return self._transformers().model
+
+    def __call__(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """As `Body` says."""
+        bert = self._bert
+        return self._transformers()(ids) if bert is None or torch.is_grad_enabled() else bert(ids, self._pad_id)[0]
+
+    def with_states(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """As `Body` says."""
+        bert = self._bert
+        if bert is None or torch.is_grad_enabled():
+            return self._transformers().with_states(ids)
+        return bert(ids, self._pad_id)
+
+    def save(self, folder: Path, projection: Projection | None) -> None:
+        """As `Body` says."""
+        self._transformers().save(folder, projection)
+
+    def _transformers(self) -> TransformersBody:
+        with self._reading:
+            if self._body is None:
+                with torch.inference_mode(False):  # weights read in a caller's inference mode could never be trained
+                    self._body = self._read()
+                self._bert = None
+            return self._body
+
+
 class Projection:
     """weight [vocabulary, size] and bias [vocabulary] or None: the model's last linear layer."""
 
@@ -95,7 +181,7 @@ class Projection:
 
 def split_off_projection(
     model: PreTrainedModel, *, device: torch.device, dtype: torch.dtype, pad_id: int, look_ahead: bool = False
-) -> tuple[Body, Projection]:
+) -> tuple[TransformersBody, Projection]:
     """Return a language model as body and projection, both on `device` in `dtype`, ready for inference."""
     layer = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if not isinstance(layer, nn.Linear):
@@ -104,7 +190,7 @@ def split_off_projection(
     model.set_submodule(name, nn.Identity())
     layer.to(device=device, dtype=dtype).requires_grad_(False)
     ready(model, device=device, dtype=dtype)
-    return Body(model, "logits", pad_id, name, look_ahead=look_ahead), Projection(layer)
+    return TransformersBody(model, "logits", pad_id, name, look_ahead=look_ahead), Projection(layer)
 
 
 def ready(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
@@ -117,12 +203,16 @@ class quiet_transformers:
     """transformers' progress bars and warnings off; what they report is checked here, and raised."""
 
     def __enter__(self) -> None:
+        from transformers.utils import logging as transformers_logging
+
         self._bars = transformers_logging.is_progress_bar_enabled()
         self._level = transformers_logging.get_verbosity()
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *_: object) -> None:
+        from transformers.utils import logging as transformers_logging
+
         transformers_logging.set_verbosity(self._level)
         if self._bars:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

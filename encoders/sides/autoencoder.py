@@ -1,6 +1,6 @@
 """CSR: a dense embedding, which an autoencoder makes sparse; its latents are the terms.
 
-    x      = mean (or maximum, or the first) of the positions' hidden states, of length 1 if the checkpoint says so
+    x      = mean (or maximum, first, last, ...) of the positions' hidden states, of length 1 if the checkpoint says so
     latent = relu(top_k(W (x - pre_bias) + latent_bias))
 
 "Beyond Matryoshka: Revisiting Sparse Coding for Adaptive Representation" (Wen et al. 2025), as in
@@ -10,6 +10,7 @@ marked as the origin of a term.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +67,14 @@ class AutoencoderSide(TransformerSide):
         match self.settings.pooling:
             case Pooling.FIRST:
                 return states[0]
+            case Pooling.LAST:
+                return states[-1]
             case Pooling.MAX:
                 return states.amax(dim=0)
+            case Pooling.WEIGHTED_MEAN:
+                weights = torch.arange(1, len(states) + 1, device=states.device, dtype=states.dtype)
+                return weights @ states / weights.sum()
+            case Pooling.MEAN_SQRT:
+                return states.sum(dim=0) / math.sqrt(len(states))
             case _:
                 return states.mean(dim=0)

@@ -33,7 +33,7 @@ class DenseModel:
     @property
     def dense_size(self) -> int:
         """Numbers in a vector."""
-        return int(self.body.model.config.hidden_size)
+        return self.body.hidden_size
 
     @property
     def dtype(self) -> str:
@@ -45,7 +45,10 @@ class DenseModel:
         ids = self.tokenization.ids(texts)
         batches = batches_of([len(one) for one in ids], self.body.device, self.body.dtype)
         found = work_on_each(self._vectors, [[ids[at] for at in batch] for batch in batches], self.body.device)
-        return dense_in_order(found, batches, texts, self.dense_size)
+        dense = np.empty((len(texts), self.dense_size), dtype=np.float32)
+        for batch, block in zip(batches, found, strict=True):
+            dense[batch] = block
+        return without_blank(dense, texts)
 
     def pooled(self, ids: list[list[int]]) -> Tensor:
         """Return float32 [len(ids), dense_size] on the model's device; `ids` contain the special tokens."""
@@ -57,15 +60,7 @@ class DenseModel:
             return self.pooled(ids).cpu().numpy()
 
 
-def dense_in_order(
-    blocks: Sequence[NDArray[np.float32]], batches: Sequence[Sequence[int]], texts: Sequence[str], size: int
-) -> NDArray[np.float32]:
-    """Return the rows of `blocks`, one for each of `batches`, at the positions that it contains; zeros for blank texts.
-
-    The result is float32 [len(texts), size].
-    """
-    dense = np.zeros((len(texts), size), dtype=np.float32)
-    for batch, block in zip(batches, blocks, strict=True):
-        dense[list(batch)] = block
+def without_blank(dense: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:
+    """Return dense vectors float32 [len(texts), size] with zeros for blank texts; changes the array."""
     dense[[at for at, text in enumerate(texts) if not text.strip()]] = 0.0
     return dense

@@ -8,6 +8,8 @@ The sequence is the text with the tokenizer's special tokens, then the bare text
 
 from __future__ import annotations
 
+from itertools import compress
+
 import torch
 from torch import Tensor
 
@@ -19,7 +21,7 @@ class EchoSide(MaskedLMSide):
 
     def _read(self, ids: list[list[int]]) -> tuple[Tensor, list[int]]:
         """Return the hidden states of the second copies, and their number for each text."""
-        bare = [[token for token in one if token not in self.tokenization.special_ids] for one in ids]
+        bare = [list(compress(one, self.tokenization.own_positions(one))) for one in ids]
         hidden = self.body([one + again for one, again in zip(ids, bare, strict=True)])
         second = [[False] * len(one) + [True] * len(again) for one, again in zip(ids, bare, strict=True)]
         mask = torch.tensor([counted for one in second for counted in one], device=hidden.device)

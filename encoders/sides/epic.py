@@ -44,7 +44,8 @@ class EpicSide(MaskedLMSide):
         scores = self.linear(states).float()
         quality = torch.sigmoid(scores[first_positions([len(one) for one in ids]), 1])
         importance = activate(scores[:, 0], Activation.LOG1P_SOFTPLUS)
-        kept = [[self._counts(token) for token in one] for one in ids]
+        everywhere = self.settings.pool_special_positions
+        kept = [[True] * len(one) if everywhere else self.tokenization.own_positions(one) for one in ids]
         mask = torch.tensor([keep for one in kept for keep in one], device=hidden.device)
         lengths = [sum(one) for one in kept]
         hidden, importance = hidden[mask], importance[mask]
@@ -58,9 +59,6 @@ class EpicSide(MaskedLMSide):
         weights = torch.cat(parts, dim=1) * quality[:, None]
         return weights * self.ordinary if self.settings.zero_special_ids else weights
 
-    def _counts(self, token: int) -> bool:
-        return self.settings.pool_special_positions or token not in self.tokenization.special_ids
-
     def _pool(
         self, hidden: Tensor, importance: Tensor, weight: Tensor, bias: Tensor | None, lengths: list[int]
     ) -> Tensor:
@@ -71,3 +69,23 @@ class EpicSide(MaskedLMSide):
         votes = activate(logits * self.settings.logit_scale, self.settings.activation) * importance[:, None]
         none = votes.new_zeros(votes.shape[1])
         return torch.stack([part.amax(dim=0) if len(part) else none for part in torch.split(votes, lengths)])
+
+
+class ScaledEpicSide(EpicSide):
+    """EPIC as the LSR framework computes it: the importance scales the logits, before f, and a position that the
+    tokenizer adds votes with a logit of 0.
+
+    weight[v] = quality * max(f(0), max over positions i of f(importance[i] * logit[i, v]))
+    """
+
+    def _pool(
+        self, hidden: Tensor, importance: Tensor, weight: Tensor, bias: Tensor | None, lengths: list[int]
+    ) -> Tensor:
+        """Return float32 [len(lengths), terms of the tile]; f(0) for a text without a counted position."""
+        logits = (hidden @ weight.T).float()
+        if bias is not None:
+            logits = logits + bias.float()
+        votes = activate(logits * self.settings.logit_scale * importance[:, None], self.settings.activation)
+        least = activate(votes.new_zeros(votes.shape[1]), self.settings.activation)
+        parts = torch.split(votes, lengths)
+        return torch.stack([torch.maximum(part.amax(dim=0), least) if len(part) else least for part in parts])

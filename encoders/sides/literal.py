@@ -68,7 +68,7 @@ class LiteralSide(MaskedLMSide):
     def _expansion(self, hidden: Tensor, read: list[list[int]]) -> Tensor:
         lengths = [len(one) for one in read]
         if not self.settings.pool_special_positions:
-            keep = [[token not in self.tokenization.special_ids for token in one] for one in read]
+            keep = [self.tokenization.own_positions(one) for one in read]
             hidden = hidden[torch.tensor([k for one in keep for k in one], device=hidden.device)]
             lengths = [sum(one) for one in keep]
         training = torch.is_grad_enabled()

@@ -3,8 +3,8 @@
     weight[v] = max (or sum) over positions i with token v of f(linear(hidden[i]))
 
 DeepCT (f = identity), DeepImpact and TILDEv2 (relu, on text that was expanded before), uniCOIL (relu; repeated query
-tokens are summed, of repeated document tokens the maximum counts, as in Pyserini). The first position, CLS, never
-counts; the other special positions count with `pool_special_positions`.
+tokens are summed, of repeated document tokens the maximum counts, as in Pyserini). The token CLS never counts with
+`pool_special_positions`; without, no position counts that the tokenizer added.
 """
 
 from __future__ import annotations
@@ -46,5 +46,6 @@ class MLPSide(TransformerSide):
         return pooled
 
     def _counted(self, ids: list[int]) -> list[bool]:
-        special = frozenset() if self.settings.pool_special_positions else self.tokenization.special_ids
-        return [token not in special and token != ids[0] for token in ids]
+        if self.settings.pool_special_positions:
+            return [token != ids[0] for token in ids]  # Pyserini leaves out the token CLS, wherever it is
+        return self.tokenization.own_positions(ids)

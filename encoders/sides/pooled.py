@@ -26,17 +26,19 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoders.compute.batches import compute_each
 from encoders.compute.device import float32_products
 from encoders.compute.rows import in_order, to_csr
 from encoders.compute.transformer import Body
 from encoders.errors import SettingError
 from encoders.settings import SideSettings, Windows
 from encoders.sides.bm25_impacts import BM25Impacts
-from encoders.sides.dense import dense_in_order
+from encoders.sides.dense import without_blank
 from encoders.sides.rows import prune
 from encoders.sides.transformer_side import TransformerSide, work_on_each
 from encoders.text.tokenization import Tokenization
 
+_HEAD_ROWS = 64  # texts whose weights are computed together: 8 MB of float32 for 30,000 terms
 _SLOPE = 20.0  # of the surrogate gradient: how fast it becomes small below zero
 
 
@@ -80,9 +82,7 @@ class PooledSide(TransformerSide):
 
     def pooled(self, ids: list[list[int]]) -> Tensor:
         """Return p, float32 [len(ids), size]."""
-        limit = self.settings.max_length
-        # The last token is the closing special one.
-        read = [one if limit is None or len(one) <= limit else one[: limit - 1] + one[-1:] for one in ids]
+        read = self._read(ids)
         parts = torch.split(self.body(read).float(), [len(one) for one in read])
         return functional.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=1)
 
@@ -102,32 +102,53 @@ class PooledSide(TransformerSide):
     @property
     def dense_size(self) -> int:
         """Numbers in p."""
-        return int(self.body.model.config.hidden_size)
+        return self.body.hidden_size
 
     def encode_dense(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return p of each text, float32 [len(texts), dense_size]; zeros for a blank one."""
-        ids = self.tokenization.ids(texts)
-        batches = self._batches(ids)
-        found = work_on_each(self._dense, [[ids[at] for at in batch] for batch in batches], self.body.device)
-        return dense_in_order(found, batches, texts, self.dense_size)
+        return without_blank(self._all_pooled(self.tokenization.ids(texts)), texts)
 
     def encode_with_dense(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
         """Return `encode` and `encode_dense` of the texts, from one pass of the model."""
         ids = self.ids(texts)
-        batches = self._batches(ids)
-        found = work_on_each(self._both, [[ids[at] for at in batch] for batch in batches], self.body.device)
-        matrix = in_order([weights for weights, _ in found], [at for batch in batches for at in batch], self.n_terms)
-        dense = dense_in_order([pooled for _, pooled in found], batches, texts, self.dense_size)
-        return prune(matrix, self.settings), dense
+        pooled = self._all_pooled(ids)
+        return prune(self._all_weights(pooled, ids), self.settings), without_blank(pooled, texts)
 
-    def _dense(self, ids: list[list[int]]) -> NDArray[np.float32]:
+    def _encode(self, ids: list[list[int]]) -> csr_array:
+        return self._all_weights(self._all_pooled(ids), ids)
+
+    def _read(self, ids: list[list[int]]) -> list[list[int]]:
+        """Return the tokens that the model reads: the first, and the closing special one."""
+        limit = self.settings.max_length
+        return [one if limit is None or len(one) <= limit else one[: limit - 1] + one[-1:] for one in ids]
+
+    def _all_pooled(self, ids: list[list[int]]) -> NDArray[np.float32]:
+        """Return p of each text, float32 [len(ids), size], computed in batches of similar length."""
+        read = self._read(ids)
+        batches = self._batches(read)
+        found = work_on_each(
+            self._pooled_without_gradient, [[read[at] for at in batch] for batch in batches], self._device
+        )
+        pooled = np.empty((len(ids), self.dense_size), dtype=np.float32)
+        for batch, block in zip(batches, found, strict=True):
+            pooled[batch] = block
+        return pooled
+
+    def _all_weights(self, pooled: NDArray[np.float32], ids: list[list[int]]) -> csr_array:
+        """Return the weights of texts with known p, in blocks: the head's weights, which no cache holds, are read once
+        for each."""
+        blocks = [slice(first, first + _HEAD_ROWS) for first in range(0, len(ids), _HEAD_ROWS)]
+
+        def weights(block: slice) -> csr_array:
+            with torch.inference_mode(), float32_products(rows=_HEAD_ROWS):
+                return to_csr(self.weights_of(torch.from_numpy(pooled[block]).to(self._device), ids[block]))
+
+        parts = compute_each(weights, blocks) if self._device.type == "cpu" else [weights(block) for block in blocks]
+        return in_order(parts, range(len(ids)), self.n_terms)
+
+    def _pooled_without_gradient(self, ids: list[list[int]]) -> NDArray[np.float32]:
         with torch.inference_mode(), float32_products(rows=sum(map(len, ids))):
             return self.pooled(ids).cpu().numpy()
-
-    def _both(self, ids: list[list[int]]) -> tuple[csr_array, NDArray[np.float32]]:
-        with torch.inference_mode(), float32_products(rows=sum(map(len, ids))):
-            pooled = self.pooled(ids)
-            return to_csr(self.weights_of(pooled, ids)), pooled.cpu().numpy()
 
 
 class _SurrogateRelu(torch.autograd.Function):

@@ -42,7 +42,20 @@ def merge_windows(matrix: csr_array, owners: Sequence[int], n_rows: int, how: Wi
 
 def prune(matrix: csr_array, settings: SideSettings) -> csr_array:
     """Return `matrix` without weights at or below prune_ratio x row maximum, then with each row's max_active_dims
-    largest; of equal weights at that cut, those of smaller term ids stay."""
+    largest; of equal weights at that cut, those of smaller term ids stay. With `cosine`, each row that is not empty
+    then has length 1."""
+    pruned = _without_small(matrix, settings)
+    return _of_length_1(pruned) if settings.cosine else pruned
+
+
+def _of_length_1(matrix: csr_array) -> csr_array:
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    squares = np.bincount(rows, weights=matrix.data.astype(np.float64) ** 2, minlength=matrix.shape[0])
+    values = (matrix.data / np.sqrt(squares)[rows]).astype(np.float32)
+    return csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _without_small(matrix: csr_array, settings: SideSettings) -> csr_array:
     if settings.prune_ratio == 0.0 and settings.max_active_dims is None:
         return matrix
     keep = np.ones(matrix.nnz, dtype=np.bool_)

@@ -11,7 +11,8 @@ with BM25's idf (encoders.bm25.idf), where the collection is known; otherwise th
 docs/decisions/0707.
 
 The table is idf (OpenSearch's doc models), learned (SPLADE with static query embeddings), or 1 everywhere (binary:
-SPLADE-v3-doc, DeepImpact, SPARTA). Presence counts, not frequency, and no special tokens are added to the text.
+SPLADE-v3-doc, DeepImpact, SPARTA). Presence counts, with `term_frequency` the number of occurrences, and no special
+tokens are added to the text.
 """
 
 from __future__ import annotations
@@ -61,12 +62,18 @@ class StaticSide:
         `statistics` are those of the searched collection, where it is known.
         """
         truncate = self.settings.windows is Windows.TRUNCATE
-        rows = [
-            np.array(sorted(set(self.tokenization.terms(ids))), dtype=np.int64)
+        texts_terms = [
+            self.tokenization.terms(ids)
             for ids in self.tokenization.ids(texts, special_tokens=False, truncate=truncate)
         ]
+        rows = [np.array(sorted(set(terms)), dtype=np.int64) for terms in texts_terms]
         rows = [row[self.table[row] > 0] for row in rows]
         weights = [self._weights(row, statistics) for row in rows]
+        if self.settings.term_frequency:
+            weights = [
+                weight * np.array([terms.count(term) for term in row.tolist()], dtype=np.float32)
+                for row, weight, terms in zip(rows, weights, texts_terms, strict=True)
+            ]
         return prune(from_rows(rows, weights, len(self.table)), self.settings)
 
     def _weights(self, terms: NDArray[np.int64], statistics: CorpusStatistics | None) -> NDArray[np.float32]:

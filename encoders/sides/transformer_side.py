@@ -24,6 +24,8 @@ _MAX_TOKENS = {2: 2048, 4: 1024}
 _MAX_TOKENS_ELSEWHERE = 32_768
 # On a CPU padding costs as much as text, and one more batch only as much as some tokens.
 _MAX_PADDING = 32
+# Up to here, which is some ten queries, one thread computes all.
+_FEW_TOKENS = 256
 
 
 _R = TypeVar("_R")
@@ -40,7 +42,10 @@ def work_on_each(
     work: Callable[[list[list[int]]], _R], batches: list[list[list[int]]], device: torch.device
 ) -> list[_R]:
     """Return `work` of each batch of token ids, in order; on a CPU in a thread each."""
-    return compute_each(work, batches) if device.type == "cpu" else [work(batch) for batch in batches]
+    if device.type != "cpu":
+        return [work(batch) for batch in batches]
+    tokens = sum(len(ids) for batch in batches for ids in batch)
+    return compute_each(work, batches, small=tokens <= _FEW_TOKENS)
 
 
 class BatchedSide(ABC):

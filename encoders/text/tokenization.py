@@ -64,6 +64,26 @@ class Tokenization:
         return [by_id.get(number, f"[unnamed {number}]") for number in range(max(by_id) + 1)]
 
     @cached_property
+    def _added(self) -> tuple[int, int]:
+        """The number of special tokens that the tokenizer adds before a text, and after it."""
+        mask = next(
+            (mask for text in ("a", "0", ".") if 0 in (mask := self._whole.encode(text).special_tokens_mask)), None
+        )
+        if mask is None:
+            return self.n_special, 0
+        return mask.index(0), mask[::-1].index(0)
+
+    def own_positions(self, ids: Sequence[int]) -> list[bool]:
+        """Return for each token whether it is the text's own, not one that the tokenizer adds (CLS, SEP, ...).
+
+        `ids` are of a text with its special tokens. A special token that the text itself contains is its own, as in
+        the tokenizer's special_tokens_mask.
+        """
+        before, after = self._added
+        inside = max(0, len(ids) - before - after)
+        return [False] * min(before, len(ids)) + [True] * inside + [False] * (len(ids) - inside - min(before, len(ids)))
+
+    @cached_property
     def _whole(self) -> Tokenizer:
         """The tokenizer that does not cut texts. A copy, because other threads use the one that does."""
         if self.max_length is None:

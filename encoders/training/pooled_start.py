@@ -23,7 +23,7 @@ from encoders.checkpoints.model import load_model
 from encoders.checkpoints.saving import save_encoder
 from encoders.checkpoints.tokenizer_files import read_tokenizer
 from encoders.compute.device import resolve_device
-from encoders.compute.transformer import Body, ready
+from encoders.compute.transformer import TransformersBody, ready
 from encoders.errors import SettingError
 from encoders.learned import LearnedEncoder
 from encoders.settings import Family, SideSettings
@@ -68,7 +68,7 @@ def start_pooled(
     )
     model = load_model(backbone, "AutoModel")
     ready(model, device=on, dtype=torch.float32)
-    body = Body(model, "last_hidden_state", tokenization.pad_id)
+    body = TransformersBody(model, "last_hidden_state", tokenization.pad_id)
     tokens = tokenization.tokens
     documents = PooledSide(tokenization, settings, body, PooledHead(int(model.config.hidden_size), len(tokens)).to(on))
     empty = tokenization.ids([""])[0]

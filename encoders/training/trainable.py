@@ -172,7 +172,10 @@ class TrainableEncoder(nn.Module):
         ids = side.tokenization.ids(texts, special_tokens=False)
         presence = torch.zeros((len(texts), len(table)), device=table.device)
         for row, one in zip(presence, ids, strict=True):
-            row[side.tokenization.terms(one)] = 1.0
+            terms = torch.tensor(side.tokenization.terms(one), dtype=torch.int64, device=table.device)
+            row.index_add_(0, terms, torch.ones(len(terms), device=table.device))
+        if not side.settings.term_frequency:
+            presence = presence.clamp_max(1.0)
         weights: Tensor = presence * table.clamp_min(0.0)
         return weights
 

@@ -107,11 +107,15 @@ def compare_runs(
     *,
     measures: Sequence[str] = DEFAULT_MEASURES,
     k: int | None = None,
+    drop_own_document: bool | None = None,
     most: int = 10,
 ) -> Comparison:
     """Evaluate two run files on a data set and compare them. Raises what `evaluate` raises."""
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    results = [evaluate(opened, run=path, measures=measures, k=k) for path in (first, second)]
+    results = [
+        evaluate(opened, run=path, measures=measures, k=k, drop_own_document=drop_own_document)
+        for path in (first, second)
+    ]
     return compare(results[0], results[1], opened, most=most)
 
 

@@ -10,7 +10,6 @@ against later systems), versions, commit, command, machine and time.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from eval.evaluation import Evaluation
 from eval.machine import describe_machine, describe_software
 from eval.sources.text_lines import content_hash
 from lsr.errors import InvalidJson
+from lsr.output_file import output_file
 from lsr.strict_json import loads
 
 FORMAT = "lsr-result/1"
@@ -89,6 +89,7 @@ def cell_content(result: Evaluation, *, command: Sequence[str] = (), name: str |
             "judgements": result.judgements,
             "documents": result.documents,
             "sha256": content_hash(result.files) if result.files else None,
+            "own_document": {"dropped": result.own_document_dropped, "queries": result.own_documents},
         },
         "system": {"name": name or result.system, "settings": dict(result.settings)},
         "depth": result.depth,
@@ -121,12 +122,9 @@ def write_cell(folder: Path, content: Mapping[str, Any]) -> Path:
                 field="name",
             )
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with output_file(path) as file:
+        file.write(text.encode(errors="replace"))  # a path that is not UTF-8 is only a note here
     return path
 
 

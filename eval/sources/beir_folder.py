@@ -5,6 +5,7 @@ Lines of queries.jsonl are `{"_id": …, "text": …}`, with an optional `sparse
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,13 @@ def read_queries(path: Path) -> dict[str, Query]:
 
     Raises InputFileError, with the line, for an invalid query and for an id that occurs twice.
     """
+    return parse_queries(path, numbered_lines(path, objects=True))
+
+
+def parse_queries(path: Path, lines: Iterable[tuple[int, str]]) -> dict[str, Query]:
+    """Return the queries of numbered lines, as `read_queries` does."""
     queries: dict[str, Query] = {}
-    for number, line in numbered_lines(path):
+    for number, line in lines:
         try:
             value = loads(line)
         except InvalidJson as error:

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from eval.errors import InputFileError
-from eval.sources.beir_folder import read_queries
+from eval.sources.beir_folder import parse_queries
 from eval.sources.queries import Query
 from eval.sources.text_lines import numbered_lines
 from lsr.documents import SparseByToken
@@ -29,8 +29,10 @@ def read_topics(path: Path) -> dict[str, Query]:
     lines = list(numbered_lines(path))
     if lines and lines[0][1].lstrip().lower().startswith("<top>"):
         return _read_blocks(path, lines)
+    if lines and lines[0][1].lstrip().startswith("[") and "\t" not in lines[0][1]:
+        raise InputFileError(path, "is a JSON array; topics in JSON have one object on each line: jq -c '.[]'")
     if lines and lines[0][1].startswith("{") and "\t" not in lines[0][1]:
-        return read_queries(path)
+        return parse_queries(path, lines)
     queries: dict[str, Query] = {}
     for number, line in lines:
         query_id, text = _split(path, number, line)

@@ -268,7 +268,7 @@ def _judged(
     texts = [query.text for query in queries]
     found = collection.candidates(texts, using=lists.using, dense=lists.dense, depth=depth)
     for at, (query, candidates) in enumerate(zip(queries, found, strict=True), start=1):
-        yield judge(candidates, dataset.qrels[query.id], query.id if dataset.exclude_query_id else None)
+        yield judge(candidates, dataset.qrels[query.id], query.id if dataset.own_document.dropped else None)
         if progress is not None:
             progress("queries", at, len(queries))
 

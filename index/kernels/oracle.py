@@ -175,7 +175,7 @@ def numbered_query(
     numbers  the segment's number of each collection term id that it holds    frequencies  by the segment's number
     """
     ascending = all(a < b for a, b in itertools.pairwise(ids)) and all(number >= 0 for number in ids)
-    if not ascending or not all(math.isfinite(weight) and weight >= 0 for weight in weights):
+    if not ascending or not all(0 <= weight <= 1e12 for weight in weights):
         return None
     held = [(numbers[i], weight) for i, weight in zip(ids, weights, strict=True) if weight > 0 and i in numbers]
     return held, sum(weight for _, weight in held), float(sum(frequencies[number] for number, _ in held))

@@ -19,7 +19,7 @@ def number_query(ids, given, lookup_ids, lookup_numbers, frequencies, terms, wei
     terms, weights  uint32[m], float32[m]
     totals          float64[2]: the sum of the weights, and of the frequencies, of the terms written
 
-    Plain: ids ascend and are not negative, weights are finite and not negative. Terms that the segment does not hold,
+    Plain: ids ascend and are not negative, weights are from 0 to 1e12. Terms that the segment does not hold,
     and weights of 0, are left out. Oracle: oracle.numbered_query.
     """
     n = 0
@@ -29,8 +29,8 @@ def number_query(ids, given, lookup_ids, lookup_numbers, frequencies, terms, wei
     postings = 0.0
     low = 0
     for i in range(len(ids)):
-        # False for NaN, and for infinity, which is above the largest float32.
-        if ids[i] <= last or not (given[i] >= 0.0 and given[i] <= np.float32(3.4028234663852886e38)):
+        # False for NaN and infinity; 1e12 is index.vectors.MAX_WEIGHT.
+        if ids[i] <= last or not (given[i] >= 0.0 and given[i] <= np.float32(1e12)):
             return -1
         last = ids[i]
         if given[i] == 0.0:

@@ -11,6 +11,9 @@ def main() -> None:
     """Run this process's command line and exit with its code."""
     try:
         from lsr.cli.running import run
+        from lsr.cli.streams import prepare
+
+        prepare()
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # during the imports

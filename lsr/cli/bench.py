@@ -120,6 +120,7 @@ def print_curves(curves: Sequence[Curve]) -> None:
 def plot_curve(curves: Sequence[Curve], path: Path) -> None:
     """Draw recall against mean time, one panel for each k. Raises QueryError if matplotlib is not installed."""
     from lsr.errors import QueryError
+    from lsr.output_file import output_file
 
     try:
         from matplotlib.figure import Figure
@@ -146,7 +147,8 @@ def plot_curve(curves: Sequence[Curve], path: Path) -> None:
         axes.grid(visible=True, which="both", alpha=0.3)
         axes.legend()
     figure.suptitle(f"{curves[0].description['documents']:,} documents, {curves[0].description['queries']:,} queries")
-    figure.savefig(path)
+    with output_file(path) as file:
+        figure.savefig(file, format="png")
 
 
 def _print_side_by_side(curves: Sequence[Curve]) -> None:

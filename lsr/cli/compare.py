@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lsr.cli.evaluate import OwnDocument, OwnDocumentOption
 from lsr.cli.output import JsonFlag, print_json
 
 
@@ -20,6 +21,7 @@ def compare(
     query: Annotated[
         str | None, typer.Option(help="Only show this query's best documents in both runs.", metavar="QID")
     ] = None,
+    own_document: OwnDocumentOption = OwnDocument.auto,
     json: JsonFlag = False,
 ) -> int:
     """Compare two runs: significance tests, wins and losses."""
@@ -32,7 +34,9 @@ def compare(
         print(evaluation.side_by_side_table(evaluation.open_dataset(dataset), first, second, query), end="")
         return 0
     names = [part.strip() for item in measures or () for part in item.split(",") if part.strip()]
-    comparison = evaluation.compare_runs(dataset, first, second, measures=names or DEFAULT_MEASURES)
+    comparison = evaluation.compare_runs(
+        dataset, first, second, measures=names or DEFAULT_MEASURES, drop_own_document=own_document.dropped
+    )
     if json:
         print_json(comparison.to_json())
     else:

@@ -13,7 +13,7 @@ import typer
 
 from lsr.cli.index import index_and_report
 from lsr.cli.output import say
-from lsr.cli.serve import log_to_stderr, service_settings
+from lsr.cli.serve import service_settings
 from lsr.settings import DEFAULT_ENCODER, Settings
 
 if TYPE_CHECKING:
@@ -60,10 +60,11 @@ def demo(
 def demonstrate(out: Path, settings: Settings, *, encoder: str, encode: bool) -> int:
     """Index the sample into `out` if necessary and serve it until Ctrl-C."""
     from lsr.errors import ExitCode
+    from service.logs import log_to_stderr
     from service.server import serve
 
     _ensure_indexed(out, encoder, encode=encode)
-    log_to_stderr()
+    log_to_stderr(settings.log_format or "text")
     serve(
         out,
         host=settings.host,

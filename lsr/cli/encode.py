@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lsr.cli.arguments import SettingOption, parse_settings, stored_name
+from lsr.cli.corpus_options import (
+    IdOption,
+    MetadataOption,
+    ProblemLog,
+    StrictFlag,
+    TextOption,
+    TitleOption,
+    check_not_empty,
+    fields_of,
+)
 from lsr.cli.index import CorpusFormat
-from lsr.cli.output import ProblemLog, Progress, exit_code, progress_bar, say
+from lsr.cli.output import Progress, exit_code, progress_bar, say
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
@@ -44,6 +54,11 @@ def encode(
     ] = None,
     setting: SettingOption = None,
     format: Annotated[CorpusFormat, typer.Option(help="Format of the corpus.")] = CorpusFormat.auto,
+    identifier: IdOption = None,
+    title: TitleOption = None,
+    text: TextOption = None,
+    metadata: MetadataOption = None,
+    strict: StrictFlag = False,
     to: Annotated[VectorFormat, typer.Option(help="Format of the vectors.")] = VectorFormat.auto,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.  [default: auto]", metavar="NAME")] = None,
     chunk: Annotated[
@@ -61,13 +76,16 @@ def encode(
     if to is VectorFormat.auto:
         to = VectorFormat.arrow if Path(out).suffix in (".arrow", ".ipc", ".feather") else VectorFormat.jsonl
     settings = load_settings({"encoder": encoder, "device": device})
+    opened = open_corpus(corpus, format.value, chunk=chunk, fields=fields_of(identifier, title, text, metadata))
+    check_not_empty(opened, strict=strict)
     return encode_corpus(
-        open_corpus(corpus, format.value, chunk=chunk),
+        opened,
         out,
         to.value,
         encoder=settings.encoder,
         encoder_settings=parse_settings(setting),
         device=settings.device,
+        strict=strict,
     )
 
 
@@ -79,21 +97,25 @@ def encode_corpus(
     encoder: str,
     encoder_settings: Mapping[str, Any],
     device: str = "auto",
+    strict: bool = False,
 ) -> ExitCode:
     """Encode `corpus` into the file `out`; report invalid lines and the number of documents on stderr.
 
-    Raises what `load_with_settings` and the corpus raise.
+    Raises what `load_with_settings` and the corpus raise, and InputRefused as `index_and_report`.
     """
-    from encoders import load_with_settings
+    from contextlib import suppress
+
+    from encoders import StatisticsMissing, load_with_settings
     from lsr.documents import DEFAULT_VECTOR
     from lsr.exchange import VectorSource, write_vectors
 
     loaded = load_with_settings(encoder, encoder_settings, device)
     loaded.prepare_documents()  # what is wrong with a model is said before a file is written
-    problems = ProblemLog(corpus.name)
+    problems = ProblemLog(corpus.name, strict=strict)
     with progress_bar() as progress:
         if loaded.settings.get("average_length", 0.0) is None:
-            loaded.measure(_texts(corpus, progress))  # type: ignore[attr-defined] # BM25 reads the whole corpus first
+            with suppress(StatisticsMissing):  # a corpus without a document, of which nothing is encoded
+                loaded.measure(_texts(corpus, progress))  # type: ignore[attr-defined] # BM25 reads the whole corpus first
         note = {
             "encoder": stored_name(encoder),
             "settings": dict(loaded.settings),

@@ -19,6 +19,29 @@ if TYPE_CHECKING:
     from lsr.errors import ExitCode
 
 
+class OwnDocument(StrEnum):
+    """Whether the document with the query's own id is left out of the query's ranking."""
+
+    auto = "auto"
+    drop = "drop"
+    keep = "keep"
+
+    @property
+    def dropped(self) -> bool | None:
+        """True, False, or None for the default of the data set."""
+        return None if self is OwnDocument.auto else self is OwnDocument.drop
+
+
+OwnDocumentOption = Annotated[
+    OwnDocument,
+    typer.Option(
+        "--own-document",
+        help="The document with the query's own id: drop it from the ranking, or keep it; auto: drop it from BEIR's "
+        "data sets, unless it is judged relevant.",
+    ),
+]
+
+
 class FeedbackTime(StrEnum):
     """When a query is expanded, see lsr/search/feedback.py."""
 
@@ -74,6 +97,7 @@ def evaluate(
         FeedbackTime | None,
         typer.Option(help="Expand queries from their first hits: before or after the fusion, or both."),
     ] = None,
+    own_document: OwnDocumentOption = OwnDocument.auto,
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Search approximately; the default of lsr eval is exact.")
     ] = False,
@@ -109,6 +133,7 @@ def evaluate(
             exact=not approximate,
         ),
         efficiency=efficiency,
+        drop_own_document=own_document.dropped,
         results=results,
         name=name,
     )
@@ -147,6 +172,7 @@ class Request:
     k: int | None
     search: SearchSettings
     efficiency: bool
+    drop_own_document: bool | None
     results: Path | None
     name: str | None
 
@@ -167,11 +193,14 @@ def evaluate_one(dataset: str | Dataset, request: Request, *, as_json: bool) -> 
             k=request.k,
             search=request.search,
             efficiency=request.efficiency,
+            drop_own_document=request.drop_own_document,
             progress=None if progress is None else lambda done, total: progress("queries", done, total),
             index_progress=progress,
         )
     if as_json:
         print_json(result.to_json())
+    elif _is_written_to_stdout(request):
+        print(result.table(), file=sys.stderr)  # stdout has the run
     else:
         print(result.table())
     for warning in result.warnings:
@@ -179,6 +208,13 @@ def evaluate_one(dataset: str | Dataset, request: Request, *, as_json: bool) -> 
     if request.results is not None:
         path = write_cell(request.results, cell_content(result, command=sys.argv, name=request.name))
         say(f"stored as {path}")
+
+
+def _is_written_to_stdout(request: Request) -> bool:
+    from lsr.output_file import is_stdout
+
+    made = request.collection is not None or request.encoder is not None
+    return is_stdout(request.run) and (made or str(request.run) != "-")
 
 
 def evaluate_folder(folder: Path, request: Request, *, as_json: bool) -> ExitCode:
@@ -198,6 +234,7 @@ def evaluate_folder(folder: Path, request: Request, *, as_json: bool) -> ExitCod
         measures=request.measures,
         k=request.k,
         efficiency=request.efficiency,
+        drop_own_document=request.drop_own_document,
         command=sys.argv,
         on_start=lambda dataset, name: say(f"{name} on {dataset} …"),
     )

@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lsr.cli.arguments import SettingOption, parse_object, parse_settings, stored_name
-from lsr.cli.output import JsonFlag, ProblemLog, exit_code, human_bytes, print_json, progress_bar
+from lsr.cli.corpus_options import (
+    AUTO,
+    IdOption,
+    MetadataOption,
+    ProblemLog,
+    StrictFlag,
+    TextOption,
+    TitleOption,
+    check_not_empty,
+    fields_of,
+    guessed_schema,
+    textual,
+)
+from lsr.cli.output import JsonFlag, exit_code, human_bytes, print_json, progress_bar
 from lsr.cli.vector_options import OPTION, dense_for_vectors, parse_vectors
 
 if TYPE_CHECKING:
@@ -28,7 +41,9 @@ class CorpusFormat(StrEnum):
     beir = "beir"
     jsonl = "jsonl"
     tsv = "tsv"
+    csv = "csv"
     parquet = "parquet"
+    arrow = "arrow"
     vectors = "vectors"
 
 
@@ -36,7 +51,8 @@ def index(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="BEIR folder, JSONL, TSV or Parquet file (also .gz, .zst), - for stdin, or ir-datasets:ID.",
+            help="BEIR folder, JSONL, TSV, CSV (also .gz, .zst), Parquet, Arrow, data set saved by the package "
+            "datasets, - for stdin, or ir-datasets:ID.",
             metavar="CORPUS",
         ),
     ],
@@ -55,11 +71,17 @@ def index(
     ] = None,
     setting: SettingOption = None,
     format: Annotated[CorpusFormat, typer.Option(help="Format of the corpus.")] = CorpusFormat.auto,
+    identifier: IdOption = None,
+    title: TitleOption = None,
+    text: TextOption = None,
+    metadata: MetadataOption = None,
+    strict: StrictFlag = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.  [default: auto]", metavar="NAME")] = None,
     schema: Annotated[
         str | None,
         typer.Option(
-            help='Metadata fields to filter by, such as \'{"year":"int","tag":"keyword[]"}\'.', metavar="JSON"
+            help='Metadata fields to filter by, such as \'{"year":"int","tag":"keyword[]"}\'; auto: guessed, printed.',
+            metavar="JSON|auto",
         ),
     ] = None,
     chunk: Annotated[
@@ -73,23 +95,30 @@ def index(
     """Build a collection from a corpus.
 
     Invalid lines are reported on stderr with their numbers and skipped; the exit code is then 4. After a run that was
-    stopped, --resume finishes the collection with the same result.
+    stopped, --resume finishes the collection with the same result. Your own files need no conversion: --id, --title,
+    --text and --metadata name their fields.
     """
-    from lsr.corpora import holds_vectors, open_corpus
+    from lsr.corpora import brings_vectors, open_corpus
     from lsr.default_pipeline import vectors_for
     from lsr.documents import DEFAULT_VECTOR
     from lsr.settings import load_settings
 
     if vectors is not None and encoder is not None:
         raise typer.BadParameter("give --encoder or --vectors, not both", param_hint=OPTION)
-    declared = parse_object(schema, "--schema")
+    declared: Mapping[str, Any] | None = None if schema == AUTO else parse_object(schema, "--schema")
+    fields = fields_of(identifier, title, text, metadata)
     settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
     chosen = parse_settings(setting)
-    opened = open_corpus(corpus, format.value, chunk=chunk)
+    opened = open_corpus(corpus, format.value, chunk=chunk, fields=fields)
+    check_not_empty(opened, strict=strict)
+    if schema == AUTO:
+        declared = guessed_schema(opened)
+    if (typed := textual(declared, opened, fields)) is not None:
+        opened = open_corpus(corpus, format.value, chunk=chunk, fields=typed)
     configs: dict[str, VectorConfig]
     if vectors is not None:
         configs = parse_vectors(vectors, chosen, opened)
-    elif holds_vectors(corpus, format.value):
+    elif format is CorpusFormat.vectors or brings_vectors(opened):
         config = config_for_vectors(opened, stored_name(encoder) if encoder is not None else None, chosen)
         configs = {DEFAULT_VECTOR: config, **dense_for_vectors(opened)}
     else:
@@ -102,6 +131,7 @@ def index(
         resume=resume,
         threads=settings.threads,
         device=settings.device,
+        strict=strict,
         as_json=json,
     )
 
@@ -115,15 +145,17 @@ def index_and_report(
     resume: bool = False,
     threads: int | None = None,
     device: str = "auto",
+    strict: bool = False,
     as_json: bool = False,
 ) -> ExitCode:
     """Index `corpus` into `out`; print the report and, on stderr, the lines that were skipped.
 
-    Returns PARTIAL if some lines were skipped, FAILURE if all were. Raises what `index_corpus` raises.
+    Returns PARTIAL if some lines were skipped, FAILURE if all were. Raises what `index_corpus` raises, and InputRefused
+    where most lines are refused for one reason, or with `strict` one line is.
     """
     from lsr.writing.bulk_load import index_corpus
 
-    problems = ProblemLog(corpus.name)
+    problems = ProblemLog(corpus.name, strict=strict)
     with progress_bar() as progress:
         report = index_corpus(
             corpus,

@@ -29,13 +29,15 @@ def leaderboard(
     """
     import eval as evaluation
     from lsr.cli.output import say
+    from lsr.output_file import output_file
 
     if sum((markdown, csv, json)) > 1:
         raise typer.BadParameter("give only one of them", param_hint="--markdown, --csv, --json")
     cells = evaluation.read_cells(results)
     table = evaluation.build_table(cells, baseline=baseline, measure=measure, published=published)
     if html is not None:
-        html.write_text(evaluation.to_html(table), encoding="utf-8")
+        with output_file(html) as file:
+            file.write(evaluation.to_html(table).encode())
         say(f"page written to {html}")
     if mteb is not None:
         say(f"{len(evaluation.export_mteb(cells, mteb))} files written to {mteb}")

@@ -1,6 +1,6 @@
 """The output of commands: data on stdout, as text or with `--json` as JSON; everything else on stderr.
 
-Progress bars appear on a terminal only. The first skipped lines of a corpus are listed, the others are counted.
+Progress bars appear on a terminal only.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 if TYPE_CHECKING:
-    from lsr.errors import ExitCode, InvalidDocument
+    from lsr.errors import ExitCode
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 
 Progress = Callable[[str, int, int | None], None]  # (phase, done, total)
 
-SHOWN_PROBLEMS: Final = 100
 _CONTROL: Final = dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
 
 
 def print_json(value: Any) -> None:
     """Print one JSON value on one line."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # an ASCII terminal, or a file name that is not UTF-8
+        text = json.dumps(value, allow_nan=False)
+    print(text)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
@@ -107,25 +111,6 @@ def progress_bar() -> Iterator[Progress | None]:
             bars.update(tasks[phase], completed=done, total=total)
 
         yield report
-
-
-class ProblemLog:
-    """Reports the invalid lines of one corpus as they are found."""
-
-    def __init__(self, corpus_name: str) -> None:
-        self.count = 0
-        self._name = "stdin" if corpus_name == "-" else corpus_name
-
-    def add(self, line_number: int, error: InvalidDocument) -> None:
-        """Report one line, unless SHOWN_PROBLEMS lines were reported already."""
-        self.count += 1
-        if self.count <= SHOWN_PROBLEMS:
-            say(f"{self._name}:{line_number}: {error}")
-
-    def close(self) -> None:
-        """Report the number of lines that were not shown."""
-        if self.count > SHOWN_PROBLEMS:
-            say(f"and {self.count - SHOWN_PROBLEMS:,} more lines like these")
 
 
 def exit_code(accepted: int, failed: int) -> ExitCode:

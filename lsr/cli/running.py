@@ -14,28 +14,41 @@ import typer
 
 from lsr.cli import INTERRUPTED
 from lsr.cli.output import say
+from lsr.cli.streams import discard_stdout
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
         from lsr.cli.commands import app
+        from lsr.input_file import shared_copies
 
-        code = app(args=list(arguments), prog_name="lsr", standalone_mode=False)
-        sys.stdout.flush()
+        with shared_copies():
+            code = app(args=list(arguments), prog_name="lsr", standalone_mode=False)
+        _flush()
     except typer.TyperException as error:
         return _usage(error)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        # The reader, such as `head`, has closed the pipe. Otherwise Python would report it again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_stdout()  # the reader, such as `head`, has closed the pipe
         return 1
     except Exception as error:
         return _failure(error)
     if code == INTERRUPTED:
         say("interrupted")
     return int(code or 0)
+
+
+def _flush() -> None:
+    """Write what is buffered for standard output; raises OSError, which names it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_stdout()
+        raise OSError(error.errno, error.strerror, "stdout") from None
 
 
 def _usage(error: typer.TyperException) -> int:
@@ -62,7 +75,10 @@ def _failure(error: Exception) -> int:
     elif isinstance(error, EXPECTED_ERRORS):
         say(str(error))
     elif isinstance(error, OSError):
-        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        say(f"{error.filename or 'writing'}: {error.strerror}" if error.strerror else str(error))
+    elif isinstance(error, UnicodeEncodeError):
+        say(f"{error.object[:200]}: a name that is not valid UTF-8 cannot be used here; rename the file or folder")
+        return 2
     else:
         say(f"unexpected {type(error).__name__}: {error}\nThis is a bug; LSR_DEBUG=1 prints the traceback.")
     return int(describe(error).exit_code)

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-import logging
-import sys
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lsr.settings import Settings
+from lsr.settings import SERVICE_SETTINGS, Settings, describe_setting, setting_type
 
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
 
 
+def with_service_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command an option for each setting of the service; it receives them as keyword arguments."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.kind != inspect.Parameter.VAR_KEYWORD]
+    options = []
+    for name in SERVICE_SETTINGS:
+        kind = setting_type(name)
+        text = describe_setting(name)
+        option = typer.Option(help=f"{text[0].upper()}{text[1:]}.", rich_help_panel="Settings of the service")
+        hint: Any = Annotated[kind | None, option]
+        options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint))
+    described: Any = command
+    described.__signature__ = signature.replace(parameters=[*own, *options])
+    described.__annotations__ = {one.name: one.annotation for one in [*own, *options]}
+    return command
+
+
+@with_service_options
 def serve(
     directory: Annotated[Path, typer.Argument(help="A collection, or a folder of collections.", metavar="DIR")],
     host: Annotated[
@@ -23,16 +42,18 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; 0: any free port.  [default: 8080]", metavar="N")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="File with the API keys.", metavar="FILE")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow other machines without an API key.")] = False,
+    **options: Any,
 ) -> int:
     """Serve collections over HTTP until Ctrl-C.
 
     The URL is printed when the service is ready to search.
     """
     from lsr.settings import load_settings
+    from service.logs import log_to_stderr
     from service.server import serve as run_server
 
-    settings = load_settings({"host": host, "port": port, "api_key_file": api_key_file})
-    log_to_stderr()
+    settings = load_settings({"host": host, "port": port, "api_key_file": api_key_file, **options})
+    log_to_stderr(settings.log_format or "text")
     run_server(
         directory,
         host=settings.host,
@@ -47,17 +68,13 @@ def serve(
 
 def service_settings(settings: Settings) -> ServiceSettings:
     """Return the service's settings, with the user's values where given."""
-    from service.settings import ServiceSettings
+    from service.settings import ServiceSettings, parse_origins
 
-    names = ("search_threads", "search_queue", "quick_search_ms", "slow_query_ms", "scrub_hours")
-    chosen = {name: getattr(settings, name) for name in names} | {"default_encoder": settings.encoder}
-    return ServiceSettings(**{name: value for name, value in chosen.items() if value is not None})
-
-
-def log_to_stderr() -> None:
-    """Write the service's log to stderr, one line per event."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its INFO lines repeat ours
+    chosen = {name: getattr(settings, name) for name in SERVICE_SETTINGS if name not in ("cors_origin", "log_format")}
+    given = ServiceSettings(
+        default_encoder=settings.encoder, **{name: value for name, value in chosen.items() if value is not None}
+    )
+    return replace(given, cors_origins=parse_origins(settings.cors_origin or ""))
 
 
 def announce(url: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lsr.cli.evaluate import OwnDocument, OwnDocumentOption
 from lsr.cli.output import JsonFlag, print_json, progress_bar, say
 
 
@@ -31,6 +32,7 @@ def tune(
     force: Annotated[
         bool, typer.Option("--force", help="Write also where the held-out mean is lower than at present.")
     ] = False,
+    own_document: OwnDocumentOption = OwnDocument.auto,
     json: JsonFlag = False,
 ) -> int:
     """Choose weights, normalisation, rescoring and limits by your own judgements.
@@ -48,9 +50,9 @@ def tune(
 
     folder = one_collection(directory)
     if queries is not None and qrels is not None:
-        judged = evaluation.from_trec_files(queries, qrels)
+        judged = evaluation.from_trec_files(queries, qrels, drop_own_document=own_document.dropped)
     else:
-        judged = evaluation.open_dataset(str(dataset), split=split)
+        judged = evaluation.open_dataset(str(dataset), split=split, drop_own_document=own_document.dropped)
     # A collection that cannot be written now is better refused before the work than after it.
     with Collection.open(folder, "r" if dry_run else "w") as collection:
         with progress_bar() as progress:

@@ -18,9 +18,11 @@ from typing import Any, Final, Literal, NamedTuple
 
 import pyarrow as pa
 
+from lsr.corpora.arrow_rows import as_json, rows_of
 from lsr.corpora.corpus import CorpusLine
 from lsr.documents import Document, parse_document
 from lsr.errors import CorpusDamaged, CorpusUnreadable, InvalidDocument, InvalidJson
+from lsr.input_file import InputFile, arrow_path
 from lsr.strict_json import loads
 
 METADATA_KEY: Final = b"lsr.vectors"
@@ -46,56 +48,59 @@ class ArrowVectorsCorpus:
 
     unit: Literal["bytes", "documents"] = "documents"
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, file: InputFile) -> None:
         """Raises CorpusUnreadable if it is not an Arrow file or lacks a column."""
         self.name = name
         self.position = 0
-        self._path = path
+        self._file = file
+        self._path = path = file.path
         try:
-            with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+            with pa.memory_map(arrow_path(path)) as mapped, pa.ipc.open_file(mapped) as reader:
                 schema = reader.schema
                 names = list(schema.names)
                 self.size: int | None = sum(reader.get_batch(at).num_rows for at in range(reader.num_record_batches))
         except _DAMAGE as error:
-            raise CorpusUnreadable(f"{path}: not an Arrow IPC file: {error}") from None
+            raise CorpusUnreadable(f"{name}: not an Arrow IPC file: {error}") from None
         self._terms = next((column for column in _TERMS if column in names), "")
         self._weights = next((column for column in _WEIGHTS if column in names), "")
         if not self._terms or not self._weights or "id" not in names:
             found = ", ".join(names)
-            raise CorpusUnreadable(f"{path}: columns id, tokens (or indices) and weights are needed; it has {found}")
-        self.dense = _dense_of(path, schema)
+            raise CorpusUnreadable(f"{name}: columns id, tokens (or indices) and weights are needed; it has {found}")
+        self.dense = _dense_of(Path(name), schema)
         unknown = sorted(
             set(names) - {self._terms, self._weights, *_OTHERS, *(DENSE_PREFIX + one for one in self.dense)}
         )
         if unknown:
-            raise CorpusUnreadable(f"{path}: unknown column {unknown[0]!r}; put other data into metadata")
-        self.encoder = _encoder_of(path, schema)
+            raise CorpusUnreadable(f"{name}: unknown column {unknown[0]!r}; put other data into metadata")
+        self.encoder = _encoder_of(Path(name), schema)
 
     def identity(self) -> str | None:
-        """Return the file's size and modification time."""
-        stat = self._path.stat()
-        return f"{stat.st_size}:{stat.st_mtime_ns}"
+        """Return a string that is equal for the same unchanged file; None for what can be read only once."""
+        return self._file.identity()
 
     def __iter__(self) -> Iterator[CorpusLine]:
         self.position = 0
         try:
-            with pa.memory_map(str(self._path)) as file, pa.ipc.open_file(file) as reader:
+            with pa.memory_map(arrow_path(self._path)) as file, pa.ipc.open_file(file) as reader:
                 for at in range(reader.num_record_batches):
-                    batch = reader.get_batch(at)
-                    batch.validate(full=True)  # otherwise offsets that point outside the data would be followed
-                    for row in batch.to_pylist():
+                    for row in rows_of(reader.get_batch(at), checked=False):
                         self.position += 1
                         yield CorpusLine(self.position, self._content(row))
         except _DAMAGE as error:
-            raise CorpusDamaged(f"{self._path}: {error}, after row {self.position}") from None
+            raise CorpusDamaged(f"{self.name}: {error}, after row {self.position}") from None
 
-    def _content(self, row: dict[str, Any]) -> Document | InvalidDocument:
+    def _content(self, row: dict[str, Any] | InvalidDocument) -> Document | InvalidDocument:
+        if isinstance(row, InvalidDocument):
+            return row
         try:
             value = {name: row[name] for name in _OTHERS if row.get(name) is not None}
             if isinstance(value.get("id"), int):
                 value["id"] = str(value["id"])
             if isinstance(value.get("metadata"), str):
                 value["metadata"] = loads(value["metadata"])
+            elif isinstance(value.get("metadata"), dict):
+                cells = {key: as_json(f"metadata.{key}", cell) for key, cell in value["metadata"].items()}
+                value["metadata"] = {key: cell for key, cell in cells.items() if cell is not None}
             value["sparse"] = self._sparse(row[self._terms], row[self._weights])
             dense = {name: {"dense": row[DENSE_PREFIX + name]} for name in self.dense if row[DENSE_PREFIX + name]}
             if dense:
@@ -116,6 +121,16 @@ class ArrowVectorsCorpus:
         if len(sparse) != len(terms):
             raise InvalidDocument("invalid_sparse", "a token occurs twice", field=self._terms)
         return sparse
+
+
+def holds_arrow_vectors(file: InputFile) -> bool:
+    """Return whether an Arrow file has a column of sparse vectors; another one is a table of documents."""
+    try:
+        with pa.memory_map(arrow_path(file.path)) as opened, pa.ipc.open_file(opened) as reader:
+            names = set(reader.schema.names)
+    except _DAMAGE:
+        return False
+    return not names.isdisjoint((*_TERMS, "weights"))
 
 
 def _encoder_of(path: Path, schema: pa.Schema) -> dict[str, Any] | None:

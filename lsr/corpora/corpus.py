@@ -55,6 +55,11 @@ class WrappedCorpus:
         self._corpus = corpus
 
     @property
+    def inner(self) -> Corpus:
+        """The wrapped corpus."""
+        return self._corpus
+
+    @property
     def name(self) -> str:
         """The wrapped corpus's name."""
         return self._corpus.name

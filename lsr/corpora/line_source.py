@@ -1,22 +1,18 @@
-"""The lines of a file, plain or compressed (gzip, zstd), or of standard input.
+"""The lines of a file, plain or compressed (gzip, zstd), or of an input that can be read only once (input_file.py).
 
 Compression is detected by the first bytes, not by the name. Arrow decompresses: its memory is bounded for every
-compression ratio, and unlike the usual Python readers it reports a truncated zstd file. Standard input is first copied
-to a temporary file, because a corpus may be read more than once.
+compression ratio, and unlike the usual Python readers it reports a truncated zstd file.
 """
 
 from __future__ import annotations
 
 import io
-import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, cast
 
 from lsr.errors import CorpusDamaged, CorpusUnreadable
+from lsr.input_file import InputFile, open_input, shown_name
 
 MAX_LINE_BYTES: Final = 32 << 20  # the same as the service's limit on a request body
 
@@ -26,19 +22,19 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class LineSource:
-    """A file whose lines can be read any number of times."""
+    """An input whose lines can be read any number of times."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: Path | str | InputFile) -> None:
         """Raises CorpusUnreadable if the file is missing or cannot be read."""
-        self.path = path
-        self.size = 0
+        self.input = open_input(file)
+        self.name = shown_name(self.input.name)
         self._raw: BinaryIO | None = None
         try:
-            with path.open("rb") as file:
-                start = file.read(4)
-            self.size = path.stat().st_size
+            with self.input.path.open("rb") as opened:
+                start = opened.read(4)
+            self.size = self.input.size
         except OSError as error:
-            raise CorpusUnreadable(f"{path}: {error.strerror or error}") from None
+            raise CorpusUnreadable(f"{self.name}: {error.strerror or error}") from None
         self._codec = next((codec for magic, codec in _MAGIC.items() if start.startswith(magic)), None)
 
     @property
@@ -49,14 +45,13 @@ class LineSource:
         return self._raw.tell()
 
     def identity(self) -> str | None:
-        """Return the file's size and modification time as a string."""
-        stat = self.path.stat()
-        return f"{stat.st_size}:{stat.st_mtime_ns}"
+        """Return a string that is equal for the same unchanged file; None for what can be read only once."""
+        return self.input.identity()
 
     def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
         """Yield (line number from 1, line with its end); None replaces a line longer than MAX_LINE_BYTES."""
         number = 0
-        self._raw = self.path.open("rb")
+        self._raw = self.input.path.open("rb")
         with self._raw as raw:
             stream = self._decompressed(raw)
             try:
@@ -68,7 +63,7 @@ class LineSource:
                         continue
                     yield number, line.removeprefix(_BOM) if number == 1 else line
             except OSError as error:
-                raise CorpusDamaged(f"{self.path}: {error}, after line {number}") from None
+                raise CorpusDamaged(f"{self.name}: {error}, after line {number}") from None
 
     def _decompressed(self, raw: BinaryIO) -> io.BufferedReader:
         if self._codec is None:
@@ -79,27 +74,22 @@ class LineSource:
         return io.BufferedReader(cast("io.RawIOBase", stream), _BUFFER)
 
 
-class SpooledInput(LineSource):
-    """Standard input, copied to a temporary file that is deleted with this object."""
-
-    def __init__(self, stream: BinaryIO | None = None) -> None:
-        handle, name = tempfile.mkstemp(prefix="lsr-stdin-")
-        self._spool = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            shutil.copyfileobj(stream or sys.stdin.buffer, file, _BUFFER)
-        super().__init__(self._spool)
-
-    def identity(self) -> None:
-        """Return None: input from a pipe cannot be recognised later."""
-        return
-
-    def __del__(self) -> None:
-        self._spool.unlink(missing_ok=True)
-
-
 def _skip_line(stream: io.BufferedReader, part: bytes) -> None:
     while part and not part.endswith(b"\n"):
         part = stream.readline(MAX_LINE_BYTES)
+
+
+def refuse_array(source: LineSource) -> None:
+    """Raise CorpusUnreadable if a file of JSON lines is one JSON array instead: no line of it is an object."""
+    for _, line in source:
+        start = (line or b"{").lstrip()[:1]
+        if start == b"[":
+            raise CorpusUnreadable(
+                f"{source.name}: it is a JSON array, and JSON lines have one object on each line, without brackets and "
+                f"commas; convert it, for example with: jq -c '.[]' {source.name} > lines.jsonl"
+            )
+        if start:
+            return
 
 
 class LineCorpus:
@@ -122,5 +112,5 @@ class LineCorpus:
         return self._source.position
 
     def identity(self) -> str | None:
-        """Return the file's size and modification time."""
+        """Return a string that is equal for the same unchanged file; None for what can be read only once."""
         return self._source.identity()

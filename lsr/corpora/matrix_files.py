@@ -19,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsr.corpora.corpus import CorpusLine
-from lsr.documents import DEFAULT_VECTOR, Document, SparseByIndex
+from lsr.documents import DEFAULT_VECTOR, MAX_TERM, Document, SparseByIndex
 from lsr.errors import CorpusUnreadable, InvalidDocument
+from lsr.input_file import InputFile
 
 SUFFIXES: Final = (".npz", ".csr", ".bin")
-
-_MAX_TERM: Final = 2**31
 
 Row = tuple[NDArray[np.int64], NDArray[np.float32]]
 
@@ -34,23 +33,23 @@ class MatrixCorpus:
 
     unit: Literal["bytes", "documents"] = "documents"
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, file: InputFile) -> None:
         """Raises CorpusUnreadable if the file has none of the three formats or is inconsistent."""
         self.name = name
         self.position = 0
-        self._path = path
-        if path.suffix == ".npz":
-            self._rows: _CsrRows | _SeismicRows = _read_npz(path)
-        elif path.suffix == ".csr":
-            self._rows = _map_bigann(path)
+        self._file = file
+        suffix = Path(file.name).suffix
+        if suffix == ".npz":
+            self._rows: _CsrRows | _SeismicRows = _read_npz(file.path)
+        elif suffix == ".csr":
+            self._rows = _map_bigann(file.path)
         else:
-            self._rows = _SeismicRows(path)
+            self._rows = _SeismicRows(file.path)
         self.size: int | None = self._rows.count
 
     def identity(self) -> str | None:
-        """Return the file's size and modification time."""
-        stat = self._path.stat()
-        return f"{stat.st_size}:{stat.st_mtime_ns}"
+        """Return a string that is equal for the same unchanged file; None for what can be read only once."""
+        return self._file.identity()
 
     def __iter__(self) -> Iterator[CorpusLine]:
         self.position = 0
@@ -63,7 +62,7 @@ def _content(identifier: str, terms: NDArray[np.int64], weights: NDArray[np.floa
     if not np.isfinite(weights).all() or (weights < 0).any():
         detail = f"row {identifier}: a weight is negative or not finite"
         return InvalidDocument("invalid_sparse", detail, field="sparse")
-    if terms.size and (terms.min() < 0 or terms.max() >= _MAX_TERM):
+    if terms.size and (terms.min() < 0 or terms.max() > MAX_TERM):
         return InvalidDocument("invalid_sparse", f"row {identifier}: a term number is out of range", field="sparse")
     if np.unique(terms).size != terms.size:
         return InvalidDocument("invalid_sparse", f"row {identifier}: a term occurs twice", field="sparse")

@@ -1,8 +1,8 @@
 """Tab-separated values, one document per line, without quotes (MS MARCO's collection.tsv).
 
 Without a header: two columns are id and text, three are id, title and text. If the first line has a column named `id`,
-`_id` or `docid`, it is a header: columns named `title`, `text` and `parent` are those fields, and all others become
-metadata, as strings.
+`_id` or `docid`, or one that `Fields` names, it is a header: columns named `title`, `text` and `parent` are those
+fields, and all others become metadata, as strings, unless the collection's schema says otherwise.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from lsr.corpora.corpus import CorpusLine
+from lsr.corpora.fields import ID_COLUMNS, USUAL, Fields, document_of
 from lsr.corpora.jsonl import line_too_long
-from lsr.corpora.line_source import LineCorpus
-from lsr.documents import Document, parse_document
+from lsr.corpora.line_source import LineCorpus, LineSource
+from lsr.corpora.text_cells import typed_row
+from lsr.documents import Document
 from lsr.errors import InvalidDocument
-
-ID_COLUMNS: Final = ("id", "_id", "docid", "doc_id")
-TEXT_COLUMNS: Final = ("title", "text", "parent")
 
 _HEADERLESS: Final = {2: ("id", "text"), 3: ("id", "title", "text")}
 
 
 class TsvCorpus(LineCorpus):
     """A file of tab-separated lines. Blank lines are skipped."""
+
+    def __init__(self, name: str, source: LineSource, fields: Fields = USUAL) -> None:
+        super().__init__(name, source)
+        self._fields = fields
 
     def __iter__(self) -> Iterator[CorpusLine]:
         columns: Sequence[str] | None = None
@@ -43,44 +46,26 @@ class TsvCorpus(LineCorpus):
             cells = text.split("\t")
             if columns is None:
                 header = [cell.strip() for cell in cells]
-                if any(cell.lower() in ID_COLUMNS for cell in header):
+                if self._is_header(header):
                     columns = header
                     continue
                 columns = _HEADERLESS.get(len(cells), ())
             try:
-                yield CorpusLine(number, _document(columns, cells))
+                yield CorpusLine(number, self._document(columns, cells, number))
             except InvalidDocument as error:
                 yield CorpusLine(number, error)
 
+    def _is_header(self, cells: Sequence[str]) -> bool:
+        return any(cell.lower() in ID_COLUMNS or cell in self._fields.names for cell in cells)
 
-def _document(columns: Sequence[str], cells: Sequence[str]) -> Document:
-    if not columns:
-        raise InvalidDocument(
-            "wrong_columns",
-            f"{len(cells)} columns; expected id and text, or id, title and text, separated by tabs, or a header line",
-        )
-    if len(cells) != len(columns):
-        raise InvalidDocument("wrong_columns", f"{len(cells)} columns where {len(columns)} were expected")
-    return document_from_row(dict(zip(columns, cells, strict=True)))
-
-
-def document_from_row(row: dict[str, object]) -> Document:
-    """Return a table's row as a document: document fields by name, everything else as metadata.
-
-    Raises InvalidDocument.
-    """
-    value: dict[str, object] = {}
-    metadata: dict[str, object] = {}
-    for column, cell in row.items():
-        name = column.lower()
-        if name in ID_COLUMNS and "id" not in value:
-            value["id"] = cell
-        elif name in TEXT_COLUMNS:
-            value[name] = cell
-        elif name == "metadata" and isinstance(cell, dict):
-            metadata.update(cell)
-        elif cell is not None:
-            metadata[column] = cell
-    if metadata:
-        value["metadata"] = metadata
-    return parse_document(value)
+    def _document(self, columns: Sequence[str], cells: Sequence[str], number: int) -> Document:
+        if not columns:
+            raise InvalidDocument(
+                "wrong_columns",
+                f"{len(cells)} columns; expected id and text, or id, title and text, separated by tabs, or a header "
+                "line",
+            )
+        if len(cells) != len(columns):
+            raise InvalidDocument("wrong_columns", f"{len(cells)} columns where {len(columns)} were expected")
+        row = typed_row(dict(zip(columns, cells, strict=True)), self._fields.types)
+        return document_of(row, self._fields, number, table=True)

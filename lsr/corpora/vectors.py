@@ -12,10 +12,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from lsr.corpora.jsonl import JsonlCorpus
 from lsr.documents import Document, parse_document
 from lsr.errors import InvalidDocument
 
 _OTHER_NAMES: Final = {"vector": "sparse", "content": "text", "contents": "text", "docid": "id"}
+
+
+class VectorLinesCorpus(JsonlCorpus):
+    """A file of JSON lines, each with a vector."""
+
+    def parse(self, value: object, number: int) -> Document:  # noqa: ARG002
+        """Return a line's value as a document; raises InvalidDocument."""
+        return parse_vector_document(value)
 
 
 def parse_vector_document(value: object) -> Document:

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import BinaryIO, Final
 
 from lsr.errors import QueryError
 from lsr.exchange.ciff import write_ciff
 from lsr.exchange.line_formats import anserini_lines, jsonl_lines, opensearch_lines, qdrant_lines
 from lsr.exchange.rows import VectorRow, VectorSource
+from lsr.output_file import output_file
 
+MAX_SCALE: Final = 1e9
 FORMATS: Final = ("jsonl", "arrow", "anserini", "ciff", "opensearch", "qdrant")
-
-STDOUT: Final = "-"
 
 
 def write_vectors(source: VectorSource, out: str, format: str, *, scale: float = 100.0) -> int:  # noqa: A002
     """Write all rows to the file `out` (`-`: standard output) and return their number.
 
     `scale` multiplies the weights in formats that have integers only (anserini, ciff). An existing file is replaced
-    when the new one is complete. Raises QueryError (an invalid `scale`), ValueError (an unknown format).
+    when the new one is complete (output_file.py). Raises QueryError (an invalid `scale`), ValueError (an unknown
+    format), OSError.
     """
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}; the formats are {', '.join(FORMATS)}")
-    if not 0 < scale < float("inf"):
-        raise QueryError(f"scale must be a number above 0, not {scale}", field="scale")
-    if out == STDOUT:
-        return _write(source, sys.stdout.buffer, format, scale)
-    path = Path(out)
-    unfinished = path.with_name(path.name + ".unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            count = _write(source, file, format, scale)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return count
+    if not 0 < scale <= MAX_SCALE:
+        raise QueryError(f"scale must be above 0 and at most {MAX_SCALE:g}, not {scale:g}", field="scale")
+    with output_file(out) as file:
+        return _write(source, file, format, scale)
 
 
 def _write(source: VectorSource, file: BinaryIO, format_name: str, scale: float) -> int:

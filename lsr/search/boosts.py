@@ -5,7 +5,8 @@
     saturation  weight * value / (value + pivot), 0 for negative values
     a date      weight * 0.5 ** (age in days / half_life_days); the future counts as now
 
-A document without the field gets nothing. What a boost added is part of the hit's explanation.
+A document without the field gets nothing, and no boost adds more than MAX_SCORE either way, so that a score is always
+finite. What a boost added is part of the hit's explanation.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 
 from lsr.errors import QueryError, UnknownField
 from lsr.metadata import MetadataSchema
-from lsr.search.request import Boost
+from lsr.search.request import MAX_SCORE, Boost
 from lsr.search.rows import Rows, RowSpace
 
 _KINDS = ("int", "float")
 _MICROSECONDS_PER_DAY = 86_400_000_000
+_LARGEST = 1e300  # times the largest weight it is still finite
 
 
 class Boosted(NamedTuple):
@@ -69,16 +71,16 @@ def _added(column: pa.ChunkedArray[Any], boost: Boost, schema: MetadataSchema) -
         days = np.maximum(now - moments, 0.0) / _MICROSECONDS_PER_DAY
         value = np.exp2(-days / float(boost.half_life_days or 1.0))
     else:
-        number: NDArray[np.float64] = _numbers(column.cast(pa.float64()))
+        number: NDArray[np.float64] = _numbers(column.cast(pa.float64(), safe=False))
         positive = np.maximum(number, 0.0)
         if boost.function == "log":
             value = np.log1p(positive)
         else:
             value = positive / (positive + boost.pivot) if boost.function == "saturation" else number
-    return np.where(present, boost.weight * value, 0.0)
+    return np.where(present, np.clip(boost.weight * value, -MAX_SCORE, MAX_SCORE), 0.0)
 
 
 def _numbers(column: Any) -> NDArray[np.float64]:
     """Return a column's numbers, 0 where there is none."""
     numbers: NDArray[np.float64] = pc.fill_null(column, 0).to_numpy().astype(np.float64)
-    return numbers
+    return np.clip(numbers, -_LARGEST, _LARGEST)

@@ -19,7 +19,7 @@ from lsr.errors import QueryError
 from lsr.search.request import MAX_LEGS, MAX_LIMIT, RRF_K, Method, Rescore, check_fusion, check_integer
 from lsr.search.semantic_cache import SemanticCaching, parse_caching
 from lsr.storage.layout import SEARCH_SETTING
-from lsr.storage.live_state import LiveState
+from lsr.storage.live_state import LiveState, ReadState
 from lsr.vectors import VectorConfig
 
 _KEYS = frozenset({"queries", "method", "weights", "k", "rescore", "cache"})
@@ -133,7 +133,7 @@ def _leg(value: object, at: int, sparse: Mapping[str, Any], dense: Mapping[str, 
     return LegDefault(str(using), limit)
 
 
-def defaults_of(state: LiveState) -> SearchDefaults:
+def defaults_of(state: ReadState) -> SearchDefaults:
     """Return an open collection's search defaults."""
     stored = state.search
     if stored is None:
@@ -164,4 +164,4 @@ def store_defaults(state: LiveState, value: object) -> SearchDefaults:
     return parsed
 
 
-_PARSED: WeakKeyDictionary[LiveState, tuple[Any, SearchDefaults]] = WeakKeyDictionary()
+_PARSED: WeakKeyDictionary[ReadState, tuple[Any, SearchDefaults]] = WeakKeyDictionary()

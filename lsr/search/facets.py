@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 from lsr.errors import InvalidDocument, QueryError, UnknownField
 from lsr.metadata import FieldType, MetadataSchema, parse_value
-from lsr.search.request import Facets
+from lsr.search.request import Facets, is_number
 from lsr.search.rows import Rows, RowSpace
 
 MAX_BUCKETS: Final = 1_000
 _EQUAL_RANGES: Final = 10
+_LARGEST_STEP: Final = 2.0**53  # integers up to it are exact in a float64
 _CALENDAR: Final = {"year": "Y", "month": "M", "day": "D"}
 
 
@@ -78,10 +79,11 @@ def _ranges(column: pa.ChunkedArray[Any], kind: FieldType, buckets: Any, name: s
     if kind == "date":
         values = present.cast(pa.int64()).to_numpy().astype(np.float64)
     else:
-        values = present.cast(pa.float64()).to_numpy()
+        values = present.cast(pa.float64(), safe=False).to_numpy() + 0.0  # one zero
     if not len(values):
         return {"buckets": [], "min": None, "max": None, "missing": missing}
-    edges = _edges(buckets, kind, name, (float(values.min()), float(values.max())))
+    low, high = float(values.min()), float(values.max())
+    edges = _edges(buckets, kind, name, (low, high))
     counts = np.histogram(values, bins=edges)[0] if len(edges) > 1 else np.array([len(values)])
     # NumPy's last range holds its upper edge; here none does.
     if buckets is not None and len(edges) > 1:
@@ -92,12 +94,11 @@ def _ranges(column: pa.ChunkedArray[Any], kind: FieldType, buckets: Any, name: s
     ]
     if buckets is None and shown:  # the largest value is in the last of the equal ranges
         shown[-1] = {"gte": shown[-1]["gte"], "lte": shown[-1].pop("lt"), "count": shown[-1]["count"]}
-    return {
-        "buckets": shown,
-        "min": _shown(float(values.min()), kind),
-        "max": _shown(float(values.max()), kind),
-        "missing": missing,
-    }
+    least, most = _shown(low, kind), _shown(high, kind)
+    if kind == "int":  # exact, also beyond 2**53
+        ends: Any = pc.min_max(present)
+        least, most = ends["min"].as_py(), ends["max"].as_py()
+    return {"buckets": shown, "min": least, "max": most, "missing": missing}
 
 
 def _edges(buckets: Any, kind: FieldType, name: str, span: tuple[float, float] | None) -> NDArray[np.float64]:
@@ -107,12 +108,13 @@ def _edges(buckets: Any, kind: FieldType, name: str, span: tuple[float, float] |
         low, high = span or (0.0, 1.0)
         if kind == "int" and high - low < _EQUAL_RANGES:
             return np.arange(low, high + 2)
-        return np.linspace(low, high, _EQUAL_RANGES + 1) if high > low else np.array([low, low])
+        # A quarter of the span is finite, whatever the two ends are.
+        return 4 * np.linspace(low / 4, high / 4, _EQUAL_RANGES + 1) if high > low else np.array([low, low])
     if isinstance(buckets, list):
         if not 2 <= len(buckets) <= MAX_BUCKETS + 1:
             raise QueryError(f"{where}: 2 to {MAX_BUCKETS + 1} edges are needed", field=where)
         edges = np.array([_number(edge, kind, where) for edge in buckets])
-        if not (np.diff(edges) > 0).all():
+        if not (edges[1:] > edges[:-1]).all():
             raise QueryError(f"{where}: the edges must ascend", field=where)
         return edges
     if not isinstance(buckets, Mapping) or set(buckets) != {"interval"}:
@@ -122,11 +124,14 @@ def _edges(buckets: Any, kind: FieldType, name: str, span: tuple[float, float] |
         if interval not in _CALENDAR:
             raise QueryError(f"{where}.interval must be one of {', '.join(_CALENDAR)}", field=f"{where}.interval")
         return _calendar(str(interval), where, span)
-    right = not isinstance(interval, bool) and isinstance(interval, (int, float)) and math.isfinite(interval)
-    if not right or interval <= 0:
-        raise QueryError(f"{where}.interval must be a number above 0, not {interval!r}", field=f"{where}.interval")
+    if not is_number(interval) or interval <= 0:
+        detail = f"{where}.interval must be a number above 0, not {interval!r:.80}"
+        raise QueryError(detail, field=f"{where}.interval")
     if span is None:
         return np.zeros(2)
+    low, high = (value / float(interval) for value in span)  # of Python floats: infinite where it overflows
+    if max(abs(low), abs(high)) > _LARGEST_STEP:
+        raise QueryError(f"{where}.interval: {interval!r} is too small for the values of this field", field=where)
     first, last = math.floor(span[0] / interval), math.floor(span[1] / interval) + 1
     _check_count(last - first, where)
     return np.arange(first, last + 1) * float(interval)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lsr.search.legs import EncodedLeg
 from lsr.search.like import term_weights
-from lsr.search.query_vectors import QueryVector
+from lsr.search.query_vectors import QueryVector, bounded
 from lsr.search.request import Feedback
 from lsr.search.rows import Rows, RowSpace
 
@@ -36,7 +36,7 @@ def expanded(space: RowSpace, leg: EncodedLeg, rows: Rows, feedback: Feedback) -
     brought = weights / weights.sum() * (1.0 - feedback.alpha) * total
     ids, merged = _add(leg.query.term_ids, own, term_ids, brought)
     kept = merged > 0
-    query = QueryVector(ids[kept], merged[kept].astype(np.float32), leg.query.unknown)
+    query = QueryVector(ids[kept], bounded(merged[kept]), leg.query.unknown)
     before = set(leg.query.term_ids.tolist())
     return replace(leg, query=query, added=frozenset(query.term_ids.tolist()) - before | leg.added)
 

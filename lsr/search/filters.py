@@ -3,7 +3,8 @@
     {"year": {"gte": 2019, "lt": 2024}, "tag": {"in": ["food", "travel"]}, "not": {"lang": "fr"}}
 
 All entries of an object must be true. A key is a field of the schema, or `and` / `or` with a list of filters, or `not`
-with one filter. A field has a value (equal to it), or an object of comparisons, which must all be true:
+with one filter. A field has a value (equal to it), a list (equal to one of its values), or an object of comparisons,
+which must all be true:
 
     eq  ne  in             every type; a keyword[] field equals a value when one of its items does
     gt  gte  lt  lte       int, float, date
@@ -77,7 +78,7 @@ class Filter:
             raise UnknownField(f"{path}: the collection has no field {key!r}; its fields: {known}", field=path)
         kind = self._schema.fields[key]
         if not isinstance(value, Mapping):
-            return self._comparison(key, kind, "eq", value, path)
+            return self._comparison(key, kind, "in" if isinstance(value, list) else "eq", value, path)
         if not value:
             raise QueryError(f"{path}: a comparison is needed, such as {{'eq': …}}", field=path)
         return _all([self._comparison(key, kind, name, item, f"{path}.{name}") for name, item in value.items()])
@@ -119,6 +120,8 @@ def _with_ids(value: object, path: str) -> _Node:
 
 
 def _is_in(column: str, kind: FieldType, values: list[Any]) -> _Node:
+    if kind == "float" and 0.0 in values:
+        values = [*values, -0.0]  # older collections may hold it; a lookup tells the two zeros apart
     if kind != "keyword[]":
         wanted = pa.array(values, arrow_type(kind))
         return lambda columns: _numpy(pc.is_in(columns.column(column), value_set=wanted))

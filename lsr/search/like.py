@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsr.errors import QueryError
-from lsr.search.query_vectors import QueryVector
+from lsr.search.query_vectors import QueryVector, bounded
 from lsr.search.request import Like
 from lsr.search.rows import Rows, RowSpace
 from lsr.vectors import NamedVector
@@ -42,7 +42,7 @@ def like_query(space: RowSpace, vector: NamedVector, near: Rows, away: Rows) -> 
         weights[own] -= less[others]
     heaviest = np.argsort(-weights, kind="stable")[:MAX_LIKE_TERMS]
     kept = np.sort(heaviest[weights[heaviest] > 0])
-    return QueryVector(term_ids[kept], weights[kept].astype(np.float32))
+    return QueryVector(term_ids[kept], bounded(weights[kept]))
 
 
 def term_weights(space: RowSpace, vector: NamedVector, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

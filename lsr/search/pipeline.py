@@ -316,7 +316,7 @@ def _external_list(found: Scored, rows: Rows) -> List:
 
 def _rounded(scores: Floats) -> Floats:
     """A score is a float32, as the index's are; sums are made in float64 and rounded once."""
-    return scores.astype(np.float32).astype(np.float64)
+    return scores.astype(np.float32).astype(np.float64) + 0.0  # one zero
 
 
 # --- rescore

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from encoders.encoder import CorpusStatistics
-from lsr.documents import SparseByIndex, SparseByToken, SparseInput, weights_of
-from lsr.errors import QueryError
+from index import MAX_WEIGHT
+from lsr.documents import SparseByIndex, SparseByToken, SparseInput, check_terms, weights_of
+from lsr.errors import InvalidDocument, QueryError
 from lsr.vectors import NamedVector
 
 MAX_QUERY_TERMS = 1024
@@ -30,7 +32,8 @@ class QueryVector:
 def encode_query(vector: NamedVector, query: str | SparseInput, statistics: CorpusStatistics) -> QueryVector:
     """Encode a text, or number the terms of a sparse query.
 
-    Raises QueryError for a text without an encoder, an unknown term of a fixed vocabulary, or too many terms.
+    Raises QueryError for a text without an encoder, an unknown term of a fixed vocabulary, an invalid weight, or too
+    many terms.
     """
     if isinstance(query, str):
         if vector.config.encoder is None:
@@ -44,6 +47,11 @@ def encode_query(vector: NamedVector, query: str | SparseInput, statistics: Corp
     count = len(query.weights) if isinstance(query, SparseByToken) else len(query.indices)
     if count > MAX_QUERY_TERMS:
         raise QueryError(f"the query has {count} terms; at most {MAX_QUERY_TERMS} are allowed", field="query.sparse")
+    try:
+        check_terms(query, "query.sparse")
+    except InvalidDocument as error:
+        raise QueryError(str(error), field=error.field) from None
+    _check_weights(list(query.weights.values() if isinstance(query, SparseByToken) else query.values))
     weights = weights_of([query], count)
     term_ids, tokens = _query_numbers(vector, query)
     unknown = term_ids < 0
@@ -60,6 +68,7 @@ def encode_queries(
 ) -> list[QueryVector]:
     """Encode many queries, texts in batches; a csr_array [n, terms] is already encoded. Raises as `encode_query`."""
     if isinstance(queries, csr_array):
+        _check_weights(queries.data.tolist())
         return _query_vectors(queries)
     texts = [query for query in queries if isinstance(query, str)]
     if vector.config.encoder is None or len(texts) < len(queries) or not all(text.strip() for text in texts):
@@ -85,6 +94,19 @@ def _query_numbers(vector: NamedVector, query: SparseInput) -> tuple[NDArray[np.
         return numbers, ()
     tokens = vector.tokens_of(query)
     return vector.vocabulary.ids(tokens), tokens
+
+
+def bounded(weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return computed weights of a query as float32, none above MAX_WEIGHT, so that every score is finite."""
+    return np.minimum(weights, MAX_WEIGHT).astype(np.float32)
+
+
+def _check_weights(weights: list[Any]) -> None:
+    """Raise QueryError unless all weights are numbers from 0 to MAX_WEIGHT."""
+    wrong = [weight for weight in weights if not 0 <= weight <= MAX_WEIGHT]  # a NaN is not, either
+    if wrong:
+        detail = f"query.sparse: a weight is a number from 0 to {MAX_WEIGHT:g}, not {wrong[0]!r:.80}"
+        raise QueryError(detail, field="query.sparse")
 
 
 def _query_vectors(rows: csr_array) -> list[QueryVector]:

@@ -26,6 +26,7 @@ MAX_IDS: Final = 10_000
 MAX_WORDS: Final = 32
 MAX_BOOSTS: Final = 8
 MAX_FACETS: Final = 16
+MAX_SCORE: Final = 1e30  # of a score from elsewhere, and of what a boost adds: a sum of weighted ones is finite
 DEFAULT_LIMIT: Final = 100  # hits of each list of a fusion: as good as 1,000, see docs/results/ranking.md
 RRF_K: Final = 60
 
@@ -70,8 +71,11 @@ class ExternalScores:
         if not self.scores or len(self.scores) > MAX_IDS:
             raise QueryError(f"scores needs 1 to {MAX_IDS} documents", field="scores")
         for identifier, score in self.scores.items():
-            if not _is_number(score):
-                raise QueryError(f"scores.{identifier}: {score!r} is not a finite number", field="scores")
+            if not is_number(score) or abs(score) > MAX_SCORE:
+                raise QueryError(
+                    f"scores.{identifier}: {score!r:.80} is not a number from -{MAX_SCORE:g} to {MAX_SCORE:g}",
+                    field="scores",
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ class Rescore:
 
     def __post_init__(self) -> None:
         check_integer("rescore.candidates", self.candidates, 1, MAX_CANDIDATES)
-        if not _is_number(self.weight) or not 0.0 < self.weight <= 1e6:
+        if not is_number(self.weight) or not 0.0 < self.weight <= 1e6:
             raise QueryError(f"rescore.weight must be above 0, not {self.weight!r}", field="rescore.weight")
 
 
@@ -123,7 +127,7 @@ class Feedback:
     def __post_init__(self) -> None:
         check_integer("prf.docs", self.docs, 1, 100)
         check_integer("prf.terms", self.terms, 1, 256)
-        if not _is_number(self.alpha) or not 0.0 <= self.alpha <= 1.0:
+        if not is_number(self.alpha) or not 0.0 <= self.alpha <= 1.0:
             raise QueryError(f"prf.alpha must be from 0 to 1, not {self.alpha!r}", field="prf.alpha")
         check_choice("prf.when", self.when, ("before", "after", "both"))
 
@@ -159,7 +163,7 @@ class Collapse:
     using: str | None = None  # None: the rescoring's dense vector where there is one, else the first leg's
 
     def __post_init__(self) -> None:
-        if not _is_number(self.similarity) or not 0.0 < self.similarity <= 1.0:
+        if not is_number(self.similarity) or not 0.0 < self.similarity <= 1.0:
             raise QueryError(
                 f"collapse.similarity must be above 0 and at most 1, not {self.similarity!r}", field="collapse"
             )
@@ -178,11 +182,11 @@ class Boost:
 
     def __post_init__(self) -> None:
         where = f"boosts.{self.field}"
-        if not _is_number(self.weight) or abs(self.weight) > 1e6:
+        if not is_number(self.weight) or abs(self.weight) > 1e6:
             raise QueryError(f"{where}.weight must be a number, not {self.weight!r}", field=f"{where}.weight")
         check_choice(f"{where}.function", self.function, ("linear", "log", "saturation"))
         for name, value in (("pivot", self.pivot), ("half_life_days", self.half_life_days)):
-            if value is not None and (not _is_number(value) or not 0.0 < value <= 1e15):
+            if value is not None and (not is_number(value) or not 0.0 < value <= 1e15):
                 raise QueryError(f"{where}.{name} must be a number above 0, not {value!r}", field=f"{where}.{name}")
         if self.now is not None and self.now.tzinfo is None:
             object.__setattr__(self, "now", self.now.replace(tzinfo=UTC))
@@ -246,7 +250,7 @@ class RankingOptions:
         check_integer("explain_terms", self.explain_terms, 0, None)
         check_integer("neighbours", self.neighbours, 0, 10_000)
         check_choice("on_late", self.on_late, get_args(OnLate))
-        if self.min_score is not None and not _is_number(self.min_score):
+        if self.min_score is not None and not is_number(self.min_score):
             raise QueryError(f"min_score must be a number, not {self.min_score!r}", field="min_score")
         if len(self.boosts) > MAX_BOOSTS:
             raise QueryError(f"at most {MAX_BOOSTS} boosts can be given", field="boosts")
@@ -265,7 +269,7 @@ def check_fusion(method: object, weights: Sequence[float] | None, k: object, leg
     name = f"{where}.weights"
     if len(weights) != legs:
         raise QueryError(f"{name} has {len(weights)} numbers for {legs} queries", field=name)
-    if not all(_is_number(weight) and 0.0 <= weight <= 1e6 for weight in weights) or not any(weights):
+    if not all(is_number(weight) and 0.0 <= weight <= 1e6 for weight in weights) or not any(weights):
         raise QueryError(f"{name} must be numbers of at least 0, and not all 0: {list(weights)!r}", field=name)
 
 
@@ -284,8 +288,14 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
         raise QueryError(f"{name} must be one of {', '.join(choices)}, not {value!r}", field=name)
 
 
-def _is_number(value: object) -> bool:
-    return not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
+def is_number(value: object) -> bool:
+    """Whether `value` is a number that a finite float64 can hold: an integer may be too large for that."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 class SearchKeywords(SearchOptions, total=False):

@@ -27,6 +27,7 @@ from lsr.storage.files import storage_errors, sync_file, write_file
 ALIASES_FILE: Final = "aliases.json"
 TEMPORARY_PREFIX: Final = "removing-"  # a leftover is removed by the next start of a service
 
+NAME_RULE: Final = "1 to 63 of a-z, 0-9, _ and -, a letter or digit first"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -49,9 +50,7 @@ def is_name(name: str) -> bool:
 def check_name(name: str) -> str:
     """Return a collection's or an alias's name, or raise QueryError."""
     if not isinstance(name, str) or not is_name(name):
-        raise QueryError(
-            f"{name!r:.80} is no collection name: a-z, 0-9, _ and -, at most 63, a letter or digit first", field="name"
-        )
+        raise QueryError(f"{name!r:.80} is not a collection name: a name is {NAME_RULE}", field="name")
     return name
 
 
@@ -158,12 +157,8 @@ class AliasFile:
         folder = self.folder / name
         if not is_name(name) or not layout.is_collection(folder):
             raise CollectionNotFound(f"there is no collection {name!r:.80} in {self.folder}")
-        catalog = layout.open_catalog(folder, "r")
-        try:
-            if layout.LOAD_SETTING in catalog.settings():
-                raise CollectionNotFound(f"{folder}: indexing was interrupted before its end; finish it with --resume")
-        finally:
-            catalog.close()
+        if layout.is_unfinished(folder):
+            raise CollectionNotFound(f"{folder}: indexing was interrupted before its end; finish it with --resume")
 
     def _write(self, aliases: Aliases) -> None:
         content = {

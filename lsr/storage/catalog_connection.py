@@ -11,12 +11,13 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from lsr.errors import CollectionCorrupt, StorageFull
+from lsr.errors import CollectionCorrupt, CollectionReadOnly, StorageFull
 
 _BUSY_SECONDS = 10.0
 # Our statements are fixed, so a statement that SQLite rejects (SQLITE_ERROR) means a damaged schema.
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_SCHEMA", "SQLITE_MISMATCH", "SQLITE_FORMAT")
 _DISK = ("SQLITE_FULL", "SQLITE_IOERR")
+_NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_PERM")
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -50,6 +51,12 @@ def translated(path: Path) -> Iterator[None]:
             raise CollectionCorrupt(path, f"SQLite reports: {error}") from error
         if name.startswith(_DISK):
             raise StorageFull(f"{path}: SQLite reports: {error}; nothing of this write was kept") from error
+        if name.startswith("SQLITE_CANTOPEN"):  # a read-only disk with a write-ahead log, for example
+            raise CollectionCorrupt(
+                path, f"SQLite reports: {error}; open it once where SQLite can create files next to it"
+            ) from error
+        if name.startswith(_NOT_WRITABLE):
+            raise CollectionReadOnly(f"{path}: SQLite reports: {error}; nothing was changed") from error
         raise
     except UnicodeDecodeError as error:  # SQLite's own message quotes the damaged bytes
         raise CollectionCorrupt(path, f"contains text that is not UTF-8: {error}") from error

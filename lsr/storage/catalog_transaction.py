@@ -90,5 +90,10 @@ def write_state(connection: sqlite3.Connection, state: CatalogState) -> None:
 
 def write_setting(connection: sqlite3.Connection, key: str, value: Any) -> None:
     """Store a setting as JSON; replaces an older one."""
-    row = (key, json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False))
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a path that is not UTF-8: SQLite keeps it as JSON's escapes
+        text = json.dumps(value, sort_keys=True, allow_nan=False)
+    row = (key, text)
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (*row, row_checksum(*row)))

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from lsr.documents import Document
 from lsr.errors import CollectionCorrupt
+from lsr.input_file import arrow_path
 from lsr.metadata import MetadataSchema
 
 DOCUMENTS_FILE = "documents.arrow"
@@ -44,7 +45,7 @@ class DocumentFileWriter:
     """Writes documents in the given order. Use it as a context manager: the file is complete when it closes."""
 
     def __init__(self, path: Path, schema: MetadataSchema) -> None:
-        self._sink = pa.OSFile(str(path), "wb")
+        self._sink = pa.OSFile(arrow_path(path), "wb")
         self._writer = pa.ipc.new_file(self._sink, _arrow_schema(schema))
 
     def __enter__(self) -> DocumentFileWriter:
@@ -75,7 +76,7 @@ class DocumentFile:
         """Map the file and check its structure; raises CollectionCorrupt."""
         self._path = path
         try:
-            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+            with pa.memory_map(arrow_path(path)) as source, pa.ipc.open_file(source) as reader:
                 self.table: pa.Table = reader.read_all()
             if self.table.schema != _arrow_schema(schema):
                 raise CollectionCorrupt(path, "does not have the columns of the collection's schema")

@@ -14,13 +14,14 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lsr.errors import CollectionLocked, StorageFull
+from lsr.errors import CollectionLocked, CollectionReadOnly, StorageFull
 
 LOCK_FILE = "writer.lock"
 
 OnRead = Callable[[int], None]  # called after each piece with its number of bytes: it may wait, or raise to stop
 
 _PIECE = 1 << 20
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def sha256_of(path: Path, on_read: OnRead | None = None) -> str:
@@ -69,10 +70,15 @@ def publish(temporary: Path, final: Path) -> None:
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn the errors of a full or failing disk into StorageFull, which says that nothing was acknowledged."""
+    """Turn the errors of a full or failing disk into StorageFull, which says that nothing was acknowledged.
+
+    A disk or a folder that does not allow the change is a CollectionReadOnly.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno in _NOT_WRITABLE:
+            raise CollectionReadOnly(f"{path}: {error.strerror}; nothing was changed") from error
         # NumPy's short write has no errno: "4096 requested and 1024 written".
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or "requested and" in str(error):
             raise StorageFull(f"{path}: {error.strerror or error}; nothing of this write was kept") from error
@@ -86,8 +92,16 @@ class WriterLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Acquire the lock; raises CollectionLocked at once if another process (or another open) holds it."""
-        self._descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Acquire the lock; raises CollectionLocked at once if another process (or another open) holds it.
+
+        Raises CollectionReadOnly where the folder does not allow writing.
+        """
+        try:
+            self._descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            if error.errno not in _NOT_WRITABLE:
+                raise
+            raise CollectionReadOnly(f"{folder}: {error.strerror}, so nothing can be written there") from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -21,7 +21,7 @@ from lsr.dense_vectors import NO_VECTORS, DenseVector, Vectors, dense_from_setti
 from lsr.errors import CollectionCorrupt, CollectionExists, CollectionNotFound, QueryError
 from lsr.metadata import MetadataSchema
 from lsr.storage.catalog import CATALOG_FILE, Catalog
-from lsr.storage.files import storage_errors, sync_file
+from lsr.storage.files import LOCK_FILE, WriterLock, storage_errors, sync_file
 from lsr.storage.segment import SEGMENTS_FOLDER, SegmentShape
 from lsr.vectors import NamedVector, VectorConfig
 
@@ -48,6 +48,17 @@ def is_collection(folder: Path) -> bool:
     return (folder / CATALOG_FILE).is_file()
 
 
+def signature(folder: Path) -> tuple[int, ...]:
+    """Return device and inode of the catalog, and what changes with its content; empty where it cannot be read."""
+    try:
+        found = (folder / CATALOG_FILE).stat()
+        log = folder / f"{CATALOG_FILE}-wal"
+        size = log.stat().st_size if log.exists() else 0
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, size
+
+
 def create_files(
     folder: Path,
     vectors: Mapping[str, VectorConfig],
@@ -55,8 +66,10 @@ def create_files(
     extra: Mapping[str, Any] | None = None,
     device: str = "auto",
     kept: Vectors = NO_VECTORS,
-) -> Catalog:
+) -> tuple[Catalog, WriterLock]:
     """Create the folder of a new collection. It is a collection once its catalog has its final name.
+
+    The lock is acquired before that, so that no process that watches the folder is faster; the caller releases it.
 
     `extra` are more settings; `device` is where the encoders run. The `vectors` in `kept` belong to another collection:
     they keep their settings, fingerprints and dictionaries, and their encoders are not loaded.
@@ -88,9 +101,11 @@ def create_files(
     # The catalog has a temporary name until it is complete, so that a killed creation leaves no partial catalog.
     temporary = folder / f"creating-{uuid.uuid4()}"
     existed = folder.exists()
+    lock = None
     try:
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            lock = WriterLock(folder)
             (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)
             temporary.mkdir()
             _create_catalog(temporary / CATALOG_FILE, settings, kept)
@@ -99,10 +114,12 @@ def create_files(
             shutil.rmtree(temporary)
             sync_file(folder)
             sync_file(folder.parent)
+        return Catalog.open(folder / CATALOG_FILE, "w"), lock
     except BaseException:
         shutil.rmtree(temporary if existed else folder, ignore_errors=True)
+        if lock is not None:
+            lock.release()
         raise
-    return Catalog.open(folder / CATALOG_FILE, "w")
 
 
 def _create_catalog(path: Path, settings: dict[str, Any], kept: Vectors) -> None:
@@ -122,6 +139,15 @@ def open_catalog(folder: Path, mode: Literal["r", "w"]) -> Catalog:
     if not folder.exists():
         raise CollectionNotFound(f"{folder}: no such folder")
     return Catalog.open(folder / CATALOG_FILE, mode)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether an offline load of this collection runs, or was interrupted. Reads only. Raises as `open_catalog`."""
+    catalog = open_catalog(folder, "r")
+    try:
+        return LOAD_SETTING in catalog.settings()
+    finally:
+        catalog.close()
 
 
 def read_contents(catalog: Catalog) -> Contents:
@@ -217,4 +243,8 @@ def size_on_disk(folder: Path) -> int:
 
 def _leftover(path: Path) -> bool:
     """Whether a file in a folder that is not a collection comes from a creation that was killed."""
-    return path.name.startswith("creating-") or (path.name == SEGMENTS_FOLDER and not any(path.iterdir()))
+    return path.name.startswith("creating-") or path.name == LOCK_FILE or _is_empty_segments(path)
+
+
+def _is_empty_segments(path: Path) -> bool:
+    return path.name == SEGMENTS_FOLDER and not any(path.iterdir())

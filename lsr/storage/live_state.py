@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -26,6 +27,35 @@ from lsr.vectors import NamedVector
 _OPEN_ATTEMPTS = 5  # a merge may remove a segment between reading the catalog and opening it
 
 
+class ReadState(Protocol):
+    """What reading needs of a collection's state."""
+
+    @property
+    def generation(self) -> Generation:
+        """The documents."""
+        ...
+
+    @property
+    def vectors(self) -> Mapping[str, NamedVector]:
+        """The sparse vectors."""
+        ...
+
+    @property
+    def dense(self) -> Mapping[str, DenseVector]:
+        """The dense vectors."""
+        ...
+
+    @property
+    def schema(self) -> MetadataSchema:
+        """The metadata fields that filters can use."""
+        ...
+
+    @property
+    def search(self) -> Any:
+        """The search defaults as they are stored, None for none."""
+        ...
+
+
 class LiveState:
     """The current state of an open collection.
 
@@ -38,6 +68,8 @@ class LiveState:
         self.path = path
         self.catalog = catalog
         self.changing = threading.RLock()
+        self._writes = 0  # that are being encoded or committed
+        self._counting = threading.Lock()
         self.retired = False  # True: the collection was closed or restored, and this state must not change any more
         with catalog.reading():
             contents = layout.read_contents(catalog)
@@ -48,7 +80,8 @@ class LiveState:
             self.search: Any = contents.search  # the search defaults as they are stored, None for none
             if contents.load is not None:
                 raise CollectionNotFound(
-                    f"{path}: indexing was interrupted; finish it with `lsr index … --resume`, or remove the folder"
+                    f"{path}: indexing has not finished: it still runs, or it was interrupted (finish it with "
+                    "`lsr index … --resume`, or remove the folder)"
                 )
             self.generation = self._read_generation()
 
@@ -56,6 +89,26 @@ class LiveState:
     def impact_dtypes(self) -> dict[str, str]:
         """The storage type of each named vector's canonical weights."""
         return {name: vector.config.index.impact_dtype for name, vector in self.vectors.items()}
+
+    @contextlib.contextmanager
+    def new_terms(self) -> Iterator[None]:
+        """Surround a write from its encoding to its commit: encoding adds terms to vocabularies, before the commit.
+
+        Where a write fails, the last of those that run at the same time removes what no commit has stored. (Another
+        one may use, and then stores, a term that the failed one has added.)
+        """
+        with self._counting:
+            self._writes += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._writes -= 1
+                if not self._writes:
+                    for vector in self.vectors.values():
+                        vector.forget_unstored()
+                    for dense in self.dense.values():
+                        dense.forget_unstored()
 
     def open_segment(self, row: SegmentRow) -> Segment:
         """Open a segment of this collection; raises CollectionCorrupt, IndexCorrupt."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -16,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from lsr.corpora import open_corpus
-from lsr.corpora.line_source import LineSource
+from lsr.corpora.line_source import LineSource, refuse_array
 from lsr.documents import Document
 from lsr.errors import InvalidDocument, InvalidJson
 from lsr.strict_json import loads
 from lsr.training.config import DataConfig, Sentence
 from lsr.training.errors import DatasetUnavailable, TrainingDataError
-from lsr.training.unlabelled import query_and_text, sentence_and_rest
+from lsr.training.unlabelled import FEWEST_TEXT_WORDS, FEWEST_WORDS, MOST_WORDS, query_and_text, sentence_and_rest
 
 HUB = "hub:"
+_GRADE = re.compile(r"[+-]?[0-9]{1,18}")
 _SHOWN = 5  # invalid lines in a message
 
 
@@ -76,18 +78,31 @@ def read_pairs(sources: tuple[DataConfig, ...], progress: Callable[[int], None] 
     pairs = Pairs()
     for source in sources:
         before = len(pairs.queries)
+        known = 0  # pairs that were read
         for query, document in _rows(source):
             if query is None:
                 pairs.add_document(document)
                 continue
             pairs.add(query, document)
+            known += 1
             if progress and len(pairs.queries) % 1000 == 0:
                 progress(len(pairs.queries))
             if source.limit is not None and len(pairs.queries) - before >= source.limit:
                 break
         if len(pairs.queries) == before:
-            raise TrainingDataError(f"{source.path}: it contains no new pair")
+            raise TrainingDataError(f"{source.path}: {_why_nothing(source, known)}")
     return pairs
+
+
+def _why_nothing(source: DataConfig, known: int) -> str:
+    if known:
+        return f"it has {known:,} pairs, but no query that the sources before it do not have; remove it"
+    if source.unlabelled:
+        return (
+            f"no document makes a training pair. A pair is a title, or a first sentence, of {FEWEST_WORDS} to "
+            f"{MOST_WORDS} words, and at least {FEWEST_TEXT_WORDS} more words of text; give longer documents"
+        )
+    return "it has no pair; give a file with a query and a text on each line"
 
 
 def _rows(source: DataConfig) -> Iterator[tuple[str | None, str]]:
@@ -160,7 +175,9 @@ def _taken(source: DataConfig, value: Mapping[str, Any]) -> bool:
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield (line number, value), or instead of a value a text that says what is wrong with the line."""
-    for number, line in LineSource(path):
+    source = LineSource(path)
+    refuse_array(source)
+    for number, line in source:
         if line is None:
             yield number, "the line is too long"
         elif not line.isspace():
@@ -194,8 +211,10 @@ def _from_beir(source: DataConfig) -> Iterator[tuple[str | None, str]]:
         fields = (raw or b"").decode(errors="replace").rstrip("\r\n").split("\t")
         if raw_number == 1 and fields[:1] == ["query-id"]:
             continue
-        if len(fields) != 3 or not fields[2].lstrip("-").isdigit():
-            raise TrainingDataError(f"{judgements}:{raw_number}: a judgement is query-id, corpus-id, score")
+        if len(fields) != 3 or not _GRADE.fullmatch(fields[2]):
+            raise TrainingDataError(
+                f"{judgements}:{raw_number}: a judgement is query-id, corpus-id and an integer score, separated by tabs"
+            )
         query_id, document_id, grade = fields
         if query_id not in queries or document_id not in documents:
             kind, missing = ("query", query_id) if query_id not in queries else ("document", document_id)

@@ -13,9 +13,9 @@ import re
 
 from lsr.documents import Document
 
-_FEWEST_WORDS = 3
-_MOST_WORDS = 64  # of a query
-_FEWEST_TEXT_WORDS = 10
+FEWEST_WORDS = 3
+MOST_WORDS = 64  # of a query
+FEWEST_TEXT_WORDS = 10
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n\s*\n")
 
 
@@ -36,6 +36,6 @@ def sentence_and_rest(text: str, *, last: bool = False) -> tuple[str, str] | Non
 
 
 def _long_enough(query: str, text: str) -> tuple[str, str] | None:
-    if not _FEWEST_WORDS <= len(query.split()) <= _MOST_WORDS or len(text.split()) < _FEWEST_TEXT_WORDS:
+    if not FEWEST_WORDS <= len(query.split()) <= MOST_WORDS or len(text.split()) < FEWEST_TEXT_WORDS:
         return None
     return query, text

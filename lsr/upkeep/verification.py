@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from index import Problem
-from lsr.errors import CollectionCorrupt, CollectionLocked
+from lsr.errors import CollectionCorrupt, CollectionLocked, CollectionReadOnly
 from lsr.storage import layout
 from lsr.storage.catalog import CATALOG_FILE
 from lsr.storage.catalog_digest import digest_problem
@@ -54,7 +54,7 @@ def _log_problem(folder: Path) -> Problem | None:
         return None
     try:
         lock = WriterLock(folder)
-    except (CollectionLocked, OSError):  # a writer is active, or the disk is read-only
+    except (CollectionLocked, CollectionReadOnly, OSError):  # a writer is active, or the disk is read-only
         return None
     try:
         reason = log_problem(log)

@@ -27,7 +27,7 @@ from lsr.corpora import Corpus, CorpusLine
 from lsr.default_pipeline import defaults_for, vectors_for
 from lsr.dense_vectors import NO_VECTORS, DenseVector, Vectors
 from lsr.documents import Document
-from lsr.errors import InvalidDocument
+from lsr.errors import InputRefused, InvalidDocument
 from lsr.metadata import MetadataSchema
 from lsr.results import IndexReport
 from lsr.storage import layout
@@ -79,7 +79,8 @@ def index_corpus(
 
     Of several lines with the same id the first is kept; the others are such errors. Raises CollectionExists,
     CollectionLocked, StorageFull, EncoderError, CorpusUnreadable, CorpusDamaged. After any error or interruption
-    `resume` can finish the load. Only an encoder that fails before the first segment leaves no folder.
+    `resume` can finish the load. Only an encoder that fails, or an InputRefused of `on_problem`, before the first
+    segment leaves no folder.
     """
     configs = dict(vectors) if vectors is not None else vectors_for(encoder)
     return load_corpus(
@@ -127,7 +128,7 @@ def load_corpus(
         load = _Load(folder, catalog, corpus, device, threads, progress, on_problem, make_vectors)
         load.measure({name for name in configs if name not in kept.sparse})
         report = load.run()
-    except EncoderError:
+    except (EncoderError, InputRefused):
         useless = not continued and not catalog.segments()
         raise
     finally:

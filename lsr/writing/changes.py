@@ -44,14 +44,15 @@ def write(state: LiveState, documents: Sequence[Document], on_problem: OnProblem
     if not latest:
         return WriteResult(state.generation.seq, 0)
     _check_room(state, len(latest))
-    made = document_vectors(state.vectors, state.dense, latest)
-    vectors = {name: PreparedRows.of(made.sparse[name], dtype) for name, dtype in state.impact_dtypes.items()}
-    dense = {name: DenseRows(*rows) for name, rows in made.dense.items()}
-    bare = [Document(d.id, d.title, d.text, d.parent, d.metadata) for d in latest]
-    with state.changing:
-        _check_current(state)
-        _check_room(state, len(latest))
-        return WriteResult(_put(state, bare, vectors, dense), len(good))
+    with state.new_terms():
+        made = document_vectors(state.vectors, state.dense, latest)
+        vectors = {name: PreparedRows.of(made.sparse[name], dtype) for name, dtype in state.impact_dtypes.items()}
+        dense = {name: DenseRows(*rows) for name, rows in made.dense.items()}
+        bare = [Document(d.id, d.title, d.text, d.parent, d.metadata) for d in latest]
+        with state.changing:
+            _check_current(state)
+            _check_room(state, len(latest))
+            return WriteResult(_put(state, bare, vectors, dense), len(good))
 
 
 def delete(state: LiveState, ids: Iterable[str]) -> WriteResult:
@@ -69,15 +70,15 @@ def delete(state: LiveState, ids: Iterable[str]) -> WriteResult:
             change.remove_pending(rows)
             for segment, doc_ids in dead.items():
                 change.add_deletions(segment, doc_ids)
-            seq = change.seq
-        pending = before.pending.without_rows(rows)
-        state.generation = replace(before, seq=seq, segments=without(before.segments, dead), pending=pending)
-    return WriteResult(seq, count)
+            pending = before.pending.without_rows(rows)
+            after = replace(before, seq=change.seq, segments=without(before.segments, dead), pending=pending)
+        state.generation = after
+    return WriteResult(after.seq, count)
 
 
 def patch(state: LiveState, identifier: str, metadata: Mapping[str, Any]) -> WriteResult | None:
     """Change some metadata of a document, which keeps its vectors; see Collection.patch."""
-    with state.changing:
+    with state.new_terms(), state.changing:
         _check_current(state)
         place = state.generation.find(identifier)
         if place is None:
@@ -122,14 +123,17 @@ def _put(
         for segment, doc_ids in dead.items():
             change.add_deletions(segment, doc_ids)
         change.add_pending(encode_rows(first, documents, vectors, dense))
-        seq = change.seq
+        rows = np.arange(first, first + len(documents), dtype=np.int64)
+        content = ChunkContent(rows, documents, vectors, columns_of(documents, state.schema), dense)
+        pending = before.pending.without_rows(replaced).add(content)
+        after = replace(before, seq=change.seq, segments=without(before.segments, dead), pending=pending)
+    # Nothing below fails: what is committed becomes visible.
+    state.generation = after
     for name, count in terms.items():
-        state.vectors[name].persisted_terms = count
-    rows = np.arange(first, first + len(documents), dtype=np.int64)
-    content = ChunkContent(rows, documents, vectors, columns_of(documents, state.schema), dense)
-    pending = before.pending.without_rows(replaced).add(content)
-    state.generation = replace(before, seq=seq, segments=without(before.segments, dead), pending=pending)
-    return seq
+        state.vectors[name].mark_stored(count)
+    for vector in state.dense.values():
+        vector.mark_stored()
+    return after.seq
 
 
 def _write_terms(state: LiveState, change: Transaction) -> dict[str, int]:

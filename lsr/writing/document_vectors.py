@@ -25,6 +25,7 @@ from lsr.documents import (
     SparseByToken,
     SparseInput,
     VectorInput,
+    check_built,
     weights_of,
 )
 from lsr.errors import InvalidDocument
@@ -61,7 +62,8 @@ def check_document(
     vectors: Mapping[str, NamedVector],
     dense: Mapping[str, DenseVector],
 ) -> None:
-    """Raise InvalidDocument unless metadata and ready-made vectors of a settled document fit the collection."""
+    """Raise InvalidDocument unless a settled document is sound, and its metadata and vectors fit the collection."""
+    check_built(document)
     schema.check(document.metadata)
     for name, given in document.vectors.items():
         if name in vectors:
@@ -241,8 +243,9 @@ def _check_vector(vector: NamedVector, given: SparseInput) -> None:
     if not values or (min(values) >= 0 and max(values) <= _SAFE_WEIGHT and math.isfinite(sum(values))):
         return
     try:
-        canonical(np.fromiter(values, dtype=np.float32, count=len(values)), vector.config.index.impact_dtype)
-    except ValueError as error:
+        # Of float64: a number that no float32 can hold becomes infinite in `canonical`, which says so.
+        canonical(np.fromiter(values, dtype=np.float64, count=len(values)), vector.config.index.impact_dtype)
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidDocument(
             "invalid_sparse", f"vectors.{vector.name}: {error}", field=f"vectors.{vector.name}.sparse"
         ) from None

@@ -64,8 +64,7 @@ def start_load(
         return catalog, lock
     load = {"source": corpus.identity(), "report": asdict(IndexReport())}
     extra = {layout.LOAD_SETTING: load, **({layout.SEARCH_SETTING: dict(search)} if search is not None else {})}
-    catalog = layout.create_files(folder, configs, schema, extra, device, kept)
-    return catalog, WriterLock(folder)
+    return layout.create_files(folder, configs, schema, extra, device, kept)
 
 
 def _check_same_load(
@@ -75,7 +74,9 @@ def _check_same_load(
     if contents.load is None:
         raise CollectionExists(f"{folder} is a finished collection of another corpus; choose another folder")
     if corpus.identity() is None:
-        raise LsrError(f"{corpus.name}: a load from standard input cannot be resumed; remove {folder}")
+        raise LsrError(
+            f"{corpus.name}: a load from an input that can be read only once cannot be resumed; remove {folder}"
+        )
     if contents.load["source"] != corpus.identity():
         raise LsrError(f"{corpus.name} is not the input that {folder} was started with, or it has changed since")
     stored = {name: _kind(vector.config) for name, vector in contents.vectors.items()}

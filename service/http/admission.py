@@ -21,7 +21,7 @@ from service.problems import MEDIA_TYPE, Overloaded
 
 Kind = Literal["searches", "others"]
 
-_ALWAYS: Final = (b"/healthz", b"/readyz", b"/metrics")
+_ALWAYS: Final = (b"/healthz", b"/readyz", b"/health", b"/metrics")
 _SEARCHES: Final = (b"/search", b"/search:batch", b"/embed_sparse")
 
 
@@ -29,11 +29,18 @@ class Admission:
     """Counts the requests in flight. Used on the event loop only."""
 
     def __init__(
-        self, metrics: ServiceMetrics, *, searches: int, others: int, on_pressure: Callable[[bool], None] | None = None
+        self,
+        metrics: ServiceMetrics,
+        *,
+        searches: int,
+        others: int,
+        on_pressure: Callable[[bool], None] | None = None,
+        root_path: str = "",
     ) -> None:
-        """`on_pressure` is called with True when the first request is refused, with False when half the places are
-        free again."""
+        """`root_path` may come before a path. `on_pressure` is called with True when the first request is refused, with
+        False when half the places are free again."""
         self._on_pressure = on_pressure or _ignore
+        self._root_path = root_path.encode()
         self._pressed = False
         self._rejected = metrics.rejected.labels("in_flight")
         self._answered = metrics.requests.labels("none", "429")
@@ -44,7 +51,7 @@ class Admission:
 
     def kind(self, url: bytes) -> Kind | None:
         """Return the kind of a request; None: it is always accepted."""
-        path = url.partition(b"?")[0]
+        path = url.partition(b"?")[0].removeprefix(self._root_path)
         if path in _ALWAYS:
             return None
         return "searches" if path.endswith(_SEARCHES) else "others"
@@ -74,7 +81,8 @@ class Admission:
         offered = next((value for name, value in headers if name == b"x-request-id"), b"")
         request_id = choose_request_id(offered.decode("latin-1")).encode()
         instance = orjson.dumps(url.partition(b"?")[0].decode("ascii", "replace"))
-        body = b'%b,"instance":%b,"request_id":"%b"}' % (_PROBLEM, instance, request_id)
+        problem = _EMBED_PROBLEM if instance.endswith(b'/embed_sparse"') else _PROBLEM
+        body = b'%b,"instance":%b,"request_id":"%b"}' % (problem, instance, request_id)
         return _HEAD % (len(body), request_id) + body
 
 
@@ -82,14 +90,15 @@ def _ignore(_: bool) -> None:
     """Replace a callback that was not given."""
 
 
-def _problem() -> bytes:
-    """Return the constant part of a refusal's body, without the closing brace."""
+def _problem(**more: str) -> bytes:
+    """Return the constant part of a refusal's body with `more` fields, without the closing brace."""
     problem = Overloaded("requests")
     fields = {"type": f"/problems/{problem.slug}", "title": problem.title, "status": 429, "detail": problem.detail}
-    return orjson.dumps(fields).removesuffix(b"}")
+    return orjson.dumps(fields | more).removesuffix(b"}")
 
 
 _PROBLEM: Final = _problem()
+_EMBED_PROBLEM: Final = _problem(error=Overloaded("requests").detail, error_type="Overloaded")
 _HEAD: Final = (
     "HTTP/1.1 429 Too Many Requests\r\n"
     f"content-type: {MEDIA_TYPE}\r\ncontent-length: %d\r\nretry-after: 1\r\n"

@@ -1,8 +1,7 @@
 """The outermost layer of every request: request id, body limit, safe headers, metrics, and no tracebacks.
 
 A plain ASGI middleware. The id is the caller's `X-Request-ID` if it is short and plain, otherwise a new one; it is in
-the answer's header, in every problem and in the log. The bytes of a body are counted as they arrive, whatever
-Content-Length says, and so is the total of all requests: many large bodies at once must not fill the memory.
+the answer's header, in every problem and in the log. bodies.py counts and expands the body.
 """
 
 from __future__ import annotations
@@ -11,13 +10,17 @@ import re
 from itertools import count
 from time import perf_counter
 from typing import Final
+from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.http.bodies import CLIENT_CLOSED, Bodies
+from service.logs import log_access
 from service.metrics import ServiceMetrics
-from service.problems import Overloaded, ProblemError, internal_error, problem_response
+from service.problems import internal_error, problem_response
 from service.settings import ServiceSettings
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -40,7 +43,7 @@ class RequestContext:
         self._app = app
         self._settings = settings
         self._metrics = metrics
-        self._held = 0  # bytes of the bodies of all requests in flight
+        self._bodies = Bodies(settings.max_body, settings.max_bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -49,45 +52,47 @@ class RequestContext:
             return
         started = perf_counter()
         headers = Headers(scope=scope)
-        request_id = choose_request_id(headers.get("x-request-id"))
-        scope["lsr.request_id"] = request_id
-        status = 0
-        received = 0
-
-        async def receive_counted() -> Message:
-            nonlocal received
-            message = await receive()
-            size = len(message.get("body", b""))
-            received += size
-            self._held += size
-            if received > self._settings.max_body:
-                raise _too_large(self._settings.max_body)
-            if self._held > self._settings.max_bodies:
-                raise Overloaded("bodies")
-            return message
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = _extended(message["headers"], request_id)
-            await send(message)
-
+        request_id = scope["lsr.request_id"] = choose_request_id(headers.get("x-request-id"))
+        answer = _Answer(send, request_id, without_body=scope["method"] == "HEAD")
+        seen = self._as_routed(scope)
+        body = self._bodies.begin(scope, headers, receive, answer)
         try:
-            refusal = self._refuse(scope, headers)
+            refusal = self._refuse(seen, headers)
             if refusal is not None:
-                await refusal(scope, receive, send_with_headers)
+                await refusal(seen, receive, answer.send)
             else:
-                await self._app(scope, receive_counted, send_with_headers)
+                await self._app(seen, body.receive, answer.send)
+        except ClientDisconnect:
+            scope.setdefault("lsr.ended", CLIENT_CLOSED)
         except Exception as error:
-            if status:  # the answer has started: the server drops the connection
+            if answer.status:  # the answer has started: the server drops the connection
                 raise
-            await internal_error(scope, error)(scope, receive, send_with_headers)
+            await internal_error(seen, error)(seen, receive, answer.send)
         finally:
-            self._held -= received
-            route = getattr(scope.get("route"), "path", "none")
+            body.release()
+            status = scope.get("lsr.ended") or answer.status
+            route = getattr(seen.get("route"), "path", "none")
+            seconds = perf_counter() - started
             self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.request_seconds.labels(route).observe(perf_counter() - started)
+            self._metrics.request_seconds.labels(route).observe(seconds)
+            if self._settings.access_log:
+                log_access(
+                    method=scope["method"],
+                    target=scope.get("raw_path") or scope["path"].encode("ascii", "backslashreplace"),
+                    status=status,
+                    seconds=seconds,
+                    received=body.received,
+                    request_id=request_id,
+                    client=(scope.get("client") or ("",))[0],
+                    route=route,
+                )
+
+    def _as_routed(self, scope: Scope) -> Scope:
+        """Return the scope as the routes see it: with the proxy's prefix, and HEAD as a GET (its body is not sent)."""
+        if scope["method"] != "HEAD" and not self._settings.root_path:
+            return scope
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        return {**scope, "method": method, "root_path": self._settings.root_path}
 
     def _refuse(self, scope: Scope, headers: Headers) -> ASGIApp | None:
         hosts = self._settings.allowed_hosts
@@ -95,10 +100,43 @@ class RequestContext:
             detail = "this service has no API key and answers only requests addressed to localhost"
             return problem_response(scope, 403, "wrong-host", "Host not allowed", detail)
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > self._settings.max_body:
-            problem = _too_large(self._settings.max_body)
+        if length.isdecimal() and int(length[:20]) > self._bodies.limit:
+            problem = self._bodies.too_large()
             return problem_response(scope, 413, problem.slug, problem.title, problem.detail)
+        for name in ("raw_path", "query_string"):
+            if not _is_utf8(scope.get(name) or b""):
+                detail = f"the {name.partition('_')[0]} of the address is not valid UTF-8 after percent-decoding"
+                return problem_response(scope, 400, "bad-request", "Bad Request", detail)
         return None
+
+
+class _Answer:
+    """Passes an answer on with the headers that every answer has; `status` is 0 until it starts."""
+
+    def __init__(self, send: Send, request_id: str, *, without_body: bool) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._without_body = without_body
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = _extended(message["headers"], self._request_id)
+        elif self._without_body and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+
+def _is_utf8(percent_encoded: bytes) -> bool:
+    if b"%" not in percent_encoded:
+        return True
+    try:
+        unquote_to_bytes(percent_encoded).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def choose_request_id(offered: str | None) -> str:
@@ -111,10 +149,6 @@ def _extended(headers: list[tuple[bytes, bytes]], request_id: str) -> list[tuple
     present = {name for name, _ in headers}
     result += [header for header in _API_HEADERS if header[0] not in present]
     return result
-
-
-def _too_large(limit: int) -> ProblemError:
-    return ProblemError(413, "body-too-large", "Body too large", f"a request's body may have at most {limit} bytes")
 
 
 def _host_name(host: str) -> str:

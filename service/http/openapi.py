@@ -1,4 +1,8 @@
-"""The OpenAPI 3.1 document: FastAPI's own, plus the problems that each route can return."""
+"""The OpenAPI 3.1 document: FastAPI's own, plus the problems that each route can return.
+
+Generators of clients make a class from each component, and a name of their own for whatever is not one. So every object
+with a title becomes a component, operations are called as their functions, and defaults that are objects are left out.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from service.auth import Scope, required_scope
+from service.messages.json_schemas import BY_TOKEN
 from service.messages.responses import ProblemModel
 from service.problems import MEDIA_TYPE
 
@@ -39,7 +44,7 @@ _WRITING: Final = ("409", "507")
 def complete_openapi(app: FastAPI, routes: Sequence[BaseRoute], *, keys: bool) -> None:
     """Make `app.openapi()` list the problems of every operation and, if there are `keys`, the scope it needs."""
     scopes = {
-        (route.path, method.lower()): required_scope(route.endpoint)
+        (route.path_format, method.lower()): required_scope(route.endpoint)
         for route in routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()
@@ -63,9 +68,10 @@ def _extend(document: dict[str, Any], scopes: Mapping[tuple[str, str], Scope | N
         document["components"]["securitySchemes"] = _SECURITY
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    _make_components(document)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            scope = scopes.get((path.replace("{id}", "{id:path}"), method))
+            scope = scopes.get((path, method))
             if scope is not None:
                 operation["security"] = [{name: []} for name in _SECURITY]
                 operation["description"] = f"{operation.get('description', '')}\n\nNeeds the scope `{scope}`.".strip()
@@ -74,6 +80,39 @@ def _extend(document: dict[str, Any], scopes: Mapping[tuple[str, str], Scope | N
                     "description": _TEXTS[status],
                     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
                 }
+
+
+def _make_components(document: dict[str, Any]) -> None:
+    """Replace each object with a title, wherever it is, by a reference to a component of that name."""
+    components: dict[str, Any] = document["components"]["schemas"]
+    found: dict[str, Any] = {}
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, list):
+            return [replaced(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        if isinstance(value.get("default"), (dict, list)):
+            value = {name: one for name, one in value.items() if name != "default"}
+        shown = {name: replaced(one) for name, one in value.items()}
+        title = shown.get("title")
+        if shown.get("type") != "object" or not isinstance(title, str) or not _is_form(shown):
+            return shown
+        if found.setdefault(title, shown) != shown:
+            raise ValueError(f"two different objects of the API are called {title}")
+        return {"$ref": f"#/components/schemas/{title}"}
+
+    for name, schema in components.items():
+        inner = {key: replaced(one) for key, one in schema.items()}
+        components[name] = inner
+    document["paths"] = replaced(document["paths"])
+    for name, schema in found.items():
+        components.setdefault(name, schema)
+
+
+def _is_form(schema: Mapping[str, Any]) -> bool:
+    """Whether an object is one of ours, and not a free one that pydantic called after its field."""
+    return "properties" in schema or schema["title"].endswith(BY_TOKEN)
 
 
 def _statuses(path: str, method: str, has_body: bool, guarded: bool) -> list[str]:

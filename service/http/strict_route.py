@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, get_type_hints
 
@@ -41,12 +42,12 @@ class StrictRequest(Request):
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse strict JSON.
+    """Parse strict JSON; a byte order mark, which some editors write, does not count.
 
     Raises ProblemError (FastAPI would turn any other exception from a request's `json` into a plain 400).
     """
     try:
-        return strict_json.loads(body)
+        return strict_json.loads(body.removeprefix(BOM_UTF8))
     except InvalidJson as error:
         raise problem_of(error) from None
 

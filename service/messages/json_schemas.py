@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lsr.documents import MAX_ID_BYTES
+from lsr.documents import MAX_DIMENSIONS, MAX_ID_BYTES
 
+BY_TOKEN: Final = "SparseByToken"
 _WEIGHT: Final = {"type": "number", "minimum": 0, "maximum": 3.4028234e38}
 _INDEX: Final = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
 
 
 def sparse_schema(max_terms: int | None = None) -> dict[str, Any]:
-    """Return the schema of a sparse vector in its two forms."""
+    """Return the schema of a sparse vector in its two forms; `max_terms`: that of a query."""
+    where = "" if max_terms is None else "Query"
     items = {} if max_terms is None else {"maxItems": max_terms}
     properties = {} if max_terms is None else {"maxProperties": max_terms}
     return {
         "anyOf": [
             {
                 "type": "object",
-                "title": "by index",
+                "title": f"{where}SparseByIndex",
                 "properties": {
                     "indices": {"type": "array", "items": _INDEX, "uniqueItems": True, **items},
                     "values": {"type": "array", "items": _WEIGHT, **items},
@@ -28,7 +30,7 @@ def sparse_schema(max_terms: int | None = None) -> dict[str, Any]:
             },
             {
                 "type": "object",
-                "title": "by token",
+                "title": f"{where}{BY_TOKEN}",
                 "propertyNames": {"minLength": 1},
                 "additionalProperties": _WEIGHT,
                 **properties,
@@ -41,7 +43,27 @@ def sparse_schema(max_terms: int | None = None) -> dict[str, Any]:
 def document_schema() -> dict[str, Any]:
     """Return the schema of a document."""
     sparse = sparse_schema()
-    named = {"type": "object", "properties": {"sparse": sparse}, "required": ["sparse"], "additionalProperties": False}
+    named = {
+        "anyOf": [
+            {
+                "type": "object",
+                "title": "SparseVectorInput",
+                "properties": {"sparse": sparse},
+                "required": ["sparse"],
+                "additionalProperties": False,
+            },
+            {
+                "type": "object",
+                "title": "DenseVectorInput",
+                "properties": {
+                    "dense": {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": MAX_DIMENSIONS}
+                },
+                "required": ["dense"],
+                "additionalProperties": False,
+            },
+            {"type": "null"},
+        ]
+    }
     return {
         "type": "object",
         "title": "Document",

@@ -44,6 +44,7 @@ def render_collection(info: CollectionInfo) -> dict[str, Any]:
         "damage": render_damage(info.damage),
         "search": dict(info.search),
         "notes": list(info.notes),
+        "read_only": info.read_only,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from lsr.documents import MAX_DIMENSIONS
@@ -26,17 +26,55 @@ InputText = Annotated[Text, Field(max_length=MAX_QUERY_CHARACTERS)]
 Name = Annotated[str, Field(pattern=COLLECTION_NAME)]
 
 
-class EmbedRequest(Strict):
-    """Texts to encode, as text-embeddings-inference takes them."""
+def _check_inputs(value: Any) -> Any:
+    inputs = [value] if isinstance(value, str) else value
+    if not isinstance(inputs, list) or not inputs:
+        raise PydanticCustomError("inputs", "must be a text, or a list of texts")
+    if any(isinstance(one, (int, list)) for one in inputs[: MAX_INPUTS + 1]):
+        raise PydanticCustomError("inputs", "must be texts: token numbers are not encoded here")
+    return value
 
-    inputs: InputText | Annotated[list[InputText], Field(min_length=1, max_length=MAX_INPUTS)]
+
+def _check_prompt(name: Any) -> Any:
+    if name not in ("query", "document"):
+        raise PydanticCustomError("prompt", "must be query or document, the sides that an encoder has")
+    return name
+
+
+def _check_direction(direction: Any) -> Any:
+    if not isinstance(direction, str) or direction.lower() != "right":
+        raise PydanticCustomError("direction", "must be Right: a text that is too long is cut at its end")
+    return "Right"
+
+
+def _check_normalize(normalize: bool) -> bool:
+    if normalize:
+        raise PydanticCustomError("normalize", "must be false: sparse vectors are returned as the encoder makes them")
+    return normalize
+
+
+class EmbedRequest(Strict):
+    """Texts to encode, with the fields that clients of text-embeddings-inference send."""
+
+    inputs: Annotated[
+        InputText | Annotated[list[InputText], Field(min_length=1, max_length=MAX_INPUTS)],
+        BeforeValidator(_check_inputs),
+    ]
     model: Text | None = Field(
         default=None,
         description="An encoder's id, or COLLECTION or COLLECTION/VECTOR for the encoder of that; "
         "not needed when there is only one",
     )
-    prompt_name: Literal["query", "document"] = Field(default="document", description="Which side to encode for")
+    prompt_name: Annotated[Literal["query", "document"], BeforeValidator(_check_prompt)] = Field(
+        default="document", description="Which side to encode for"
+    )
     truncate: bool = Field(default=True, description="Taken for compatibility: what a model cannot read is always cut")
+    truncation_direction: Annotated[Literal["Right"], BeforeValidator(_check_direction)] = Field(
+        default="Right", description="Taken for compatibility: a text is cut at its end"
+    )
+    normalize: Annotated[bool, AfterValidator(_check_normalize)] = Field(
+        default=False, description="Taken for compatibility: sparse vectors are not normalized"
+    )
 
 
 class VectorRequest(Strict):
@@ -76,6 +114,7 @@ class DeleteRequest(Strict):
 
     model_config = ConfigDict(
         json_schema_extra=exactly_one_of(
+            {"ids": "DeleteByIds", "filter": "DeleteByFilter"},
             ids={"type": "array", "items": {"type": "string"}, "maxItems": MAX_DELETED_IDS},
             filter={"type": "object", "minProperties": 1, "examples": [{"year": {"lt": 2000}}]},
         )

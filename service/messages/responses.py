@@ -63,6 +63,7 @@ class CollectionModel(BaseModel):
     damage: list[DamageModel]
     search: dict[str, Any]
     notes: list[str]
+    read_only: str | None = Field(description="Why nothing can be written now; null where writes are accepted")
 
 
 class BrokenModel(BaseModel):
@@ -72,11 +73,19 @@ class BrokenModel(BaseModel):
     reason: str
 
 
+class LeftOutModel(BaseModel):
+    """A folder that holds a collection but is not served."""
+
+    folder: str
+    reason: str
+
+
 class CollectionsModel(BaseModel):
     """All collections."""
 
     collections: list[CollectionModel]
     broken: list[BrokenModel]
+    left_out: list[LeftOutModel]
 
 
 class DocumentModel(BaseModel):
@@ -276,6 +285,13 @@ class DamagedModel(DamageModel):
     name: str
 
 
+class ReadOnlyModel(BaseModel):
+    """A collection that is searched here, and not written: another process writes it, or its disk is read-only."""
+
+    name: str
+    reason: str
+
+
 class ReadyModel(BaseModel):
     """The service is ready."""
 
@@ -283,12 +299,26 @@ class ReadyModel(BaseModel):
     collections: int
     broken: list[BrokenModel]
     damaged: list[DamagedModel]
+    read_only: list[ReadOnlyModel]
 
 
 class HealthModel(BaseModel):
     """The process is alive."""
 
     status: Literal["ok"]
+
+
+class InfoModel(BaseModel):
+    """What `/embed_sparse` encodes with; the fields of text-embeddings-inference, and `models`."""
+
+    model_id: str
+    model_type: dict[str, Any]
+    models: list[str]
+    max_concurrent_requests: int
+    max_client_batch_size: int
+    max_input_characters: int
+    auto_truncate: bool
+    version: str
 
 
 class DeleteModel(BaseModel):

@@ -78,10 +78,12 @@ class FusionInput(Strict):
 
 
 class QueryInput(Strict):
-    """What to look for: exactly one of the fields."""
+    """What to look for: exactly one of the fields, or a text alone."""
 
     model_config = ConfigDict(
         json_schema_extra=exactly_one_of(
+            {"text": "TextQuery", "sparse": "SparseQuery", "like": "LikeQuery", "fusion": "FusionQuery"},
+            or_text={"type": "string", "maxLength": MAX_QUERY_CHARACTERS},
             text={"type": "string", "maxLength": MAX_QUERY_CHARACTERS, "description": "Encoded by the encoder"},
             sparse=sparse_schema(MAX_QUERY_TERMS),
             like={
@@ -100,6 +102,11 @@ class QueryInput(Strict):
     sparse: dict[str, Any] | None = None
     like: Like | None = None
     fusion: FusionInput | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_alone(cls, value: Any) -> Any:
+        return {"text": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _exactly_one(self) -> QueryInput:
@@ -232,12 +239,21 @@ class SearchRequest(Strict):
     cursor: bool | Annotated[Text, Field(max_length=200)] | None = Field(
         default=None, description="true begins pages; the `next_cursor` of an answer goes on with them"
     )
-    explain: Explain | None = Field(default=None, description="Show what each matched term contributed to the score")
+    explain: Explain | bool | None = Field(
+        default=None, description="Show what each matched term contributed to the score; true: with the defaults"
+    )
     highlight: bool = Field(default=False, description="Show where in title and text the matched terms stand")
-    params: SearchParams = SearchParams()
+    params: SearchParams | None = None
     timeout_ms: Annotated[int, Field(ge=1, le=60_000)] | None = None
     on_late: Literal["fail", "skip"] = Field(default="fail", description="What becomes of a stage that is out of time")
     cache: bool = True
+
+    @property
+    def explanation(self) -> Explain | None:
+        """How much of the score to explain; None: nothing."""
+        if isinstance(self.explain, bool):
+            return Explain() if self.explain else None
+        return self.explain
 
 
 class BatchRequest(Strict):
@@ -269,7 +285,8 @@ def keywords_of(request: SearchRequest, explain_terms: int) -> ranking.SearchKey
         "on_late": request.on_late,
         "cache": request.cache,
     }
-    keywords.update(cast(ranking.SearchKeywords, request.params.model_dump()))
+    if request.params is not None:
+        keywords.update(cast(ranking.SearchKeywords, request.params.model_dump()))
     if rescore is False:
         keywords["rescore"] = False
     elif rescore is not None:

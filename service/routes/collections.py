@@ -25,7 +25,7 @@ CollectionName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The c
 @router.get("", response_model=CollectionsModel)
 @requires("read")
 async def list_collections(service: ServiceOf) -> Response:
-    """List the collections, and those that could not be opened."""
+    """List the collections, those that could not be opened, and the folders that are left out, with the reason."""
 
     def read() -> dict[str, Any]:
         broken = service.readiness.broken(service.store)
@@ -38,6 +38,7 @@ async def list_collections(service: ServiceOf) -> Response:
         return {
             "collections": shown,
             "broken": [{"name": name, "reason": reason} for name, reason in sorted(broken.items())],
+            "left_out": [{"folder": name, "reason": why} for name, why in sorted(service.store.left_out.items())],
         }
 
     return json_response(await service.chores.run(read))
@@ -64,7 +65,7 @@ async def create_collection(collection: CollectionName, request: CollectionReque
         return render_collection(made.info())
 
     shown = await service.chores.run(create)
-    return json_response(shown, 201, {"Location": f"/v1/collections/{collection}"})
+    return json_response(shown, 201, {"Location": f"{service.settings.root_path}/v1/collections/{collection}"})
 
 
 @router.patch("/{collection}", response_model=CollectionModel)

@@ -117,4 +117,6 @@ async def answer_write(request: Request, service: Service, collection: str, futu
         return json_response(waiting.result())
     waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # the job reports its error
     job = service.jobs.add(collection, future)
-    return json_response(job, 202, {"Location": f"/v1/jobs/{job['job']}", "Retry-After": "1"})
+    return json_response(
+        job, 202, {"Location": f"{service.settings.root_path}/v1/jobs/{job['job']}", "Retry-After": "1"}
+    )

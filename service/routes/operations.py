@@ -8,10 +8,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from lsr import __version__
 from service.auth import granted, requires, sent_key
 from service.http.strict_route import UnguardedRoute
 from service.messages.rendering import json_response, render_damage
-from service.messages.responses import HealthModel, ReadyModel
+from service.messages.requests import MAX_INPUTS
+from service.messages.responses import HealthModel, InfoModel, ReadyModel
+from service.messages.search_requests import MAX_QUERY_CHARACTERS
+from service.runtime.embeddings import known_encoders
 from service.runtime.state import Service, service_of
 
 router = APIRouter(route_class=UnguardedRoute, tags=["operations"])
@@ -28,13 +32,15 @@ async def health() -> Response:
 async def readiness(request: Request, service: ServiceOf) -> Response:
     """Report whether the service is ready to search: collections open, encoders loaded, kernels compiled.
 
-    Broken collections, and damaged files of other collections, are listed; they do not make the service unready. If API
-    keys are configured, only a caller with the scope `read` sees them.
+    Broken collections, damaged files of others, and collections that are served for reading only are listed; they do
+    not make the service unready, unless every collection is broken. If API keys are configured, only a caller with the
+    scope `read` sees them.
     """
-    service.readiness.require()
+    service.readiness.require_usable(service.store)
     broken = service.readiness.broken(service.store)
     served = sorted(set(service.store.names()) - set(broken))
     shown: dict[str, Any] = {"status": "ready", "collections": len(served), "broken": [], "damaged": []}
+    shown["read_only"] = []
     keys = service.settings.api_keys
     key = granted(keys, sent_key(request))
     if not keys or (key is not None and key.allows("read")):
@@ -42,7 +48,40 @@ async def readiness(request: Request, service: ServiceOf) -> Response:
         shown["damaged"] = [
             {"name": name, **damage} for name in served for damage in render_damage(service.store.damage(name))
         ]
+        shown["read_only"] = [
+            {"name": name, "reason": reason} for name, reason in sorted(service.store.read_only.items())
+        ]
     return json_response(shown)
+
+
+@router.get("/health", status_code=200, response_class=Response)
+async def ready_to_encode(service: ServiceOf) -> Response:
+    """Answer 200 with an empty body when the service is ready, as text-embeddings-inference does."""
+    service.readiness.require()
+    return Response(status_code=200)
+
+
+@router.get("/info", response_model=InfoModel)
+@requires("read")
+async def info(service: ServiceOf) -> Response:
+    """Describe the encoder of `/embed_sparse` when no `model` is given, in the form of text-embeddings-inference.
+
+    `model_id` is empty if there is no encoder, or if there are several, of which a request must name one.
+    """
+    encoders = await service.chores.run(lambda: sorted(known_encoders(service.store)))
+    settings = service.settings
+    return json_response(
+        {
+            "model_id": encoders[0] if len(encoders) == 1 else "",
+            "model_type": {"embedding": {"pooling": "splade"}},
+            "models": encoders,
+            "max_concurrent_requests": settings.search_threads + settings.search_queue,
+            "max_client_batch_size": MAX_INPUTS,
+            "max_input_characters": MAX_QUERY_CHARACTERS,
+            "auto_truncate": True,
+            "version": __version__,
+        }
+    )
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

@@ -5,12 +5,14 @@ Its Content-Security-Policy allows only this host: no other host, no inline scri
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import PurePath
 from typing import Final, NamedTuple
 
 from fastapi import APIRouter, Request, Response
+from starlette._utils import get_route_path
 
 router = APIRouter(include_in_schema=False)
 
@@ -49,9 +51,19 @@ def _load() -> dict[str, _Asset]:
 _ASSETS: Final = _load()
 
 
+@cache
+def _asset(path: str, root_path: str) -> _Asset:
+    """Return a file of the page; the links of index.html begin with `root_path`, the scripts have relative ones."""
+    asset = _ASSETS[path]
+    if path != "/" or not root_path:
+        return asset
+    content = asset.content.replace(b'="/', b'="%b/' % root_path.encode())
+    return asset._replace(content=content, tag=f'"{sha256(content).hexdigest()[:32]}"')
+
+
 async def serve_asset(request: Request) -> Response:
     """Return one file of the page, or 304 if the browser has it."""
-    asset = _ASSETS[request.url.path]
+    asset = _asset(get_route_path(request.scope), request.app.state.service.settings.root_path)
     headers = {"ETag": asset.tag, "Cache-Control": "no-cache", "Content-Security-Policy": _POLICY}
     if request.headers.get("if-none-match") == asset.tag:
         return Response(status_code=304, headers=headers)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from lsr.collection import Collection
 from service.auth import requires
@@ -17,6 +18,14 @@ from service.routes.collections import CollectionName
 from service.routes.documents import answer_write
 from service.runtime.state import Service, service_of
 
+
+class _NameConvertor(StringConvertor):
+    """A part of a path without `:`, so that `a:restore` is an action on `a`, and not a name."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("name", _NameConvertor())
 router = APIRouter(prefix="/v1/collections/{collection}/snapshots", route_class=StrictRoute, tags=["snapshots"])
 ServiceOf = Annotated[Service, Depends(service_of)]
 SnapshotName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The snapshot's name")]
@@ -30,7 +39,9 @@ async def take_snapshot(
     """Take a snapshot. The answer is sent when the snapshot is complete."""
     name = request.name if request else None
     info = await service.chores.run(lambda: service.store.get(collection).snapshot(name))
-    return json_response(asdict(info), 202, {"Location": f"/v1/collections/{collection}/snapshots"})
+    return json_response(
+        asdict(info), 202, {"Location": f"{service.settings.root_path}/v1/collections/{collection}/snapshots"}
+    )
 
 
 @router.get("", response_model=SnapshotsModel)
@@ -42,7 +53,7 @@ async def list_snapshots(collection: CollectionName, service: ServiceOf) -> Resp
 
 
 @router.post(
-    "/{snapshot}:restore",
+    "/{snapshot:name}:restore",
     response_model=CollectionModel,
     responses={202: {"model": JobModel, "description": "It takes long: request the job later"}},
 )
@@ -61,7 +72,7 @@ async def restore_snapshot(
     return await answer_write(request, service, collection, future)
 
 
-@router.delete("/{snapshot}", status_code=204, response_class=Response)
+@router.delete("/{snapshot:name}", status_code=204, response_class=Response)
 @requires("admin")
 async def drop_snapshot(collection: CollectionName, snapshot: SnapshotName, service: ServiceOf) -> Response:
     """Remove a snapshot; the collection does not change."""

@@ -38,6 +38,11 @@ def embed(store: CollectionStore, request: EmbedRequest) -> list[list[dict[str, 
     return rows
 
 
+def known_encoders(store: CollectionStore) -> set[str]:
+    """Return the ids of the encoders that a request can name."""
+    return {source.encoder for source in _sources(store)}
+
+
 def _sources(store: CollectionStore) -> list[_Source]:
     found = []
     for name in store.names():

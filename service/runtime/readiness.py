@@ -8,7 +8,8 @@ from collections.abc import Callable
 from time import perf_counter
 
 from index import warm_kernels
-from lsr.errors import EXPECTED_ERRORS
+from lsr.errors import EXPECTED_ERRORS, CollectionNotFound
+from lsr.storage.collection_folders import printable
 from lsr.store import CollectionStore
 from service.problems import ProblemError
 
@@ -46,9 +47,32 @@ class Readiness:
         """Return the collections that cannot be used, and why."""
         return self._broken | {name: str(error) for name, error in store.broken.items()}
 
+    def require_usable(self, store: CollectionStore) -> None:
+        """Raise a 503 problem unless the service is ready, and can use one of its collections if it has any."""
+        self.require()
+        broken = self.broken(store)
+        failed = [name for name in broken if not isinstance(store.broken.get(name), CollectionNotFound)]
+        if failed and not set(store.names()) - set(broken):
+            raise ProblemError(
+                503,
+                "not-ready",
+                "Not ready",
+                f"none of the {len(failed)} collections can be used; GET /v1/collections and the log say why",
+                headers={"Retry-After": "5"},
+            )
+
     def warm(self, store: CollectionStore) -> None:
         """Compile the kernels and warm every collection, then become ready; a collection that fails is left out."""
         started = perf_counter()
+        for folder, reason in store.left_out.items():
+            _logger.warning("the folder %s is not served: %s", folder, reason)
+        for name, reason in store.read_only.items():
+            _logger.warning("collection %s is served for reading only: %s", name, reason)
+        for name, error in store.broken.items():
+            _logger.error("collection %s is left out: %s", name, error)
+        for name in store.names():
+            if (folder := printable(store.get(name).path.absolute().name)) not in (name, ""):
+                _logger.warning("the folder %s is served under the name %s", folder, name)
         _logger.info("warming up; the first start on a machine compiles the search kernels, which can take a minute")
         try:
             warm_kernels()  # also without segments: an empty collection may get one later

@@ -117,8 +117,8 @@ def _kind(request: SearchRequest) -> _Kind | None:
     return _Kind(
         using=request.using or "",
         is_text=request.query.text is not None,
-        has_params=bool(request.params.model_fields_set),
+        has_params=bool(request.params and request.params.model_fields_set),
         is_filtered=request.filter is not None,
-        shows_terms=request.highlight or request.explain is not None,
+        shows_terms=request.highlight or request.explanation is not None,
         shows_many=request.k > _FEW_HITS,
     )

@@ -42,7 +42,8 @@ def search(
     left = timeout_ms - (perf_counter() - arrived) * 1000.0
     if left <= 0:
         raise TimedOut(timeout_ms)
-    shown_terms = request.explain.max_terms if request.explain else None
+    explanation = request.explanation
+    shown_terms = explanation.max_terms if explanation else None
     limit_ms = left if turn_ms is None else min(left, turn_ms)
     explained = max(shown_terms or 0, _TERMS_TO_HIGHLIGHT if request.highlight else 0)
     try:
@@ -55,7 +56,7 @@ def search(
         raise TimedOut(timeout_ms) from None
     began = perf_counter()
     highlights = _highlights(collection, result) if request.highlight else None
-    wants_words = request.explain is not None and request.explain.words
+    wants_words = explanation is not None and explanation.words
     words = words_of_lists(collection.find_encoder, result.hits, shown_terms or 0) if wants_words else None
     folded_ms = (perf_counter() - began) * 1000.0
     result = replace(result, timings=replace(result.timings, explain=result.timings.explain + folded_ms))

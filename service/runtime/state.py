@@ -9,12 +9,12 @@ from fastapi import Request
 from lsr.errors import EXPECTED_ERRORS
 from lsr.store import CollectionStore
 from service.metrics import CollectionSize, ServiceMetrics
-from service.runtime.alias_watcher import AliasWatcher
 from service.runtime.jobs import Jobs
 from service.runtime.readiness import Readiness
 from service.runtime.scrubber import Scrubber
 from service.runtime.search_turns import SearchTurns
 from service.runtime.slow_searches import SlowSearches
+from service.runtime.store_watcher import StoreWatcher
 from service.runtime.work_pool import WorkPool
 from service.runtime.write_queue import WriteQueue
 from service.settings import ServiceSettings
@@ -35,7 +35,7 @@ class Service:
     jobs: Jobs
     chores: WorkPool  # creating, showing and dropping collections, reading metrics
     scrubber: Scrubber
-    alias_watcher: AliasWatcher
+    watcher: StoreWatcher
     slow: SlowSearches = field(default_factory=SlowSearches)
 
     @classmethod
@@ -61,7 +61,7 @@ class Service:
             jobs=Jobs(),
             chores=chores,
             scrubber=scrubber,
-            alias_watcher=AliasWatcher(store),
+            watcher=StoreWatcher(store),
         )
         metrics.watch_queue("searches", lambda: service.searches.waiting)
         metrics.watch_queue("encodings", lambda: service.encodings.waiting)
@@ -85,7 +85,7 @@ class Service:
     def close(self) -> None:
         """Stop, after the running jobs have ended."""
         self.readiness.stop()
-        self.alias_watcher.stop()
+        self.watcher.stop()
         self.scrubber.stop()
         self.searches.close()
         self.encodings.close()

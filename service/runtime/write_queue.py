@@ -14,9 +14,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Final
 
 from lsr.collection import Collection
+from lsr.upkeep.free_memory import return_free_memory
 from service.problems import Overloaded, ProblemError
 from service.runtime.writes import Upsert, upsert_together
 
@@ -26,6 +28,7 @@ Change = Upsert | Callable[[Collection], Answer]
 _THREADS: Final = 4
 _JOINED_BYTES: Final = 1 << 20  # upserts are joined up to this size
 _JOINED_REQUESTS: Final = 64
+_TRIM_SECONDS: Final = 2.0  # at least, between two returns of the memory that writes have freed
 
 
 @dataclass
@@ -49,6 +52,7 @@ class WriteQueue:
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="lsr-writes")
         self._stopped = False
+        self._trimmed = 0.0
 
     @property
     def waiting(self) -> int:
@@ -93,6 +97,9 @@ class WriteQueue:
             with self._lock:
                 self._requests -= len(batch)
                 self._bytes -= sum(write.size for write in batch)
+        if monotonic() - self._trimmed >= _TRIM_SECONDS:
+            self._trimmed = monotonic()
+            return_free_memory()  # encoding a batch takes tens of megabytes, in a heap of this thread
 
     def _take(self, collection: Collection) -> list[QueuedWrite]:
         """Remove the next write, and the upserts that can be joined to it, from the queue; empty: the queue ends."""

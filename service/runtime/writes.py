@@ -5,15 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from lsr.collection import Collection
 from lsr.errors import EXPECTED_ERRORS, InvalidDocument
 from lsr.results import WriteResult
-from service.messages.document_bodies import Batch, WriteError, parse_batch
-from service.problems import FieldError, ProblemError
-
-MAX_LISTED: Final = 1_000
+from service.messages.document_bodies import Batch, WriteErrors, parse_batch
+from service.problems import MAX_LISTED_ERRORS, FieldError, ProblemError
 
 
 class Upsert(NamedTuple):
@@ -34,17 +32,17 @@ def upsert_together(collection: Collection, upserts: Sequence[Upsert]) -> list[d
         try:
             batches.append(parse_batch(upsert.body, upsert.media_type))
         except ProblemError as error:
-            batches.append(Batch([], []))
+            batches.append(Batch([], WriteErrors()))
             answers.append(error)
         else:
             answers.append({})
-    errors = [list(batch.errors) for batch in batches]
     documents = [numbered for batch in batches for numbered in batch.documents]
     ends = list(accumulate(len(batch.documents) for batch in batches))
 
     def refuse(position: int, error: InvalidDocument) -> None:
         line, document = documents[position]
-        errors[bisect_right(ends, position)].append(WriteError(line, document.id, error.code, error.detail))
+        errors = batches[bisect_right(ends, position)].errors
+        errors.add_refused(line, document.id, error.code, error.detail)
 
     try:
         result = collection.write([numbered.document for numbered in documents], on_problem=refuse)
@@ -54,7 +52,7 @@ def upsert_together(collection: Collection, upserts: Sequence[Upsert]) -> list[d
         return [upsert_together(collection, [upsert])[0] for upsert in upserts]
     for at, batch in enumerate(batches):
         if not isinstance(answers[at], Exception):
-            answers[at] = _answer(result, len(batch.documents) + len(batch.errors), sorted(errors[at]))
+            answers[at] = _answer(result, batch)
     return answers
 
 
@@ -101,20 +99,26 @@ def document_not_found(collection: str, identifier: str) -> ProblemError:
     )
 
 
-def _answer(result: WriteResult, sent: int, errors: Sequence[WriteError]) -> dict[str, Any] | ProblemError:
-    if len(errors) == sent:
-        first = errors[0]
+def _answer(result: WriteResult, batch: Batch) -> dict[str, Any] | ProblemError:
+    errors = batch.errors
+    accepted = len(batch.documents) - errors.writing
+    listed = errors.listed()
+    if not accepted:
+        first = listed[0]
         return ProblemError(
             422,
             "invalid-document",
             "Invalid document",
             f"no document was accepted; line {first.line}: {first.code}: {first.detail}",
-            errors=[FieldError(f"line {error.line}", f"{error.code}: {error.detail}") for error in errors],
+            errors=[
+                FieldError(f"line {error.line}", f"{error.code}: {error.detail}")
+                for error in listed[:MAX_LISTED_ERRORS]
+            ],
         )
     return {
         "seq": result.seq,
         "durable": True,
-        "accepted": sent - len(errors),
-        "failed": len(errors),
-        "errors": [error._asdict() for error in errors[:MAX_LISTED]],
+        "accepted": accepted,
+        "failed": errors.count,
+        "errors": [error._asdict() for error in listed],
     }

@@ -36,7 +36,7 @@ export function address(of = state) {
   for (const name of OBJECTS) if (of[name] && Object.keys(of[name]).length) query.set(name, JSON.stringify(of[name]));
   if (of.rescore !== null) query.set("rescore", String(of.rescore));
   const text = query.toString();
-  return text ? `/?${text}` : "/";
+  return text ? `?${text}` : "./"; // relative: a proxy may put a path before it
 }
 
 export function readAddress() {

@@ -38,7 +38,7 @@ export async function call(path, { body, signal, type = "application/json", meth
   throw new Problem({ ...answer, status: response.status }, Number(response.headers.get("Retry-After")) || 0);
 }
 
-export const collectionPath = (name, rest = "") => `/v1/collections/${encodeURIComponent(name)}${rest}`;
+export const collectionPath = (name, rest = "") => `v1/collections/${encodeURIComponent(name)}${rest}`;
 
 /** A document's id in a path: it may hold slashes, which stay. */
 export const idInPath = (id) => id.split("/").map(encodeURIComponent).join("/");

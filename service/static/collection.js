@@ -46,7 +46,7 @@ export const exampleButtons = (titles) => titles.map((title) =>
 
 function problems(collection) {
   const damage = collection.damage.map((one) => `Damaged: ${one.file}: ${one.reason}. ${plural(one.documents, "document")} cannot be found; nothing is written until the file is restored.`);
-  return [...damage, ...collection.notes].map((text) => el("p", { class: "warning" }, data(text)));
+  return [...damage, ...collection.notes, ...(collection.read_only ? [`Nothing can be written now: ${collection.read_only}`] : [])].map((text) => el("p", { class: "warning" }, data(text)));
 }
 
 function figures(collection) {

@@ -13,6 +13,7 @@ import { closeSuggestions, examples, startSuggestions } from "./suggest.js";
 
 let collections = [];
 let broken = [];
+let leftOut = [];
 
 const names = () => collections.map((one) => one.name);
 const chosen = () => collections.find((one) => one.name === state.c);
@@ -21,7 +22,7 @@ const failed = (error) => { if (error.name !== "AbortError") showProblem(error, 
 
 async function load() {
   try {
-    ({ collections, broken } = await call("/v1/collections"));
+    ({ collections, broken, left_out: leftOut } = await call("v1/collections"));
   } catch (error) {
     failed(error);
     return;
@@ -38,7 +39,7 @@ async function render() {
   try {
     const collection = chosen();
     if (!state.c) showStart();
-    else if (!collection) await call(`/v1/collections/${encodeURIComponent(state.c)}`).then((one) => { collections.push(one); return render(); });
+    else if (!collection) await call(`v1/collections/${encodeURIComponent(state.c)}`).then((one) => { collections.push({ ...one, name: state.c }); return render(); }); // an alias
     else if (state.view === "collection") await showCollection(collection, changed);
     else if (state.q.trim() || state.like) await runSearch(collection);
     else showStart();
@@ -73,8 +74,10 @@ async function showStart() {
   byId("cards").replaceChildren(...collections.map((one) => {
     const encoders = [...new Set(Object.values(one.vectors).map((vector) => vector.encoder || "ready-made vectors"))];
     return el("button", { type: "button", class: "card", "aria-pressed": String(one.name === state.c), onclick: () => { go(fresh(one.name)); byId("q").focus(); } },
-      el("b", {}, data(one.name)), el("span", {}, `${plural(one.documents, "document")} · ${bytes(one.bytes)}`), el("span", {}, data(encoders.join(", "))));
-  }), ...broken.map((one) => el("div", { class: "card broken" }, el("b", {}, data(one.name)), el("span", {}, "cannot be used: ", data(one.reason)))));
+      el("b", {}, data(one.name)), el("span", {}, `${plural(one.documents, "document")} · ${bytes(one.bytes)}`), el("span", {}, data(encoders.join(", "))),
+      ...(one.read_only ? [el("span", {}, "read only: ", data(one.read_only))] : []));
+  }), ...broken.map((one) => el("div", { class: "card broken" }, el("b", {}, data(one.name)), el("span", {}, "cannot be used: ", data(one.reason)))),
+  ...leftOut.map((one) => el("div", { class: "card broken" }, el("b", {}, data(one.folder)), el("span", {}, "this folder is not served: ", data(one.reason)))));
   byId("examples").replaceChildren();
   show("start");
   if (!collections.length && !broken.length) {

@@ -100,7 +100,7 @@ function plainBody(body) {
 
 export function asText(kind, collection, body) {
   const json = JSON.stringify(plainBody(body), null, kind === "curl" ? 0 : 2);
-  const url = `${location.origin}/v1/collections/${collection}/search`;
+  const url = new URL(`v1/collections/${collection}/search`, document.baseURI).href;
   if (kind === "JSON") return json;
   if (kind === "curl") {
     const key = savedKey() ? ' -H "X-API-Key: $LSR_API_KEY"' : "";

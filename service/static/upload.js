@@ -99,7 +99,7 @@ function refusedLines(errors) {
 async function finished(job, signal) {
   for (;;) {
     await pause(1);
-    const answer = await call(`/v1/jobs/${encodeURIComponent(job)}`, { signal });
+    const answer = await call(`v1/jobs/${encodeURIComponent(job)}`, { signal });
     if (answer.status === "done") return answer.result;
     if (answer.status === "failed") throw new Problem(answer.problem);
   }

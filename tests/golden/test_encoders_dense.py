@@ -152,7 +152,7 @@ def test_a_pipeline_that_is_not_known_is_refused_by_name(headless: Path, tmp_pat
     retriever(headless, folder, prompts={"query": "search: ", "document": ""})
     config = json.loads((folder / "1_Pooling" / "config.json").read_text())
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({**config, "include_prompt": False}))
-    with pytest.raises(CheckpointError, match="leaves out the prompt"):
+    with pytest.raises(CheckpointError, match="excludes the prompt"):
         load(folder)
 
 

@@ -20,8 +20,16 @@ from encoders.training import TrainableEncoder, untrained
 
 MakeCheckpoint = Callable[..., Path]
 
-TEXTS = ["sparse retrieval of the heart", "the heart the heart the heart", "", "learned " * 60, "[SEP] attack 😀 é"]
+TEXTS = [
+    "sparse retrieval of the heart",
+    "the heart the heart the heart",
+    "",
+    "learned " * 60,
+    "[SEP] attack 😀 é",
+    "[UNK] \u2603 [MASK]",
+]
 SPECIAL = {0, 1, 2, 3, 4}
+UNKNOWN = 1
 
 
 def activation(name: Activation, x: np.ndarray) -> np.ndarray:
@@ -63,7 +71,7 @@ class Reference:
         ids = self.tokenizer(text, truncation=True, **limit)["input_ids"]
         fed, first = ids, 0
         if settings.family is Family.ECHO:
-            fed, first = ids + [i for i in ids if i not in SPECIAL], len(ids)
+            fed, first = ids + ids[1:-1], len(ids)  # without CLS and SEP, but with a SEP that the text contains
         attention = {}
         if settings.family is Family.BIDIRECTIONAL:  # nothing is added to any attention score
             attention = {"attention_mask": torch.zeros(1, 1, len(fed), len(fed), dtype=torch.float64)}
@@ -76,8 +84,11 @@ class Reference:
                 settings.activation, hidden @ linear.weight.detach().double().numpy()[0] + linear.bias.item()
             )
             weights = np.zeros(n_terms)
-            for token, score in zip(ids, scores, strict=True):
-                if token == ids[0] or (not settings.pool_special_positions and token in SPECIAL):
+            for position, (token, score) in enumerate(zip(ids, scores, strict=True)):
+                added = position in (0, len(ids) - 1)
+                if (settings.pool_special_positions and token == ids[0]) or (
+                    not settings.pool_special_positions and added
+                ):
                     continue
                 weights[token] = (
                     weights[token] + score if settings.pooling is Pooling.SUM else max(weights[token], score)
@@ -85,7 +96,7 @@ class Reference:
             return np.maximum(weights, 0)
         logits = output.logits[0].numpy()[first:] * settings.logit_scale
         if not settings.pool_special_positions:
-            logits = logits[[i for i, token in enumerate(ids) if token not in SPECIAL]]
+            logits = logits[1:-1]
         if settings.pooling is Pooling.FIRST:
             logits = logits[:1]
         votes = activation(settings.activation, logits)
@@ -97,7 +108,7 @@ class Reference:
         if settings.zero_special_ids:
             weights[sorted(SPECIAL)] = 0
         if settings.lexical:
-            weights[[i for i in range(n_terms) if i not in ids or i in SPECIAL]] = 0
+            weights[[i for i in range(n_terms) if i not in ids or i in SPECIAL - {UNKNOWN}]] = 0
         if settings.max_active_dims:
             weights[np.argsort(-weights, kind="stable")[settings.max_active_dims :]] = 0
         weights[weights <= settings.prune_ratio * weights.max()] = 0
@@ -107,7 +118,7 @@ class Reference:
         """log1p(softplus) of the logits x importance of the token, x sigmoid of CLS."""
         scores = states @ self.linear.weight.detach().double().numpy().T + self.linear.bias.detach().double().numpy()
         importance = np.log1p(np.logaddexp(0, scores[:, 0]))
-        ordinary = [i for i, token in enumerate(ids) if token not in SPECIAL]
+        ordinary = list(range(1, len(ids) - 1))
         if not ordinary:
             return np.zeros(votes.shape[1])
         quality = 1.0 / (1.0 + np.exp(-scores[0, 1]))

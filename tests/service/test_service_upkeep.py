@@ -77,12 +77,21 @@ def test_an_alias_of_a_collection_that_does_not_open_keeps_the_old_one(serve, tm
         old.write([Document("old", text="heron")])
     client = serve(folder=tmp_path)
     client.put("/v1/aliases/fish", json={"collection": "fish-1"}).raise_for_status()
-    with Collection.create(tmp_path / "fish-2"):  # its lock is held here
-        assert run(["alias", str(tmp_path), "fish", "fish-2"]) == 0
-        sleep(2.5)
-        assert ids(client, "fish") == {"old"}
-        assert client.put("/v1/aliases/fish", json={"collection": "fish-2"}).status_code == 409
+    Collection.create(tmp_path / "fish-2").close()
+    assert run(["alias", str(tmp_path), "fish", "fish-2"]) == 0
     wait_for(lambda: ids(client, "fish") == set())
+    client.put("/v1/aliases/fish", json={"collection": "fish-1"}).raise_for_status()
+    with Collection.create(tmp_path / "fish-3") as new:
+        new.write([Document("d", text="heron")])
+        new.seal()
+    (segment,) = (tmp_path / "fish-3" / "segments").iterdir()
+    segment.rename(tmp_path / "away")
+    assert run(["alias", str(tmp_path), "fish", "fish-3"]) == 0
+    sleep(2)
+    assert ids(client, "fish") == {"old"}
+    assert client.put("/v1/aliases/fish", json={"collection": "fish-3"}).status_code == 503
+    (tmp_path / "away").rename(segment)
+    wait_for(lambda: ids(client, "fish") == {"d"})
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:

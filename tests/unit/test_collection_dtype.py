@@ -13,6 +13,7 @@ from encoders import SettingError, load_dense_with_settings, load_encoder, load_
 from eval import SearchSettings
 from eval.pipelines import PipelineSystem
 from eval.systems import CollectionSystem
+from lsr import shared_encoders
 from lsr.cli.running import run
 from lsr.collection import Collection
 from lsr.documents import Document
@@ -83,6 +84,8 @@ def test_a_collection_that_two_processors_wrote_names_both_precisions(
         for number, (has_bfloat16, dtype) in enumerate(((True, "bfloat16"), (False, "float32"))):
             monkeypatch.setattr(device, "cpu_multiplies_bfloat16", lambda has=has_bfloat16: has)
             monkeypatch.setattr(collection._state.vectors["default"], "_encoder", None)
+            shared_encoders._by_files.clear()  # another processor is another process
+            shared_encoders._by_fingerprint.clear()
             collection.write([Document(str(number), text=TEXTS[number])])
             assert collection.encoder().dtype == dtype
     with Collection.open(tmp_path / "c") as collection:

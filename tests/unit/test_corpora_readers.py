@@ -16,9 +16,10 @@ import zstandard
 from lsr.corpora import Corpus, open_corpus
 from lsr.corpora import line_source as line_source_module
 from lsr.corpora.jsonl import JsonlCorpus
-from lsr.corpora.line_source import SpooledInput
+from lsr.corpora.line_source import LineSource
 from lsr.documents import Document, SparseByToken
 from lsr.errors import CorpusDamaged, CorpusUnreadable, InvalidDocument
+from lsr.input_file import copy_of
 
 
 def documents(corpus: Corpus) -> list[Document]:
@@ -97,8 +98,8 @@ def test_a_byte_order_mark_and_crlf_ends_are_accepted(tmp_path: Path) -> None:
 
 
 def test_standard_input_can_be_read_twice_and_leaves_no_file_behind() -> None:
-    source = SpooledInput(io.BytesIO(b'{"id":"a"}\n{"id":"b"}\n'))
-    spool = source.path
+    source = LineSource(copy_of(io.BytesIO(b'{"id":"a"}\n{"id":"b"}\n')))
+    spool = source.input.path
     corpus = JsonlCorpus("-", source)
     assert len(documents(corpus)) == len(documents(corpus)) == 2
     assert corpus.identity() is None
@@ -134,12 +135,16 @@ def test_parquet_columns_become_fields_and_metadata(tmp_path: Path) -> None:
         {"_id": 7, "text": "a", "at": datetime.date(2020, 1, 2), "score": 0.5},
         {"_id": None, "text": "b", "at": None, "score": 1.0},
         {"_id": 9, "text": "c", "at": None, "score": float("nan")},
+        {"_id": 10, "text": "d", "at": None, "score": float("inf")},
     ]
     pq.write_table(pa.Table.from_pylist(rows), path)
     corpus = open_corpus(str(path))
-    assert documents(corpus) == [Document("7", text="a", metadata={"at": "2020-01-02", "score": 0.5})]
-    assert {number: error.code for number, error in problems(corpus).items()} == {2: "invalid_id", 3: "invalid_field"}
-    assert (corpus.unit, corpus.size, corpus.position) == ("documents", 3, 3)
+    assert documents(corpus) == [
+        Document("7", text="a", metadata={"at": "2020-01-02", "score": 0.5}),
+        Document("9", text="c"),  # NaN is no value
+    ]
+    assert {number: error.code for number, error in problems(corpus).items()} == {2: "invalid_id", 4: "invalid_field"}
+    assert (corpus.unit, corpus.size, corpus.position) == ("documents", 4, 4)
     path.write_bytes(b"no parquet")
     with pytest.raises(CorpusUnreadable, match=r"c\.parquet"):
         open_corpus(str(path))

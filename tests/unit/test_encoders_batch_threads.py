@@ -40,6 +40,14 @@ def test_fewer_batches_than_threads_are_computed_by_the_caller_with_all_of_them(
 
 
 @pytest.mark.usefixtures("two_threads")
+def test_a_small_batch_is_computed_by_one_thread() -> None:
+    found = compute_each(lambda batch: (batch, torch.get_num_threads()), ["one"], small=True)
+
+    assert found == [("one", 1)]
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_threads_that_start_later_have_as_many_as_before() -> None:
     compute_each(str, [1, 2])
     found: list[int] = []

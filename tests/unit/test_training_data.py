@@ -75,7 +75,7 @@ def test_a_bad_line_is_named_by_file_and_number(tmp_path: Path, line: Any, messa
 
 
 def test_a_file_without_pairs_and_a_missing_one_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(TrainingDataError, match="no new pair"):
+    with pytest.raises(TrainingDataError, match="it has no pair"):
         read_pairs((DataConfig(str(write_lines(tmp_path / "empty.jsonl", ["\n"]))),))
     with pytest.raises(TrainingDataError, match="hub:"):
         read_pairs((DataConfig(str(tmp_path / "nowhere")),))
