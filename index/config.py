@@ -32,8 +32,8 @@ class IndexConfig:
     exact_lists         keep unpruned postings for exact search; None: by the size of the collection, or if the impacts
                         are flat (as BM25's are), since exact search is then the better one
     n_knn               nearest neighbours of each document to keep; finding them costs as much as n_docs searches
-    block_maxima        keep bounds of blocks of documents, with which exact search skips most documents; needs unpruned
-                        postings. None: for large collections of flat impacts
+    block_maxima        keep bounds of blocks of documents, with which an exact search for few hits skips most
+                        documents; needs unpruned postings. None: no (see docs/decisions/0118)
     """
 
     n_postings: int | None = None

@@ -7,7 +7,7 @@ is safe from many threads; the arrays do not change after the index was built or
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from index.config import IndexConfig
 from index.errors import IndexCorrupt, SearchParameterError
 from index.kernels.candidate_arrays import Queries
 from index.kernels.lines import count_terms, read_documents
-from index.searching.calibration import SAMPLE, Calibration, calibrate, pseudo_queries
+from index.searching.calibration import BUILD_SAMPLE, SAMPLE, Calibration, calibrate, pseudo_queries
 from index.searching.matching import matching
 from index.searching.parameters import SearchOptions, SearchParameters, check_selection, positive_integer
 from index.searching.searcher import Answer, Searcher
@@ -44,9 +44,6 @@ from index.vectors import Rows, check_rows
 _CHUNK = 32
 # Terms of a query built from a document: see docs/decisions/0110.
 _PSEUDO_TERMS = 12
-# Queries that a build makes from documents to measure recall targets: fewer than `calibrate` makes on request, since
-# the exact results of each take a pass over the collection.
-_PSEUDO_QUERIES = 200
 
 
 class TopK(NamedTuple):
@@ -299,7 +296,7 @@ class SparseIndex:
         """
         threads = positive_integer("threads", threads)
         if queries is None:
-            return self._calibrate_on_documents(max(SAMPLE.values()), source, threads)
+            return self._calibrate_on_documents(SAMPLE, source, threads)
         return self._calibrate(queries, source or "queries given to calibrate", threads)
 
     def _calibrate_build(self, queries: csr_array | None, threads: int) -> None:
@@ -307,14 +304,22 @@ class SparseIndex:
         if queries is not None:
             self.calibrate(queries, threads=threads)
         elif self._segment.has_blocks and not self._segment.is_flat and self.nnz > EXACT_ONLY:
-            self._calibrate_on_documents(_PSEUDO_QUERIES, None, threads)
+            self._calibrate_on_documents(BUILD_SAMPLE, None, threads)
 
-    def _calibrate_on_documents(self, n: int, source: str | None, threads: int) -> Calibration:
-        queries = pseudo_queries(self._segment, self.rows, n, _PSEUDO_TERMS)
+    def _calibrate_on_documents(self, sizes: Mapping[int, int], source: str | None, threads: int) -> Calibration:
+        queries = pseudo_queries(self._segment, self.rows, max(sizes.values()), _PSEUDO_TERMS)
         source = source or f"the {_PSEUDO_TERMS} heaviest terms of documents"
-        return self._calibrate(queries, source, threads, from_documents=True)
+        return self._calibrate(queries, source, threads, from_documents=True, sizes=sizes)
 
-    def _calibrate(self, queries: csr_array, source: str, threads: int, *, from_documents: bool = False) -> Calibration:
+    def _calibrate(
+        self,
+        queries: csr_array,
+        source: str,
+        threads: int,
+        *,
+        from_documents: bool = False,
+        sizes: Mapping[int, int] = SAMPLE,
+    ) -> Calibration:
         given = check_rows(queries, what="query")
         if len(given.indptr) - 1 > max(SAMPLE.values()):
             chosen = np.linspace(0, len(given.indptr) - 2, max(SAMPLE.values())).astype(np.int64)
@@ -324,8 +329,10 @@ class SparseIndex:
         sample = csr_array(
             (given.values[within], given.terms[within].astype(np.int64), kept), (len(kept) - 1, self.n_terms)
         )
-        numbered = self._numbered(given)
-        found = calibrate(self._segment, self.rows, sample, numbered, source, threads, from_documents=from_documents)
+        found = calibrate(
+            self._segment, self.rows, sample, self._numbered(given), source, threads, from_documents=from_documents,
+            sizes=sizes,
+        )  # fmt: skip
         if self._path is not None:
             replace_manifest(self._path, {"calibration": found.to_json()})
         self._searcher.calibration = found

@@ -27,7 +27,7 @@ from index.arrays.new_arrays import NewArrays
 from index.arrays.segment import FLAT
 from index.building.candidate_lists import build_blocks, largest_lists
 from index.building.incoming import IncomingRows
-from index.building.packing import heaviest_share, line_share, pack_all
+from index.building.packing import line_share, pack_all
 from index.building.unpruned_postings import build_block_maxima, build_windows, create_empty_windows
 from index.config import IndexConfig
 
@@ -42,8 +42,6 @@ EXACT_ONLY = 1 << 22
 # (decisions 0106 and 0113).
 _POSTINGS = 1300
 _FEWEST_POSTINGS = 1000
-# Impacts from which exact search over flat impacts gains by block maxima (docs/decisions/0118).
-_BLOCK_MAXIMA = 20_000_000
 
 
 def build_arrays(
@@ -73,7 +71,7 @@ def build_arrays(
         scale = (rows.largest[order] / np.float32(255.0)).astype(np.float32)
         frequencies = rows.frequencies[order]
         _create_tables(rows.ids[order], frequencies, scale, arrays)
-        coherent = wants_block_maxima(config, rows)
+        coherent = bool(config.block_maxima) and rows.nnz > 0
         packed = pack_all(
             rows, _inverse(order), scale, arrays, threads, report("sketch", rows.n_docs), coherent=coherent
         )
@@ -103,14 +101,6 @@ def build_arrays(
     if coherent:
         counts["version"] = WITH_BLOCK_MAXIMA
     return counts, config
-
-
-def wants_block_maxima(config: IndexConfig, rows: IncomingRows) -> bool:
-    """Return whether the index gets block maxima: decided before its documents are packed, for their order."""
-    if config.block_maxima is not None:
-        return config.block_maxima and rows.nnz > 0
-    large = rows.nnz >= _BLOCK_MAXIMA and config.exact_lists is not False and not config.n_postings
-    return large and heaviest_share(rows) < FLAT
 
 
 def decided(config: IndexConfig, nnz: int, *, flat: bool) -> IndexConfig:

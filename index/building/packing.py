@@ -24,7 +24,6 @@ from index.kernels.lines import (
     impact_values,
     pack_documents,
     read_documents,
-    terms_per_line,
 )
 
 _CHUNK = 1 << 15
@@ -94,20 +93,6 @@ def _by_heaviest_terms(rows: IncomingRows, numbers: NDArray[np.uint32], threads:
     for _ in in_order(work, rows.chunks(_CHUNK), threads):
         pass
     return np.argsort(keys, kind="stable")
-
-
-def heaviest_share(rows: IncomingRows) -> float:
-    """Return the share of the documents' mass in as many heaviest terms as a sketch holds: before they are packed."""
-    width = terms_per_line(np.dtype(np.uint16 if len(rows.ids) <= 2**16 else np.uint32))
-    step = max(1, rows.n_docs // _SAMPLE)
-    shown = whole = 0.0
-    for chunk in rows.chunks(_CHUNK):
-        values = impact_values(chunk.impacts)
-        for doc in range(-chunk.first % step, len(chunk.indptr) - 1, step):
-            row = np.sort(values[chunk.indptr[doc] : chunk.indptr[doc + 1]])
-            shown += float(row[-width:].sum(dtype=np.float64))
-            whole += float(row.sum(dtype=np.float64))
-    return shown / whole if whole > 0 else 1.0
 
 
 def line_share(documents: Documents) -> float:

@@ -29,7 +29,7 @@ _WINDOWS = 16
 _ROOM = 64
 # The largest k for which block maxima are tried, and the share of the superblocks, as 1 over it, after which a search
 # gives up and adds up everything (docs/decisions/0118).
-_SKIPPING = 32
+_SKIPPING = 16
 _GIVE_UP = 6
 _FEW_VISITS = 32
 # Below this, float32 has too few bits for the bound to hold.

@@ -13,7 +13,6 @@ from scipy.sparse import csr_array
 from index import IndexConfig, SparseIndex
 from index.arrays.folder import read_manifest, replace_manifest, verify_index
 from index.arrays.segment import BLOCK_MAXIMA
-from index.building import build
 from index.errors import ConfigError, IndexCorrupt
 from index.searching import exact
 
@@ -171,16 +170,17 @@ def test_a_manifest_without_the_arrays_is_refused(tmp_path):
         SparseIndex.open(tmp_path / "index")
 
 
-def test_a_build_makes_them_for_large_collections_of_flat_impacts(monkeypatch):
-    monkeypatch.setattr(build, "_BLOCK_MAXIMA", 1000)
-    few_terms = csr_array(DOCUMENTS[:400])
-    assert not SparseIndex.build(few_terms).config.block_maxima  # a sketch holds nearly all of 22 terms
-    flat = csr_array(np.random.default_rng(6).uniform(0.5, 1.0, (200, 90)).astype(np.float32))
-    assert SparseIndex.build(flat).config.block_maxima
-    assert not SparseIndex.build(flat, IndexConfig(exact_lists=False)).config.block_maxima
-    assert not SparseIndex.build(flat, IndexConfig(block_maxima=False)).config.block_maxima
-    monkeypatch.setattr(build, "_BLOCK_MAXIMA", 1 << 30)
-    assert not SparseIndex.build(flat).config.block_maxima
+def test_a_build_makes_them_on_request_only():
+    assert not SparseIndex.build(DOCUMENTS[:400])._segment.has_block_maxima
+    with_blocks = SparseIndex.build(DOCUMENTS, IndexConfig(n_postings=60, block_maxima=True))
+    assert with_blocks._segment.has_block_maxima
+    assert with_blocks._segment.has_blocks
+    plain = SparseIndex.build(DOCUMENTS, PLAIN)
+    for i in range(10):
+        query = QUERIES[[i]]
+        ids, scores = with_blocks.search_one(query.indices, query.data, 10, query_cut=8, heap_factor=0.3)
+        assert len(ids) == 10
+        assert scores.tolist() == plain.score(query.indices, query.data, ids).tolist()
 
 
 def test_an_empty_collection_has_none():

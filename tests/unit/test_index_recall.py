@@ -13,7 +13,7 @@ from index import IndexConfig, SearchParameters, SparseIndex, sparse_index
 from index.arrays.folder import verify_index
 from index.errors import IndexCorrupt, SearchParameterError
 from index.searching import searcher
-from index.searching.calibration import Calibration, Point, exact_top, pseudo_queries
+from index.searching.calibration import BUILD_SAMPLE, Calibration, Point, exact_top, pseudo_queries
 
 N_DOCS, N_TERMS = 2000, 500
 CONFIG = IndexConfig(n_postings=60, exact_lists=False)
@@ -193,7 +193,7 @@ def test_a_build_that_makes_blocks_measures_targets_on_its_documents(monkeypatch
     monkeypatch.setattr(sparse_index, "EXACT_ONLY", 1000)
     built = SparseIndex.build(DOCUMENTS, CONFIG, path=tmp_path / "index", threads=2)
     assert "documents" in built.calibration.source
-    assert built.calibration.queries == sparse_index._PSEUDO_QUERIES
+    assert built.calibration.queries == BUILD_SAMPLE[10]
     assert SparseIndex.build(DOCUMENTS, CONFIG).calibration.curves == built.calibration.curves
     assert SparseIndex.open(tmp_path / "index", verify="full").calibration == built.calibration
     given = SparseIndex.build(DOCUMENTS, CONFIG, queries=SAMPLE[:40])
@@ -201,12 +201,15 @@ def test_a_build_that_makes_blocks_measures_targets_on_its_documents(monkeypatch
     assert SparseIndex.build(DOCUMENTS, IndexConfig(n_postings=0)).calibration is None
 
 
-def test_that_a_document_finds_itself_is_no_hit():
+def test_documents_as_queries_count_for_less_than_queries_and_their_targets_are_met():
     built = SparseIndex.build(DOCUMENTS, CONFIG)
     own = pseudo_queries(built._segment, built.rows, 100, 12)
-    counted = built._calibrate(own, "counted", 1).curves[10]
-    not_counted = built._calibrate(own, "not counted", 1, from_documents=True).curves[10]
-    assert not_counted[0].recall < counted[0].recall
+    counted = built._calibrate(own, "as queries", 1).curves[10]
+    as_documents = built._calibrate(own, "as documents", 1, from_documents=True).curves[10]
+    assert as_documents[0].recall < counted[0].recall - 0.006
+    assert as_documents[-1].recall <= 0.994
+    for target in (0.9, 0.95, 0.98):
+        assert recall_of(built, HELD_OUT, 10, recall=target) >= target
 
 
 def test_a_curve_survives_json():
