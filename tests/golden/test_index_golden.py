@@ -56,5 +56,6 @@ def test_an_index_of_another_format_is_refused_by_name(
 ) -> None:
     other = Path(shutil.copytree(folders / "uint16-float16", tmp_path / "other"))
     replace_manifest(other, {"version": version})
-    with pytest.raises(IndexFormatUnsupported, match=f"format version {version}, but .* reads version [34]: .*{remedy}"):
+    expected = f"format version {version}, but .* reads version [34]: .*{remedy}"
+    with pytest.raises(IndexFormatUnsupported, match=expected):
         SparseIndex.open(other)
