@@ -71,10 +71,10 @@ def answering(*outcomes: httpx.Response | Exception) -> tuple[Client, list[httpx
     return Client("http://service/prefix", retries=QUICK, transport=httpx.MockTransport(answer)), requests
 
 
-def problem(status: int, type: str, **more: Any) -> httpx.Response:
+def problem(status: int, kind: str, **more: Any) -> httpx.Response:
     headers = more.pop("headers", {})
     return httpx.Response(
-        status, headers=headers, json={"type": f"/problems/{type}", "status": status, "detail": "x", **more}
+        status, headers=headers, json={"type": f"/problems/{kind}", "status": status, "detail": "x", **more}
     )
 
 
