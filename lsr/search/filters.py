@@ -147,7 +147,8 @@ def _operand(kind: FieldType, value: object, path: str) -> Any:
 def _with_ids(value: object, path: str) -> _Node:
     if not isinstance(value, list) or len(value) > MAX_VALUES or not all(isinstance(item, str) for item in value):
         raise QueryError(f"{path}: a list of at most {MAX_VALUES} document ids is needed", field=path)
-    return _is_in("id", "keyword", value)
+    # No document has an id that is not valid Unicode.
+    return _is_in("id", "keyword", [item for item in value if item == item.encode(errors="replace").decode()])
 
 
 def _is_in(column: str, kind: FieldType, values: list[Any]) -> _Node:

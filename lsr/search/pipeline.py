@@ -55,7 +55,7 @@ from lsr.search.request import (
     Query,
     RankingOptions,
 )
-from lsr.search.rows import Allowed, Rows, RowSpace, Scored
+from lsr.search.rows import Allowed, Rows, RowSpace, Scored, lowest_recall
 from lsr.search.sorting import sorted_rows
 from lsr.storage.generation import Generation
 from lsr.vectors import NamedVector, vector_of
@@ -237,7 +237,8 @@ def _by_score(
     facets, total = _counts(searched, space, legs, ranked, allowed, options, clock, full=full)
     clock.lap("search")
     approximate = any(one.approximate for one in found)
-    return Answered(space, plan, legs, ranked, kept, facets, total, approximate, warnings, False, {})
+    recall = lowest_recall(one.expected_recall for one in found)
+    return Answered(space, plan, legs, ranked, kept, facets, total, approximate, warnings, False, {}, recall)
 
 
 def _first_stages(

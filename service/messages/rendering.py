@@ -152,6 +152,7 @@ def render_search(
         "facets": dict(result.facets),
         "next_cursor": result.next_cursor,
         "approximate": result.approximate,
+        "expected_recall": None if result.expected_recall is None else round(result.expected_recall, 4),
         "partial": result.partial,
         "warnings": list(result.warnings),
     }

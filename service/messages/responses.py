@@ -270,6 +270,7 @@ class SearchModel(BaseModel):
     facets: dict[str, Any]
     next_cursor: str | None
     approximate: bool
+    expected_recall: float | None
     partial: bool
     warnings: list[str]
     cached: CachedModel | None = None
