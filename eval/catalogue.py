@@ -52,7 +52,7 @@ def nearest_names(name: str, more: tuple[str, ...] = ()) -> list[str]:
     """Return up to three known names or ids that are similar to `name`."""
     names = [known.name for known in known_datasets().values()]
     ids = [known.id for known in known_datasets().values() if known.id is not None]
-    return difflib.get_close_matches(name.lower(), [*names, *ids, *more], n=3, cutoff=0.6)
+    return difflib.get_close_matches(name.lower(), dict.fromkeys([*names, *ids, *more]), n=3, cutoff=0.6)
 
 
 def _parse(name: str, entry: Mapping[str, object]) -> KnownDataset:

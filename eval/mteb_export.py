@@ -1,7 +1,8 @@
 """A result cell in the format of MTEB's result files, so that it can be compared with MTEB's leaderboard.
 
 MTEB has one folder per model and revision, with one JSON file per task and a `model_meta.json`. Its measures have their
-own names (`ndcg_at_10`, `main_score`). Only the values of the cell are written; nothing is added.
+own names (`ndcg_at_10`, `main_score`). Only the values of the cell are written; what MTEB asks of a model and a cell
+does not have is null. A model's name has an organisation there: `lsr/` where the system's name has none.
 """
 
 from __future__ import annotations
@@ -45,14 +46,24 @@ def export_mteb(cells: Sequence[Cell], folder: Path) -> list[Path]:
     written = []
     for cell in cells:
         revision = str(cell.content["system"].get("settings", {}).get("fingerprint") or "no_revision_available")
-        target = folder / _safe(cell.system) / _safe(revision)
+        name = cell.system if "/" in cell.system.strip("/") else f"lsr/{cell.system}"
+        target = folder / _safe(name) / _safe(revision)
         target.mkdir(parents=True, exist_ok=True)
         path = target / f"{_safe(task_name(cell.dataset))}.json"
         path.write_text(json.dumps(to_mteb(cell), indent=2) + "\n", encoding="utf-8")
-        meta = {"name": cell.system, "revision": revision, "similarity_fn_name": "dot"}
-        (target / "model_meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        (target / "model_meta.json").write_text(json.dumps(_meta(name, revision), indent=2) + "\n", encoding="utf-8")
         written.append(path)
     return written
+
+
+def _meta(name: str, revision: str) -> dict[str, Any]:
+    """Return the fields of MTEB's ModelMeta, which requires each of them."""
+    unknown = (
+        "loader", "release_date", "languages", "n_parameters", "memory_usage_mb", "max_tokens", "embed_dim", "license",
+        "open_weights", "public_training_code", "public_training_data", "use_instructions", "training_datasets",
+    )  # fmt: skip
+    known = {"name": name, "revision": revision, "similarity_fn_name": "dot", "framework": [], "model_type": ["sparse"]}
+    return {**known, **dict.fromkeys(unknown)}
 
 
 def task_name(dataset: str) -> str:

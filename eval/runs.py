@@ -1,7 +1,8 @@
 """Run files in TREC's format: `query Q0 document rank score tag`, one line per document found.
 
-The scores decide the order of a run (eval.ranking), not its lines or its rank column, as in trec_eval. Scores are
-written as the shortest decimal that reads back as the same number, so a run that is read has the same order.
+The scores decide the order of a run (eval.ranking), not its lines or its rank column, and further columns are ignored,
+as in trec_eval. Scores are written as the shortest decimal that reads back as the same number, so a run that is read
+has the same order.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ def read_run(
     tag = ""
     for number, line in numbered_lines(path, source=source):
         columns = line.split()
-        if len(columns) != 6:
+        if len(columns) < 6:
             raise InputFileError(
                 path, f"{len(columns)} columns, but a run has six (query Q0 document rank score tag)", line=number
             )
-        query_id, _, document_id, _, score_text, line_tag = columns
+        query_id, _, document_id, _, score_text, line_tag = columns[:6]
         tag = tag or line_tag
         document_id = sys.intern(document_id)
         score = _parse_score(path, number, score_text)

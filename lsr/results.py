@@ -219,6 +219,7 @@ class CollectionInfo:
     search: Mapping[str, Any] = field(default_factory=dict)  # the search defaults, as JSON
     notes: tuple[str, ...] = ()  # what its users should know
     read_only: str | None = None  # why nothing can be written, None where writes are accepted
+    is_part: bool = False  # of the documents that a filter matches: bytes, segments and deleted are not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,12 +40,12 @@ def paired_difference(
 ) -> Difference:
     """Compare two systems' values, float64[n] each; the i-th values belong to the same query.
 
-    With fewer than two queries, or no query that differs, there is nothing to test: both p values are 1. Raises
-    ValueError for arrays of different lengths.
+    The order of the queries does not matter. With fewer than two queries, or no query that differs, there is nothing to
+    test: both p values are 1. Raises ValueError for arrays of different lengths.
     """
     if system.shape != baseline.shape:
         raise ValueError(f"paired values must have the same length, not {len(system)} and {len(baseline)}")
-    difference = system - baseline
+    difference = np.sort(system - baseline)  # the random signs and samples are drawn by position
     n = len(difference)
     mean = float(difference.mean()) if n else 0.0
     if n < 2 or not difference.any():
@@ -53,7 +53,7 @@ def paired_difference(
     if np.ptp(difference) == 0.0:
         # All queries changed by the same amount: no variance, so t is infinite and the interval is a point.
         return Difference(n, mean, mean, mean, 0.0, _randomisation(difference, resamples))
-    p_t = float(stats.ttest_rel(system, baseline).pvalue)
+    p_t = float(stats.ttest_1samp(difference, 0.0).pvalue)
     interval = stats.bootstrap(
         (difference,),
         np.mean,
@@ -72,7 +72,7 @@ def mean_interval(values: NDArray[np.float64], *, resamples: int = RESAMPLES) ->
     if len(values) < 2 or np.ptp(values) == 0.0:
         return float(values.mean()), float(values.mean())
     interval = stats.bootstrap(
-        (values,),
+        (np.sort(values),),
         np.mean,
         n_resamples=resamples,
         batch=_batch(len(values)),

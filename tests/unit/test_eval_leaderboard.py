@@ -231,13 +231,20 @@ def test_results_over_different_queries_are_not_compared(tmp_path):
 def test_mteb_files_have_its_names_and_layout(tmp_path):
     cell(tmp_path / "r", "scifact", "mine", 0.6)
     (path,) = export_mteb(read_cells([tmp_path / "r"]), tmp_path / "mteb")
-    assert path.relative_to(tmp_path / "mteb").as_posix() == "mine/abc/SciFact.json"
+    assert path.relative_to(tmp_path / "mteb").as_posix() == "lsr__mine/abc/SciFact.json"
     content = json.loads(path.read_text())
     scores = content["scores"]["test"][0]
     assert content["task_name"] == "SciFact"
     assert scores["main_score"] == scores["ndcg_at_10"] == pytest.approx(0.6)
     assert scores["mrr_at_10"] == pytest.approx(0.6)
-    assert json.loads((path.parent / "model_meta.json").read_text())["name"] == "mine"
+    # The fields that ModelMeta of mteb 2.26 requires, of which it accepts no others, and its form of a name.
+    meta = json.loads((path.parent / "model_meta.json").read_text())
+    assert meta["name"] == "lsr/mine"
+    assert meta.keys() == {
+        "loader", "name", "revision", "release_date", "languages", "n_parameters", "memory_usage_mb", "max_tokens",
+        "embed_dim", "license", "open_weights", "public_training_code", "public_training_data", "framework",
+        "similarity_fn_name", "use_instructions", "training_datasets", "model_type",
+    }  # fmt: skip
 
 
 @pytest.fixture

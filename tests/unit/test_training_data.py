@@ -14,6 +14,7 @@ import zstandard
 from encoders.training.settings import Regulariser
 from lsr.documents import Document
 from lsr.errors import SettingsError
+from lsr.training.adaptation import adaptation
 from lsr.training.config import DataConfig, Sentence, find_folder, parse_config, read_config
 from lsr.training.context import RunContext
 from lsr.training.errors import DatasetUnavailable, TrainingDataError
@@ -281,3 +282,26 @@ def test_a_configuration_is_read_with_relative_paths(tmp_path: Path) -> None:
     file.write_text("[model\n")
     with pytest.raises(SettingsError, match=r"c.toml: not TOML"):
         read_config(file)
+
+
+@pytest.mark.parametrize(
+    ("count", "queries", "documents"), [(1200, 100, 240), (1000, 100, 200), (120, 24, 24), (20_000, 100, 1000)]
+)
+def test_an_adaptation_holds_out_a_fifth_of_the_corpus(
+    tmp_path: Path, count: int, queries: int, documents: int
+) -> None:
+    evaluation = adaptation("corpus.jsonl", encoder="bm25", backbone=None, dense=None).evaluation
+    pairs = Pairs()
+    for number in range(count):
+        pairs.add(f"query {number}", f"document {number}")
+    left = hold_out(
+        pairs,
+        tmp_path,
+        queries=evaluation.held_out,
+        documents=evaluation.documents,
+        share=evaluation.share,
+        seed=1,
+    )
+    assert len(left.documents) == count - documents
+    assert len((tmp_path / "queries.jsonl").read_text().splitlines()) == queries
+    assert len((tmp_path / "corpus.jsonl").read_text().splitlines()) == documents
