@@ -82,7 +82,11 @@ def measure(folder: Path, names: list[str], tree: Path) -> None:
         for name in names:
             for number in range(20):
                 query = {"text": f"{SUBJECTS[number % 4]} {number}"}
-                ask(url, f"/v1/collections/{name}/search", {"query": query, "highlight": True, "explain": {}})
+                ask(
+                    url,
+                    f"/v1/collections/{name}/search",
+                    {"query": query, "highlight": True, "explain": {}, "timeout_ms": 60_000},
+                )
         note("searched")
         for name in names:
             documents = [{"id": f"w{number}", "text": _document(name, number).text * 20} for number in range(100)]

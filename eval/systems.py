@@ -183,7 +183,7 @@ class IndexSystem:
             indptr.append(len(indices))
         shape = (len(queries), max(self._index.n_terms, max(indices, default=0) + 1))
         return csr_array(
-            (np.asarray(values, np.float32), np.asarray(indices, np.int32), np.asarray(indptr)), shape=shape
+            (np.asarray(values, np.float32), np.asarray(indices, np.int64), np.asarray(indptr)), shape=shape
         )
 
 

@@ -32,6 +32,8 @@ class IndexConfig:
     exact_lists         keep unpruned postings for exact search; None: by the size of the collection, or if the impacts
                         are flat (as BM25's are), since exact search is then the better one
     n_knn               nearest neighbours of each document to keep; finding them costs as much as n_docs searches
+    block_maxima        keep bounds of blocks of documents, with which an exact search for few hits skips most
+                        documents; needs unpruned postings. None: no (see docs/decisions/0118)
     """
 
     n_postings: int | None = None
@@ -44,6 +46,7 @@ class IndexConfig:
     impact_dtype: str = "float16"
     exact_lists: bool | None = None
     n_knn: int = 0
+    block_maxima: bool | None = None
 
     def __post_init__(self) -> None:
         if self.n_postings is not None:
@@ -55,12 +58,17 @@ class IndexConfig:
         _whole("summary_lines", self.summary_lines)
         _whole("short_list", self.short_list)
         _whole("n_knn", self.n_knn, at_least=0)
+        if self.block_maxima and self.exact_lists is False:
+            raise ConfigError("block_maxima needs unpruned postings: leave out exact_lists, or block_maxima")
         if self.impact_dtype not in IMPACT_DTYPES:
             raise ConfigError(f"impact_dtype must be one of {', '.join(IMPACT_DTYPES)}, not {self.impact_dtype!r}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the parameters as JSON values."""
-        return asdict(self)
+        """Return the parameters as JSON values; without block_maxima if that is None, as before it existed."""
+        values = asdict(self)
+        if self.block_maxima is None:
+            del values["block_maxima"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> IndexConfig:

@@ -7,7 +7,7 @@ is safe from many threads; the arrays do not change after the index was built or
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -28,13 +28,13 @@ from index.arrays.folder import (
 )
 from index.arrays.new_arrays import ArraysInFolder, ArraysInMemory
 from index.arrays.segment import NEIGHBOURS, Segment, freeze, open_segment
-from index.building.build import Progress, build_arrays
+from index.building.build import EXACT_ONLY, Progress, build_arrays
 from index.building.graph import build_neighbours
 from index.config import IndexConfig
 from index.errors import IndexCorrupt, SearchParameterError
 from index.kernels.candidate_arrays import Queries
 from index.kernels.lines import count_terms, read_documents
-from index.searching.calibration import SAMPLE, Calibration, calibrate, pseudo_queries
+from index.searching.calibration import BUILD_SAMPLE, SAMPLE, Calibration, calibrate, pseudo_queries
 from index.searching.matching import matching
 from index.searching.parameters import SearchOptions, SearchParameters, check_selection, positive_integer
 from index.searching.searcher import Answer, Searcher
@@ -81,7 +81,8 @@ class SparseIndex:
         path       the folder to write to, which must not exist yet; None: the index is built in memory
         threads    the number of threads; the result does not depend on it. None: all cores
         progress   called with (stage, done, total)
-        queries    the sample that recall targets are measured on, see `calibrate`; None: call that later
+        queries    the sample that recall targets are measured on, see `calibrate`; None: a build that makes blocks
+                   measures them on queries built from documents, unless exact search is as good at its size
 
         Raises VectorError, ConfigError, FileExistsError, OSError (a full disk). A build that stops leaves no file.
         """
@@ -94,8 +95,7 @@ class SparseIndex:
             if config.n_knn and segment.has_blocks:
                 segment = replace(segment, neighbours=build_neighbours(segment, config.n_knn, workers, progress))
             index = cls(segment, config, None)
-            if queries is not None:
-                index.calibrate(queries, threads=workers)
+            index._calibrate_build(queries, workers)
             return index
         target = Path(path)
         with new_folder(target) as folder:
@@ -105,8 +105,7 @@ class SparseIndex:
                 neighbours = build_neighbours(segment, config.n_knn, workers, progress)
                 np.save(folder / f"{NEIGHBOURS}.npy", neighbours, allow_pickle=False)
                 write_manifest(folder, {**counts, "config": config.to_json()})
-            if queries is not None:
-                cls.open(folder).calibrate(queries, threads=workers)
+            cls.open(folder)._calibrate_build(queries, workers)
         return cls.open(target)
 
     @classmethod
@@ -256,7 +255,10 @@ class SparseIndex:
         ties: bool = False,
         should_stop: Callable[[], bool] | None = None,
     ) -> Answer:
-        """Return what `search_one` returns, and whether a candidate search found it. Raises as `search_one` does."""
+        """Return what `search_one` returns, whether a candidate search found it, and the recall that is expected.
+
+        Raises as `search_one` does.
+        """
         selection = check_selection(self.n_docs, k, allowed, ties=ties)
         parameters.check(self._neighbours)
         return self._searcher.search_one(np.asarray(term_ids), np.asarray(weights), selection, parameters, should_stop)
@@ -294,8 +296,30 @@ class SparseIndex:
         """
         threads = positive_integer("threads", threads)
         if queries is None:
-            queries = pseudo_queries(self._segment, self.rows, max(SAMPLE.values()), _PSEUDO_TERMS)
-            source = source or f"the {_PSEUDO_TERMS} heaviest terms of documents"
+            return self._calibrate_on_documents(SAMPLE, source, threads)
+        return self._calibrate(queries, source or "queries given to calibrate", threads)
+
+    def _calibrate_build(self, queries: csr_array | None, threads: int) -> None:
+        """Measure recall targets as the last step of a build."""
+        if queries is not None:
+            self.calibrate(queries, threads=threads)
+        elif self._segment.has_blocks and not self._segment.is_flat and self.nnz > EXACT_ONLY:
+            self._calibrate_on_documents(BUILD_SAMPLE, None, threads)
+
+    def _calibrate_on_documents(self, sizes: Mapping[int, int], source: str | None, threads: int) -> Calibration:
+        queries = pseudo_queries(self._segment, self.rows, max(sizes.values()), _PSEUDO_TERMS)
+        source = source or f"the {_PSEUDO_TERMS} heaviest terms of documents"
+        return self._calibrate(queries, source, threads, from_documents=True, sizes=sizes)
+
+    def _calibrate(
+        self,
+        queries: csr_array,
+        source: str,
+        threads: int,
+        *,
+        from_documents: bool = False,
+        sizes: Mapping[int, int] = SAMPLE,
+    ) -> Calibration:
         given = check_rows(queries, what="query")
         if len(given.indptr) - 1 > max(SAMPLE.values()):
             chosen = np.linspace(0, len(given.indptr) - 2, max(SAMPLE.values())).astype(np.int64)
@@ -306,8 +330,9 @@ class SparseIndex:
             (given.values[within], given.terms[within].astype(np.int64), kept), (len(kept) - 1, self.n_terms)
         )
         found = calibrate(
-            self._segment, self.rows, sample, self._numbered(given), source or "queries given to calibrate", threads
-        )
+            self._segment, self.rows, sample, self._numbered(given), source, threads, from_documents=from_documents,
+            sizes=sizes,
+        )  # fmt: skip
         if self._path is not None:
             replace_manifest(self._path, {"calibration": found.to_json()})
         self._searcher.calibration = found

@@ -7,7 +7,10 @@ stay fast although some of the names need PyTorch or Numba.
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lsr.own_packages import load_own_packages
 
 if TYPE_CHECKING:
     from encoders import load_encoder
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Collection", "IndexConfig", "SparseIndex", "__version__", "evaluate", "load_encoder"]
+
+load_own_packages(Path(__file__).resolve().parent.parent)
 
 _HOMES = {
     "Collection": "lsr.collection",

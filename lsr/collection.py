@@ -264,6 +264,10 @@ class Collection(Reader):
         """Return the snapshots, oldest first."""
         return snapshots.listed(self.path)
 
+    def snapshot_files(self, name: str) -> tuple[SnapshotInfo, dict[str, Path]]:
+        """Return a snapshot and its files by their paths in it. Raises CollectionNotFound, CollectionCorrupt."""
+        return snapshots.files_of(self.path, name)
+
     def delete_snapshot(self, name: str) -> None:
         """Remove a snapshot; raises CollectionNotFound."""
         self.require_writable()

@@ -22,7 +22,7 @@ from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, QueryError
 from lsr.metadata import MetadataSchema
 from lsr.results import CacheCounts, CollectionInfo, Damage, SearchResult, VectorInfo
-from lsr.search import ranking, scanning
+from lsr.search import listing, ranking, scanning
 from lsr.search.answers import Answers
 from lsr.search.defaults import SearchDefaults, defaults_of, parse_defaults
 from lsr.search.filters import Filter
@@ -233,6 +233,16 @@ class Reader:
         """Return the ids of all documents that match a filter, in any order; raises QueryError, UnknownField."""
         state = self._state
         return list(state.generation.matching(Filter(filter, state.schema)))
+
+    def page(self, after: str | None = None, size: int = 100, *, filter: object = None) -> list[Document]:  # noqa: A002
+        """Return the first `size` documents with an id above `after`, by ascending id, without their vectors.
+
+        With the last id of a page as `after` the next one follows: documents that are not changed meanwhile neither
+        repeat nor are left out. Raises QueryError, UnknownField, CollectionCorrupt.
+        """
+        state = self._state
+        row_filter = None if filter is None else Filter(filter, state.schema)
+        return [place.document() for place in listing.page(state.generation, after, size, row_filter)]
 
     def sample_texts(self, count: int = 100) -> list[str]:
         """Return short texts of about `count` documents, evenly spaced: titles, or the first words of texts."""

@@ -138,6 +138,8 @@ class SearchResult:
     """The ranked hits of one query, with warnings for the caller, such as a query without terms.
 
     `partial` means that something is missing: a damaged segment was left out, or a late stage was skipped.
+    `expected_recall` is the share of the true best documents that the first stages are expected to hold, the lowest of
+    all of them: 1 after exact search, the measured recall for a recall target, None where nothing was measured.
     """
 
     hits: tuple[Hit, ...]
@@ -150,6 +152,7 @@ class SearchResult:
     facets: Mapping[str, Any] = field(default_factory=dict)
     next_cursor: str | None = None
     cached: CachedFrom | None = None
+    expected_recall: float | None = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,7 @@ class CollectionInfo:
     search: Mapping[str, Any] = field(default_factory=dict)  # the search defaults, as JSON
     notes: tuple[str, ...] = ()  # what its users should know
     read_only: str | None = None  # why nothing can be written, None where writes are accepted
+    is_part: bool = False  # of the documents that a filter matches: bytes, segments and deleted are not known
 
 
 @dataclass(frozen=True, slots=True)

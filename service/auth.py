@@ -9,26 +9,39 @@ The key file has one key per line, followed by its scopes; without scopes it is 
 
     3q2-7wEjRWfT5o2mVt1uJQ   read
     Zb1k0C9x8WnL4sYhP6dG2A   read,write     # the importer
+    p8Vd0sQy7LmR2cXt5uJw1A   read  collections=papers,books  filter={"tenant": "a"}
+
+A key may be bound, to collections (or aliases of them), to a filter, or to both. Its holder sees these collections, and
+of each the documents that the filter matches (lsr/part.py); what else there is has no effect on any answer. A bound key
+has the scopes read and write only, read if none is given.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from fastapi import Request
 
-from lsr.errors import SettingsError
+from lsr import strict_json
+from lsr.errors import InvalidJson, SettingsError
+from lsr.search.filters import matches_everything
+from lsr.storage.alias_file import NAME_RULE, is_name
 from service.problems import ProblemError
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: Final[frozenset[str]] = frozenset({"read", "write", "admin"})
 MIN_KEY_LENGTH: Final = 16
+KEY_OF: Final = "lsr.key"  # where a request's ASGI scope has the key that was sent
 _MARK: Final = "_required_scope"
+_OPEN_TO_BOUND: Final = "_open_to_bound_keys"
+_FILTER: Final = re.compile(r"\sfilter=")
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -43,11 +56,36 @@ class ApiKey:
 
     digest: bytes
     scopes: frozenset[str]
+    collections: frozenset[str] | None = None  # that it is bound to, or aliases of them; None: all
+    filter_json: str | None = None  # that is always applied
 
     @classmethod
-    def of(cls, secret: str, *scopes: Scope) -> ApiKey:
-        """Return the entry for a secret; without scopes it is an admin key."""
-        return cls(_digest(secret), frozenset(scopes or ("admin",)))
+    def of(
+        cls,
+        secret: str,
+        *scopes: Scope,
+        collections: Collection[str] | None = None,
+        condition: Mapping[str, Any] | None = None,
+    ) -> ApiKey:
+        """Return the entry for a secret; without scopes it is an admin key, or reads if it is bound."""
+        bound = collections is not None or condition is not None
+        return cls(
+            _digest(secret),
+            frozenset(scopes or (("read",) if bound else ("admin",))),
+            None if collections is None else frozenset(collections),
+            None if condition is None else json.dumps(condition),
+        )
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the holder sees only a part of what there is."""
+        return self.collections is not None or self.filter_json is not None
+
+    @property
+    def condition(self) -> Mapping[str, Any] | None:
+        """The filter that is always applied, or None."""
+        found: Mapping[str, Any] | None = None if self.filter_json is None else json.loads(self.filter_json)
+        return found
 
     def allows(self, scope: Scope) -> bool:
         """Whether this key has the scope."""
@@ -66,6 +104,8 @@ def load_api_keys(path: Path) -> tuple[ApiKey, ...]:
     keys = [_parse_line(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if _content(line)]
     if not keys:
         raise KeyFileError(f"{path}: contains no API key")
+    if len({key.digest for key in keys}) < len(keys):  # which of its scopes and bindings would hold?
+        raise KeyFileError(f"{path}: a key occurs on two lines")
     return tuple(keys)
 
 
@@ -79,11 +119,16 @@ def granted(keys: tuple[ApiKey, ...], secret: str | None) -> ApiKey | None:
     return found
 
 
-def requires(scope: Scope) -> Callable[[Endpoint], Endpoint]:
-    """Mark an endpoint with the scope that a caller needs; StrictRoute checks it before the body is read."""
+def requires(scope: Scope, *, bound: bool = False) -> Callable[[Endpoint], Endpoint]:
+    """Mark an endpoint with the scope that a caller needs; StrictRoute checks it before the body is read.
+
+    `bound`: a bound key may call it. Only for an endpoint that takes everything it shows from the `Service` that it is
+    given: that one has the key's collections and documents.
+    """
 
     def mark(endpoint: Endpoint) -> Endpoint:
         vars(endpoint)[_MARK] = scope
+        vars(endpoint)[_OPEN_TO_BOUND] = bound
         return endpoint
 
     return mark
@@ -95,8 +140,16 @@ def required_scope(endpoint: Callable[..., Any]) -> Scope | None:
     return scope
 
 
-def check_scope(request: Request, scope: Scope) -> None:
-    """Raise a 401 or 403 problem unless the request has a key with the scope, or no key is configured."""
+def is_open_to_bound_keys(endpoint: Callable[..., Any]) -> bool:
+    """Whether a bound key may call an endpoint."""
+    return bool(vars(endpoint).get(_OPEN_TO_BOUND))
+
+
+def check_scope(request: Request, scope: Scope, *, bound: bool) -> None:
+    """Raise a 401 or 403 problem unless the request has a key with the scope, or no key is configured.
+
+    `bound`: whether a bound key is allowed. The key is noted in the request's ASGI scope.
+    """
     keys: tuple[ApiKey, ...] = request.app.state.service.settings.api_keys
     if not keys:
         return
@@ -111,6 +164,10 @@ def check_scope(request: Request, scope: Scope) -> None:
         )
     if not key.allows(scope):
         raise ProblemError(403, "forbidden", "Scope missing", f"this API key does not have the scope {scope!r}")
+    if key.is_bound and not bound:
+        detail = "this API key is bound to a part of the collections, and this path shows or changes more than that"
+        raise ProblemError(403, "forbidden", "Key is bound", detail)
+    request.scope[KEY_OF] = key
 
 
 def sent_key(request: Request) -> str | None:
@@ -130,11 +187,49 @@ def _content(line: str) -> str:
 
 
 def _parse_line(line: str, where: str) -> ApiKey:
-    secret, _, rest = _content(line).partition(" ") if " " in _content(line) else _content(line).partition("\t")
-    scopes = frozenset(rest.replace(",", " ").split())
+    rest, condition = _split_filter(line, where)
+    secret, *words = _content(rest).split()
+    scopes: set[str] = set()
+    collections: set[str] | None = None
+    for word in words:
+        if word.startswith("collections="):
+            collections = (collections or set()) | set(word.removeprefix("collections=").split(","))
+        else:
+            scopes |= {scope for scope in word.split(",") if scope}
+    bad = sorted(name for name in collections or () if not is_name(name))
+    if bad:
+        raise KeyFileError(f"{where}: {bad[0]!r} is not a collection name: a name is {NAME_RULE}")
     unknown = sorted(scopes - SCOPES)
     if unknown:
         raise KeyFileError(f"{where}: unknown scope {unknown[0]!r}; the scopes are read, write and admin")
     if len(secret) < MIN_KEY_LENGTH or not secret.isascii() or not secret.isprintable():
         raise KeyFileError(f"{where}: a key must have at least {MIN_KEY_LENGTH} printable ASCII characters")
-    return ApiKey(_digest(secret), scopes or frozenset({"admin"}))
+    bound = collections is not None or condition is not None
+    if bound and "admin" in scopes:
+        raise KeyFileError(f"{where}: a key that is bound to collections or a filter cannot have the scope admin")
+    default = "read" if bound else "admin"
+    return ApiKey(
+        _digest(secret),
+        frozenset(scopes or {default}),
+        None if collections is None else frozenset(collections),
+        condition,
+    )
+
+
+def _split_filter(line: str, where: str) -> tuple[str, str | None]:
+    """Return the line without its filter, and the filter as JSON; the JSON may contain spaces and `#`."""
+    begins = _FILTER.search(line)
+    if begins is None or "#" in line[: begins.start()]:
+        return line, None
+    text = line[begins.end() :]
+    try:
+        _, length = json.JSONDecoder().raw_decode(text)
+        condition = strict_json.loads(text[:length])
+    except (InvalidJson, ValueError) as error:
+        raise KeyFileError(f"{where}: the filter is not JSON: {error}") from None
+    if not isinstance(condition, dict) or matches_everything(condition):
+        raise KeyFileError(f"{where}: the filter must be an object that some documents do not match")
+    rest = f"{line[: begins.start()]} {text[length:]}"
+    if _FILTER.search(rest.split("#", 1)[0]):
+        raise KeyFileError(f"{where}: give one filter; its conditions can be joined by `and`")
+    return rest, json.dumps(condition)

@@ -13,6 +13,9 @@ With idf queries the score is
 
 which is BM25 plus, apart from the relu, the product of p with the sum of the query's term vectors: a dense retriever
 with a bag of words as its query side. It is sparse because b is negative. Special tokens have no weight.
+
+Where the model reads no word that it knows (an emoji, 300 times x: [UNK] only), p says nothing: there is no expansion,
+and the dense vector is zeros, as for an empty text.
 """
 
 from __future__ import annotations
@@ -75,6 +78,8 @@ class PooledSide(TransformerSide):
         super().__init__(tokenization, settings, len(head.factor), body)
         self.head = head.float()
         self.impacts = BM25Impacts(settings, tokenization, self.n_terms)
+        unknown = tokenization.unknown_id
+        self._wordless = frozenset(tokenization.special_ids) | ({unknown} if unknown is not None else set())
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return every token of each text; `pooled` drops the tokens that the model does not read."""
@@ -95,8 +100,12 @@ class PooledSide(TransformerSide):
         keys, values = self.impacts(ids)
         flat = torch.zeros(len(ids) * self.n_terms, device=pooled.device)
         flat[keys.to(pooled.device)] = values.to(pooled.device)
+        known = self._reads_words(ids)
         with torch.autocast(pooled.device.type, enabled=False):
             weights: Tensor = self.head(pooled, flat.view(len(ids), self.n_terms))
+            if not known.all():
+                literal = flat.view(len(ids), self.n_terms) * torch.relu(self.head.factor)
+                weights = torch.where(torch.from_numpy(known).to(pooled.device)[:, None], weights, literal)
         return weights * self.ordinary
 
     @property
@@ -105,14 +114,16 @@ class PooledSide(TransformerSide):
         return self.body.hidden_size
 
     def encode_dense(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return p of each text, float32 [len(texts), dense_size]; zeros for a blank one."""
-        return without_blank(self._all_pooled(self.tokenization.ids(texts)), texts)
+        """Return p of each text, float32 [len(texts), dense_size]; zeros for one without a known word."""
+        ids = self.tokenization.ids(texts)
+        return self._without_wordless(self._all_pooled(ids), ids, texts)
 
     def encode_with_dense(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
         """Return `encode` and `encode_dense` of the texts, from one pass of the model."""
         ids = self.ids(texts)
         pooled = self._all_pooled(ids)
-        return prune(self._all_weights(pooled, ids), self.settings), without_blank(pooled, texts)
+        matrix = prune(self._all_weights(pooled, ids), self.settings)
+        return matrix, self._without_wordless(pooled, ids, texts)
 
     def _encode(self, ids: list[list[int]]) -> csr_array:
         return self._all_weights(self._all_pooled(ids), ids)
@@ -121,6 +132,17 @@ class PooledSide(TransformerSide):
         """Return the tokens that the model reads: the first, and the closing special one."""
         limit = self.settings.max_length
         return [one if limit is None or len(one) <= limit else one[: limit - 1] + one[-1:] for one in ids]
+
+    def _reads_words(self, ids: list[list[int]]) -> NDArray[np.bool_]:
+        """Return for which texts the model reads a token that is neither special nor unknown, bool [len(ids)]."""
+        return np.array([not self._wordless.issuperset(one) for one in self._read(ids)], dtype=np.bool_)
+
+    def _without_wordless(
+        self, pooled: NDArray[np.float32], ids: list[list[int]], texts: Sequence[str]
+    ) -> NDArray[np.float32]:
+        """Set p to zeros, in place, where the model reads no known word, and where the text is blank."""
+        pooled[~self._reads_words(ids)] = 0.0
+        return without_blank(pooled, texts)
 
     def _all_pooled(self, ids: list[list[int]]) -> NDArray[np.float32]:
         """Return p of each text, float32 [len(ids), size], computed in batches of similar length."""

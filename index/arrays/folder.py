@@ -29,14 +29,20 @@ MANIFEST = "manifest.json"
 
 
 class FolderKind(NamedTuple):
-    """The format of a folder and its version, as its manifest names them."""
+    """The format of a folder and its version, as its manifest names them.
+
+    latest   the version of folders that hold more: readers of `version` alone would misread them
+    """
 
     format: str
     version: int
+    latest: int
 
 
-SPARSE_INDEX = FolderKind(FORMAT, VERSION)
-DENSE_ROWS = FolderKind("lsr-dense-rows", 1)
+# An index with block maxima: its unpruned postings are in the order of lines.
+WITH_BLOCK_MAXIMA = 4
+SPARSE_INDEX = FolderKind(FORMAT, VERSION, WITH_BLOCK_MAXIMA)
+DENSE_ROWS = FolderKind("lsr-dense-rows", 1, 1)
 
 
 _CHUNK = 1 << 20
@@ -73,7 +79,10 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, header: Mapping[str, Any], kind: FolderKind = SPARSE_INDEX) -> dict[str, Any]:
-    """Write the manifest of the folder's .npy files, with the entries of `header`, and return it."""
+    """Write the manifest of the folder's .npy files, with the entries of `header`, and return it.
+
+    A `version` in the header replaces that of the kind.
+    """
     manifest: dict[str, Any] = {"format": kind.format, "version": kind.version, **header}
     manifest["files"] = {
         file.name: {"bytes": file.stat().st_size, "blake2b": _digest(file)} for file in sorted(folder.glob("*.npy"))
@@ -112,8 +121,8 @@ def read_manifest(folder: Path, kind: FolderKind = SPARSE_INDEX) -> dict[str, An
     version = manifest.get("version")
     if not isinstance(version, int) or version < 1:
         raise IndexCorrupt(path, f"the format version is {version!r}")
-    if version != kind.version:
-        raise IndexFormatUnsupported(path, version, kind.version)
+    if not kind.version <= version <= kind.latest:
+        raise IndexFormatUnsupported(path, version, kind.latest if version > kind.latest else kind.version)
     if manifest.get("checksum") != _checksum(manifest) or text != _dump(manifest):
         raise IndexCorrupt(path, "the manifest does not match its own checksum")
     return manifest

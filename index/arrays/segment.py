@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.arrays.folder import MANIFEST, map_array
+from index.arrays.folder import MANIFEST, WITH_BLOCK_MAXIMA, map_array
 from index.arrays.new_arrays import aligned_zeros
 from index.errors import IndexCorrupt
+from index.kernels.block_max import BLOCKS, SUPERBLOCK, BlockMaxima
 from index.kernels.candidate_arrays import CandidateLists
 from index.kernels.exhaustive import WINDOW, Windows
 from index.kernels.lines import LINE_BYTES, Documents, documents_over, line_views, terms_per_line
@@ -50,6 +51,10 @@ class Segment:
     list_summary      int64[n_local + 1] into summaries; a short list has none
     summaries         uint8[n_summary_lines, 64]  of the blocks, the same number of lines for each
     neighbours        uint32[n_docs, n_knn]  by lines: nearest documents of each, itself in unused places
+    superblock_starts   uint16[n_frequent, n_superblocks]  see kernels.block_max; these three are empty, or the windows
+                        hold lines instead of documents
+    superblock_maxima   uint8[n_frequent, n_superblocks]
+    block_maxima        uint8[n_frequent, 8 * n_superblocks]
     """
 
     n_docs: int
@@ -78,6 +83,9 @@ class Segment:
     list_summary: NDArray[np.int64]
     summaries: NDArray[np.uint8]
     neighbours: NDArray[np.uint32]
+    superblock_starts: NDArray[np.uint16]
+    superblock_maxima: NDArray[np.uint8]
+    block_maxima: NDArray[np.uint8]
 
     def resident(self) -> Segment:
         """Return the segment with the arrays that searches read at random copied to memory, in large pages.
@@ -114,6 +122,16 @@ class Segment:
         return len(self.posting_docs) == self.nnz
 
     @property
+    def has_block_maxima(self) -> bool:
+        """Whether exact search can skip documents; the windows are then in the order of lines."""
+        return self.superblock_maxima.size > 0
+
+    @property
+    def window_lines(self) -> NDArray[np.uint32]:
+        """The document of each line if the windows are in the order of lines, else an empty array."""
+        return self.line_docs if self.has_block_maxima else _NO_LINES
+
+    @property
     def term_type(self) -> np.dtype[Any]:
         """The type of term numbers: uint16 or uint32."""
         return self.entry_terms.dtype
@@ -137,6 +155,13 @@ class Segment:
         return Windows(self.window_entry, self.entry_terms, self.entry_start, self.posting_docs, self.posting_impacts)
 
     @cached_property
+    def maxima(self) -> BlockMaxima:
+        """The block maxima as kernels read them."""
+        return BlockMaxima(
+            self.superblock_starts.reshape(-1), self.superblock_maxima.reshape(-1), self.block_maxima.reshape(-1)
+        )
+
+    @cached_property
     def most_blocks(self) -> int:
         """The largest number of blocks of a list."""
         return int(np.diff(self.list_block).max()) if len(self.terms) else 0
@@ -144,7 +169,7 @@ class Segment:
     @property
     def bytes(self) -> int:
         """Size of the arrays."""
-        return sum(int(getattr(self, name).nbytes) for name in (*ARRAYS, NEIGHBOURS))
+        return sum(int(getattr(self, name).nbytes) for name in (*ARRAYS, NEIGHBOURS, *BLOCK_MAXIMA))
 
 
 # Share of the mass in the sketches below which a collection counts as flat. Measured: SPLADE-like vectors .53;
@@ -180,6 +205,14 @@ NEIGHBOURS = "neighbours"
 _READ_AT_RANDOM = ("line_docs", "lines", "impacts", "further", "block_docs", "summaries")
 _NO_NEIGHBOURS = np.zeros((0, 0), dtype=np.uint32)
 _NO_NEIGHBOURS.setflags(write=False)
+_NO_LINES = np.zeros(0, dtype=np.uint32)
+_NO_LINES.setflags(write=False)
+# The type of each, and how many values it holds for a superblock.
+BLOCK_MAXIMA: Mapping[str, tuple[type, int]] = {
+    "superblock_starts": (np.uint16, 1),
+    "superblock_maxima": (np.uint8, 1),
+    "block_maxima": (np.uint8, BLOCKS),
+}
 
 
 def freeze(counts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Segment:
@@ -197,7 +230,15 @@ def freeze(counts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Seg
         beta=float(counts["beta"]),
         neighbours=_NO_NEIGHBOURS,
         **frozen,
+        **{name: _frozen_maxima(arrays, name) for name in BLOCK_MAXIMA},
     )
+
+
+def _frozen_maxima(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    held = arrays.get(name)
+    array = np.zeros((0, 0), dtype=BLOCK_MAXIMA[name][0]) if held is None else np.ascontiguousarray(held)
+    array.setflags(write=False)
+    return array
 
 
 def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
@@ -232,6 +273,7 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
         beta=beta,
         neighbours=_map_neighbours(folder, manifest, counts["n_docs"]),
         **arrays,
+        **_map_block_maxima(folder, manifest, arrays, counts),
     )
 
 
@@ -245,6 +287,25 @@ def _map_neighbours(folder: Path, manifest: Mapping[str, Any], n_docs: int) -> N
             folder / f"{NEIGHBOURS}.npy", f"holds {neighbours.dtype} {neighbours.shape}, not a row per document"
         )
     return neighbours
+
+
+def _map_block_maxima(
+    folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], counts: Mapping[str, int]
+) -> dict[str, NDArray[Any]]:
+    """Map the block maxima, if the version says that they exist. Their values need no check: kernels cut them off."""
+    if manifest["version"] < WITH_BLOCK_MAXIMA:
+        return {name: _frozen_maxima({}, name) for name in BLOCK_MAXIMA}
+    if len(arrays["posting_docs"]) != counts["nnz"] or not counts["nnz"]:
+        raise IndexCorrupt(folder / MANIFEST, "an index with block maxima has no unpruned postings")
+    n_superblocks = -(-counts["n_docs"] // SUPERBLOCK)
+    found: dict[str, NDArray[Any]] = {}
+    for name, (dtype, width) in BLOCK_MAXIMA.items():
+        array = found[name] = map_array(folder, manifest, name)
+        n_frequent = len(found["superblock_starts"])
+        wanted = (n_frequent, width * n_superblocks)
+        if array.dtype != dtype or array.shape != wanted or not 0 < n_frequent <= counts["n_local"]:
+            raise IndexCorrupt(folder / f"{name}.npy", f"holds {array.dtype} {array.shape}, not {wanted}")
+    return found
 
 
 def _check_documents(folder: Path, arrays: Mapping[str, NDArray[Any]], n_docs: int) -> None:

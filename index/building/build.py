@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from index.arrays.folder import WITH_BLOCK_MAXIMA
 from index.arrays.new_arrays import NewArrays
 from index.arrays.segment import FLAT
 from index.building.candidate_lists import build_blocks, largest_lists
 from index.building.incoming import IncomingRows
 from index.building.packing import line_share, pack_all
-from index.building.unpruned_postings import build_windows, create_empty_windows
+from index.building.unpruned_postings import build_block_maxima, build_windows, create_empty_windows
 from index.config import IndexConfig
 
 Progress = Callable[[str, int, int], None]
@@ -36,7 +37,7 @@ Progress = Callable[[str, int, int], None]
 _EXACT_LISTS = 1 << 25
 # Impacts up to which exact search over unpruned postings takes no longer than a candidate search (some 40,000
 # SPLADE-like documents, 0.1 ms), so that no candidate lists are needed. These are most of the cost of a build.
-_EXACT_ONLY = 1 << 22
+EXACT_ONLY = 1 << 22
 # n_postings at 100 million impacts. It grows with the fifth root of their number: about 2000 at MS MARCO's size
 # (decisions 0106 and 0113).
 _POSTINGS = 1300
@@ -70,12 +71,20 @@ def build_arrays(
         scale = (rows.largest[order] / np.float32(255.0)).astype(np.float32)
         frequencies = rows.frequencies[order]
         _create_tables(rows.ids[order], frequencies, scale, arrays)
-        packed = pack_all(rows, _inverse(order), scale, arrays, threads, report("sketch", rows.n_docs))
+        coherent = bool(config.block_maxima) and rows.nnz > 0
+        packed = pack_all(
+            rows, _inverse(order), scale, arrays, threads, report("sketch", rows.n_docs), coherent=coherent
+        )
     n_docs, n_local = rows.n_docs, len(order)
     beta = line_share(packed.documents)
     config = decided(config, rows.nnz, flat=beta < FLAT)
+    if coherent:
+        config = replace(config, exact_lists=True, block_maxima=True)
     if config.exact_lists:
-        build_windows(packed, n_local, rows.nnz, arrays, threads, report("exact lists", n_docs))
+        lists_done = report("exact lists", n_docs)
+        windows = build_windows(packed, n_local, rows.nnz, arrays, threads, lists_done, by_lines=coherent)
+        if coherent:
+            build_block_maxima(windows, n_docs, frequencies, scale, arrays)
     else:
         create_empty_windows(packed, arrays)
     n_keep = int((config.n_postings or 0) * config.max_fraction)
@@ -89,6 +98,8 @@ def build_arrays(
         "max_impact": float(rows.largest.max(initial=0.0)),
         "beta": beta,
     }
+    if coherent:
+        counts["version"] = WITH_BLOCK_MAXIMA
     return counts, config
 
 
@@ -96,7 +107,7 @@ def decided(config: IndexConfig, nnz: int, *, flat: bool) -> IndexConfig:
     """Return the configuration with its open parameters decided."""
     n_postings, exact_lists = config.n_postings, config.exact_lists
     if n_postings is None:
-        exact_only = exact_lists is not False and (flat or nnz <= _EXACT_ONLY)
+        exact_only = exact_lists is not False and (flat or nnz <= EXACT_ONLY)
         by_size = 100 * round(_POSTINGS / 100 * (nnz / 100e6) ** 0.2)
         n_postings = 0 if exact_only else max(_FEWEST_POSTINGS, by_size)
     if exact_lists is None:

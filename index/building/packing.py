@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays.new_arrays import NewArrays, new_documents
+from index.building.coherent_order import coherent_order
 from index.building.incoming import Chunk, IncomingRows
 from index.kernels.lines import (
     Documents,
@@ -53,15 +54,18 @@ def pack_all(
     arrays: NewArrays,
     threads: int,
     progress: Callable[[int], None],
+    *,
+    coherent: bool,
 ) -> Packed:
     """Create and fill `lines`, `impacts`, `further`, `doc_lines` and `line_docs`.
 
     numbers   the segment's number of each incoming term     scale  float32[n_local], by the segment's number
+    coherent  order the lines for block maxima, instead of by heaviest terms
     """
     term_type = np.dtype(np.uint16 if len(numbers) <= 2**16 else np.uint32)
     line_docs = arrays.create("line_docs", (rows.n_docs,), np.uint32)
     doc_lines = arrays.create("doc_lines", (rows.n_docs,), np.uint32)
-    line_docs[:] = _by_heaviest_terms(rows, numbers, threads)
+    line_docs[:] = coherent_order(rows) if coherent else _by_heaviest_terms(rows, numbers, threads)
     doc_lines[line_docs] = np.arange(rows.n_docs, dtype=np.uint32)
     documents, links = new_documents(rows.lengths[line_docs], term_type, rows.impact_type, scale, arrays)
 

@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 
 from index.arrays.new_arrays import NewArrays
 from index.building.packing import Packed, in_order
-from index.kernels.exhaustive import WINDOW
+from index.kernels.block_max import BLOCKS, SUPERBLOCK, fill_maxima
+from index.kernels.exhaustive import WINDOW, Windows
 from index.kernels.postings import count_postings, fill_postings
+
+# A term that at least one in so many documents holds has block maxima.
+FREQUENT = 64
 
 
 class _Window(NamedTuple):
@@ -24,15 +28,27 @@ class _Window(NamedTuple):
 
 
 def build_windows(
-    packed: Packed, n_terms: int, nnz: int, arrays: NewArrays, threads: int, progress: Callable[[int], None]
-) -> None:
-    """Create and fill `window_entry`, `entry_terms`, `entry_start`, `posting_docs` and `posting_impacts`."""
+    packed: Packed,
+    n_terms: int,
+    nnz: int,
+    arrays: NewArrays,
+    threads: int,
+    progress: Callable[[int], None],
+    *,
+    by_lines: bool = False,
+) -> Windows:
+    """Create and fill `window_entry`, `entry_terms`, `entry_start`, `posting_docs` and `posting_impacts`.
+
+    by_lines   the windows hold lines instead of documents: for block maxima
+    """
     n_docs = len(packed.doc_lines)
     docs = arrays.create("posting_docs", (nnz,), np.uint16)
     impacts = arrays.create("posting_impacts", (nnz,), packed.impact_type)
 
     def work(first: int) -> _Window:
         lines = packed.doc_lines[first : first + WINDOW]
+        if by_lines:
+            lines = np.arange(first, min(first + WINDOW, n_docs), dtype=np.uint32)
         counts = np.empty(n_terms, dtype=np.int64)
         count_postings(lines, packed.documents, counts)
         cursors = np.cumsum(counts) - counts
@@ -52,10 +68,28 @@ def build_windows(
         counts.append(window.counts)
         entries.append(entries[-1] + len(window.terms))
         progress(min(n_docs, (number + 1) * WINDOW))
-    arrays.create("window_entry", (len(entries),), np.int64)[:] = entries
-    arrays.create("entry_terms", (entries[-1],), packed.term_type)[:] = np.concatenate(terms) if terms else []
+    window_entry = arrays.create("window_entry", (len(entries),), np.int64)
+    window_entry[:] = entries
+    entry_terms = arrays.create("entry_terms", (entries[-1],), packed.term_type)
+    entry_terms[:] = np.concatenate(terms) if terms else []
     start = arrays.create("entry_start", (entries[-1] + 1,), np.int64)
     np.cumsum(np.concatenate(counts) if counts else [], out=start[1:])
+    return Windows(window_entry, entry_terms, start, docs, impacts)
+
+
+def build_block_maxima(
+    windows: Windows, n_docs: int, frequencies: NDArray[np.int64], scale: NDArray[np.float32], arrays: NewArrays
+) -> None:
+    """Create and fill `superblock_starts`, `superblock_maxima` and `block_maxima` over windows in the order of lines.
+
+    frequencies   int64[n_terms], descending      scale  float32[n_terms]
+    """
+    n_superblocks = -(-n_docs // SUPERBLOCK)
+    n_frequent = max(1, int(np.count_nonzero(frequencies * FREQUENT >= n_docs)))
+    starts = arrays.create("superblock_starts", (n_frequent, n_superblocks), np.uint16)
+    superblocks = arrays.create("superblock_maxima", (n_frequent, n_superblocks), np.uint8)
+    blocks = arrays.create("block_maxima", (n_frequent, BLOCKS * n_superblocks), np.uint8)
+    fill_maxima(n_frequent, *windows, scale, starts.reshape(-1), superblocks.reshape(-1), blocks.reshape(-1))
 
 
 def create_empty_windows(packed: Packed, arrays: NewArrays) -> None:

@@ -3,9 +3,9 @@
 Postings are kept by windows of 65,536 documents, in each window by term: so a document is a 16-bit number, a window is
 built by itself, and the sums of a window stay in the processor's cache whatever the size of the collection (as in
 SINDI, of VSAG). In a window the query's lists are added up one after the other, by ascending collection term
-id and in float64: the canonical order, so each sum is the canonical score. Then the window's documents go to a heap of
-the k best (kernels.heap). Source of term-at-a-time: Turtle and Flood, Query evaluation: strategies and optimizations,
-1995.
+id and in float64: the canonical order, so each sum is the canonical score. Then the window's documents above the
+threshold go to a buffer that keeps the k best (kernels.largest). A sample of the first window's sums gives the first
+threshold. Source of term-at-a-time: Turtle and Flood, Query evaluation: strategies and optimizations, 1995.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from index.kernels.heap import key_of, offer, threshold_of
+from index.kernels.heap import key_of
+from index.kernels.largest import keep, score_of, select_largest, threshold_from_sample
 from index.kernels.lines import impact_value
 
 WINDOW = 1 << 16
 # Share of a window's documents, as 1 over it: with more postings the whole window is swept, not the postings again.
 _SWEEP = 4
 # Sums compared with the threshold in one pass.
-_SPAN = 64
+_SPAN = 32
 _SURELY_LESS = 1.0 - 2.0**-23
 
 
@@ -45,35 +46,47 @@ class Windows(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def search_windows(
-    first, last, n_docs,
+    first, last, n_docs, line_docs,
     window_entry, entry_terms, entry_start, docs, impacts,
-    terms, weights, allowed, sums, heap, size,
+    terms, weights, allowed, sums, found, sample, k, keys, size,
 ):  # fmt: skip
-    """Offer the documents of the windows first .. last to the heap of the best, and return how many it holds then.
+    """Add the best documents of the windows first .. last to `keys`, and return how many it holds then: at most k.
 
+    line_docs     uint32[n_docs], the document of each line, if the windows are in the order of lines, else uint32[0]
     window_entry .. impacts   as in Windows, one at a time (docs/decisions/0111)
     terms         uint32[m], the query's in the segment's numbers, by ascending collection term id
     weights       float32[m], above 0
     allowed       bool[n_docs], or bool[0] for every document
     sums          float64[WINDOW], zeroed, and left so
-    heap          int64[k], of which `size` are used; see kernels.heap
+    found         int32[WINDOW + 1] and sample, int64[WINDOW], written
+    keys          int64[more than k], of which `size` are used: the best of the windows before; see kernels.largest
 
     Oracle: oracle.brute_force over oracle.canonical_scores.
     """
     windows = Windows(window_entry, entry_terms, entry_start, docs, impacts)
     starts = np.empty(len(terms), dtype=np.int64)
     stops = np.empty(len(terms), dtype=np.int64)
+    threshold = score_of(select_largest(keys, size, k)) if size == k else np.float32(0.0)
     for window in range(first, last):
         base = window * WINDOW
         width = min(np.int64(WINDOW), n_docs - base)
         postings = find_postings(window, windows, terms, starts, stops)
         add_up(windows, weights, starts, stops, sums)
         if postings > width // _SWEEP:
-            size = offer_all(sums[:width], base, allowed, heap, size)
+            totals = sums[:width]
+            if len(allowed) and len(line_docs) == 0:
+                leave_out(totals, allowed[base : base + width])
+            if threshold == 0.0 and (len(allowed) == 0 or len(line_docs) == 0):
+                threshold = threshold_from_sample(totals, k, sample)
+            size, threshold = keep_all(totals, base, line_docs, allowed, found, threshold, k, keys, size)
             sums[:] = 0.0
         else:
-            size = offer_matching(windows, starts, stops, sums, base, width, allowed, heap, size)
-    return size
+            size, threshold = keep_matching(
+                windows, starts, stops, sums, base, width, line_docs, allowed, threshold, k, keys, size
+            )
+    if size > k:
+        select_largest(keys, size, k)
+    return min(size, k)
 
 
 @njit(cache=True, nogil=True)
@@ -101,29 +114,37 @@ def add_up(windows, weights, starts, stops, sums):
 
 
 @njit(cache=True, nogil=True)
-def offer_all(sums, base, allowed, heap, size):
-    """Offer every document of a window, base .. base + len(sums), to the heap; return how many that holds then."""
-    threshold = threshold_of(heap, size)
-    # The numbers that round to a float32 of at least the threshold are above this.
-    least = np.float64(threshold) * _SURELY_LESS
-    for first in range(0, len(sums), _SPAN):
-        span = sums[first : min(first + _SPAN, len(sums))]
-        # Nearly all spans end here.
-        if count_above(span, least) > 0:
-            for place in range(len(span)):
-                score = np.float32(span[place])
-                if score > 0.0 and score >= threshold:
-                    size = offer_document(base + first + place, score, allowed, heap, size)
-                    threshold = threshold_of(heap, size)
-            least = np.float64(threshold) * _SURELY_LESS
-    return size
+def leave_out(sums, allowed):
+    """Set the sums of a window's documents that are not allowed to 0, without branches."""
+    for place in range(len(sums)):
+        sums[place] = sums[place] if allowed[place] else 0.0
 
 
 @njit(cache=True, nogil=True)
-def offer_matching(windows, starts, stops, sums, base, width, allowed, heap, size):
-    """Offer the documents of the postings starts .. stops to the heap, set their sums to 0; return the heap's size."""
+def keep_all(sums, base, line_docs, allowed, found, threshold, k, keys, size):
+    """Keep the best of a window's documents, base .. base + len(sums); return (how many keys, the threshold)."""
+    for i in range(find_above(sums, np.float64(threshold) * _SURELY_LESS, found)):
+        place = np.int64(found[i])
+        score = np.float32(sums[place])
+        if score > 0.0 and score >= threshold:
+            doc = document_at(base + place, line_docs)
+            if len(allowed) == 0 or allowed[doc]:
+                size, threshold = keep(key_of(doc, score), k, keys, size, threshold)
+    return size, threshold
+
+
+@njit(cache=True, nogil=True)
+def document_at(place, line_docs):
+    """Return the document at a place of the windows (see `search_windows`); a damaged one stays in the collection."""
+    if len(line_docs) == 0:
+        return np.int64(place)
+    return min(np.int64(line_docs[place]), np.int64(len(line_docs)) - 1)
+
+
+@njit(cache=True, nogil=True)
+def keep_matching(windows, starts, stops, sums, base, width, line_docs, allowed, threshold, k, keys, size):
+    """Keep the best documents of the postings starts .. stops, and set their sums to 0; return as `keep_all` does."""
     docs = windows.docs
-    threshold = threshold_of(heap, size)
     for i in range(len(starts)):
         for j in range(starts[i], stops[i]):
             place = np.int64(docs[j])
@@ -131,26 +152,30 @@ def offer_matching(windows, starts, stops, sums, base, width, allowed, heap, siz
             sums[place] = 0.0
             # A damaged document stays inside the collection.
             if score > 0.0 and score >= threshold and place < width:
-                size = offer_document(base + place, score, allowed, heap, size)
-                threshold = threshold_of(heap, size)
-    return size
+                doc = document_at(base + place, line_docs)
+                if len(allowed) == 0 or allowed[doc]:
+                    size, threshold = keep(key_of(doc, score), k, keys, size, threshold)
+    return size, threshold
 
 
 @njit(cache=True, nogil=True)
-def offer_document(doc, score, allowed, heap, size):
-    """Offer the document to the heap if it is allowed, and return how many that holds then."""
-    if len(allowed) == 0 or allowed[doc]:
-        return offer(key_of(doc, score), heap, size)
-    return size
+def find_above(sums, least, found):
+    """Write the places of the sums above `least` to found, int32[at least len(sums) + 1]; return how many there are.
 
-
-@njit(cache=True, nogil=True)
-def count_above(sums, least):
-    """Return how many are above `least`; with neither branches nor places below 0, four are compared at a time."""
-    above = 0
-    for place in range(len(sums)):
-        above += np.int64(sums[place] > least)
-    return above
+    A number that rounds to a float32 of at least the threshold is above the threshold times _SURELY_LESS.
+    """
+    n = np.int64(0)
+    for first in range(0, len(sums), _SPAN):
+        span = sums[first : min(first + _SPAN, len(sums))]
+        above = 0
+        # Neither branches nor places below 0, so that eight are compared at a time. Nearly all spans end here.
+        for place in range(len(span)):
+            above += np.int64(span[place] > least)
+        if above > 0:
+            for place in range(len(span)):
+                found[n] = first + place
+                n += np.int64(span[place] > least)
+    return n
 
 
 @njit(cache=True, nogil=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from index.kernels.exhaustive import WINDOW, find_entry
+from index.kernels.exhaustive import WINDOW, document_at, find_entry
 from index.kernels.lines import further_lines, further_width
 
 
 @njit(cache=True, nogil=True)
-def mark_in_windows(first, last, n_docs, window_entry, entry_terms, entry_start, docs, terms, found):
+def mark_in_windows(first, last, n_docs, line_docs, window_entry, entry_terms, entry_start, docs, terms, found):
     """Set found[document] for the documents of windows first .. last that hold one of the terms.
 
-    window_entry, entry_terms, entry_start, docs   see `exhaustive.search_windows`
+    line_docs, window_entry, entry_terms, entry_start, docs   see `exhaustive.search_windows`
     terms    uint32[m], the query's in the segment's numbers        found  bool[n_docs]
 
     Oracle: oracle.canonical_scores, where it is above 0.
@@ -25,7 +25,7 @@ def mark_in_windows(first, last, n_docs, window_entry, entry_terms, entry_start,
             if entry >= 0:
                 for j in range(entry_start[entry], entry_start[entry + 1]):
                     # A damaged document stays inside the collection.
-                    found[min(base + np.int64(docs[j]), n_docs - 1)] = True
+                    found[document_at(min(base + np.int64(docs[j]), n_docs - 1), line_docs)] = True
 
 
 @njit(cache=True, nogil=True)

@@ -11,6 +11,7 @@ from index.arrays.segment import Segment
 from index.kernels.approximate import search_approximately
 from index.kernels.candidate_arrays import CandidateParameters, CandidateScratch, Queries
 from index.kernels.sketches import BATCH
+from index.searching.exact import BlockTables, WindowScratch
 
 
 class Scratch:
@@ -36,6 +37,8 @@ class Scratch:
         self.ids, self.values = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         self.single = Queries(np.zeros(2, dtype=np.int64), np.empty(0, np.uint32), np.empty(0, np.float32))
         self.totals = np.zeros(2, dtype=np.float64)
+        self.windows = WindowScratch()
+        self.blocks = BlockTables(segment.n_docs if segment.has_block_maxima else 0)
 
     def make_room(self, blocks: int, terms: int, keep: int) -> None:
         """Make room for queries of at most `terms` terms, whose lists have at most `blocks` blocks, and exactly `keep`

@@ -12,9 +12,9 @@ the cheapest setting whose recall was at least r; nothing is interpolated betwee
 The cost of a setting is counted, not timed: blocks estimated, blocks visited, documents scored by their sketch,
 documents scored further, each times its measured nanoseconds. So a busy machine chooses as an idle one does.
 
-The result depends on the sample. Whole documents are not like queries: they are long, and each finds itself. Given
-queries are best, short texts such as titles come next; without any, `pseudo_queries` builds some from a few terms of
-documents.
+The result depends on the sample. Documents are not like queries: they are long, and each finds itself, which does not
+count as a hit. Given queries are best, short texts such as titles come next; without any, `pseudo_queries` builds some
+from a few terms of documents, and more is counted as missed than these miss.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ from index.searching.parameters import EVERYTHING
 Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 # The measured k, each with the largest number of queries: recall@1000 is a mean over a hundred times the hits.
-SAMPLE = {10: 400, 100: 150, 1000: 50}
+SAMPLE: Mapping[int, int] = {10: 400, 100: 150, 1000: 50}
+# The same for a build that measures on its own documents: fewer, so that measuring stays a small part of the build.
+BUILD_SAMPLE: Mapping[int, int] = {10: 200, 100: 50, 1000: 10}
 QUERY_CUTS = (3, 4, 5, 6, 8, 10, 12, 16, 24)
 BETAS = (0.65, 0.75, 0.85)  # tried where the build's own is lower, with the settings that the grid has left
 HEAP_FACTORS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
@@ -49,9 +51,20 @@ _NO_GAIN = 0.0003  # less additional recall for a lower factor means that the li
 # Standard errors by which a setting's mean must exceed a target. Of many settings measured on the same sample the
 # chosen one was lucky: with one standard error held-out queries missed targets of .99 and .998.
 _ERRORS = 2.0
+# Queries miss more than documents used as queries: this times as much, and this in addition (docs/decisions/0110).
+_MISSED_TIMES, _MISSED_MORE = 2.0, 0.006
 _ROWS = 8192
 # Nanoseconds for a block estimated, a block visited, a document scored by its sketch, a document scored further.
 _COSTS = np.array([24.0, 200.0, 35.0, 180.0])
+
+
+class Choice(NamedTuple):
+    """A setting for a recall target: the recall that is expected of it (None: not measured), and its cost in
+    nanoseconds per query."""
+
+    parameters: CandidateParameters
+    expected_recall: float | None
+    cost: float
 
 
 class Point(NamedTuple):
@@ -80,9 +93,15 @@ class Calibration:
     curves: Mapping[int, tuple[Point, ...]]
 
     def parameters(self, k: int, recall: float) -> CandidateParameters | None:
+        """Return the parameters of `choose`."""
+        choice = self.choose(k, recall)
+        return None if choice is None else choice.parameters
+
+    def choose(self, k: int, recall: float) -> Choice | None:
         """Return the cheapest setting that reached `recall` at k; None if none did, or k is above all measured ones.
 
-        For a k between two measured ones: of each parameter the more thorough value of the two settings.
+        For a k between two measured ones: of each parameter the more thorough value of the two settings, with the
+        lower recall and the higher cost of both.
         """
         above = min((measured for measured in self.curves if measured >= k), default=None)
         if above is None:
@@ -91,9 +110,10 @@ class Calibration:
         one, other = self._cheapest(below, recall), self._cheapest(above, recall)
         if one is None or other is None:
             return None
-        return CandidateParameters(
+        parameters = CandidateParameters(
             max(one.query_cut, other.query_cut), min(one.heap_factor, other.heap_factor), min(one.beta, other.beta)
         )
+        return Choice(parameters, min(one.recall, other.recall), max(one.cost, other.cost))
 
     def _cheapest(self, k: int, recall: float) -> Point | None:
         return next((point for point in self.curves[k] if point.floor >= recall), None)
@@ -130,23 +150,29 @@ def calibrate(
     queries: Queries,
     source: str,
     threads: int,
+    *,
+    from_documents: bool = False,
+    sizes: Mapping[int, int] = SAMPLE,
 ) -> Calibration:
     """Measure the curves of a segment.
 
     rows       returns documents start .. stop as csr_array, in the terms of `sample`
     sample     the queries as float32 csr_array [n, n_terms]; `queries` the same in the segment's own numbers
     source     where they come from, for the record
+    from_documents   the queries are the segment's own documents: that a query finds its own does not count
+    sizes      the measured k, each with the largest number of queries
 
     A segment that is flat, or has no blocks, has no curves: it is searched exactly.
     """
     n = len(queries.start) - 1
     curves: dict[int, tuple[Point, ...]] = {}
-    wanted = [k for k in SAMPLE if k <= segment.n_docs] or [max(1, segment.n_docs)]
+    wanted = [k for k in sizes if k <= segment.n_docs] or [max(1, segment.n_docs)]
     if segment.has_blocks and not segment.is_flat and n and len(queries.terms):
         truth = exact_top(rows, segment.n_docs, sample, max(wanted))
         with ThreadPoolExecutor(threads) as pool:
             for k in wanted:
-                measure = partial(_measure, segment, _first(queries, min(n, SAMPLE.get(k, n))), truth, k)
+                part = _first(queries, min(n, sizes.get(k, n)))
+                measure = partial(_measure, segment, part, truth, k, from_documents)
                 by_cut = pool.map(partial(_measure_cut, measure, segment.beta), QUERY_CUTS)
                 front = _front([point for points in by_cut for point in points])
                 sharper = [
@@ -179,9 +205,11 @@ def exact_top(rows: Callable[[int, int], csr_array], n_docs: int, sample: csr_ar
 def pseudo_queries(segment: Segment, rows: Callable[[int, int], csr_array], n: int, n_terms: int) -> csr_array:
     """Return queries built from documents, float32 csr_array [n, terms]: each the n_terms heaviest terms of one.
 
-    The documents are evenly spaced, so the same index gives the same queries.
+    The documents are evenly spaced, in an order that is the same for each index, so that the first ones are a sample,
+    too.
     """
     chosen = np.unique(np.linspace(0, segment.n_docs - 1, min(n, segment.n_docs)).astype(np.int64))
+    chosen = np.random.default_rng(0).permutation(chosen)
     indices, data, lengths = [], [], [0]
     for doc in chosen.tolist():
         row = rows(doc, doc + 1)
@@ -194,9 +222,15 @@ def pseudo_queries(segment: Segment, rows: Callable[[int, int], csr_array], n: i
 
 
 def _measure(
-    segment: Segment, queries: Queries, truth: Sequence[Hits], k: int, parameters: CandidateParameters
+    segment: Segment,
+    queries: Queries,
+    truth: Sequence[Hits],
+    k: int,
+    from_documents: bool,
+    parameters: CandidateParameters,
 ) -> Point:
-    """Return the recall and the cost of one setting."""
+    """Return the recall and the cost of one setting, see `calibrate`."""
+    own = int(from_documents)
     scratch = Scratch(segment)
     n = len(queries.start) - 1
     _, scores, found = approximate_search(segment, scratch, queries, k, parameters, EVERYTHING)
@@ -204,12 +238,16 @@ def _measure(
     for q in range(n):
         expected = truth[q][1][:k]
         # By score: of documents that tie at the k-th place, each is right.
-        if len(expected):
-            recalls.append(np.count_nonzero(scores[q, : found[q]] >= expected[-1]) / len(expected))
+        if len(expected) > own:
+            hits = int(np.count_nonzero(scores[q, : found[q]] >= expected[-1])) - own
+            recalls.append(max(0, hits) / (len(expected) - own))
     values = np.array(recalls) if recalls else np.ones(1)
     doubt = max(_ERRORS * float(values.std()) / np.sqrt(len(values)), 1.0 / (k * len(values)))
     cost = float(scratch.candidates.counters @ _COSTS) / n
-    return Point(float(values.mean()), float(values.mean() - doubt), *parameters[:3], cost)
+    recall, floor = float(values.mean()), float(values.mean() - doubt)
+    if from_documents:
+        recall, floor = (max(0.0, 1.0 - _MISSED_TIMES * (1.0 - one) - _MISSED_MORE) for one in (recall, floor))
+    return Point(recall, floor, *parameters[:3], cost)
 
 
 def _measure_cut(measure: Callable[[CandidateParameters], Point], beta: float, cut: int) -> list[Point]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from index.arrays.segment import Segment
 from index.errors import SearchStopped
+from index.kernels.block_max import MOST_TERMS, SUPERBLOCK, BlockScratch, search_blocks
 from index.kernels.exhaustive import WINDOW, search_windows
 from index.kernels.forward import scan_documents, score_documents
 from index.kernels.heap import best_of
@@ -24,8 +25,41 @@ ShouldStop = Callable[[], bool]
 _FIRST_CHUNK = 1 << 11
 _CHUNK = 1 << 16
 _WINDOWS = 16
+# Keys collected beyond 2 k before the k best are selected: for a small k a selection has a fixed cost.
+_ROOM = 64
+# The largest k for which block maxima are tried, and the share of the superblocks, as 1 over it, after which a search
+# gives up and adds up everything (docs/decisions/0118).
+_SKIPPING = 16
+_GIVE_UP = 6
+_FEW_VISITS = 32
 # Below this, float32 has too few bits for the bound to hold.
 _TINY = 1e-30
+
+
+class WindowScratch:
+    """What a search of windows writes to: see `kernels.exhaustive.search_windows`."""
+
+    def __init__(self) -> None:
+        self.sums = np.zeros(WINDOW, dtype=np.float64)
+        self.found = np.empty(WINDOW + 1, dtype=np.int32)
+        self.sample = np.empty(WINDOW, dtype=np.int64)
+
+
+class BlockTables:
+    """What a search by block maxima writes to: see `kernels.block_max.BlockScratch`."""
+
+    def __init__(self, n_docs: int) -> None:
+        n = -(-n_docs // SUPERBLOCK)
+        self.arrays = BlockScratch(
+            np.zeros(n, np.float32), np.full(n, -1, np.int32), np.empty((0, 4), np.int64), np.empty(n + 1, np.int32),
+            np.empty(n + 1, np.int32),
+        )  # fmt: skip
+
+    def with_room(self, postings: int) -> BlockScratch:
+        """Return the arrays with room for the runs of this many postings."""
+        if len(self.arrays.runs) < postings:
+            self.arrays = self.arrays._replace(runs=np.empty((2 * postings, 4), np.int64))
+        return self.arrays
 
 
 class Tables(Protocol):
@@ -33,6 +67,8 @@ class Tables(Protocol):
 
     places: NDArray[np.int32]
     bounds: NDArray[np.float32]
+    windows: WindowScratch
+    blocks: BlockTables
 
 
 def search_exact(
@@ -54,11 +90,13 @@ def search_exact(
         return scan(segment, terms, weights, tables, k, allowed, ties, should_stop)
     k = min(k, segment.n_docs)
     if not ties:
-        return _search_postings(segment, terms, weights, k, allowed, should_stop)
+        return _search_postings(segment, terms, weights, tables, k, allowed, should_stop)
     wanted = k
     while True:
         # One more than wanted shows whether the last one ties with the next.
-        ids, scores = _search_postings(segment, terms, weights, min(wanted + 1, segment.n_docs), allowed, should_stop)
+        ids, scores = _search_postings(
+            segment, terms, weights, tables, min(wanted + 1, segment.n_docs), allowed, should_stop
+        )
         if len(ids) <= k or scores[-1] < scores[k - 1]:
             enough = len(ids) if len(ids) <= k else int(np.searchsorted(-scores, -scores[k - 1], side="right"))
             return ids[:enough], scores[:enough]
@@ -71,21 +109,50 @@ def _search_postings(
     segment: Segment,
     terms: NDArray[np.uint32],
     weights: NDArray[np.float32],
+    tables: Tables,
     k: int,
     allowed: NDArray[np.bool_],
     should_stop: ShouldStop | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    sums = np.zeros(WINDOW, dtype=np.float64)
-    heap = np.empty(k, dtype=np.int64)
+    if segment.has_block_maxima and k <= _SKIPPING and len(allowed) == 0:
+        found = _search_blocks(segment, terms, weights, tables.blocks, k)
+        if found is not None:
+            return found
+    scratch = tables.windows
+    keys = np.empty(2 * k + _ROOM, dtype=np.int64)
     size = 0
     n_windows = len(segment.window_entry) - 1
     for first in range(0, n_windows, _WINDOWS):
         if should_stop is not None and should_stop():
             raise SearchStopped("the search was stopped before it was finished")
         last = min(first + _WINDOWS, n_windows)
-        size = search_windows(first, last, segment.n_docs, *segment.windows, terms, weights, allowed, sums, heap, size)
-    ids, scores = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.float32)
-    best_of(heap[:size], ids, scores)
+        size = search_windows(
+            first, last, segment.n_docs, segment.window_lines, *segment.windows, terms, weights, allowed,
+            scratch.sums, scratch.found, scratch.sample, k, keys, size,
+        )  # fmt: skip
+    return _ranked(keys[:size])
+
+
+def _search_blocks(
+    segment: Segment, terms: NDArray[np.uint32], weights: NDArray[np.float32], tables: BlockTables, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+    """Return the best k by block maxima; None if too many superblocks would be visited, or bounds cannot hold."""
+    scale = segment.scale[terms]
+    if len(terms) > MOST_TERMS or min(float(scale.min()), float((weights * scale).min())) <= _TINY:
+        return None
+    n_frequent, n_superblocks = segment.superblock_maxima.shape
+    others = int(segment.frequencies[terms[terms >= n_frequent]].sum(dtype=np.int64))
+    heap = np.empty(k, dtype=np.int64)
+    size = search_blocks(
+        segment.n_docs, *segment.windows, *segment.maxima, segment.scale, segment.line_docs, terms, weights,
+        *tables.with_room(others), max(_FEW_VISITS, n_superblocks // _GIVE_UP), heap,
+    )  # fmt: skip
+    return None if size < 0 else _ranked(heap[:size])
+
+
+def _ranked(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    ids, scores = np.empty(len(keys), dtype=np.int64), np.empty(len(keys), dtype=np.float32)
+    best_of(keys, ids, scores)
     return ids, scores
 
 

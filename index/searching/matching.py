@@ -19,8 +19,8 @@ def matching(segment: Segment, terms: NDArray[np.uint32]) -> NDArray[np.bool_]:
         return found
     if segment.has_exact_lists:
         mark_in_windows(
-            0, len(segment.window_entry) - 1, segment.n_docs, segment.window_entry, segment.entry_terms,
-            segment.entry_start, segment.posting_docs, terms, found,
+            0, len(segment.window_entry) - 1, segment.n_docs, segment.window_lines, segment.window_entry,
+            segment.entry_terms, segment.entry_start, segment.posting_docs, terms, found,
         )  # fmt: skip
     else:
         wanted = np.zeros(1 << max(16, len(segment.terms).bit_length()), dtype=np.bool_)

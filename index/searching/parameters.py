@@ -18,7 +18,8 @@ class SearchParameters(NamedTuple):
 
     exact         rank-safe, instead of approximate
     recall        the recall@k to reach, below 1; instead of the three parameters below, which are then read from the
-                  measured curve (see `SparseIndex.calibrate`); an index without a curve searches exactly
+                  measured curve (see `SparseIndex.calibrate`); an index without a curve is searched thoroughly, and
+                  the recall is unknown. Never costs more than exact search
     query_cut     how many of the heaviest query terms lead to candidates
     heap_factor   above 0 and at most 1: a lower one visits more blocks
     n_knn         neighbours of each hit to score, too; at most as many as the index was built with

@@ -5,6 +5,9 @@
   the collection is flat (see `Segment.is_flat`).
 * Otherwise approximate, with the search parameters given, or those that the measured curve has for a recall target. A
   query that found fewer than k documents is then searched exactly, which shows whether k match.
+
+A recall target never costs more than exact search: where that is cheaper than the setting for the target, it is used.
+An index that was not calibrated is searched thoroughly for a target, with an unknown recall.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from index.kernels.forward import score_documents
 from index.kernels.query import number_query
 from index.searching import exact as exact_search
 from index.searching.approximate import Scratch, ScratchPool, approximate_search
-from index.searching.calibration import Calibration
+from index.searching.calibration import Calibration, Choice
 from index.searching.parameters import SearchParameters, Selection
 from index.vectors import check_query
 
@@ -36,16 +39,28 @@ HEAP_FACTOR = 0.7
 _FEW = 0.01
 # Postings of a query up to which exact search costs about as much as a candidate search.
 _FEW_POSTINGS = 50_000
+# Nanoseconds of exact search, measured on two-core machines: for a posting, for a document's sum, and, without unpruned
+# postings, for a document (docs/decisions/0103 and 0118).
+_POSTING_COST, _SUM_COST, _DOCUMENT_COST = 2.0, 0.3, 57.0
+# For a recall target where none was measured: up to this target, query_cut and heap_factor. On SPLADE-like vectors
+# these find a little more (0113). Their cost is that of the most thorough one there.
+_UNMEASURED = ((0.95, 12, 0.7), (0.99, 16, 0.5), (1.0, 24, 0.3))
+_UNMEASURED_COST = 500_000.0
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _NOTHING: Hits = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
 
 
 class Answer(NamedTuple):
-    """One query's doc_ids int64[m] and scores float32[m], best first; whether a candidate search found them."""
+    """One query's doc_ids int64[m] and scores float32[m], best first; whether a candidate search found them.
+
+    expected_recall   the share of the true best that these are expected to hold: 1 after exact search, the measured
+                      one for a recall target, None where nothing was measured
+    """
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float32]
     approximate: bool
+    expected_recall: float | None
 
 
 class Searcher:
@@ -79,15 +94,16 @@ class Searcher:
         few = self._few(selection)
         found = None
         if n > 0 and few is None and not self._exact_is_as_fast(float(scratch.totals[1]), parameters):
-            how = self._candidate_parameters(selection.k, parameters)
-            if how is not None:
+            choice = self._choose(selection.k, parameters)
+            if choice is not None and not self._exact_is_cheaper(float(scratch.totals[1]), choice, parameters):
                 ids, scores, counts = approximate_search(
-                    self.segment, scratch, query, selection.k, how, selection.allowed
+                    self.segment, scratch, query, selection.k, choice.parameters, selection.allowed
                 )
-                found = Answer(ids[0], scores[0], True) if counts[0] == selection.k else None
+                if counts[0] == selection.k:
+                    found = Answer(ids[0], scores[0], True, choice.expected_recall)
         if found is None:
             hits = self._search_exactly(query.terms, query.weights, selection, few, scratch, should_stop)
-            found = Answer(*hits, False)
+            found = Answer(*hits, False, 1.0)
         self.scratch.put_back(scratch)
         return found
 
@@ -117,12 +133,14 @@ class Searcher:
         self._check_total(float((totals[ends] - totals[queries.start[:-1]]).max(initial=0.0)))
         np.cumsum(self.segment.frequencies[queries.terms], out=totals[1:], dtype=np.float64)
         postings = totals[ends] - totals[queries.start[:-1]]
-        cheap = np.array([self._exact_is_as_fast(float(total), parameters) for total in postings], dtype=np.bool_)
+        few, choice = self._few(selection), self._choose(selection.k, parameters)
+        cheap = np.array([self._is_cheap(float(total), choice, parameters) for total in postings], dtype=np.bool_)
         scratch = self.scratch.take()
-        few, how = self._few(selection), self._candidate_parameters(selection.k, parameters)
         found = None
-        if few is None and how is not None and not cheap.all() and len(queries.terms):
-            found = approximate_search(self.segment, scratch, queries, selection.k, how, selection.allowed)
+        if few is None and choice is not None and not cheap.all() and len(queries.terms):
+            found = approximate_search(
+                self.segment, scratch, queries, selection.k, choice.parameters, selection.allowed
+            )
         results = []
         for i in range(len(ends)):
             if found is not None and not cheap[i] and found[2][i] == selection.k:
@@ -160,15 +178,36 @@ class Searcher:
             return False
         return self.segment.is_flat or postings <= _FEW_POSTINGS
 
-    def _candidate_parameters(self, k: int, parameters: SearchParameters) -> CandidateParameters | None:
-        """Return the parameters of the candidate search, or None for an exact search."""
-        if parameters.exact:
+    def _exact_is_cheaper(self, postings: float, choice: Choice, parameters: SearchParameters) -> bool:
+        """Whether exact search costs less than the setting for a recall target."""
+        if parameters.recall is None:
+            return False
+        segment = self.segment
+        if segment.has_exact_lists:
+            cost = _POSTING_COST * postings + _SUM_COST * segment.n_docs
+        else:
+            cost = _DOCUMENT_COST * segment.n_docs
+        return cost <= choice.cost
+
+    def _is_cheap(self, postings: float, choice: Choice | None, parameters: SearchParameters) -> bool:
+        return self._exact_is_as_fast(postings, parameters) or (
+            choice is not None and self._exact_is_cheaper(postings, choice, parameters)
+        )
+
+    def _choose(self, k: int, parameters: SearchParameters) -> Choice | None:
+        """Return the setting of the candidate search, or None for an exact search."""
+        if parameters.exact or not self.segment.has_blocks:
             return None
+        beta = self.segment.beta
         if parameters.recall is not None:
-            return None if self.calibration is None else self.calibration.parameters(k, parameters.recall)
+            if self.calibration is not None:
+                return self.calibration.choose(k, parameters.recall)
+            target = parameters.recall
+            cut, factor = next((cut, factor) for most, cut, factor in _UNMEASURED if target <= most)
+            return Choice(CandidateParameters(cut, factor, beta), None, _UNMEASURED_COST)
         cut = QUERY_CUT if parameters.query_cut is None else int(parameters.query_cut)
         factor = HEAP_FACTOR if parameters.heap_factor is None else parameters.heap_factor
-        return CandidateParameters(cut, factor, self.segment.beta, parameters.n_knn or 0)
+        return Choice(CandidateParameters(cut, factor, beta, parameters.n_knn or 0), None, 0.0)
 
     def _few(self, selection: Selection) -> NDArray[np.int64] | None:
         """Return the allowed documents if they are so few that scoring them directly is faster, else None."""

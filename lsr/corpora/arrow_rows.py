@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lsr.errors import InvalidDocument
 
@@ -34,13 +35,15 @@ def rows_of(batch: pa.RecordBatch, *, checked: bool) -> Iterator[dict[str, Any] 
     try:
         if not checked:
             batch.validate(full=True)
-        rows = _without_nanoseconds(batch).to_pylist()
+        columns = [_cells(column) for column in batch.columns]
     except _UNREADABLE as error:
         if not checked and not _is_about_text(error):
             raise
         yield from (_row(batch.slice(at, 1)) for at in range(batch.num_rows))
         return
-    yield from rows
+    names = batch.schema.names
+    for cells in zip(*columns, strict=True):
+        yield dict(zip(names, cells, strict=True))
 
 
 def as_json(path: str, cell: object) -> object:
@@ -54,7 +57,7 @@ def _as_json(path: str, cell: object) -> object:
     if isinstance(cell, (datetime.date, datetime.time)):
         return cell.isoformat()
     if isinstance(cell, decimal.Decimal):
-        cell = float(cell)
+        cell = _exact(path, cell)
     if isinstance(cell, uuid.UUID):
         return str(cell)
     if isinstance(cell, dict):
@@ -67,6 +70,18 @@ def _as_json(path: str, cell: object) -> object:
         return cell
     detail = f"{path}: {cell!r:.40} cannot be written as JSON"
     raise InvalidDocument("invalid_field", detail, field=path)
+
+
+def _exact(path: str, number: decimal.Decimal) -> int | float:
+    """Return a decimal as the JSON number that reads back as it; raises InvalidDocument where there is none."""
+    if not number.is_finite():
+        return float(number)
+    if number == number.to_integral_value():
+        return int(number)
+    if decimal.Decimal(repr(float(number))) != number:
+        detail = f"{path}: the decimal {number} does not fit in a 64-bit float; write it as a string"
+        raise InvalidDocument("invalid_field", detail, field=path)
+    return float(number)
 
 
 def _row(row: pa.RecordBatch) -> dict[str, Any] | InvalidDocument:
@@ -82,19 +97,15 @@ def _row(row: pa.RecordBatch) -> dict[str, Any] | InvalidDocument:
     return values
 
 
-def _cells(column: pa.Array[Any]) -> list[Any]:
-    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    return column.to_pylist()
-
-
-def _without_nanoseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the batch with times in microseconds, the finest that Python's own types have."""
-    for at, field in enumerate(batch.schema):
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            kind = pa.timestamp("us", field.type.tz)
-            batch = batch.set_column(at, field.with_type(kind), batch.column(at).cast(kind, safe=False))
-    return batch
+def _cells(column: Any) -> list[Any]:
+    """Return a column's values; a time with nanoseconds, which no type of Python has, as ISO 8601 text."""
+    kind = column.type
+    if not pa.types.is_timestamp(kind) or kind.unit != "ns":
+        return list(column.to_pylist())
+    times = column.cast(pa.timestamp("us", kind.tz), safe=False).to_pylist()
+    texts = pc.strftime(column, format=f"%Y-%m-%dT%H:%M:%S{'%z' if kind.tz else ''}").to_pylist()
+    finer = [nanoseconds is not None and nanoseconds % 1000 for nanoseconds in column.cast(pa.int64()).to_pylist()]
+    return [text if needed else time for time, text, needed in zip(times, texts, finer, strict=True)]
 
 
 def _is_about_text(error: BaseException) -> bool:

@@ -93,8 +93,8 @@ def parse_defaults(value: object, sparse: Mapping[str, Any], dense: Mapping[str,
         method,
         tuple(map(float, weights or ())),
         k,
-        parse_rescore(rescore, dense) if rescore else None,
-        parse_caching(caching) if caching else None,
+        None if rescore is None or rescore is False else parse_rescore(rescore, dense),
+        None if caching is None or caching is False else parse_caching(caching),
     )
 
 

@@ -106,6 +106,37 @@ class Filter:
         raise QueryError(f"{path}: a {kind} field has no comparison {name!r}; use {allowed}", field=path)
 
 
+def matches_everything(value: object) -> bool:
+    """Whether a filter has no condition that a document could fail, as {}, {"and": [{}]} and {"not": {"ids": []}}.
+
+    For callers that must not take an empty filter for a choice of documents. `Filter` checks the filter itself.
+    """
+    return _constant(value) is True
+
+
+def _constant(value: object) -> bool | None:
+    """Return what a filter is for every document, or None where that depends on the document."""
+    if not isinstance(value, Mapping):
+        return None
+    entries = [_constant_entry(key, entry) for key, entry in value.items()]
+    return False if False in entries else None if None in entries else True
+
+
+def _constant_entry(key: object, entry: object) -> bool | None:
+    if key == "not":
+        inner = _constant(entry)
+        return None if inner is None else not inner
+    if key in ("and", "or") and isinstance(entry, list):
+        found = [_constant(item) for item in entry]
+        decisive = key == "or"
+        return decisive if decisive in found else None if None in found else not decisive
+    if key == _IDS:
+        return False if entry == [] else None
+    if isinstance(entry, Mapping) and entry.get("in") == []:
+        return False
+    return None
+
+
 def _operand(kind: FieldType, value: object, path: str) -> Any:
     try:
         return parse_value("keyword" if kind == "keyword[]" else kind, value, path)
@@ -116,7 +147,8 @@ def _operand(kind: FieldType, value: object, path: str) -> Any:
 def _with_ids(value: object, path: str) -> _Node:
     if not isinstance(value, list) or len(value) > MAX_VALUES or not all(isinstance(item, str) for item in value):
         raise QueryError(f"{path}: a list of at most {MAX_VALUES} document ids is needed", field=path)
-    return _is_in("id", "keyword", value)
+    # No document has an id that is not valid Unicode.
+    return _is_in("id", "keyword", [item for item in value if item == item.encode(errors="replace").decode()])
 
 
 def _is_in(column: str, kind: FieldType, values: list[Any]) -> _Node:

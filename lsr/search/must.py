@@ -42,7 +42,7 @@ def holding(
     warnings = []
     for word in must.words:
         found = _terms(vector, word)
-        if found is None:
+        if found is None or (vector.vocabulary.grows and _is_in_none(space, vector, found)):
             return space.only(np.empty(0, np.int64)), [f"must: no document holds {word!r}"]
         if not found:
             warnings.append(f"must: {word!r} has no term in {vector.name!r} (a stop word, or punctuation): ignored")
@@ -78,6 +78,12 @@ def _terms(vector: NamedVector, word: str) -> set[int] | None:
     else:
         ids = vector.encoder.input_term_ids(word)
     return None if (ids < 0).any() else set(ids.tolist())
+
+
+def _is_in_none(space: RowSpace, vector: NamedVector, terms: set[int]) -> bool:
+    """Whether one of the terms is in no document: of deleted documents, or of those outside a part."""
+    numbers = np.array(sorted(terms), dtype=np.int64)
+    return bool((space.generation.statistics(vector.name).document_frequencies(numbers) == 0).any())
 
 
 def _written(

@@ -81,6 +81,7 @@ def page(searched: Searched, answered: Answered, options: RankingOptions, start:
         warnings=(*answered.warnings, *_query_warnings(answered)),
         partial=answered.partial,
         facets=answered.facets,
+        expected_recall=answered.expected_recall,
     )
 
 

@@ -44,7 +44,7 @@ from lsr.search.like import like_query, mean_direction, rows_of
 from lsr.search.must import holding
 from lsr.search.page import page
 from lsr.search.plan import Plan, Searched, check_fields, limit_of, make_plan
-from lsr.search.query_vectors import QueryVector, encode_query, input_term_ids
+from lsr.search.query_vectors import QueryVector, encode_query, input_term_ids, without_absent
 from lsr.search.ranked import Answered, Ranked
 from lsr.search.request import (
     MAX_LIMIT,
@@ -55,7 +55,7 @@ from lsr.search.request import (
     Query,
     RankingOptions,
 )
-from lsr.search.rows import Allowed, Rows, RowSpace, Scored
+from lsr.search.rows import Allowed, Rows, RowSpace, Scored, lowest_recall
 from lsr.search.sorting import sorted_rows
 from lsr.storage.generation import Generation
 from lsr.vectors import NamedVector, vector_of
@@ -110,6 +110,9 @@ def _encode(searched: Searched, space: RowSpace, one: Leg, weight: float, limit:
         near, away = rows_of(space, one.query)
         return EncodedLeg(vector, None, like_query(space, vector, near, away), frozenset(), weight, limit)
     encoded = _encoded(searched, vector, one.query)
+    if searched.generation.is_part and vector.vocabulary.grows:
+        statistics = searched.generation.statistics(vector.name)
+        encoded = without_absent(vector, encoded, statistics, is_text=isinstance(one.query, str))
     given = frozenset(input_term_ids(vector, one.query, encoded))
     return EncodedLeg(vector, one.query, encoded, given, weight, limit)
 
@@ -234,7 +237,8 @@ def _by_score(
     facets, total = _counts(searched, space, legs, ranked, allowed, options, clock, full=full)
     clock.lap("search")
     approximate = any(one.approximate for one in found)
-    return Answered(space, plan, legs, ranked, kept, facets, total, approximate, warnings, False, {})
+    recall = lowest_recall(one.expected_recall for one in found)
+    return Answered(space, plan, legs, ranked, kept, facets, total, approximate, warnings, False, {}, recall)
 
 
 def _first_stages(

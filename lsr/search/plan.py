@@ -142,6 +142,8 @@ def check_fields(searched: Searched, options: RankingOptions) -> None:
         check_group_by(options.group_by, schema)
     if options.sort is not None:
         check_sort(options.sort, schema)
+    if options.must is not None and options.must.using is not None:
+        vector_of(searched.vectors, options.must.using)
     if options.collapse is not None and options.collapse.using is not None:
         using = options.collapse.using
         if using not in searched.dense and using not in searched.vectors:

@@ -76,6 +76,21 @@ def encode_queries(
     return _query_vectors(vector.encoder.encode_queries(texts, statistics)) if texts else []
 
 
+def without_absent(
+    vector: NamedVector, query: QueryVector, statistics: CorpusStatistics, *, is_text: bool
+) -> QueryVector:
+    """Return the query without the terms that no document holds, as if they had never been seen.
+
+    In a part of a collection: else an answer would show that a document outside of it holds the term. A term that was
+    never seen is dropped from a text and named as unknown in a sparse query.
+    """
+    absent = statistics.document_frequencies(query.term_ids) == 0
+    if not absent.any():
+        return query
+    names = () if is_text else tuple(vector.vocabulary.tokens(query.term_ids[absent]))
+    return QueryVector(query.term_ids[~absent], query.weights[~absent], (*query.unknown, *names))
+
+
 def input_term_ids(vector: NamedVector, query: str | SparseInput, encoded: QueryVector) -> set[int]:
     """Return the numbers of the terms in the user's query; the encoder added the others."""
     if isinstance(query, str):

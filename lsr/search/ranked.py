@@ -66,3 +66,4 @@ class Answered:
     warnings: list[str]
     partial: bool
     timings: dict[str, float]
+    expected_recall: float | None = 1.0  # the lowest of the first stages'; None: not measured

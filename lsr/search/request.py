@@ -256,7 +256,8 @@ class RankingOptions:
             raise QueryError(f"at most {MAX_BOOSTS} boosts can be given", field="boosts")
         if self.sort is not None:
             for name in ("boosts", "min_score", "group_by", "collapse", "prf", "rescore"):
-                if getattr(self, name):
+                value = getattr(self, name)
+                if value is not None and value is not False and value != ():
                     raise QueryError(f"{name} needs a ranking by score, and sort asks for another", field=name)
 
 

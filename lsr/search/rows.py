@@ -8,7 +8,7 @@ them. Deleted documents have rows too, and are masked wherever documents are cho
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -30,11 +30,22 @@ ShouldStop = Callable[[], bool]
 
 
 class Scored(NamedTuple):
-    """Rows int64[n] with scores float32[n], by descending score, then ascending id; whether candidates were drawn."""
+    """Rows int64[n] with scores float32[n], by descending score, then ascending id; whether candidates were drawn.
+
+    expected_recall   the share of the true best that these are expected to hold; None: not measured
+    """
 
     rows: Rows
     scores: Scores
     approximate: bool = False
+    expected_recall: float | None = 1.0
+
+
+def lowest_recall(recalls: Iterable[float | None]) -> float | None:
+    """Return the lowest of the expected recalls, 1 without any; None if one of them was not measured."""
+    known = list(recalls)
+    measured = [recall for recall in known if recall is not None]
+    return min(measured, default=1.0) if len(measured) == len(known) else None
 
 
 class RowSpace:
@@ -130,7 +141,7 @@ class RowSpace:
         should_stop: ShouldStop | None = None,
     ) -> Scored:
         """Return the best k allowed documents of a named vector; raises VectorError, SearchStopped."""
-        rows, scores, approximate = [], [], False
+        rows, scores, recalls, approximate = [], [], [], False
         for start, home, mask in zip(self.starts, self.homes, allowed.masks, strict=False):
             if mask is not None and not mask.any():
                 continue
@@ -139,6 +150,7 @@ class RowSpace:
                     query.term_ids, query.weights, k, parameters, allowed=mask, should_stop=should_stop
                 )
                 approximate |= found.approximate
+                recalls.append(found.expected_recall)
                 positions, values = found.ids, found.scores
             else:
                 _check_stop(should_stop)
@@ -149,7 +161,8 @@ class RowSpace:
             scores.append(values)
         if not rows:
             return Scored(np.empty(0, np.int64), np.empty(0, np.float32))
-        return Scored(*self.best(np.concatenate(rows), np.concatenate(scores), k), approximate)
+        best = self.best(np.concatenate(rows), np.concatenate(scores), k)
+        return Scored(*best, approximate, lowest_recall(recalls))
 
     def score(self, name: str, query: QueryVector, rows: Rows) -> Scores:
         """Return the canonical score of each row in a named vector, float32[n]; 0 for one that shares no term."""

@@ -130,6 +130,7 @@ class Generation:
     segments: tuple[SegmentView, ...] = ()
     pending: Pending = field(default_factory=Pending)
     damage: tuple[Damage, ...] = ()
+    is_part: bool = False  # only the documents that a filter matches, see generation_part.py
 
     def require_whole(self) -> None:
         """Raise CollectionCorrupt when something is damaged, so that an answer could be wrong without saying so."""

@@ -21,7 +21,7 @@ IDS_FILE = "ids.npy"
 
 def hash_ids(ids: Sequence[str]) -> NDArray[np.uint64]:
     """Return the 64-bit hash of each external id, uint64[len(ids)]."""
-    digests = b"".join(blake2b(identifier.encode(), digest_size=8).digest() for identifier in ids)
+    digests = b"".join(blake2b(identifier.encode(errors="surrogatepass"), digest_size=8).digest() for identifier in ids)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64, copy=False)
 
 

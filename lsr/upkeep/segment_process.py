@@ -1,8 +1,9 @@
 """Writes a segment in a separate process, so that no search waits while it is built.
 
-`run_in_child` starts `python -m lsr.upkeep.segment_process COLLECTION JOB PIPE`. The child writes and publishes the
-segment, at low priority and on one thread, and prints the catalog's entry for it as JSON. PIPE is the reading end of a
-pipe whose other end the parent holds. It is closed when the parent ends for any reason, and then the child ends too.
+`run_in_child` starts Python with `main` and the arguments COLLECTION JOB PIPE; the child finds the same lsr as the
+parent, whatever the current folder holds. It writes and publishes the segment, at low priority and on one thread, and
+prints the catalog's entry for it as JSON. PIPE is the reading end of a pipe whose other end the parent holds. It is
+closed when the parent ends for any reason, and then the child ends too.
 
 A seal has a higher priority than a merge: until it is done, every search scores the pending documents individually.
 """
@@ -26,6 +27,9 @@ from lsr.upkeep.segment_jobs import Job, run_job
 
 _MERGE_NICENESS = 15
 _SEAL_NICENESS = 5
+_ROOT = Path(__file__).resolve().parents[2]
+# -P leaves the current folder out of the path; where lsr is in no other folder of it, its own one is added.
+_START = f"import sys; sys.path.append(sys.argv.pop(1)); from {__name__} import main; sys.exit(main())"
 _EXPECTED = 3  # exit status: the output is an error that the caller expects
 
 
@@ -38,7 +42,8 @@ def run_in_child(
     """
     reading, writing = os.pipe()
     try:
-        command = [sys.executable, "-m", __name__, str(collection.resolve()), json.dumps(job.to_json()), str(reading)]
+        arguments = [str(collection.resolve()), json.dumps(job.to_json()), str(reading)]
+        command = [sys.executable, "-P", "-c", _START, str(_ROOT), *arguments]
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(reading,)
         ) as child:
@@ -90,7 +95,3 @@ def _error_of(answer: dict[str, str]) -> LsrError:
     if answer["path"]:
         return CollectionCorrupt(answer["path"], answer["reason"] or answer["message"])
     return LsrError(answer["message"])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

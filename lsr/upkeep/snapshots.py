@@ -97,6 +97,13 @@ def listed(collection: Path) -> list[SnapshotInfo]:
     return sorted((_read_info(folder / name) for name in names), key=lambda info: (info.created, info.name))
 
 
+def files_of(collection: Path, name: str) -> tuple[SnapshotInfo, dict[str, Path]]:
+    """Return a snapshot and its files by their paths in it, sorted. Raises CollectionNotFound, CollectionCorrupt."""
+    folder = _folder_of(collection, name)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return _read_info(folder), {path.relative_to(folder).as_posix(): path for path in files}
+
+
 def remove(collection: Path, name: str) -> None:
     """Remove a snapshot; raises CollectionNotFound."""
     folder = _folder_of(collection, name)

@@ -71,7 +71,7 @@ class RequestContext:
         finally:
             body.release()
             status = scope.get("lsr.ended") or answer.status
-            route = getattr(seen.get("route"), "path", "none")
+            route = getattr(seen.get("route"), "path", "none").replace(":name}", "}")
             seconds = perf_counter() - started
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(seconds)
@@ -91,8 +91,9 @@ class RequestContext:
         """Return the scope as the routes see it: with the proxy's prefix, and HEAD as a GET (its body is not sent)."""
         if scope["method"] != "HEAD" and not self._settings.root_path:
             return scope
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        return {**scope, "method": method, "root_path": self._settings.root_path}
+        head = scope["method"] == "HEAD"
+        method = "GET" if head else scope["method"]
+        return {**scope, "method": method, "root_path": self._settings.root_path, "lsr.head": head}
 
     def _refuse(self, scope: Scope, headers: Headers) -> ASGIApp | None:
         hosts = self._settings.allowed_hosts
@@ -103,9 +104,9 @@ class RequestContext:
         if length.isdecimal() and int(length[:20]) > self._bodies.limit:
             problem = self._bodies.too_large()
             return problem_response(scope, 413, problem.slug, problem.title, problem.detail)
-        for name in ("raw_path", "query_string"):
+        for name, part in (("raw_path", "path"), ("query_string", "query")):
             if not _is_utf8(scope.get(name) or b""):
-                detail = f"the {name.partition('_')[0]} of the address is not valid UTF-8 after percent-decoding"
+                detail = f"the {part} of the address is not valid UTF-8 after percent-decoding"
                 return problem_response(scope, 400, "bad-request", "Bad Request", detail)
         return None
 

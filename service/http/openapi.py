@@ -117,7 +117,7 @@ def _is_form(schema: Mapping[str, Any]) -> bool:
 
 def _statuses(path: str, method: str, has_body: bool, guarded: bool) -> list[str]:
     found = list(_UNDER_V1 if path.startswith("/v1") or has_body else _EVERYWHERE)
-    if path == "/metrics":
+    if path in ("/metrics", "/info"):
         found += ["401", "429"]
     if not guarded:
         found = [status for status in found if status != "401"]

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from lsr import strict_json
 from lsr.errors import InvalidJson
-from service.auth import check_scope, required_scope
+from service.auth import check_scope, is_open_to_bound_keys, required_scope
 from service.messages.requests import COLLECTION_NAME
 from service.problems import ProblemError, problem_of
 
@@ -61,13 +61,14 @@ class StrictRoute(APIRoute):
         """Wrap the handler in the checks."""
         handle = self.make_handler()
         scope = required_scope(self.endpoint)
+        bound = is_open_to_bound_keys(self.endpoint)
         accepts_json = self.body_field is not None
         needs_json = self.body_field is not None and self.body_field.field_info.is_required()
         needs_readiness = self.needs_readiness
 
         async def checked(request: Request) -> Response:
             if scope is not None:
-                check_scope(request, scope)
+                check_scope(request, scope, bound=bound)
             if needs_readiness:
                 request.app.state.service.readiness.require()
             if needs_json or (accepts_json and _has_body(request)):
@@ -100,7 +101,7 @@ class DirectRoute(StrictRoute):
             if not await request.body():
                 return await refuse(request)
             collection = request.path_params.get("collection", "")
-            given = {"collection": collection, "request": request, "service": request.app.state.service}
+            given = {"collection": collection, "request": request, "service": request.app.state.service.of(request)}
             try:
                 body = model.model_validate(await request.json())
             except ValidationError:

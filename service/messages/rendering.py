@@ -34,11 +34,14 @@ def render_collection(info: CollectionInfo) -> dict[str, Any]:
     return {
         "name": info.name,
         "documents": info.documents,
-        "segments": info.segments,
+        "segments": None if info.is_part else info.segments,
         "pending": info.pending,
-        "deleted": info.deleted,
-        "bytes": info.bytes,
-        "vectors": {name: _render_vector(vector) for name, vector in info.vectors.items()},
+        "deleted": None if info.is_part else info.deleted,
+        "bytes": None if info.is_part else info.bytes,
+        "vectors": {
+            name: _render_vector(vector) | ({"terms": None} if info.is_part and not vector.terms else {})
+            for name, vector in info.vectors.items()
+        },
         "schema": dict(info.schema),
         "seq": info.seq,
         "damage": render_damage(info.damage),
@@ -149,6 +152,7 @@ def render_search(
         "facets": dict(result.facets),
         "next_cursor": result.next_cursor,
         "approximate": result.approximate,
+        "expected_recall": None if result.expected_recall is None else round(result.expected_recall, 4),
         "partial": result.partial,
         "warnings": list(result.warnings),
     }

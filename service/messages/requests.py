@@ -8,11 +8,13 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from pydantic_core import PydanticCustomError
 
 from lsr.documents import MAX_DIMENSIONS
+from lsr.search.filters import matches_everything
 from service.messages.search_requests import MAX_QUERY_CHARACTERS
 from service.messages.strict_model import Strict, Text, exactly_one_of
 
 MAX_INPUTS: Final = 256
 MAX_DELETED_IDS: Final = 100_000
+MAX_READ_IDS: Final = 1_000
 COLLECTION_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 SEARCH_EXAMPLE: Final = {
@@ -128,9 +130,17 @@ class DeleteRequest(Strict):
     def _exactly_one(self) -> DeleteRequest:
         if (self.ids is None) == (self.filter is None):
             raise PydanticCustomError("one_of", "give exactly one of ids and filter")
-        if self.filter == {}:
-            raise PydanticCustomError("everything", "an empty filter matches everything: drop the collection instead")
+        if self.filter is not None and matches_everything(self.filter):
+            detail = "this filter matches everything, whatever the documents hold: drop the collection instead"
+            raise PydanticCustomError("everything", detail)
         return self
+
+
+class GetRequest(Strict):
+    """The documents to show."""
+
+    ids: list[Text] = Field(min_length=1, max_length=MAX_READ_IDS)
+    vectors: bool = Field(default=False, description="Show the vectors, too")
 
 
 class PatchRequest(Strict):

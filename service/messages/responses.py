@@ -47,16 +47,19 @@ class DamageModel(BaseModel):
 
 
 class CollectionModel(BaseModel):
-    """A collection. While `damage` is not empty, searches return partial results and writes are refused."""
+    """A collection. While `damage` is not empty, searches return partial results and writes are refused.
+
+    To a key that is bound to a filter, `segments`, `deleted` and `bytes` are null.
+    """
 
     model_config = ConfigDict(populate_by_name=True)
 
     name: str
     documents: int
-    segments: int
+    segments: int | None
     pending: int
-    deleted: int
-    bytes: int
+    deleted: int | None
+    bytes: int | None
     vectors: dict[str, VectorModel]
     fields: dict[str, str] = Field(alias="schema")
     seq: int
@@ -96,6 +99,33 @@ class DocumentModel(BaseModel):
     text: str
     parent: str | None
     metadata: dict[str, Any]
+    vectors: dict[str, SparseVectorModel | DenseVectorModel] | None = None
+
+
+class SparseVectorModel(BaseModel):
+    """A sparse vector by token."""
+
+    sparse: dict[str, float]
+
+
+class DenseVectorModel(BaseModel):
+    """A dense vector, as it is kept: of length 1, in steps of int8."""
+
+    dense: list[float]
+
+
+class DocumentsModel(BaseModel):
+    """A page of documents; `next_after` is null on the last one."""
+
+    documents: list[DocumentModel]
+    next_after: str | None
+
+
+class FoundDocumentsModel(BaseModel):
+    """The documents that exist, and the ids that do not."""
+
+    documents: list[DocumentModel]
+    missing: list[str]
 
 
 class QueryTermModel(BaseModel):
@@ -240,6 +270,7 @@ class SearchModel(BaseModel):
     facets: dict[str, Any]
     next_cursor: str | None
     approximate: bool
+    expected_recall: float | None
     partial: bool
     warnings: list[str]
     cached: CachedModel | None = None

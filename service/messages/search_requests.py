@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from lsr.documents import SparseByToken, SparseInput, parse_sparse
@@ -36,6 +36,15 @@ def _check_path(path: str) -> str:
 
 
 PartPath = Annotated[Text, AfterValidator(_check_path)]
+
+
+def _check_off(value: object) -> object:
+    if value is not False:  # 0 equals it
+        raise PydanticCustomError("off", "is an object, false or null")
+    return value
+
+
+Off = Annotated[Literal[False], BeforeValidator(_check_off)]
 QueryText = Annotated[Text, Field(max_length=MAX_QUERY_CHARACTERS)] | None
 
 
@@ -225,7 +234,7 @@ class SearchRequest(Strict):
         description="Conditions on metadata fields of the schema, and `ids`",
         examples=[{"year": {"gte": 2019}, "tag": {"in": ["food"]}, "not": {"lang": "fr"}}],
     )
-    rescore: RescoreInput | Literal[False] | None = Field(default=None, description="false leaves out the default one")
+    rescore: RescoreInput | Off | None = Field(default=None, description="false leaves out the default one")
     must: list[Text] | MustInput | None = Field(default=None, description="Words that a hit holds as written")
     prf: FeedbackInput | None = Field(default=None, description="Feedback from the first hits")
     facets: FacetsInput | list[Text] | None = Field(default=None, description="Counts, or the fields to count")

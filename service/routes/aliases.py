@@ -20,7 +20,7 @@ AliasName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The alias"
 
 
 @router.get("", response_model=AliasesModel)
-@requires("read")
+@requires("read", bound=True)
 async def list_aliases(service: ServiceOf) -> Response:
     """List the aliases."""
     found = sorted(service.store.known_aliases.items())
@@ -28,7 +28,7 @@ async def list_aliases(service: ServiceOf) -> Response:
 
 
 @router.get("/{alias}", response_model=AliasModel)
-@requires("read")
+@requires("read", bound=True)
 async def show_alias(alias: AliasName, service: ServiceOf) -> Response:
     """Show the collection that an alias stands for, and the one that it stood for before."""
     return json_response(_shown(alias, service.store.alias(alias)))

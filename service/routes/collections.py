@@ -23,7 +23,7 @@ CollectionName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The c
 
 
 @router.get("", response_model=CollectionsModel)
-@requires("read")
+@requires("read", bound=True)
 async def list_collections(service: ServiceOf) -> Response:
     """List the collections, those that could not be opened, and the folders that are left out, with the reason."""
 
@@ -45,7 +45,7 @@ async def list_collections(service: ServiceOf) -> Response:
 
 
 @router.get("/{collection}", response_model=CollectionModel)
-@requires("read")
+@requires("read", bound=True)
 async def show_collection(collection: CollectionName, service: ServiceOf) -> Response:
     """Show a collection: its counts and sizes, its vectors and its schema."""
     info = await service.chores.run(lambda: service.store.get(collection).info())
@@ -74,7 +74,7 @@ async def change_defaults(collection: CollectionName, request: DefaultsRequest, 
     """Change the search defaults; no document is touched."""
 
     def change() -> dict[str, Any]:
-        changed = service.store.get(collection)
+        changed = service.whole(collection)
         changed.set_search_defaults(request.search)
         service.search_turns.forget(changed)
         return render_collection(changed.info())

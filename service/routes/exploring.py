@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from lsr.collection import Collection
 from lsr.documents import DEFAULT_VECTOR
+from lsr.reading import Reader
 from lsr.results import MatchedTerm
 from lsr.search.matched_words import words_of
 from service.auth import requires
@@ -29,7 +29,7 @@ VectorName = Annotated[Text, Path(max_length=64, description="The named vector")
 
 
 @router.get("/suggest", response_model=SuggestModel)
-@requires("read")
+@requires("read", bound=True)
 async def suggest(collection: CollectionName, service: ServiceOf, prefix: Prefix = "", size: Size = 8) -> Response:
     """Complete what was typed with titles and words of the collection. Without a prefix: titles as example queries."""
     found = await service.chores.run(lambda: service.store.get(collection).suggest(prefix, size))
@@ -38,7 +38,7 @@ async def suggest(collection: CollectionName, service: ServiceOf, prefix: Prefix
 
 
 @router.get("/vectors/{vector}/{id:path}", response_model=DocumentVectorModel)
-@requires("read")
+@requires("read", bound=True)
 async def show_vector(
     collection: CollectionName, vector: VectorName, identifier: DocumentId, service: ServiceOf
 ) -> Response:
@@ -48,7 +48,7 @@ async def show_vector(
 
 
 @router.get("/curve", response_model=CurveModel)
-@requires("read")
+@requires("read", bound=True)
 async def show_curve(collection: CollectionName, service: ServiceOf, using: Using = DEFAULT_VECTOR) -> Response:
     """Show the recall that the approximate search reached when the largest segment was built, and at what cost.
 
@@ -75,7 +75,7 @@ async def show_slow(collection: CollectionName, service: ServiceOf) -> Response:
     return json_response({"slower_than_ms": service.settings.slow_query_ms, "searches": found})
 
 
-def _vector(collection: Collection, vector: str, identifier: str) -> dict[str, Any]:
+def _vector(collection: Reader, vector: str, identifier: str) -> dict[str, Any]:
     document = collection.get(identifier)
     if document is None:
         raise document_not_found(collection.name, identifier)

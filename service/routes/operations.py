@@ -43,7 +43,7 @@ async def readiness(request: Request, service: ServiceOf) -> Response:
     shown["read_only"] = []
     keys = service.settings.api_keys
     key = granted(keys, sent_key(request))
-    if not keys or (key is not None and key.allows("read")):
+    if not keys or (key is not None and key.allows("read") and not key.is_bound):
         shown["broken"] = [{"name": name, "reason": reason} for name, reason in sorted(broken.items())]
         shown["damaged"] = [
             {"name": name, **damage} for name in served for damage in render_damage(service.store.damage(name))
@@ -54,7 +54,7 @@ async def readiness(request: Request, service: ServiceOf) -> Response:
     return json_response(shown)
 
 
-@router.get("/health", status_code=200, response_class=Response)
+@router.get("/health", include_in_schema=False)
 async def ready_to_encode(service: ServiceOf) -> Response:
     """Answer 200 with an empty body when the service is ready, as text-embeddings-inference does."""
     service.readiness.require()
@@ -62,7 +62,7 @@ async def ready_to_encode(service: ServiceOf) -> Response:
 
 
 @router.get("/info", response_model=InfoModel)
-@requires("read")
+@requires("read", bound=True)
 async def info(service: ServiceOf) -> Response:
     """Describe the encoder of `/embed_sparse` when no `model` is given, in the form of text-embeddings-inference.
 

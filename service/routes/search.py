@@ -25,7 +25,7 @@ _SEARCH = "/v1/collections/{collection}/search"
 
 
 @router.post(_SEARCH, response_model=SearchModel)
-@requires("read")
+@requires("read", bound=True)
 async def search_collection(
     collection: CollectionName,
     body: SearchRequest,
@@ -46,7 +46,7 @@ async def search_collection(
 
 
 @router.post(_SEARCH + ":batch", response_model=BatchModel)
-@requires("read")
+@requires("read", bound=True)
 async def search_many(collection: CollectionName, body: BatchRequest, request: Request, service: ServiceOf) -> Response:
     """Answer several searches in one request. If one fails, the request fails."""
     arrived = perf_counter()
@@ -59,7 +59,7 @@ async def search_many(collection: CollectionName, body: BatchRequest, request: R
 
 
 @router.post("/embed_sparse", response_model=list[list[SparseValueModel]])
-@requires("read")
+@requires("read", bound=True)
 async def embed_sparse(body: EmbedRequest, service: ServiceOf) -> Response:
     """Encode texts as sparse vectors, in the wire format of text-embeddings-inference."""
     return Response(

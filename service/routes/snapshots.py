@@ -1,4 +1,4 @@
-"""Snapshots of a collection: take, list, restore, remove."""
+"""Snapshots of a collection: take, list, download, restore, remove."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.responses import StreamingResponse
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from lsr.collection import Collection
@@ -16,6 +17,7 @@ from service.messages.requests import COLLECTION_NAME, SnapshotRequest
 from service.messages.responses import CollectionModel, JobModel, SnapshotModel, SnapshotsModel
 from service.routes.collections import CollectionName
 from service.routes.documents import answer_write
+from service.runtime.archives import TarStream
 from service.runtime.state import Service, service_of
 
 
@@ -31,25 +33,60 @@ ServiceOf = Annotated[Service, Depends(service_of)]
 SnapshotName = Annotated[str, Path(pattern=COLLECTION_NAME, description="The snapshot's name")]
 
 
-@router.post("", status_code=202, response_model=SnapshotModel)
+@router.post(
+    "",
+    status_code=202,
+    response_model=SnapshotModel,
+    responses={202: {"model": SnapshotModel | JobModel, "description": "The snapshot, or a job if it takes long"}},
+)
 @requires("admin")
 async def take_snapshot(
-    collection: CollectionName, service: ServiceOf, request: SnapshotRequest | None = None
+    collection: CollectionName, request: Request, service: ServiceOf, body: SnapshotRequest | None = None
 ) -> Response:
-    """Take a snapshot. The answer is sent when the snapshot is complete."""
-    name = request.name if request else None
-    info = await service.chores.run(lambda: service.store.get(collection).snapshot(name))
-    return json_response(
-        asdict(info), 202, {"Location": f"{service.settings.root_path}/v1/collections/{collection}/snapshots"}
-    )
+    """Take a snapshot of what was written before. It waits for these writes; if it takes long, the answer is a job."""
+    name = body.name if body else None
+
+    def take(target: Collection) -> dict[str, Any]:
+        return asdict(target.snapshot(name))
+
+    future = service.writes.submit(service.whole(collection), take)
+    done = {"Location": f"{service.settings.root_path}/v1/collections/{collection}/snapshots"}
+    return await answer_write(request, service, collection, future, status=202, headers=done)
 
 
 @router.get("", response_model=SnapshotsModel)
 @requires("admin")
 async def list_snapshots(collection: CollectionName, service: ServiceOf) -> Response:
     """List the snapshots, the oldest first."""
-    found = await service.chores.run(lambda: service.store.get(collection).snapshots())
+    found = await service.chores.run(lambda: service.whole(collection).snapshots())
     return json_response({"snapshots": [asdict(info) for info in found]})
+
+
+@router.get(
+    "/{snapshot:name}",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+@requires("admin")
+async def download_snapshot(
+    collection: CollectionName, snapshot: SnapshotName, request: Request, service: ServiceOf
+) -> Response:
+    """Download a snapshot as a tar archive of a folder of its name, which is a collection that can be served."""
+
+    def prepare() -> tuple[str, TarStream]:
+        info, files = service.whole(collection).snapshot_files(snapshot)
+        return info.sha256, TarStream({f"{snapshot}/{path}": file for path, file in files.items()})
+
+    digest, archive = await service.chores.run(prepare)
+    headers = {
+        "Content-Length": str(archive.size),
+        "Content-Disposition": f'attachment; filename="{snapshot}.tar"',
+        "ETag": f'"{digest}"',
+    }
+    if request.scope.get("lsr.head"):
+        archive.close()
+        return Response(headers=headers, media_type="application/x-tar")
+    return StreamingResponse(archive.pieces(), headers=headers, media_type="application/x-tar")
 
 
 @router.post(
@@ -68,7 +105,7 @@ async def restore_snapshot(
         service.search_turns.forget(target)
         return render_collection(target.info())
 
-    future = service.writes.submit(service.store.get(collection), restore)
+    future = service.writes.submit(service.whole(collection), restore)
     return await answer_write(request, service, collection, future)
 
 
@@ -76,5 +113,5 @@ async def restore_snapshot(
 @requires("admin")
 async def drop_snapshot(collection: CollectionName, snapshot: SnapshotName, service: ServiceOf) -> Response:
     """Remove a snapshot; the collection does not change."""
-    await service.chores.run(lambda: service.store.get(collection).delete_snapshot(snapshot))
+    await service.chores.run(lambda: service.whole(collection).delete_snapshot(snapshot))
     return Response(status_code=204)

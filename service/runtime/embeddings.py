@@ -6,26 +6,31 @@ from typing import Any, NamedTuple
 
 from lsr.collection import Collection
 from lsr.errors import EXPECTED_ERRORS
-from lsr.store import CollectionStore
+from lsr.part import Part
 from service.messages.requests import EmbedRequest
 from service.problems import FieldProblem
+from service.runtime.bound_store import Store
 
 
 class _Source(NamedTuple):
     """A collection's named vector that has an encoder."""
 
-    collection: Collection
+    collection: Collection | Part
     using: str
     encoder: str
 
 
-def embed(store: CollectionStore, request: EmbedRequest) -> list[list[dict[str, Any]]]:
+def embed(store: Store, request: EmbedRequest) -> list[list[dict[str, Any]]]:
     """Return a list of {index, value} for each text, by descending value.
 
     Raises FieldProblem for an unknown model, and for a model whose term numbers differ between several collections.
     """
     source = _choose(_sources(store), request.model)
     encoder = source.collection.encoder(source.using)
+    if isinstance(source.collection, Part) and encoder.vocabulary.grows:
+        raise FieldProblem(
+            "model", "its term numbers come from all documents of the collection, and your key sees a part"
+        )
     texts = [request.inputs] if isinstance(request.inputs, str) else request.inputs
     if request.prompt_name == "query":
         matrix = encoder.encode_queries(texts, source.collection.statistics(source.using))
@@ -38,12 +43,12 @@ def embed(store: CollectionStore, request: EmbedRequest) -> list[list[dict[str, 
     return rows
 
 
-def known_encoders(store: CollectionStore) -> set[str]:
+def known_encoders(store: Store) -> set[str]:
     """Return the ids of the encoders that a request can name."""
     return {source.encoder for source in _sources(store)}
 
 
-def _sources(store: CollectionStore) -> list[_Source]:
+def _sources(store: Store) -> list[_Source]:
     found = []
     for name in store.names():
         try:

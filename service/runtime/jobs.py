@@ -77,6 +77,30 @@ class Jobs:
                 self._bytes -= len(self._finished.popitem(last=False)[1])
 
 
+class OwnJobs(Jobs):
+    """The jobs of one caller among those of the application: it is shown no others."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        super().__init__()
+        self._all = jobs
+        self._own: OrderedDict[str, None] = OrderedDict()
+
+    def add(self, collection: str, future: Future[Answer]) -> Answer:
+        """Add a write as a job and return its description."""
+        shown = self._all.add(collection, future)
+        with self._lock:
+            self._own[shown["job"]] = None
+            while len(self._own) > MAX_FINISHED:
+                self._own.popitem(last=False)
+        return shown
+
+    def show(self, job: str) -> Answer:
+        """Return the state of one of the caller's jobs; raises a 404 problem, for another's too."""
+        with self._lock:
+            is_own = job in self._own
+        return self._all.show(job) if is_own else super().show(job)
+
+
 def _shown(error: BaseException, job: str) -> Answer:
     if isinstance(error, ProblemError):
         problem = error

@@ -12,6 +12,7 @@ from lsr.errors import EXPECTED_ERRORS, CollectionNotFound
 from lsr.storage.collection_folders import printable
 from lsr.store import CollectionStore
 from service.problems import ProblemError
+from service.runtime.bound_store import BoundStore, Store
 
 _logger = logging.getLogger("lsr.service")
 
@@ -43,11 +44,14 @@ class Readiness:
                 headers={"Retry-After": "1"},
             )
 
-    def broken(self, store: CollectionStore) -> dict[str, str]:
+    def broken(self, store: Store) -> dict[str, str]:
         """Return the collections that cannot be used, and why."""
-        return self._broken | {name: str(error) for name, error in store.broken.items()}
+        cold = {
+            name: why for name, why in self._broken.items() if not isinstance(store, BoundStore) or store.sees(name)
+        }
+        return cold | {name: str(error) for name, error in store.broken.items()}
 
-    def require_usable(self, store: CollectionStore) -> None:
+    def require_usable(self, store: Store) -> None:
         """Raise a 503 problem unless the service is ready, and can use one of its collections if it has any."""
         self.require()
         broken = self.broken(store)

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from index.errors import SearchStopped
-from lsr.collection import Collection
+from lsr.reading import Reader
 from service.messages.search_requests import SearchRequest
 from service.runtime.work_pool import WorkPool
 
@@ -57,11 +57,11 @@ class SearchTurns:
         """`quick_ms`: the processor time of a short search, in milliseconds; 0: every search runs in a thread."""
         self._pool = pool
         self._quick_ms = quick_ms
-        self._costs: WeakKeyDictionary[Collection, _Costs] = WeakKeyDictionary()
+        self._costs: WeakKeyDictionary[Reader, _Costs] = WeakKeyDictionary()
 
     async def run(
         self,
-        collection: Collection,
+        collection: Reader,
         request: SearchRequest,
         search: Callable[[float | None], bytes],
         timeout_ms: float,
@@ -93,7 +93,7 @@ class SearchTurns:
                 self._note(costs, kind, inf)
         return await self._pool.run(lambda: measured(None), timeout_ms=timeout_ms)
 
-    def forget(self, collection: Collection) -> None:
+    def forget(self, collection: Reader) -> None:
         """Forget the averages of a collection whose content was replaced."""
         self._costs.pop(collection, None)
 

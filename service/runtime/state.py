@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastapi import Request
 
+from lsr.collection import Collection
 from lsr.errors import EXPECTED_ERRORS
+from lsr.part import Part
 from lsr.store import CollectionStore
+from service.auth import KEY_OF, ApiKey
 from service.metrics import CollectionSize, ServiceMetrics
-from service.runtime.jobs import Jobs
+from service.problems import ProblemError
+from service.runtime.bound_store import BoundStore, Store
+from service.runtime.jobs import Jobs, OwnJobs
 from service.runtime.readiness import Readiness
 from service.runtime.scrubber import Scrubber
 from service.runtime.search_turns import SearchTurns
@@ -24,7 +29,7 @@ from service.settings import ServiceSettings
 class Service:
     """The collections, settings, thread pools and metrics of one application."""
 
-    store: CollectionStore
+    store: Store
     settings: ServiceSettings
     metrics: ServiceMetrics
     readiness: Readiness
@@ -37,6 +42,7 @@ class Service:
     scrubber: Scrubber
     watcher: StoreWatcher
     slow: SlowSearches = field(default_factory=SlowSearches)
+    bound: dict[bytes, Service] = field(default_factory=dict)  # by a bound key's digest: what its holder sees
 
     @classmethod
     def start(cls, store: CollectionStore, settings: ServiceSettings) -> Service:
@@ -69,6 +75,24 @@ class Service:
         metrics.watch_collections(service.sizes)
         return service
 
+    def of(self, request: Request) -> Service:
+        """Return the service as the holder of the request's API key sees it."""
+        key: ApiKey | None = request.scope.get(KEY_OF)
+        if key is None or not key.is_bound or not isinstance(self.store, CollectionStore):
+            return self
+        found = self.bound.get(key.digest)
+        if found is None:
+            found = replace(self, store=BoundStore(self.store, key), jobs=OwnJobs(self.jobs))
+            self.bound[key.digest] = found
+        return found
+
+    def whole(self, name: str) -> Collection:
+        """Return an open collection with all its documents; raises as `store.get`, a 403 problem for a bound key."""
+        found = self.store.get(name)
+        if isinstance(found, Part):
+            raise ProblemError(403, "forbidden", "Key is bound", "this API key sees a part of the collection only")
+        return found
+
     def sizes(self) -> list[CollectionSize]:
         """Return the size of every usable collection."""
         found = []
@@ -96,4 +120,4 @@ class Service:
 async def service_of(request: Request) -> Service:
     """Return the application's `Service`; a dependency of the routes (async: FastAPI runs others in a thread)."""
     service: Service = request.app.state.service
-    return service
+    return service.of(request)

@@ -18,12 +18,14 @@ from time import monotonic
 from typing import Any, Final
 
 from lsr.collection import Collection
+from lsr.part import Part
 from lsr.upkeep.free_memory import return_free_memory
 from service.problems import Overloaded, ProblemError
 from service.runtime.writes import Upsert, upsert_together
 
 Answer = dict[str, Any]
-Change = Upsert | Callable[[Collection], Answer]
+Target = Collection | Part
+Change = Upsert | Callable[[Any], Answer]  # of the target that it is submitted with
 
 _THREADS: Final = 4
 _JOINED_BYTES: Final = 1 << 20  # upserts are joined up to this size
@@ -35,6 +37,7 @@ _TRIM_SECONDS: Final = 2.0  # at least, between two returns of the memory that w
 class QueuedWrite:
     """A waiting or running write; `future` receives its answer."""
 
+    target: Target
     change: Change
     size: int
     future: Future[Answer] = field(default_factory=Future)
@@ -59,12 +62,13 @@ class WriteQueue:
         """The number of waiting and running requests."""
         return self._requests
 
-    def submit(self, collection: Collection, change: Change, size: int = 0) -> Future[Answer]:
-        """Queue a change of a collection and return the future of its answer; `size` is in bytes.
+    def submit(self, target: Target, change: Change, size: int = 0) -> Future[Answer]:
+        """Queue a change of a collection, or of a part of one, and return the future of its answer; `size` is in bytes.
 
         Raises Overloaded if a limit is reached.
         """
-        write = QueuedWrite(change, size)
+        write = QueuedWrite(target, change, size)
+        collection = target.whole if isinstance(target, Part) else target
         with self._lock:
             if self._stopped:
                 raise _stopping()
@@ -93,7 +97,7 @@ class WriteQueue:
                 for write in wanted:
                     write.future.set_exception(_stopping())
             elif wanted:
-                self._run(collection, wanted)
+                self._run(wanted)
             with self._lock:
                 self._requests -= len(batch)
                 self._bytes -= sum(write.size for write in batch)
@@ -114,6 +118,7 @@ class WriteQueue:
                 queue
                 and isinstance(batch[-1].change, Upsert)
                 and isinstance(queue[0].change, Upsert)
+                and queue[0].target is batch[0].target
                 and len(batch) < _JOINED_REQUESTS
                 and size + queue[0].size <= _JOINED_BYTES
             ):
@@ -121,14 +126,15 @@ class WriteQueue:
                 batch.append(queue.popleft())
             return batch
 
-    def _run(self, collection: Collection, batch: list[QueuedWrite]) -> None:
+    def _run(self, batch: list[QueuedWrite]) -> None:
+        target = batch[0].target
         try:
             upserts = [write.change for write in batch if isinstance(write.change, Upsert)]
             answers: list[Answer | Exception] = []
             if upserts:
-                answers = upsert_together(collection, upserts)
+                answers = upsert_together(target, upserts)
             else:
-                answers = [write.change(collection) for write in batch if not isinstance(write.change, Upsert)]
+                answers = [write.change(target) for write in batch if not isinstance(write.change, Upsert)]
         except Exception as error:
             answers = [error] * len(batch)
         for write, answer in zip(batch, answers, strict=True):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from lsr.collection import Collection
 from lsr.errors import EXPECTED_ERRORS, InvalidDocument
+from lsr.part import Part
 from lsr.results import WriteResult
 from service.messages.document_bodies import Batch, WriteErrors, parse_batch
 from service.problems import MAX_LISTED_ERRORS, FieldError, ProblemError
@@ -21,7 +22,7 @@ class Upsert(NamedTuple):
     media_type: str
 
 
-def upsert_together(collection: Collection, upserts: Sequence[Upsert]) -> list[dict[str, Any] | Exception]:
+def upsert_together(collection: Collection | Part, upserts: Sequence[Upsert]) -> list[dict[str, Any] | Exception]:
     """Write the documents of several requests as one batch; return the answer of each, or its error.
 
     If the whole batch is refused (too many pending writes, a full disk), each request is tried separately.
@@ -56,7 +57,7 @@ def upsert_together(collection: Collection, upserts: Sequence[Upsert]) -> list[d
     return answers
 
 
-def delete_documents(collection: Collection, ids: Sequence[str], *, dry_run: bool) -> dict[str, Any]:
+def delete_documents(collection: Collection | Part, ids: Sequence[str], *, dry_run: bool) -> dict[str, Any]:
     """Delete by id, or only count the documents that would be deleted."""
     if dry_run:
         matched = sum(collection.get(identifier) is not None for identifier in dict.fromkeys(ids))
@@ -65,7 +66,7 @@ def delete_documents(collection: Collection, ids: Sequence[str], *, dry_run: boo
     return {"seq": result.seq, "durable": True, "matched": result.accepted, "deleted": result.accepted}
 
 
-def delete_matching(collection: Collection, condition: Mapping[str, Any], *, dry_run: bool) -> dict[str, Any]:
+def delete_matching(collection: Collection | Part, condition: Mapping[str, Any], *, dry_run: bool) -> dict[str, Any]:
     """Delete the documents that match a filter, or only count them."""
     ids = collection.matching(condition)
     if dry_run:
@@ -73,7 +74,7 @@ def delete_matching(collection: Collection, condition: Mapping[str, Any], *, dry
     return delete_documents(collection, ids, dry_run=False)
 
 
-def delete_document(collection: Collection, identifier: str) -> dict[str, Any]:
+def delete_document(collection: Collection | Part, identifier: str) -> dict[str, Any]:
     """Delete one document; raises a 404 problem if it does not exist."""
     result = collection.delete([identifier])
     if not result.accepted:
@@ -81,7 +82,7 @@ def delete_document(collection: Collection, identifier: str) -> dict[str, Any]:
     return {"seq": result.seq, "durable": True, "deleted": 1}
 
 
-def patch_document(collection: Collection, identifier: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def patch_document(collection: Collection | Part, identifier: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Change some metadata of a document; raises a 404 problem if it does not exist."""
     result = collection.patch(identifier, metadata)
     if result is None:

@@ -51,11 +51,12 @@ function problems(collection) {
 
 function figures(collection) {
   const figure = (name, value, note = "") => el("div", {}, el("dt", {}, name), el("dd", {}, value, note && el("span", { class: "note" }, note)));
-  const each = collection.documents ? `${bytes(collection.bytes / collection.documents)} per document` : "";
+  const whole = collection.bytes !== null; // a key that is bound to a filter sees a part
+  const each = collection.documents && whole ? `${bytes(collection.bytes / collection.documents)} per document` : "";
   return el("dl", { class: "figures" },
     figure("Documents", number.format(collection.documents), collection.deleted ? `${number.format(collection.deleted)} deleted, not merged away yet` : ""),
-    figure("On disk", bytes(collection.bytes), each),
-    figure("Segments", number.format(collection.segments), collection.pending ? `${plural(collection.pending, "document")} not sealed yet` : ""),
+    whole ? figure("On disk", bytes(collection.bytes), each) : null,
+    figure("Segments", whole ? number.format(collection.segments) : "not shown", collection.pending ? `${plural(collection.pending, "document")} not sealed yet` : ""),
     figure("Committed changes", number.format(collection.seq)));
 }
 

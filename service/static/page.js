@@ -18,7 +18,10 @@ let leftOut = [];
 const names = () => collections.map((one) => one.name);
 const chosen = () => collections.find((one) => one.name === state.c);
 const largest = () => collections.reduce((best, one) => (best && best.documents >= one.documents ? best : one), null)?.name || "";
-const failed = (error) => { if (error.name !== "AbortError") showProblem(error, load, names()); };
+const failed = (error) => {
+  byId("change-key").hidden = savedKey() === null; // also a key that may not read leaves a way back to the field
+  if (error.name !== "AbortError") showProblem(error, load, names());
+};
 
 async function load() {
   try {
@@ -74,7 +77,7 @@ async function showStart() {
   byId("cards").replaceChildren(...collections.map((one) => {
     const encoders = [...new Set(Object.values(one.vectors).map((vector) => vector.encoder || "ready-made vectors"))];
     return el("button", { type: "button", class: "card", "aria-pressed": String(one.name === state.c), onclick: () => { go(fresh(one.name)); byId("q").focus(); } },
-      el("b", {}, data(one.name)), el("span", {}, `${plural(one.documents, "document")} · ${bytes(one.bytes)}`), el("span", {}, data(encoders.join(", "))),
+      el("b", {}, data(one.name)), el("span", {}, plural(one.documents, "document") + (one.bytes === null ? "" : ` · ${bytes(one.bytes)}`)), el("span", {}, data(encoders.join(", "))),
       ...(one.read_only ? [el("span", {}, "read only: ", data(one.read_only))] : []));
   }), ...broken.map((one) => el("div", { class: "card broken" }, el("b", {}, data(one.name)), el("span", {}, "cannot be used: ", data(one.reason)))),
   ...leftOut.map((one) => el("div", { class: "card broken" }, el("b", {}, data(one.folder)), el("span", {}, "this folder is not served: ", data(one.reason)))));

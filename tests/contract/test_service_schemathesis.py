@@ -25,6 +25,8 @@ from service.server import running
 from service.settings import ServiceSettings
 
 KEY = "schemathesis-key-0123456789"
+READER = "schemathesis-reader-0123456789"
+WRITER = "schemathesis-writer-0123456789"
 
 
 def no_server_error(_context: object, response: schemathesis.Response, _case: schemathesis.Case) -> None:
@@ -53,9 +55,12 @@ def open_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathe
 
 @pytest.fixture(scope="module")
 def guarded_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseSchema]:
-    yield from serve(tmp_path_factory.mktemp("guarded"), (ApiKey.of(KEY),))
+    yield from serve(
+        tmp_path_factory.mktemp("guarded"), (ApiKey.of(KEY), ApiKey.of(READER, "read"), ApiKey.of(WRITER, "write"))
+    )
 
 
+# With a key of one scope the other half of the requests is refused with 403, whatever they hold.
 def check_everything(schema: schemathesis.BaseSchema, headers: dict[str, str]) -> None:
     for result in schema.get_all_operations():
         operation = result.ok()
@@ -76,5 +81,6 @@ def test_made_up_requests_meet_the_contract(open_service: schemathesis.BaseSchem
     check_everything(open_service, {})
 
 
-def test_made_up_requests_meet_the_contract_with_a_key(guarded_service: schemathesis.BaseSchema) -> None:
-    check_everything(guarded_service, {"Authorization": f"Bearer {KEY}"})
+@pytest.mark.parametrize("key", [KEY, READER, WRITER], ids=["admin", "read", "write"])
+def test_made_up_requests_meet_the_contract_with_a_key(guarded_service: schemathesis.BaseSchema, key: str) -> None:
+    check_everything(guarded_service, {"Authorization": f"Bearer {key}"})

@@ -154,3 +154,26 @@ def test_saved_vectors_are_read_back(vectors: SampleVectors, tmp_path: Path) -> 
     again = SampleVectors.load(tmp_path / "again.npz")
     assert (again.fingerprint, again.sample) == (vectors.fingerprint, vectors.sample)
     assert abs(again.weights - vectors.weights).nnz == 0
+
+
+WORDLESS = ("😀", "x" * 300, "😀 " * 40, "", " \n")
+
+
+def test_a_text_without_a_known_word_has_no_terms_and_no_dense_vector(encoder):
+    known = ["a lobster roll", "hello 😀", "!!!"]
+    texts = [*WORDLESS, *known]
+    matrix, dense = encoder.encode_documents_with_dense(texts)
+    assert np.diff(matrix.indptr).tolist()[: len(WORDLESS)] == [0] * len(WORDLESS)
+    assert not dense[: len(WORDLESS)].any()
+    alone = encoder.encode_documents_with_dense(known)
+    assert (np.diff(alone[0].indptr) == 250).all()
+    np.testing.assert_allclose(np.linalg.norm(alone[1], axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(encoder.encode_dense_documents(texts)[: len(WORDLESS)], 0.0)
+    assert np.diff(encoder.encode_documents(texts).indptr).tolist()[: len(WORDLESS)] == [0] * len(WORDLESS)
+    assert np.diff(encoder.encode_queries(list(WORDLESS)).indptr).tolist() == [0] * len(WORDLESS)
+
+
+def test_a_word_beyond_what_the_model_reads_is_literal(encoder):
+    matrix, dense = encoder.encode_documents_with_dense(["😀 " * 200 + "lobster"])
+    assert set(matrix.indices.tolist()) == set(encoder.input_term_ids("lobster").tolist())
+    assert not dense.any()

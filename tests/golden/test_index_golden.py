@@ -50,11 +50,12 @@ def test_a_damaged_index_of_format_3_is_refused_at_opening(folders: Path, tmp_pa
         SparseIndex.open(damaged)
 
 
-@pytest.mark.parametrize(("version", "remedy"), [(1, "lsr index CORPUS"), (2, "lsr index CORPUS"), (4, "newer lsr")])
+@pytest.mark.parametrize(("version", "remedy"), [(1, "lsr index CORPUS"), (2, "lsr index CORPUS"), (5, "newer lsr")])
 def test_an_index_of_another_format_is_refused_by_name(
     folders: Path, tmp_path: Path, version: int, remedy: str
 ) -> None:
     other = Path(shutil.copytree(folders / "uint16-float16", tmp_path / "other"))
     replace_manifest(other, {"version": version})
-    with pytest.raises(IndexFormatUnsupported, match=f"format version {version}, but .* reads version 3: .*{remedy}"):
+    expected = f"format version {version}, but .* reads version [34]: .*{remedy}"
+    with pytest.raises(IndexFormatUnsupported, match=expected):
         SparseIndex.open(other)

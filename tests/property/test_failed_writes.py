@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lsr.collection import Collection
 from lsr.documents import Document, SparseByIndex, SparseByToken
-from lsr.errors import InvalidDocument
+from lsr.errors import InvalidDocument, QueryError
 from lsr.vectors import VectorConfig
 
 VECTORS = {"given": VectorConfig(None), "words": VectorConfig("bm25")}
@@ -151,3 +151,18 @@ def test_one_bad_document_does_not_stop_the_others(tmp_path: Path, document: Doc
         assert report.accepted == 2
         assert problems == [1]
         assert collection._state.vectors["given"].dictionary() == ["x", "y"]
+
+
+def test_an_id_that_is_not_unicode_is_that_of_no_document(tmp_path: Path) -> None:
+    with Collection.create(tmp_path / "c", vectors=VECTORS, schema=SCHEMA) as collection:
+        for _ in range(2):
+            collection.write([Document("a", text="words")])
+            assert collection.get("\ud800") is None
+            assert collection.vector("\ud800", "words") is None
+            assert collection.patch("\ud800", {"year": 1}) is None
+            assert collection.delete(["\ud800"]).accepted == 0
+            found = collection.search("words", using="words", filter={"ids": ["\ud800", "a"]}).hits
+            assert [hit.id for hit in found] == ["a"]
+            with pytest.raises(QueryError):
+                collection.search(SparseByToken({"\ud800": 1.0}), using="given")
+            collection.seal()

@@ -39,8 +39,8 @@ def test_text_finds_the_documents_that_hold_it_best_first(client: httpx.Client) 
 def test_answer_has_the_fields_of_the_contract_and_no_others(client: httpx.Client) -> None:
     answer = search(client, {"text": "lobster"}, explain={"max_terms": 8}, highlight=True)
     assert set(answer) == {
-        "took_ms", "timings", "query", "hits", "total", "facets", "next_cursor", "approximate", "partial",
-        "warnings",
+        "took_ms", "timings", "query", "hits", "total", "facets", "next_cursor", "approximate", "expected_recall",
+        "partial", "warnings",
     }  # fmt: skip
     assert set(answer["timings"]) == {"encode", "search", "rescore", "fetch", "explain"}
     assert answer["took_ms"] >= sum(answer["timings"].values()) * 0.99
@@ -88,6 +88,7 @@ def test_a_sparse_query_by_token_and_by_index_find_the_same(client: httpx.Client
 def test_k_limits_the_hits_and_exact_agrees_on_a_small_collection(client: httpx.Client) -> None:
     everything = search(client, {"text": "lobster"}, params={"exact": True})
     assert everything["approximate"] is False
+    assert everything["expected_recall"] == 1.0
     assert search(client, {"text": "lobster"})["approximate"] is False  # no blocks: the index searched exactly
     first = search(client, {"text": "lobster"}, k=1)
     assert [hit["id"] for hit in first["hits"]] == [everything["hits"][0]["id"]]

@@ -12,9 +12,12 @@ import orjson
 import pytest
 from scipy.sparse import csr_array
 
+from eval.sources.queries import Query as EvalQuery
+from eval.systems import IndexSystem
 from index import MAX_WEIGHT, IndexConfig, SparseIndex, canonical, score_rows
 from index.errors import VectorError
 from lsr.collection import Collection
+from lsr.corpora import open_corpus
 from lsr.documents import Document, SparseByIndex, SparseByToken, parse_document, parse_sparse
 from lsr.errors import InvalidDocument, InvalidJson, QueryError
 from lsr.search.request import Boost, ExternalScores, Facets, Feedback, Fusion, Leg, Like
@@ -180,3 +183,38 @@ def test_there_is_one_zero(tmp_path: Path) -> None:
             SparseByToken({"x": 1.0}), filter={"ids": ["minus"]}, boosts=(Boost("price", weight=-1.0),)
         ).hits
         assert hit.score == 1.0
+
+
+# --- term numbers
+
+
+@pytest.mark.parametrize("number", [2**31 - 1, 2**31, 2**32 - 2])
+def test_32_bit_term_numbers_are_accepted_everywhere(tmp_path: Path, number: int) -> None:
+    value = {"indices": [number, 5], "values": [2.0, 1.0]}
+    parsed = parse_sparse(value, "sparse")
+    assert parsed == SparseByIndex((number, 5), (2.0, 1.0))
+    with Collection.create(tmp_path / "c", vectors={"default": VectorConfig(None)}) as collection:
+        collection.write(
+            [parse_document({"id": "a", "sparse": value}), parse_document({"id": "b", "sparse": {"5": 1.0}})]
+        )
+        for _ in range(2):
+            hits = collection.search(SparseByIndex((number,), (3.0,))).hits
+            assert [(hit.id, hit.score) for hit in hits] == [("a", 6.0)]
+            assert collection.vector("a") == {str(number): 2.0, "5": 1.0}
+            collection.seal()
+    matrix = csr_array(([2.0, 1.0], np.array([5, number], dtype=np.int64), [0, 2]), shape=(1, number + 1))
+    ids, scores = SparseIndex.build(matrix).search_one([number], [3.0])
+    assert (ids.tolist(), scores.tolist()) == ([0], [3.0])
+    system = IndexSystem(SparseIndex.build(matrix), ["a"], name="index")
+    (ranking,) = system.rank([EvalQuery("q", "", SparseByIndex((number,), (3.0,)))], 1)
+    assert (ranking.doc_ids, ranking.scores.tolist()) == (["a"], [3.0])
+    words = np.array([1, 2, 5, number, *np.array([1.0, 2.0], "<f4").view("<u4")], dtype="<u4")
+    words.tofile(tmp_path / "v.bin")
+    (line,) = open_corpus(str(tmp_path / "v.bin"))
+    assert line.content == Document("0", vectors={"default": SparseByIndex((5, number), (1.0, 2.0))})
+
+
+@pytest.mark.parametrize("number", [-1, 2**32 - 1, 2**40, 10**400, 1.5, True])
+def test_other_term_numbers_are_refused_by_name(number: Any) -> None:
+    with pytest.raises(InvalidDocument, match=r"sparse\.indices\[1\]: .* from 0 to 4294967294"):
+        parse_sparse({"indices": [3, number], "values": [1, 1]}, "sparse")

@@ -14,6 +14,7 @@ from eval.errors import DatasetMismatch, DatasetUnavailable, InputFileError, Unk
 from eval.qrels import read_qrels
 from eval.ranking import Ranking
 from eval.runs import read_run, run_writer
+from eval.sources.beir_folder import read_queries
 from eval.sources.trec_topics import read_encoded_topics, read_topics
 from lsr.errors import describe
 
@@ -226,3 +227,25 @@ def test_a_dataset_that_cannot_be_downloaded_says_so_and_is_not_a_usage_error(mo
     with pytest.raises(DatasetUnavailable, match="1,024 of 2,048 bytes") as caught:
         open_dataset("beir/scifact/test")
     assert describe(caught.value).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("q1 0 d1 1_0", r"2: the grade '1_0' is not an integer.*correct or remove the line"),
+        ("q1 0 d1 ١", "2: the grade"),
+        ("q1 0 d1 1.0", "2: the grade"),
+        ("# judged in May", "2: qrels have no comments; remove the line"),
+    ],
+)
+def test_a_line_that_is_no_judgement_is_named_with_what_to_do(tmp_path, line, words):
+    (tmp_path / "q").write_text(f"q1 0 d0 +1\n{line}\n", encoding="utf-8")
+    with pytest.raises(InputFileError, match=words):
+        read_qrels(tmp_path / "q")
+
+
+def test_a_json_array_of_queries_is_named_as_one(tmp_path):
+    (tmp_path / "q").write_text('[{"_id":"q1","text":"x"}]\n')
+    for read in (read_topics, read_queries):
+        with pytest.raises(InputFileError, match=r"JSON array.*jq"):
+            read(tmp_path / "q")

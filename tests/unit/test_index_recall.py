@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from index import IndexConfig, SparseIndex
+from index import IndexConfig, SearchParameters, SparseIndex, sparse_index
 from index.arrays.folder import verify_index
 from index.errors import IndexCorrupt, SearchParameterError
-from index.searching.calibration import Calibration, Point, exact_top
+from index.searching import searcher
+from index.searching.calibration import BUILD_SAMPLE, Calibration, Point, exact_top, pseudo_queries
 
 N_DOCS, N_TERMS = 2000, 500
 CONFIG = IndexConfig(n_postings=60, exact_lists=False)
@@ -127,6 +128,88 @@ def test_what_no_setting_reached_is_searched_exactly(index):
     assert CURVES.parameters(101, 0.5) is None
     beyond = index.search(HELD_OUT, 10, recall=0.999999)
     assert (beyond.ids == index.search(HELD_OUT, 10, exact=True).ids).all()
+
+
+def answer(index, row, k=10, **options):
+    query = HELD_OUT[[row]]
+    return index.answer_one(query.indices, query.data, k, SearchParameters(**options))
+
+
+def without_cheap_exact_search(monkeypatch):
+    """Exact search counts as dearer than any setting, as it is for a large collection."""
+    monkeypatch.setattr(searcher, "_DOCUMENT_COST", 1e9)
+
+
+def test_an_answer_names_the_recall_that_is_expected_of_it(index, monkeypatch):
+    without_cheap_exact_search(monkeypatch)
+    choice = index.calibration.choose(10, 0.9)
+    found = answer(index, 0, recall=0.9)
+    assert found.approximate
+    assert found.expected_recall == choice.expected_recall
+    assert 0.9 <= choice.expected_recall <= 1.0
+    exact = answer(index, 0, exact=True)
+    assert (exact.approximate, exact.expected_recall) == (False, 1.0)
+    beyond = answer(index, 0, recall=0.999999)
+    assert (beyond.approximate, beyond.expected_recall) == (False, 1.0)
+    assert answer(index, 0, query_cut=4).expected_recall is None
+
+
+def test_between_two_measured_k_the_lower_recall_is_expected():
+    assert CURVES.choose(50, 0.9).expected_recall == pytest.approx(0.901)
+    assert CURVES.choose(10, 0.95).expected_recall == pytest.approx(0.991)
+
+
+def test_a_target_never_costs_more_than_exact_search(index, monkeypatch):
+    without_cheap_exact_search(monkeypatch)
+    assert answer(index, 1, recall=0.9).approximate
+    monkeypatch.setattr(searcher, "_DOCUMENT_COST", 1e-6)
+    cheap = answer(index, 1, recall=0.9)
+    assert (cheap.approximate, cheap.expected_recall) == (False, 1.0)
+    assert (index.search(HELD_OUT, 10, recall=0.9).ids == index.search(HELD_OUT, 10, exact=True).ids).all()
+
+
+def test_unpruned_postings_are_searched_where_they_cost_less_than_the_setting(monkeypatch):
+    both = SparseIndex.build(DOCUMENTS, IndexConfig(n_postings=60, exact_lists=True), queries=SAMPLE[:40])
+    monkeypatch.setattr(searcher, "_FEW_POSTINGS", 0)
+    monkeypatch.setattr(searcher, "_POSTING_COST", 1e-3)
+    assert not answer(both, 2, recall=0.95).approximate
+    monkeypatch.setattr(searcher, "_POSTING_COST", 1e9)
+    assert answer(both, 2, recall=0.95).approximate
+
+
+@pytest.mark.parametrize("target", [0.5, 0.95, 0.99, 0.999])
+def test_an_index_without_a_curve_is_searched_thoroughly_for_a_target_and_says_that_it_does_not_know(
+    monkeypatch, target
+):
+    without_cheap_exact_search(monkeypatch)
+    built = SparseIndex.build(DOCUMENTS, CONFIG)
+    assert built.calibration is None
+    found = answer(built, 3, recall=target)
+    assert (found.approximate, found.expected_recall) == (True, None)
+    assert recall_of(built, HELD_OUT, 10, recall=target) >= target - 0.02
+
+
+def test_a_build_that_makes_blocks_measures_targets_on_its_documents(monkeypatch, tmp_path):
+    monkeypatch.setattr(sparse_index, "EXACT_ONLY", 1000)
+    built = SparseIndex.build(DOCUMENTS, CONFIG, path=tmp_path / "index", threads=2)
+    assert "documents" in built.calibration.source
+    assert built.calibration.queries == BUILD_SAMPLE[10]
+    assert SparseIndex.build(DOCUMENTS, CONFIG).calibration.curves == built.calibration.curves
+    assert SparseIndex.open(tmp_path / "index", verify="full").calibration == built.calibration
+    given = SparseIndex.build(DOCUMENTS, CONFIG, queries=SAMPLE[:40])
+    assert given.calibration.source == "queries given to calibrate"
+    assert SparseIndex.build(DOCUMENTS, IndexConfig(n_postings=0)).calibration is None
+
+
+def test_documents_as_queries_count_for_less_than_queries_and_their_targets_are_met():
+    built = SparseIndex.build(DOCUMENTS, CONFIG)
+    own = pseudo_queries(built._segment, built.rows, 100, 12)
+    counted = built._calibrate(own, "as queries", 1).curves[10]
+    as_documents = built._calibrate(own, "as documents", 1, from_documents=True).curves[10]
+    assert as_documents[0].recall < counted[0].recall - 0.006
+    assert as_documents[-1].recall <= 0.994
+    for target in (0.9, 0.95, 0.98):
+        assert recall_of(built, HELD_OUT, 10, recall=target) >= target
 
 
 def test_a_curve_survives_json():

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.kernels
 
 N_TERMS = 12
 NOTHING = np.zeros(0, dtype=np.bool_)
+NO_LINES = np.zeros(0, dtype=np.uint32)
 
 documents = st.lists(
     st.dictionaries(st.integers(0, N_TERMS - 1), st.integers(1, 40).map(lambda n: n / 8), max_size=8),
@@ -44,20 +45,22 @@ def windowed(rows, dtype, term_type):
     )  # fmt: skip
 
 
-def search(rows, query, k, allowed, dtype, term_type=np.uint16):
+def search(rows, query, k, allowed, dtype, term_type=np.uint16, room=1):
     arrays = windowed(rows, dtype, term_type)
-    sums, heap = np.zeros(exhaustive.WINDOW, dtype=np.float64), np.zeros(k, dtype=np.int64)
+    sums, keys = np.zeros(exhaustive.WINDOW, dtype=np.float64), np.zeros(k + room, dtype=np.int64)
+    found, sample = np.zeros(exhaustive.WINDOW + 1, dtype=np.int32), np.zeros(exhaustive.WINDOW, dtype=np.int64)
     n_windows = len(arrays[0]) - 1
     size = 0
     # In two calls, as a search with a deadline makes them.
     for first, last in ((0, n_windows // 2), (n_windows // 2, n_windows)):
         size = search_windows(
-            first, last, len(rows), *arrays, np.array(sorted(query), dtype=np.uint32),
-            np.float32([query[term] for term in sorted(query)]), allowed, sums, heap, size,
+            first, last, len(rows), NO_LINES, *arrays, np.array(sorted(query), dtype=np.uint32),
+            np.float32([query[term] for term in sorted(query)]), allowed, sums, found,
+            sample, k, keys, size,
         )  # fmt: skip
     assert not sums.any()
     ids, scores = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.float32)
-    best_of(heap[:size], ids, scores)
+    best_of(keys[:size], ids, scores)
     return list(zip(ids.tolist(), scores.tolist(), strict=True))
 
 
@@ -70,7 +73,23 @@ def test_exact_search_is_the_brute_force_ranking_with_ties(rows, query, k, dtype
     term_type = data.draw(st.sampled_from([np.uint16, np.uint32]))
     scores = np.float32(oracle.canonical_scores([sorted(row.items()) for row in rows], query))
     expected = oracle.brute_force(scores, k, allowed if len(allowed) else None)
-    assert search(rows, query, k, allowed, dtype, term_type) == expected
+    room = data.draw(st.sampled_from([1, 2, 30]))
+    assert search(rows, query, k, allowed, dtype, term_type, room) == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 400), st.booleans(), st.booleans())
+def test_a_threshold_from_a_sample_leaves_no_document_out(seed, k, with_ties, filtered):
+    generator = np.random.default_rng(seed)
+    impacts = generator.integers(1, 5, 1500) / 4 if with_ties else generator.exponential(1.0, 1500) + 0.01
+    rows = [
+        {0: float(np.float16(impact))} if held else {}
+        for impact, held in zip(impacts, generator.random(1500) < 0.9, strict=True)
+    ]
+    allowed = generator.random(1500) < 0.5 if filtered else NOTHING
+    scores = np.float32(oracle.canonical_scores([sorted(row.items()) for row in rows], {0: 1.5}))
+    expected = oracle.brute_force(scores, k, allowed if filtered else None)
+    assert search(rows, {0: 1.5}, k, allowed, "float16", room=64) == expected
 
 
 def test_windows_are_searched_as_one_collection():

@@ -221,7 +221,8 @@ def test_one_bad_cell_of_a_table_refuses_its_row_only(tmp_path: Path) -> None:
             "text": texts,
             "price": [1.5, 2.5, float("nan"), float("inf")],
             "blob": pa.array([None, None, None, b"\x00"], pa.binary()),
-            "at": pa.array([1, 2, 3, 4], pa.timestamp("ns")),
+            "at": pa.array([1_000, 2, 3, 4], pa.timestamp("ns")),
+            "exact": pa.array(["19.99", "1", "12345678901234567", "1"]).cast(pa.decimal128(38, 2)),
         }
     )
     pq.write_table(made, tmp_path / "c.parquet")
@@ -230,10 +231,19 @@ def test_one_bad_cell_of_a_table_refuses_its_row_only(tmp_path: Path) -> None:
         corpus = open_corpus(str(path))
         assert problems(corpus) == [(2, "invalid_utf8", "text"), (4, "invalid_field", "price")]
         first, third = documents(corpus)
-        assert first.metadata == {"price": 1.5, "at": "1970-01-01T00:00:00"}
-        assert third.metadata == {"at": "1970-01-01T00:00:00"}, "NaN is no value"
+        assert first.metadata == {"price": 1.5, "at": "1970-01-01T00:00:00.000001", "exact": 19.99}
+        time = "1970-01-01T00:00:00.000000003"
+        assert third.metadata == {"at": time, "exact": 12345678901234567}, "NaN is no value"
         chosen = open_corpus(str(path), fields=Fields(metadata=("at",)))
         assert problems(chosen) == [(2, "invalid_utf8", "text")], "a column that is not used is not read"
+
+
+def test_a_decimal_that_no_float_holds_is_refused_by_its_column(tmp_path: Path) -> None:
+    numbers = pa.array(["0.1234567890123456789", "0.5"]).cast(pa.decimal128(38, 19))
+    pq.write_table(pa.table({"id": ["a", "b"], "text": ["x", "y"], "n": numbers}), tmp_path / "c.parquet")
+    corpus = open_corpus(str(tmp_path / "c.parquet"))
+    assert problems(corpus) == [(1, "invalid_field", "n")]
+    assert documents(corpus)[0].metadata == {"n": 0.5}
 
 
 def test_one_bad_string_of_an_arrow_file_of_vectors_refuses_its_row_only(tmp_path: Path) -> None:

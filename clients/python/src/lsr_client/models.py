@@ -93,6 +93,7 @@ class SearchAnswer(_Answer):
     approximate: bool
     partial: bool
     warnings: list[str]
+    expected_recall: float | None = None
 
 
 class BatchAnswer(_Answer):
