@@ -165,7 +165,7 @@ def _parse_added(texts: Sequence[str], settings: Mapping[str, dict[str, Any]]) -
     for name in settings:
         if name not in added:
             known = ", ".join(added) or "none"
-            raise typer.BadParameter(f"{name} is no added vector; there is {known}", param_hint="--setting")
+            raise typer.BadParameter(f"{name} is not an added vector; these are: {known}", param_hint="--setting")
     return added
 
 

@@ -157,9 +157,10 @@ def _store_in_int8(folder: Path) -> None:
     encoder = load_encoder(str(folder), device="cpu", dtype="float32")
     if not isinstance(encoder, LearnedEncoder):
         raise TypeError(f"{folder} gave a {type(encoder).__name__}")
-    encoder.prepare_documents()  # its files are removed next
-    shutil.rmtree(folder)
-    save_compactly(encoder, folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".int8-") as made:
+        save_compactly(encoder, Path(made) / "model")  # it may read the files that are removed next
+        shutil.rmtree(folder)
+        (Path(made) / "model").rename(folder)
 
 
 def _idf(config: TrainingConfig, model: TrainableEncoder) -> torch.Tensor | None:

@@ -113,8 +113,8 @@ def test_judged_queries_are_measured_in_both(folder: Path, capfd: pytest.Capture
     [
         (["--add", "short"], "is not NAME=ENCODER"),
         (["--add", "a=bm25", "--add", "a=bm25"], "given twice"),
-        (["--add", "default=bm25"], "'default' exists already"),
-        (["--add", "m=dense:bm25"], "bm25 makes no dense vectors"),
+        (["--add", "default=bm25"], "there is a vector 'default' already"),
+        (["--add", "m=dense:bm25"], "bm25 has no dense vectors"),
         (["--add", "m=no-such-model"], "no-such-model"),
         (["--add", "a=bm25", "--setting", "k1=1"], "of which vector? a.k1"),
         (["--add", "a=bm25", "--setting", "b.k1=1"], "b is not an added vector"),
