@@ -88,6 +88,8 @@ class Bert:
         self.dtype = dtype
         weights = _Weights(tensors, shape, dtype)
         size, wide = shape.hidden_size, shape.intermediate_size
+        hides_avx512 = dtype == torch.bfloat16 and torch.backends.cpu.get_cpu_capability() != "AVX512"
+        self._attention = _plain_attention if hides_avx512 else F.scaled_dot_product_attention
         self._word = weights.table(names.word, shape.vocabulary).to(dtype)
         position = weights.table(names.position, shape.positions)
         self._position = (position if names.type is None else position + weights.first_row(names.type)).to(dtype)
@@ -127,10 +129,19 @@ class Bert:
         for layer in self._layers:
             parts = layer.query_key_value(x).view(texts, length, 3, self.shape.heads, -1)
             query, key, value = parts.permute(2, 0, 3, 1, 4)
-            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+            attended = self._attention(query, key, value, attn_mask=mask)
             x = layer.attention_norm(layer.attention_out.plus(attended.transpose(1, 2).flatten(2), x))
             x = layer.output_norm(layer.down.plus(layer.up.gelu(x), x))
         return x
+
+
+def _plain_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None) -> Tensor:
+    """Return attention without torch's fused kernel, which in torch 2.13 fails in bfloat16 for 64 tokens and more where
+    ATEN_CPU_CAPABILITY hides AVX-512."""
+    scores = (query @ key.transpose(-2, -1)).float() * query.shape[-1] ** -0.5
+    if attn_mask is not None:
+        scores = scores.masked_fill(~attn_mask, float("-inf"))
+    return torch.softmax(scores, dim=-1).to(value.dtype) @ value
 
 
 def _text_mask(lengths: Sequence[int], longest: int) -> Tensor | None:

@@ -51,9 +51,10 @@ def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def cpu_multiplies_bfloat16() -> bool:
-    """Return whether this processor has instructions for bfloat16 products (AVX-512 BF16, AMX)."""
+    """Return whether this processor has instructions for bfloat16 products (AVX-512 BF16, AMX) that torch may use."""
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    has_instructions = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return has_instructions and torch.backends.cpu.get_cpu_capability() == "AVX512"  # ATEN_CPU_CAPABILITY may lower it
 
 
 # A private name of torch, which may go; without it MKL computes as before.
