@@ -38,8 +38,13 @@ Text = Annotated[str, AfterValidator(_refuse_nul)]
 
 
 def _limit_errors(schema: Any) -> None:
-    """Change a core schema, in place, so that it reports the first wrong entry of a list, the first of an object."""
+    """Change a core schema, in place, so that it reports the first wrong entry of a list, the first of an object.
+
+    A second call changes nothing: pydantic passes the schema of a model again wherever the model is used.
+    """
     if isinstance(schema, dict):
+        if schema.get("type") == "function-wrap" and getattr(schema["function"]["function"], "in_parts", False):
+            return
         for part in schema.values():
             _limit_errors(part)
         if schema.get("type") == "list":
@@ -67,6 +72,7 @@ def _in_parts(max_length: int | None) -> Callable[[Any, ValidatorFunctionWrapHan
             merged |= handler(part)
         return merged
 
+    validate.in_parts = True  # type: ignore[attr-defined]
     return validate
 
 
