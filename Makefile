@@ -74,7 +74,7 @@ docs: ## where the documentation is
 	@echo "README.md, docs/architecture.md, docs/; the HTTP API at /openapi.json of a running service"
 
 clean: ## remove the environment and everything that the other targets made
-	rm -rf $(VENV) .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .clients .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Needs Debian's chromium and npm; axe-core (MPL-2.0) is for these tests alone and is not part of the repository.
 .PHONY: browser
@@ -82,3 +82,10 @@ browser: $(VENV)/dev.stamp ## the page's tests in a real browser
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	npm install --silent --no-save --prefix .browser axe-core@4
 	$(BIN)/pytest tests/browser
+
+# The integrations' packages and ours do not agree on versions: the client has an environment of its own.
+.PHONY: clients
+clients: $(VENV)/run.stamp ## the Python client's MCP server and LangChain modules with the real packages
+	test -d .clients || $(PYTHON) -m venv .clients
+	.clients/bin/pip install --quiet --disable-pip-version-check -e 'clients/python[mcp,langchain]' pytest
+	LSR=$(CURDIR)/$(BIN)/lsr .clients/bin/python -P -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir $(CURDIR) $(CURDIR)/tests/clients

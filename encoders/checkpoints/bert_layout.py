@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -54,6 +54,31 @@ _DISTILBERT: Final = BertNames(
     head="vocab_transform",
     head_norm="vocab_layer_norm",
 )
+
+
+class _Family(NamedTuple):
+    """How an architecture's files are read."""
+
+    names: BertNames
+    prefix: str  # of the body's parameters
+    decoder: str  # the projection onto the vocabulary
+    sizes: tuple[str, str, str, str]  # keys of config.json: hidden size, intermediate size, layers, heads
+    has_epsilon: bool  # whether config.json has the layer norms' epsilon
+
+
+_EPSILON: Final = 1e-12
+_FAMILIES: Final[Mapping[str, _Family]] = {
+    "bert": _Family(
+        _BERT,
+        "bert.",
+        "cls.predictions.decoder",
+        ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+        has_epsilon=True,
+    ),
+    "distilbert": _Family(
+        _DISTILBERT, "distilbert.", "vocab_projector", ("dim", "hidden_dim", "n_layers", "n_heads"), has_epsilon=False
+    ),
+}
 # The keys of config.json that change what is computed, and the only value that is read here.
 _ONLY: Final[Mapping[str, Any]] = {
     "hidden_act": "gelu",
@@ -72,56 +97,33 @@ def read_bert(folder: Path, dtype: torch.dtype, *, masked_lm: bool) -> tuple[Ber
     None where transformers has to read the folder.
     """
     config = read_object(folder / "config.json")
-    family = _family(config)
-    if family is None:
+    known = _family(config)
+    if known is None:
         return None
-    names, shape, prefix, decoder = family
+    family, shape = known
     try:
-        tensors = _tensors(folder, prefix)
+        tensors = _tensors(folder, family.prefix)
         if tensors is None:
             return None
-        bert = Bert(tensors, names, shape, dtype, head=masked_lm)
-        return bert, _projection(tensors, names, shape, decoder, config).to(dtype) if masked_lm else None
+        bert = Bert(tensors, family.names, shape, dtype, head=masked_lm)
+        return bert, _projection(tensors, family, shape, config).to(dtype) if masked_lm else None
     except (KeyError, ValueError, CheckpointError):
         return None
 
 
-def _family(config: Mapping[str, Any]) -> tuple[BertNames, BertShape, str, str] | None:
-    """Return names, shape, the prefix of the body's names and the projection's name; None for other architectures."""
-    if any(key in config and config[key] not in (value, None) for key, value in _ONLY.items()):
+def _family(config: Mapping[str, Any]) -> tuple[_Family, BertShape] | None:
+    """Return the family and the shape; None for other architectures."""
+    family = _FAMILIES.get(str(config.get("model_type")))
+    if family is None or any(config.get(key, value) not in (value, None) for key, value in _ONLY.items()):
         return None
-    try:
-        if config.get("model_type") == "bert":
-            shape = BertShape(
-                hidden_size=config["hidden_size"],
-                intermediate_size=config["intermediate_size"],
-                layers=config["num_hidden_layers"],
-                heads=config["num_attention_heads"],
-                vocabulary=config["vocab_size"],
-                positions=config["max_position_embeddings"],
-                epsilon=config.get("layer_norm_eps", 1e-12),
-            )
-            return (_BERT, shape, "bert.", "cls.predictions.decoder") if _is_sound(shape) else None
-        if config.get("model_type") == "distilbert":
-            shape = BertShape(
-                hidden_size=config["dim"],
-                intermediate_size=config["hidden_dim"],
-                layers=config["n_layers"],
-                heads=config["n_heads"],
-                vocabulary=config["vocab_size"],
-                positions=config["max_position_embeddings"],
-                epsilon=1e-12,
-            )
-            return (_DISTILBERT, shape, "distilbert.", "vocab_projector") if _is_sound(shape) else None
-    except KeyError:
+    given = [config.get(key) for key in (*family.sizes, "vocab_size", "max_position_embeddings")]
+    numbers = [number for number in given if isinstance(number, int) and not isinstance(number, bool) and number > 0]
+    if len(numbers) < len(given):
         return None
-    return None
-
-
-def _is_sound(shape: BertShape) -> bool:
-    numbers = (shape.hidden_size, shape.intermediate_size, shape.layers, shape.heads, shape.vocabulary, shape.positions)
-    whole = all(isinstance(number, int) and not isinstance(number, bool) and number > 0 for number in numbers)
-    return whole and isinstance(shape.epsilon, float) and shape.hidden_size % shape.heads == 0
+    epsilon = config.get("layer_norm_eps", _EPSILON) if family.has_epsilon else _EPSILON
+    size, wide, layers, heads, vocabulary, positions = numbers
+    shape = BertShape(size, wide, layers, heads, vocabulary, positions, epsilon)
+    return (family, shape) if isinstance(epsilon, float) and shape.hidden_size % shape.heads == 0 else None
 
 
 def _tensors(folder: Path, prefix: str) -> dict[str, Tensor] | None:
@@ -146,14 +148,14 @@ def _without(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _projection(
-    tensors: Mapping[str, Tensor], names: BertNames, shape: BertShape, decoder: str, config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor], family: _Family, shape: BertShape, config: Mapping[str, Any]
 ) -> nn.Linear:
     """Return the masked language model's last layer in float32, for inference."""
-    tied = [f"{names.word}.weight"] if config.get("tie_word_embeddings", True) else []
-    weight = _same(tensors, [f"{decoder}.weight", *tied])
-    bias = _same(tensors, [f"{decoder}.bias", "cls.predictions.bias"])
+    tied = [f"{family.names.word}.weight"] if config.get("tie_word_embeddings", True) else []
+    weight = _same(tensors, [f"{family.decoder}.weight", *tied])
+    bias = _same(tensors, [f"{family.decoder}.bias", "cls.predictions.bias"])
     if weight.shape != (shape.vocabulary, shape.hidden_size) or bias.shape != (shape.vocabulary,):
-        raise ValueError(f"{decoder} does not fit config.json")
+        raise ValueError(f"{family.decoder} does not fit config.json")
     layer = nn.Linear(shape.hidden_size, shape.vocabulary, device="meta")
     layer.weight = nn.Parameter(weight.float(), requires_grad=False)
     layer.bias = nn.Parameter(bias.float(), requires_grad=False)

@@ -27,5 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         sys.exit(f"lsr-client mcp needs the package {error.name}: pip install 'lsr-client[mcp]'")
     client = AsyncClient(options.url, options.api_key)
-    server = create_server(client, options.collection, host=options.host, port=options.port)
-    server.run("streamable-http" if options.http else "stdio")
+    server = create_server(client, options.collection)
+    if options.http:
+        server.run("streamable-http", host=options.host, port=options.port)
+    else:
+        server.run("stdio")
+
+
+if __name__ == "__main__":
+    main()

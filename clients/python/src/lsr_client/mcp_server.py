@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp.server.fastmcp import FastMCP
-from mcp.server.fastmcp.exceptions import ToolError
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 
 from lsr_client.async_client import AsyncClient
 from lsr_client.errors import LsrError
@@ -15,9 +15,9 @@ MAX_HITS = 50
 SNIPPET = 600  # characters of a hit's text; fetch returns all of it
 
 
-def create_server(client: AsyncClient, collection: str, *, host: str = "127.0.0.1", port: int = 8090) -> FastMCP:
-    """Return the server for one collection. `host` and `port` are those of its HTTP transport."""
-    server = FastMCP("lsr", host=host, port=port)
+def create_server(client: AsyncClient, collection: str) -> MCPServer:
+    """Return the server for one collection."""
+    server = MCPServer("lsr", instructions=f"Searches the collection {collection!r}.")
 
     @server.tool()
     async def search(query: str, k: int = 10, filter: dict[str, Any] | None = None) -> dict[str, Any]:
