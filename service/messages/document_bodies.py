@@ -118,6 +118,7 @@ def parse_batch(body: bytes, media_type: str) -> Batch:
     batch = Batch([], WriteErrors())
     body = body.removeprefix(BOM_UTF8)
     if media_type == NDJSON:
+        _check_size(body)
         for line, raw in _lines(body):
             _check_room(batch)
             try:
@@ -141,6 +142,14 @@ def identifier(value: object) -> str | None:
         return None
     found = value.get("id", value.get("_id"))
     return found[:512] if isinstance(found, str) else None
+
+
+def _check_size(body: bytes) -> None:
+    """Raise a 400 problem for lines that together have too many values: what one line has, `loads` checks."""
+    try:
+        strict_json.check_size(body)
+    except InvalidJson as error:
+        raise problem_of(error) from None
 
 
 def _check_room(batch: Batch) -> None:

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lsr import strict_json
 from lsr.errors import ExitCode, InvalidJson, describe
 from lsr.strict_json import MAX_DEPTH, loads
+from service.messages.document_bodies import NDJSON, parse_batch
+from service.problems import ProblemError
 
 KEYS = st.text(alphabet='ab:"\\,{}[]é\u2028', max_size=4)
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
@@ -84,3 +87,43 @@ def test_a_duplicate_key_in_a_body_too_long_to_scan_is_still_found_and_named() -
 def test_a_string_without_an_end_costs_one_scan() -> None:
     with pytest.raises(InvalidJson):
         loads('{"a":"' + '\\"' * 400_000)  # quadratic time would be minutes
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"[" + b"[]," * strict_json.MAX_CONTAINERS + b"0]", "more than 1,000,000 lists and objects"),
+        (b"[" + b"{}," * strict_json.MAX_CONTAINERS + b"0]", "more than 1,000,000 lists and objects"),
+        (b"[" * 3_000_000, "more than 1,000,000 lists and objects"),
+        (b'["' + b'","' * strict_json.MAX_STRINGS + b'"]', "more than 4,000,000 strings and keys"),
+        (b'["\\"",' + b"[]," * strict_json.MAX_CONTAINERS + b"0]", "more than 1,000,000 lists and objects"),
+    ],
+    ids=["lists", "objects", "depth", "strings", "after-an-escaped-quote"],
+)
+def test_too_many_values_are_refused_before_they_are_parsed(
+    text: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(_: object) -> None:
+        raise AssertionError("it was parsed")
+
+    monkeypatch.setattr(strict_json.orjson, "loads", parse)
+    for form in (text, memoryview(text), text.decode()):
+        with pytest.raises(InvalidJson, match=reason):
+            strict_json.loads(form)
+
+
+def test_as_many_values_as_allowed_and_brackets_in_texts_are_accepted() -> None:
+    lists = strict_json.loads(b"[" + b"[]," * (strict_json.MAX_CONTAINERS - 1) + b"0]")
+    assert len(lists) == strict_json.MAX_CONTAINERS
+    latex = json.dumps({"text": r'\frac{a}{b} [x] "' * 400_000})
+    assert latex.count("{") + latex.count("[") > strict_json.MAX_CONTAINERS
+    assert strict_json.loads(latex) == json.loads(latex)
+    numbers = strict_json.loads(b"[" + b"1," * 4_000_000 + b"0]")
+    assert len(numbers) == 4_000_001
+
+
+def test_lines_that_have_too_many_values_together_are_refused() -> None:
+    line = b'{"id": "a", "metadata": {"n": [' + b"[]," * 99_999 + b"0]}}\n"
+    assert len(parse_batch(line * 9, NDJSON).documents) == 9
+    with pytest.raises(ProblemError, match="more than 1,000,000 lists and objects"):
+        parse_batch(line * 10, NDJSON)
