@@ -1,13 +1,19 @@
 """Opening SQLite for a catalog, and translating its errors.
 
 Every connection that writes is in WAL mode with synchronous=FULL: a commit returns when it is on the disk.
+
+SQLite coordinates readers by a file next to the database, which it cannot create on a read-only disk. There a database
+is opened as immutable. If a killed writer has left a write-ahead log, which an immutable database would ignore, both
+are copied to a temporary folder and the log is folded into the copy; that is read instead.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,14 +28,18 @@ _NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_PERM")
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """Open a database in SQLite's URI mode ro, rw or rwc; raises sqlite3.Error, StorageFull."""
+    if mode == "ro" and not os.access(path.parent, os.W_OK) and not _beside(path, "-shm").exists():
+        return _with_log(path) if _has_log(path) else _open(path, "ro&immutable=1")
+    return _open(path, mode)
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.resolve().as_uri()}?mode={mode}"
-    if mode == "ro" and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
-        uri += "&immutable=1"  # a read-only disk: SQLite cannot create the files that coordinate readers
     connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
-        if mode != "ro":
+        if not mode.startswith("ro"):
             (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if journal != "wal":
                 raise StorageFull(f"{path}: this file system does not support SQLite's write-ahead log")
@@ -38,6 +48,41 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _has_log(path: Path) -> bool:
+    log = _beside(path, "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _with_log(path: Path) -> sqlite3.Connection:
+    """Return a connection to a copy of the database with its log folded in; the copy is gone when it is closed.
+
+    No process has the database open: it would have the file that coordinates readers. Raises CollectionReadOnly.
+    """
+    log = _beside(path, "-wal")
+    try:
+        with tempfile.TemporaryDirectory(prefix="lsr-catalog-") as folder:
+            copy = Path(folder) / path.name
+            before = [(one.stat().st_mtime_ns, one.stat().st_size) for one in (path, log)]
+            shutil.copyfile(path, copy)
+            shutil.copyfile(log, _beside(copy, "-wal"))
+            if before != [(one.stat().st_mtime_ns, one.stat().st_size) for one in (path, log)]:
+                raise CollectionReadOnly(f"{path}: it changed while it was copied to be read; try again")
+            _open(copy, "rw").close()  # the last connection folds the log in
+            # The removal of an open file takes its name only; an immutable database needs no other file.
+            return _open(copy, "ro&immutable=1")
+    except OSError as error:
+        raise CollectionReadOnly(
+            f"{path}: its write-ahead log holds committed changes, which can be read only from a copy in "
+            f"{tempfile.gettempdir()}: {error.strerror or error}. Set TMPDIR to a folder with "
+            f"{(path.stat().st_size + log.stat().st_size) >> 20} MiB free, or open the collection once where it can be "
+            "written"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -54,10 +54,13 @@ def _log_problem(folder: Path) -> Problem | None:
         return None
     try:
         lock = WriterLock(folder)
-    except (CollectionLocked, CollectionReadOnly, OSError):  # a writer is active, or the disk is read-only
+    except CollectionReadOnly:  # no writer is active where it has no file to coordinate readers by
+        reason = None if log.with_name(f"{CATALOG_FILE}-shm").exists() else log_problem(log)
+    except (CollectionLocked, OSError):
         return None
-    try:
-        reason = log_problem(log)
-    finally:
-        lock.release()
+    else:
+        try:
+            reason = log_problem(log)
+        finally:
+            lock.release()
     return None if reason is None else Problem(log, reason)
