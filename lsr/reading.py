@@ -63,7 +63,7 @@ class Reader:
     @property
     def schema(self) -> MetadataSchema:
         """The metadata fields that filters can use."""
-        return self._state.schema
+        return self._state.generation.schema
 
     @property
     def dense_names(self) -> tuple[str, ...]:
@@ -155,9 +155,7 @@ class Reader:
     @property
     def _searched(self) -> Searched:
         state = self._state
-        return Searched(
-            state.generation, state.vectors, state.dense, state.schema, defaults_of(state), self._answers.encodings
-        )
+        return Searched(state.generation, state.vectors, state.dense, defaults_of(state), self._answers.encodings)
 
     def rank(
         self,
@@ -231,8 +229,8 @@ class Reader:
 
     def matching(self, filter: object) -> list[str]:  # noqa: A002 - the name users of search engines know
         """Return the ids of all documents that match a filter, in any order; raises QueryError, UnknownField."""
-        state = self._state
-        return list(state.generation.matching(Filter(filter, state.schema)))
+        generation = self._state.generation
+        return list(generation.matching(Filter(filter, generation.schema)))
 
     def page(self, after: str | None = None, size: int = 100, *, filter: object = None) -> list[Document]:  # noqa: A002
         """Return the first `size` documents with an id above `after`, by ascending id, without their vectors.
@@ -240,9 +238,9 @@ class Reader:
         With the last id of a page as `after` the next one follows: documents that are not changed meanwhile neither
         repeat nor are left out. Raises QueryError, UnknownField, CollectionCorrupt.
         """
-        state = self._state
-        row_filter = None if filter is None else Filter(filter, state.schema)
-        return [place.document() for place in listing.page(state.generation, after, size, row_filter)]
+        generation = self._state.generation
+        row_filter = None if filter is None else Filter(filter, generation.schema)
+        return [place.document() for place in listing.page(generation, after, size, row_filter)]
 
     def sample_texts(self, count: int = 100) -> list[str]:
         """Return short texts of about `count` documents, evenly spaced: titles, or the first words of texts."""
@@ -284,7 +282,7 @@ class Reader:
                 )
                 for name, dense in state.dense.items()
             },
-            schema=dict(state.schema.fields),
+            schema=dict(generation.schema.fields),
             seq=generation.seq,
             damage=generation.damage,
             search=defaults_of(state).to_json(),

@@ -38,9 +38,13 @@ class Searched:
     generation: Generation
     vectors: Mapping[str, NamedVector]
     dense: Mapping[str, DenseVector]
-    schema: MetadataSchema
     defaults: SearchDefaults
     encodings: BoundedCache[Any] | None = None  # queries that a model has encoded
+
+    @property
+    def schema(self) -> MetadataSchema:
+        """The metadata fields that every document of the generation has a column for."""
+        return self.generation.schema
 
 
 @dataclass(slots=True)
