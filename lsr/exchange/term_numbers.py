@@ -49,14 +49,14 @@ def numbers_of(vocabulary: Vocabulary, *, given: bool) -> TermNumbers:
     table = np.empty(count, dtype=np.int64)
     for first in range(0, count, _BATCH):
         last = min(first + _BATCH, count)
-        numbers = [_number(token) for token in vocabulary.tokens(range(first, last))]
-        if None in numbers:
+        numbers = list(map(_number, vocabulary.tokens(range(first, last))))
+        if min(numbers) < 0:
             return TermNumbers(same_numbers, True, vocabulary.tokens, count)
         table[first:last] = numbers
     return TermNumbers(lambda ids: table[ids], False, vocabulary.tokens, count)
 
 
-def _number(token: str) -> int | None:
-    """Return the term number that a token is as a decimal, None if it is none."""
+def _number(token: str) -> int:
+    """Return the term number that a token is as a decimal, -1 if it is none."""
     number = int(token) if token.isascii() and token.isdecimal() and len(token) < 11 else -1
-    return number if str(number) == token and number <= MAX_TERM else None
+    return number if str(number) == token and number <= MAX_TERM else -1

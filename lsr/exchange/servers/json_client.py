@@ -121,7 +121,7 @@ def sends_key_openly(server: str) -> bool:
 
 
 def _backoff(attempt: int) -> float:
-    return min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+    return float(min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1))) * random.uniform(0.5, 1.0)
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -185,6 +185,7 @@ class _Milvus:
 
 def _entity(line: str, vector: str) -> dict[str, Any]:
     """Return a line as pymilvus accepts it: the numbers of terms as integers, every nullable field given."""
-    entity = dict.fromkeys(("title", "text", "parent", "metadata"), None) | orjson.loads(line)
+    entity: dict[str, Any] = dict.fromkeys(("title", "text", "parent", "metadata"), None)
+    entity |= orjson.loads(line)
     entity[vector] = {int(number): weight for number, weight in entity[vector].items()}
     return entity
