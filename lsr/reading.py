@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from encoders.encoder import CorpusStatistics, Encoder
+from encoders.encoder import CorpusStatistics, Encoder, Vocabulary
 from encoders.models_extra import INSTALL
 from index import SearchOptions, SearchParameters
 from index.searching.calibration import Calibration
@@ -249,6 +249,10 @@ class Reader:
     def tokens(self, term_ids: Sequence[int] | NDArray[np.int64], using: str = DEFAULT_VECTOR) -> list[str]:
         """Return the tokens of term numbers; raises QueryError, IndexError for a number that was never assigned."""
         return vector_of(self._state.vectors, using).vocabulary.tokens(term_ids)
+
+    def vocabulary(self, using: str = DEFAULT_VECTOR) -> Vocabulary:
+        """Return the meaning of a sparse vector's term numbers; raises QueryError, EncoderMismatch."""
+        return vector_of(self._state.vectors, using).vocabulary
 
     def info(self) -> CollectionInfo:
         """Return the collection's counts, sizes, vectors and schema."""

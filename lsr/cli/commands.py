@@ -16,6 +16,7 @@ from lsr.cli.doctor import doctor
 from lsr.cli.encode import encode
 from lsr.cli.evaluate import evaluate
 from lsr.cli.export import export
+from lsr.cli.import_source import import_source
 from lsr.cli.index import index
 from lsr.cli.leaderboard import leaderboard
 from lsr.cli.merge import merge
@@ -73,6 +74,7 @@ app.command("schema")(schema)
 app.command("alias")(alias)
 app.command("merge")(merge)
 app.add_typer(snapshot, name="snapshot")
+app.command("import")(import_source)
 app.command("export")(export)
 app.command("train")(train)
 app.command("demo")(demo)
