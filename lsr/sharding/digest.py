@@ -1,15 +1,15 @@
 """A digest of what a collection holds, in any order and however it is cut into segments.
 
-Each document's fields, vectors and term numbers are hashed; the hashes are added modulo 2**256. So two collections have
-the same digest when they hold the same documents with the same vectors, and the digests of shards add up to that of the
-whole.
+Each document's fields and vectors are hashed; the hashes are added modulo 2**256. So two collections have the same
+digest when they hold the same documents with the same vectors, and the digests of shards add up to that of the whole.
+A collection's own terms are hashed by name, a model's by number.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lsr.search.rows import RowSpace
@@ -25,11 +25,12 @@ def digest_of(folder: Path) -> str:
     state = open_to_read(folder)
     try:
         space = RowSpace(state.generation)
+        terms = {name: _bytes_of(vector.dictionary()) for name, vector in state.vectors.items()}
         total = 0
         rows = space.everything().rows(space)
         for first in range(0, len(rows), _PIECE):
             for place in space.places(rows[first : first + _PIECE]):
-                total += _document(place, tuple(state.vectors), tuple(state.dense))
+                total += _document(place, terms, tuple(state.dense))
         return f"{total % _MODULUS:064x}"
     finally:
         state.catalog.close()
@@ -40,14 +41,24 @@ def sum_of(digests: Iterable[str]) -> str:
     return f"{sum(int(digest, 16) for digest in digests) % _MODULUS:064x}"
 
 
-def _document(place: FoundDocument, sparse: tuple[str, ...], dense: tuple[str, ...]) -> int:
+def _bytes_of(tokens: Sequence[str]) -> list[bytes]:
+    return [f"{token}\0".encode(errors="surrogatepass") for token in tokens]
+
+
+def _document(place: FoundDocument, sparse: Mapping[str, list[bytes]], dense: tuple[str, ...]) -> int:
     document = place.document()
     fields = [document.id, document.title, document.text, document.parent, dict(document.metadata)]
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode(errors="surrogatepass"))
-    for name in sparse:
+    for name, tokens in sparse.items():
         term_ids, impacts = place.vector(name)
         digest.update(f"\0{name}\0".encode())
-        digest.update(term_ids.astype("<i8").tobytes())
+        if tokens:
+            own = [tokens[number] for number in term_ids.tolist()]
+            order = sorted(range(len(own)), key=own.__getitem__)
+            digest.update(b"".join(own[at] for at in order))
+            impacts = impacts[order]
+        else:
+            digest.update(term_ids.astype("<i8").tobytes())
         digest.update(impacts.astype("<f4").tobytes())
     for name in dense:
         steps, scale = place.dense(name)

@@ -169,7 +169,9 @@ def describe_generation(
 ) -> Publication:
     """Return the manifest of a generation whose shards are complete below `root`, after writing its statistics.
 
-    digests, entries  of the shards, where they are known already. Raises ShardMismatch where the shards do not fit together.
+    digests, entries  of the shards, where they are known already
+
+    Raises ShardMismatch where the shards do not fit together.
     """
     folder = generation_folder(generation)
     readers = [ShardReader(root / folder / shard_name(number, count)) for number in range(count)]
