@@ -28,7 +28,7 @@ from lsr.search.defaults import SearchDefaults, defaults_of, parse_defaults
 from lsr.search.filters import Filter
 from lsr.search.plan import Searched
 from lsr.search.request import Feedback, Query, RankingOptions, SearchKeywords, split_keywords
-from lsr.search.suggestions import Suggested, Suggestions
+from lsr.search.suggestions import Suggested, Suggestions, sampled
 from lsr.storage import layout
 from lsr.storage.live_state import ReadState
 from lsr.storage.sample_queries import spaced_texts
@@ -182,9 +182,9 @@ class Reader:
         options.setdefault("exact", True)
         parameters = SearchParameters(**options)
         if pipeline is None and prf is None:
-            state = self._state
-            vector = vector_of(state.vectors, using or DEFAULT_VECTOR)
-            return ranking.rank(state.generation, vector, queries, k, parameters, threads)
+            searched = self._searched
+            vector = vector_of(searched.vectors, using or DEFAULT_VECTOR)
+            return ranking.rank(searched, vector, queries, k, parameters, threads)
         if pipeline is not None and using is not None:
             raise QueryError("using names one vector, and a pipeline its own: give one of them", field="using")
         wanted = RankingOptions(using=None if pipeline is not None else using or DEFAULT_VECTOR, k=k, prf=prf)
@@ -309,7 +309,7 @@ class Reader:
         generation = self._state.generation
         found = self._suggestions
         if found is None or found.seq != generation.seq:
-            found = self._suggestions = Suggestions(generation)
+            found = self._suggestions = Suggestions(generation.seq, sampled(generation))
         return found.complete(prefix, size)
 
     def recall_curve(self, using: str = DEFAULT_VECTOR) -> Calibration | None:
