@@ -23,8 +23,8 @@ def warm_kernels() -> None:
         terms = np.append(np.arange(n_terms), 0)
         vectors = csr_array((weights, terms, [0, n_terms, n_terms + 1]), shape=(2, n_terms))
         for dtype in IMPACT_DTYPES:
-            for exact_lists in (False, True):
-                config = IndexConfig(n_postings=100, impact_dtype=dtype, short_list=1, exact_lists=exact_lists)
+            for lists in ({"exact_lists": False}, {"exact_lists": True}, {"block_maxima": True}):
+                config = IndexConfig(n_postings=100, impact_dtype=dtype, short_list=1, **lists)
                 SparseIndex.build(vectors, config, threads=1).warm()
             score_rows(vectors, [0], [1.0], impact_dtype=dtype)
     DenseRows.build([np.ones((1, 1), dtype=np.float32)], 1).score([0], [1.0])
