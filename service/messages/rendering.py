@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import orjson
@@ -48,6 +49,7 @@ def render_collection(info: CollectionInfo) -> dict[str, Any]:
         "search": dict(info.search),
         "notes": list(info.notes),
         "read_only": info.read_only,
+        "query_sample": None if info.query_sample is None else asdict(info.query_sample),
     }
 
 
@@ -59,7 +61,7 @@ def _render_vector(vector: VectorInfo) -> dict[str, Any]:
     }
     if vector.kind == "dense":
         return shown | {"dimensions": vector.dimensions}
-    return shown | {"terms": vector.terms}
+    return shown | {"terms": vector.terms, "index": None if vector.index is None else vector.index.to_json()}
 
 
 def render_damage(damage: Sequence[Damage]) -> list[dict[str, Any]]:
