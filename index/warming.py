@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.sparse import csr_array
 
+from index.arrays.new_arrays import ArraysInMemory
+from index.arrays.segment import BLOCK_MAXIMA
+from index.building.unpruned_postings import build_block_maxima
 from index.config import IMPACT_DTYPES, IndexConfig
 from index.dense_rows import DenseRows
 from index.prepared_rows import score_rows
@@ -23,8 +28,21 @@ def warm_kernels() -> None:
         terms = np.append(np.arange(n_terms), 0)
         vectors = csr_array((weights, terms, [0, n_terms, n_terms + 1]), shape=(2, n_terms))
         for dtype in IMPACT_DTYPES:
-            for lists in ({"exact_lists": False}, {"exact_lists": True}, {"block_maxima": True}):
-                config = IndexConfig(n_postings=100, impact_dtype=dtype, short_list=1, **lists)
-                SparseIndex.build(vectors, config, threads=1).warm()
+            for exact_lists in (False, True):
+                config = IndexConfig(n_postings=100, impact_dtype=dtype, short_list=1, exact_lists=exact_lists)
+                index = SparseIndex.build(vectors, config, threads=1)
+                index.warm()
+            _with_block_maxima(index).warm()
             score_rows(vectors, [0], [1.0], impact_dtype=dtype)
     DenseRows.build([np.ones((1, 1), dtype=np.float32)], 1).score([0], [1.0])
+
+
+def _with_block_maxima(index: SparseIndex) -> SparseIndex:
+    """Return an index whose arrays have the types of one with block maxima; a build would order its documents, too,
+    which takes seconds for many terms."""
+    segment, memory = index._segment, ArraysInMemory()
+    build_block_maxima(segment.windows, segment.n_docs, segment.frequencies.astype(np.int64), segment.scale, memory)
+    for name in BLOCK_MAXIMA:
+        memory.arrays[name].setflags(write=False)
+    maxima = {name: memory.arrays[name] for name in BLOCK_MAXIMA}
+    return SparseIndex(replace(segment, **maxima), index.config, None)

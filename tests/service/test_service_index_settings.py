@@ -37,7 +37,7 @@ def client(serve, folder: Path) -> httpx.Client:
         ApiKey.of(PART, "read", condition={"tag": "a"}),
     )
     found: httpx.Client = serve(ServiceSettings(api_keys=keys), folder)
-    found.headers["X-API-Key"] = ADMIN
+    found.headers["X-API-Key"], found.timeout = ADMIN, httpx.Timeout(300)
     return found
 
 
