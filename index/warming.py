@@ -44,5 +44,11 @@ def _with_block_maxima(index: SparseIndex) -> SparseIndex:
     build_block_maxima(segment.windows, segment.n_docs, segment.frequencies.astype(np.int64), segment.scale, memory)
     for name in BLOCK_MAXIMA:
         memory.arrays[name].setflags(write=False)
-    maxima = {name: memory.arrays[name] for name in BLOCK_MAXIMA}
-    return SparseIndex(replace(segment, **maxima), index.config, None)
+    arrays = memory.arrays
+    segment = replace(
+        segment,
+        superblock_starts=arrays["superblock_starts"],
+        superblock_maxima=arrays["superblock_maxima"],
+        block_maxima=arrays["block_maxima"],
+    )
+    return SparseIndex(segment, index.config, None)

@@ -44,7 +44,7 @@ def reindex(
         str | None,
         typer.Option(
             help="Encode --using again with bm25, lsr-mini, or a checkpoint's name or path.  "
-            "[default: lsr-mini, without --add, --remove and --index-setting]",
+            "[default: lsr-mini, where none of --add, --remove, --schema and --index-setting is given]",
             metavar="NAME|PATH",
         ),
     ] = None,
@@ -59,6 +59,9 @@ def reindex(
             help="New search defaults, or pipeline for those of a new lsr-mini collection.  [default: those of DIR]",
             metavar="JSON|pipeline",
         ),
+    ] = None,
+    schema: Annotated[
+        str | None, typer.Option(help="New metadata fields.  [default: those of DIR]", metavar="JSON")
     ] = None,
     compare: Annotated[
         str | None,
@@ -80,7 +83,7 @@ def reindex(
     threads: Annotated[int | None, typer.Option(help="Default: all cores.", metavar="N")] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Add vectors, encode one again or rebuild the indexes, in a new collection.
+    """Add vectors, encode one again, change the metadata fields or rebuild the indexes, in a new collection.
 
     DIR is only read and may be served meanwhile; what is written to it after the start is not in NEW. Vectors that
     stay are copied as they are stored. lsr alias FOLDER NAME --back returns an alias to the collection from before.
@@ -101,7 +104,7 @@ def reindex(
     of_index = parse_settings(index_setting, INDEX_SETTING)
     added = _parse_added(add or [], of_added)
     replaced = {}
-    if encoder is not None or not (add or remove or of_index):
+    if encoder is not None or not (add or remove or of_index or schema is not None):
         replaced[using] = _config_again(source, using, stored_name(settings.encoder), own)
     elif own:
         key = next(iter(own))
@@ -114,6 +117,7 @@ def reindex(
             add=added,
             replace=replaced,
             remove=remove or (),
+            schema=parse_object(schema, "--schema"),
             search=_parse_search(search),
             index_settings=of_index,
             resume=resume,

@@ -29,6 +29,7 @@ from lsr.search.request import (
     RankingOptions,
     Rescore,
 )
+from lsr.search.rows import RowSpace
 from lsr.search.sorting import check_sort
 from lsr.storage.generation import Generation
 from lsr.vectors import NamedVector, vector_of
@@ -43,10 +44,19 @@ class Searched:
     generation: Generation
     vectors: Mapping[str, NamedVector]
     dense: Mapping[str, DenseVector]
-    schema: MetadataSchema
     defaults: SearchDefaults
     encodings: BoundedCache[Any] | None = None  # queries that a model has encoded
     on_query: OnQuery | None = None  # called with a sparse vector's name, and a query's term numbers and weights
+    open_rows: Callable[[], RowSpace] | None = None  # where the documents are not in this process
+
+    def rows(self) -> RowSpace:
+        """Return the rows of the generation, for one search."""
+        return RowSpace(self.generation) if self.open_rows is None else self.open_rows()
+
+    @property
+    def schema(self) -> MetadataSchema:
+        """The metadata fields that every document of the generation has a column for."""
+        return self.generation.schema
 
 
 @dataclass(slots=True)

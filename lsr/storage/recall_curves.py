@@ -1,7 +1,7 @@
 """Recall curves that were measured after a segment was written: kept in the catalog, since a segment never changes.
 
 A segment's own curve is in its index. One that is measured later, on real queries, takes its place for as long as the
-segment exists. The setting `recall_curves`: segment uuid -> vector -> {"documents", "curve"}.
+segment exists. The setting `recall_curves`: the segment's number -> vector -> {"documents", "curve"}.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ class MeasuredCurve:
     curve: Calibration
 
 
-Curves = Mapping[tuple[str, str], MeasuredCurve]  # by segment uuid and vector
+Curves = Mapping[tuple[int, str], MeasuredCurve]  # by the segment's number and the vector
 
 
 def curves_setting(curves: Curves) -> dict[str, Any]:
     """Return the curves as the catalog stores them."""
     stored: dict[str, Any] = {}
     for (segment, vector), one in curves.items():
-        stored.setdefault(segment, {})[vector] = {"documents": one.documents, "curve": one.curve.to_json()}
+        stored.setdefault(str(segment), {})[vector] = {"documents": one.documents, "curve": one.curve.to_json()}
     return stored
 
 
-def curves_from_setting(path: Path, stored: Any) -> dict[tuple[str, str], MeasuredCurve]:
+def curves_from_setting(path: Path, stored: Any) -> dict[tuple[int, str], MeasuredCurve]:
     """Return the curves that `curves_setting` gave, None for none; raises CollectionCorrupt naming the catalog."""
     try:
         return {
-            (segment, vector): MeasuredCurve(int(one["documents"]), Calibration.from_json(one["curve"]))
+            (int(segment), vector): MeasuredCurve(int(one["documents"]), Calibration.from_json(one["curve"]))
             for segment, by_vector in (stored or {}).items()
             for vector, one in by_vector.items()
         }
@@ -52,6 +52,6 @@ def use_curves(curves: Curves, views: Iterable[SegmentView]) -> None:
     """Let the segments' searches use these curves in place of their own."""
     for view in views:
         for name, index in view.segment.indexes.items():
-            found = curves.get((view.segment.row.uuid, name))
+            found = curves.get((view.segment.row.segment, name))
             if found is not None:
                 index.use_calibration(found.curve)

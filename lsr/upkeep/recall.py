@@ -72,7 +72,7 @@ def due_curves(generation: Generation, sample: QuerySample, measured: Curves) ->
             queries = sample.count(name)
             if not index.needs_calibration or queries < ENOUGH:
                 continue
-            curve, before = index.calibration, measured.get((view.segment.row.uuid, name))
+            curve, before = index.calibration, measured.get((view.segment.row.segment, name))
             if (
                 curve is None
                 or curve.source != REAL_QUERIES
@@ -101,12 +101,12 @@ def store_curves(state: LiveState, job: RecallJob, curves: list[Calibration]) ->
     """
     with state.changing:
         before = state.generation
-        live = {view.segment.row.uuid for view in before.segments}
+        live = {view.segment.row.segment for view in before.segments}
         documents = before.document_count
         new = {
-            (due.row.uuid, due.vector): MeasuredCurve(documents, curve)
+            (due.row.segment, due.vector): MeasuredCurve(documents, curve)
             for due, curve in zip(job.due, curves, strict=True)
-            if due.row.uuid in live
+            if due.row.segment in live
         }
         kept = {key: one for key, one in {**state.curves, **new}.items() if key[0] in live}
         with state.catalog.transaction() as change:

@@ -19,13 +19,15 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from encoders.errors import EncoderError
 from index.searching.calibration import Calibration
 from lsr.errors import EncoderMismatch
+from lsr.metadata import MetadataSchema
 from lsr.storage.files import storage_errors
 from lsr.storage.generation import Generation, SegmentView
 from lsr.storage.live_state import LiveState
@@ -33,7 +35,7 @@ from lsr.storage.query_sample import QuerySample
 from lsr.storage.recall_curves import MeasuredCurve
 from lsr.storage.sample_queries import REAL_QUERIES, SampleQueries, sample_segments
 from lsr.storage.segment import SEGMENTS_FOLDER, TEMPORARY_PREFIX, FinishedSegment
-from lsr.upkeep import swapping
+from lsr.upkeep import schema_change, swapping
 from lsr.upkeep.free_memory import return_free_memory
 from lsr.upkeep.merge_policy import SegmentSize, choose_merge
 from lsr.upkeep.recall import ENOUGH, Due, RecallJob, due_curves, measure_curves, store_curves
@@ -56,7 +58,7 @@ class Upkeep:
         """`sample` returns the collection's sample of queries, None while it keeps none."""
         self._state = state
         self._sample = sample
-        self._measured: dict[tuple[str, str], MeasuredCurve] = {}  # also of curves that were measured with the segment
+        self._measured: dict[tuple[int, str], MeasuredCurve] = {}  # also of curves that were measured with the segment
         self._next_measurement = 0.0  # by the monotonic clock
         self.curves_measured = 0
         self._working = threading.Lock()  # held for a whole seal or merge
@@ -80,6 +82,13 @@ class Upkeep:
                 return False
             self._merge(views, self._run_here)
             return True
+
+    def extend_schema(self, fields: Mapping[str, str], search: Any = None) -> MetadataSchema:
+        """Add metadata fields; see schema_change.py for the arguments and the errors."""
+        with self._working, damage_taken_out(self._state):
+            schema, replaced = schema_change.extend_schema(self._state, fields, search, self._listing)
+            self._clear(replaced)
+        return schema
 
     def wake(self) -> None:
         """Start the background thread if there is enough to do and it is not running."""
@@ -122,10 +131,11 @@ class Upkeep:
         sample, state = self._sample(), self._state
         if sample is None or time.monotonic() < self._next_measurement:
             return []
-        generation, measured = state.generation, {}
+        generation = state.generation
+        measured: dict[tuple[int, str], MeasuredCurve] = {}
         for view in generation.segments:
             for name, index in view.segment.indexes.items():
-                key = (view.segment.row.uuid, name)
+                key = (view.segment.row.segment, name)
                 if index.calibration is not None:
                     new = MeasuredCurve(generation.document_count, index.calibration)
                     measured[key] = state.curves.get(key) or self._measured.get(key) or new
@@ -201,7 +211,7 @@ class Upkeep:
             return False
         last_row = int(rows[-1])
         finished = run(Job(str(uuid.uuid4()), last_row=last_row))
-        with self._listing(finished):
+        with self._listing([finished]):
             swapping.put_sealed(self._state, finished, sealed, last_row)
         return True
 
@@ -217,7 +227,7 @@ class Upkeep:
             with storage_errors(arrays):
                 save_arrays(arrays, {view.segment.row.segment: view.dead for view in views}, queries)
             finished = run(Job(job_uuid, inputs=rows, arrays=str(arrays.resolve())))
-        with self._listing(finished):
+        with self._listing([finished]):
             swapping.put_merged(self._state, finished, views)
         self._clear(views)
 
@@ -236,16 +246,16 @@ class Upkeep:
             return real
 
     @contextlib.contextmanager
-    def _listing(self, finished: FinishedSegment) -> Iterator[None]:
-        """Remember the folder of a segment that could not be listed; remove it when a later one is listed.
+    def _listing(self, finished: Sequence[FinishedSegment]) -> Iterator[None]:
+        """Remember the folders of segments that could not be listed; remove them when a later one is listed.
 
         It is not removed at once: after a crash, SQLite may find a transaction that failed on a bad disk complete in
         its log, and then the folder is needed. The next commit rules that out.
         """
-        folder = self._state.path / SEGMENTS_FOLDER / finished.uuid
-        self._unlisted.append(folder)
+        folders = [self._state.path / SEGMENTS_FOLDER / one.uuid for one in finished]
+        self._unlisted += folders
         yield
-        self._unlisted.remove(folder)
+        self._unlisted = [folder for folder in self._unlisted if folder not in folders]
         while self._unlisted:
             shutil.rmtree(self._unlisted.pop(), ignore_errors=True)
 

@@ -30,8 +30,9 @@ def to_json(value: Any) -> bytes:
         return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
 
 
-def render_collection(info: CollectionInfo) -> dict[str, Any]:
-    """Return a collection's description."""
+def render_collection(info: CollectionInfo, *, is_bound: bool = False) -> dict[str, Any]:
+    """Return a collection's description; to the holder of a bound key, without the numbers of others' queries."""
+    sample = None if is_bound else info.query_sample
     return {
         "name": info.name,
         "documents": info.documents,
@@ -49,7 +50,7 @@ def render_collection(info: CollectionInfo) -> dict[str, Any]:
         "search": dict(info.search),
         "notes": list(info.notes),
         "read_only": info.read_only,
-        "query_sample": None if info.query_sample is None else asdict(info.query_sample),
+        "query_sample": None if sample is None else asdict(sample),
     }
 
 

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from index.config import LIMITS
 from lsr.documents import MAX_DIMENSIONS
+from lsr.metadata import MAX_FIELDS
 from lsr.search.filters import matches_everything
 from service.messages.search_requests import MAX_QUERY_CHARACTERS
 from service.messages.strict_model import Strict, Text, exactly_one_of
@@ -55,6 +56,13 @@ def _check_normalize(normalize: bool) -> bool:
     if normalize:
         raise PydanticCustomError("normalize", "must be false: sparse vectors are returned as the encoder makes them")
     return normalize
+
+
+def _check_kept(kind: Any) -> Any:
+    if kind is None:
+        detail = "must be a type: fields are not removed; `lsr reindex --schema` makes a collection with other fields"
+        raise PydanticCustomError("kept", detail)
+    return kind
 
 
 class EmbedRequest(Strict):
@@ -138,7 +146,7 @@ class CollectionRequest(Strict):
 
     encoder: Annotated[Text, Field(min_length=1)] | None = None
     vectors: dict[Name, VectorRequest] | None = Field(default=None, min_length=1, max_length=16)
-    fields: dict[Text, FieldType] = Field(default={}, alias="schema", max_length=256)
+    fields: dict[Text, FieldType] = Field(default={}, alias="schema", max_length=MAX_FIELDS)
     search: dict[str, Any] | None = Field(default=None, description="The search defaults", examples=[SEARCH_EXAMPLE])
     index: IndexSettings | None = Field(default=None, description="Of all sparse vectors that have none of their own")
     query_sample: bool = Field(default=False, description=QUERY_SAMPLE)
@@ -150,18 +158,23 @@ class CollectionRequest(Strict):
         return self
 
 
-class CollectionChange(Strict):
-    """What to change of a collection: the search defaults, the sample of queries, or both."""
+class CollectionChanges(Strict):
+    """What changes in a collection: new metadata fields, its search defaults, whether it samples queries."""
 
+    fields: dict[Text, Annotated[FieldType, BeforeValidator(_check_kept)]] | None = Field(
+        default=None, alias="schema", max_length=MAX_FIELDS, description="Fields to add", examples=[{"lang": "keyword"}]
+    )
     search: dict[str, Any] | None = Field(
-        default=None, description="How a text is ranked that names no vector", examples=[SEARCH_EXAMPLE]
+        default=None,
+        description="New search defaults: how a text is ranked that names no vector",
+        examples=[SEARCH_EXAMPLE],
     )
     query_sample: bool | None = Field(default=None, description=QUERY_SAMPLE)
 
     @model_validator(mode="after")
-    def _something(self) -> CollectionChange:
-        if self.search is None and self.query_sample is None:
-            raise PydanticCustomError("one_of", "give search, query_sample or both")
+    def _any(self) -> CollectionChanges:
+        if self.fields is None and self.search is None and self.query_sample is None:
+            raise PydanticCustomError("one_of", "give schema, search or query_sample, or several of them")
         return self
 
 

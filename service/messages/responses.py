@@ -90,7 +90,7 @@ class SampleModel(BaseModel):
 class CollectionModel(BaseModel):
     """A collection. While `damage` is not empty, searches return partial results and writes are refused.
 
-    To a key that is bound to a filter, `segments`, `deleted`, `bytes` and `query_sample` are null.
+    To a key that is bound to a filter, `segments`, `deleted` and `bytes` are null; to any bound key `query_sample` is.
     """
 
     model_config = ConfigDict(populate_by_name=True)

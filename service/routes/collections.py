@@ -15,7 +15,7 @@ from lsr.vectors import VectorConfig
 from service.auth import requires
 from service.http.strict_route import StrictRoute
 from service.messages.rendering import json_response, render_collection
-from service.messages.requests import COLLECTION_NAME, CollectionChange, CollectionRequest
+from service.messages.requests import COLLECTION_NAME, CollectionChanges, CollectionRequest
 from service.messages.responses import CollectionModel, CollectionsModel
 from service.problems import FieldProblem
 from service.runtime.state import Service, service_of
@@ -35,7 +35,7 @@ async def list_collections(service: ServiceOf) -> Response:
         shown = []
         for name in service.store.names():
             try:
-                shown.append(render_collection(service.store.get(name).info()))
+                shown.append(render_collection(service.store.get(name).info(), is_bound=service.is_bound))
             except EXPECTED_ERRORS as error:
                 broken.setdefault(name, str(error))
         return {
@@ -52,7 +52,7 @@ async def list_collections(service: ServiceOf) -> Response:
 async def show_collection(collection: CollectionName, service: ServiceOf) -> Response:
     """Show a collection: its counts and sizes, its vectors and its schema."""
     info = await service.chores.run(lambda: service.store.get(collection).info())
-    return json_response(render_collection(info))
+    return json_response(render_collection(info, is_bound=service.is_bound))
 
 
 @router.put("/{collection}", status_code=201, response_model=CollectionModel)
@@ -76,16 +76,22 @@ async def create_collection(collection: CollectionName, request: CollectionReque
 
 @router.patch("/{collection}", response_model=CollectionModel)
 @requires("admin")
-async def change_collection(collection: CollectionName, request: CollectionChange, service: ServiceOf) -> Response:
-    """Change the search defaults, or whether a sample of queries is kept; no document is touched."""
+async def change_collection(collection: CollectionName, request: CollectionChanges, service: ServiceOf) -> Response:
+    """Add metadata fields, change the search defaults, keep a sample of queries or stop that.
+
+    Every document has the new fields when the answer comes: the values that its metadata already has under their names,
+    or none. A field is never removed, nor its type changed.
+    """
 
     def change() -> dict[str, Any]:
         changed = service.whole(collection)
-        if request.search is not None:
+        if request.fields is not None:
+            changed.extend_schema(request.fields, search=request.search)
+        elif request.search is not None:
             changed.set_search_defaults(request.search)
-            service.search_turns.forget(changed)
         if request.query_sample is not None:
             changed.keep_query_sample(request.query_sample)
+        service.search_turns.forget(changed)
         return render_collection(changed.info())
 
     return json_response(await service.chores.run(change))

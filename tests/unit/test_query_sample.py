@@ -226,6 +226,9 @@ def test_held_out_queries_meet_every_target_that_is_measured_on_sampled_ones(tmp
     # The answer that was kept from before named no recall.
     expected = collection.search(query, recall=0.95).expected_recall
     assert 0.95 <= expected <= 1.0
+    # More metadata fields: the segment is written again, and keeps its curve.
+    collection.extend_schema({"year": "int"})
+    assert collection.recall_curve() == curve
     assert verify_collection(tmp_path / "c") == []
     collection.close()
     with Collection.open(tmp_path / "c") as again:
@@ -250,7 +253,7 @@ def test_a_curve_is_measured_again_when_the_collection_has_grown_and_the_new_one
     (first,) = collection._state.curves
     write(collection, DOCUMENTS[: int((GROWN - 1) * N_DOCS) - 1], first=N_DOCS)
     # The new segment has no curve yet; the old one's is still good.
-    assert [one.row.uuid == first[0] for one in collection._upkeep._due_curves()] == [False]
+    assert [one.row.segment == first[0] for one in collection._upkeep._due_curves()] == [False]
     assert collection.measure_recall() == 1
     assert collection._state.curves[first].documents == N_DOCS
     write(collection, DOCUMENTS[:1], first=10 * N_DOCS)
@@ -280,7 +283,7 @@ def test_a_measurement_that_fails_is_tried_again_later(collection, monkeypatch):
 
 def test_a_damaged_curve_in_the_catalog_is_an_error_that_names_it(tmp_path, collection):
     with collection._state.catalog.transaction() as change:
-        change.set_setting("recall_curves", {"x": {"default": {"documents": 1}}})
+        change.set_setting("recall_curves", {"1": {"default": {"documents": 1}}})
     collection.close()
     with pytest.raises(CollectionCorrupt, match="recall_curves"):
         Collection.open(tmp_path / "c")
