@@ -86,10 +86,20 @@ class Part(Reader):
         return self.whole.read_only
 
     def search(
-        self, query: Query, *, timeout_ms: float | None = None, scope: str = "", **options: Unpack[SearchKeywords]
+        self,
+        query: Query,
+        *,
+        timeout_ms: float | None = None,
+        scope: str = "",
+        sampled: bool = True,
+        **options: Unpack[SearchKeywords],
     ) -> SearchResult:
-        """Search as `Collection.search` does; the hits, totals and facets are those of the part."""
-        return super().search(query, timeout_ms=timeout_ms, scope=f"{self._scope} {scope}", **options)
+        """Search as `Collection.search` does; the hits, totals and facets are those of the part.
+
+        A query of a part is never sampled: only `Collection` has a sample.
+        """
+        scope = f"{self._scope} {scope}"
+        return super().search(query, timeout_ms=timeout_ms, scope=scope, sampled=sampled, **options)
 
     def info(self) -> CollectionInfo:
         """Return the description of the part; what only the whole collection has is left out (`is_part`)."""

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lsr.cli.arguments import SettingOption, parse_object, parse_settings, stored_name
+from lsr.cli.arguments import (
+    INDEX_SETTING,
+    IndexSettingOption,
+    SettingOption,
+    parse_object,
+    parse_settings,
+    stored_name,
+)
 from lsr.cli.corpus_options import (
     AUTO,
     IdOption,
@@ -70,6 +77,7 @@ def index(
         ),
     ] = None,
     setting: SettingOption = None,
+    index_setting: IndexSettingOption = None,
     format: Annotated[CorpusFormat, typer.Option(help="Format of the corpus.")] = CorpusFormat.auto,
     identifier: IdOption = None,
     title: TitleOption = None,
@@ -102,13 +110,14 @@ def index(
     from lsr.default_pipeline import vectors_for
     from lsr.documents import DEFAULT_VECTOR
     from lsr.settings import load_settings
+    from lsr.vectors import with_index_settings
 
     if vectors is not None and encoder is not None:
         raise typer.BadParameter("give --encoder or --vectors, not both", param_hint=OPTION)
     declared: Mapping[str, Any] | None = None if schema == AUTO else parse_object(schema, "--schema")
     fields = fields_of(identifier, title, text, metadata)
     settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
-    chosen = parse_settings(setting)
+    chosen, of_index = parse_settings(setting), parse_settings(index_setting, INDEX_SETTING)
     opened = open_corpus(corpus, format.value, chunk=chunk, fields=fields)
     check_not_empty(opened, strict=strict)
     if schema == AUTO:
@@ -126,7 +135,7 @@ def index(
     return index_and_report(
         opened,
         out,
-        configs,
+        with_index_settings(configs, of_index, INDEX_SETTING),
         schema=declared,
         resume=resume,
         threads=settings.threads,
