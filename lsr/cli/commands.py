@@ -18,6 +18,7 @@ from lsr.cli.evaluate import evaluate
 from lsr.cli.export import export
 from lsr.cli.index import index
 from lsr.cli.leaderboard import leaderboard
+from lsr.cli.mcp import mcp
 from lsr.cli.merge import merge
 from lsr.cli.models import models
 from lsr.cli.reindex import reindex
@@ -59,6 +60,7 @@ def _options(
 app.command("index")(index)
 app.command("search")(search)
 app.command("serve")(serve)
+app.command("mcp")(mcp)
 app.command("encode")(encode)
 app.command("eval")(evaluate)
 app.command("tune")(tune)
