@@ -19,6 +19,7 @@ from lsr.cli.export import export
 from lsr.cli.import_source import import_source
 from lsr.cli.index import index
 from lsr.cli.leaderboard import leaderboard
+from lsr.cli.mcp import mcp
 from lsr.cli.merge import merge
 from lsr.cli.models import models
 from lsr.cli.reindex import reindex
@@ -61,6 +62,7 @@ def _options(
 app.command("index")(index)
 app.command("search")(search)
 app.command("serve")(serve)
+app.command("mcp")(mcp)
 app.command("encode")(encode)
 app.command("eval")(evaluate)
 app.command("tune")(tune)
