@@ -89,3 +89,9 @@ clients: $(VENV)/run.stamp ## the Python client's MCP server and LangChain modul
 	test -d .clients || $(PYTHON) -m venv .clients
 	.clients/bin/pip install --quiet --disable-pip-version-check -e 'clients/python[mcp,langchain]' pytest
 	LSR=$(CURDIR)/$(BIN)/lsr .clients/bin/python -P -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir $(CURDIR) $(CURDIR)/tests/clients
+
+# The real systems that package registries have; others are spoken to by what they document (tests/service/import_servers.py).
+.PHONY: exchange
+exchange: $(VENV)/dev.stamp ## import and export through Qdrant Edge, Milvus Lite and the package datasets
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[exchange]'
+	$(BIN)/pytest tests/exchange
