@@ -22,6 +22,7 @@ from lsr.cli.leaderboard import leaderboard
 from lsr.cli.merge import merge
 from lsr.cli.models import models
 from lsr.cli.reindex import reindex
+from lsr.cli.schema import schema
 from lsr.cli.search import search
 from lsr.cli.serve import serve
 from lsr.cli.snapshot import snapshot
@@ -69,6 +70,7 @@ app.command("diagnose")(diagnose)
 app.command("bench")(bench)
 app.command("verify")(verify)
 app.command("reindex")(reindex)
+app.command("schema")(schema)
 app.command("alias")(alias)
 app.command("merge")(merge)
 app.add_typer(snapshot, name="snapshot")
