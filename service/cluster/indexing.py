@@ -8,13 +8,14 @@ replaced, and its step is given out again; a shard goes on after its last segmen
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from lsr.errors import EXPECTED_ERRORS, ClusterUnavailable, InvalidDocument, LsrError
+from lsr.errors import EXPECTED_ERRORS, ClusterUnavailable, CollectionLocked, InvalidDocument, LsrError
 from lsr.sharding.building import Build, OnProblem, Plan, make_common, make_part, make_shard
 from lsr.sharding.manifest import FolderEntry, Publication, folder_entry
 from lsr.sharding.places import Place
@@ -23,6 +24,7 @@ from lsr.sharding.splitting import describe_generation
 
 _ATTEMPTS: Final = 5  # of a step whose worker is killed
 _POLL_SECONDS: Final = 0.2
+_LOCK_SECONDS: Final = 60.0
 _SHOWN_PROBLEMS: Final = 1_000  # per shard; all are counted
 
 BuildProgress = Callable[[str, int, int | None], None]  # phase, lines done, all lines
@@ -70,7 +72,15 @@ class Worker:
             if len(problems) < _SHOWN_PROBLEMS:
                 problems.append((file, line, error.code, error.detail, error.field))
 
-        found = make_shard(self._build, number, self._progress("indexing"), refused)
+        found = None
+        until = time.monotonic() + _LOCK_SECONDS
+        while found is None:
+            try:
+                found = make_shard(self._build, number, self._progress("indexing"), refused)
+            except CollectionLocked:  # by a worker of a driver that was killed: it ends soon
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
         folder = self._build.shard(number).relative_to(self._build.root).as_posix()
         entry = folder_entry(self._build.root, folder)
         if uri is not None:

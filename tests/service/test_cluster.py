@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -98,6 +100,26 @@ def test_a_build_goes_on_after_workers_are_killed(ray: Any, corpus: Path, whole:
     assert killed
     assert report.accepted == 3000
     assert sum_of(entry.digest for entry in report.publication.shards) == digest_of(whole)
+
+
+def test_a_build_whose_driver_is_killed_goes_on_with_resume(corpus: Path, whole: Path, tmp_path: Path) -> None:
+    schema = json.dumps(requests.SCHEMA)
+    lsr = "from lsr.cli import main; main()"
+    command = [sys.executable, "-c", lsr, "index", str(corpus), "--out", str(tmp_path), "--encoder", "bm25"]
+    command += ["--schema", schema, "--shards", str(SHARDS), "--ray", "local", "--json"]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(tmp_path.glob("building/*/part-*/part.json")):
+        assert driver.poll() is None
+        time.sleep(0.05)
+    driver.kill()
+    driver.wait()
+    assert find_published(place_of(str(tmp_path))) is None
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False, timeout=300)
+    assert again.returncode == 0, again.stderr
+    report = json.loads(again.stdout)
+    assert (report["accepted"], report["failed"], report["documents"]) == (3000, 0, 3000)
+    assert sum_of(entry["digest"] for entry in report["shards"]) == digest_of(whole)
 
 
 def worker_processes(name: str) -> list[int]:
