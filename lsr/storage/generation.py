@@ -99,6 +99,27 @@ class SegmentView:
         return chosen if self.live is None else chosen & self.live
 
 
+class FoundDocument(Protocol):
+    """A document that was found, wherever it is."""
+
+    @property
+    def id(self) -> str:
+        """The external id."""
+        ...
+
+    def document(self) -> Document:
+        """The document, without its vectors."""
+        ...
+
+    def vector(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The vector: term numbers int64, ascending, and canonical impacts float32."""
+        ...
+
+    def dense(self, name: str) -> tuple[NDArray[np.int8], np.float32]:
+        """The dense vector: a row of int8[dims] and its scale, 0 where the document has none."""
+        ...
+
+
 class Place(NamedTuple):
     """Where a document is: its position in a segment or in a chunk of pending documents."""
 
