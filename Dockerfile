@@ -2,6 +2,7 @@
 FROM python:3.11-slim AS build
 # torch comes from the index of CPU builds that the Makefile names: --build-arg TORCH_INDEX_URL=… takes another one.
 ARG TORCH_INDEX_URL=
+ARG EXTRAS=models
 WORKDIR /src
 COPY constraints.txt Makefile ./
 RUN python -m venv /opt/lsr \
@@ -13,7 +14,7 @@ COPY index index
 COPY encoders encoders
 COPY service service
 COPY eval eval
-RUN /opt/lsr/bin/pip install --no-cache-dir -c constraints.txt '.[models]'
+RUN /opt/lsr/bin/pip install --no-cache-dir -c constraints.txt ".[$EXTRAS]"
 
 FROM python:3.11-slim
 RUN useradd --create-home --uid 1000 lsr && mkdir -p /data /cache /opt/kernels && chown lsr /data /cache /opt/kernels
