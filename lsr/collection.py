@@ -34,11 +34,11 @@ from lsr.reading import Reader
 from lsr.results import Damage, WriteResult
 from lsr.search import warming
 from lsr.search.answers import Answers
-from lsr.search.defaults import SearchDefaults, store_defaults, stored_defaults
+from lsr.search.defaults import SearchDefaults, parse_defaults, store_defaults, stored_defaults
 from lsr.storage import layout
 from lsr.storage.catalog_digest import remove_digest, write_digest
 from lsr.storage.files import OnRead, WriterLock, storage_errors
-from lsr.storage.live_state import LiveState, open_state, open_to_read
+from lsr.storage.live_state import LiveState, StateRetired, open_state, open_to_read
 from lsr.upkeep import scrubbing, snapshots
 from lsr.upkeep.seal_and_merge import Upkeep
 from lsr.upkeep.snapshots import SnapshotInfo
@@ -84,9 +84,10 @@ class Collection(Reader):
         Raises CollectionExists, UnknownEncoder, QueryError (a bad name or type), StorageFull.
         """
         folder = Path(path)
-        configs = vectors or vectors_for()
+        configs, declared = vectors or vectors_for(), MetadataSchema(schema)
+        declared.check_size()
         extra = stored_defaults(configs, search)
-        catalog, lock = layout.create_files(folder, configs, MetadataSchema(schema), extra)
+        catalog, lock = layout.create_files(folder, configs, declared, extra)
         catalog.close()
         return cls._open_locked(folder, lock, None)
 
@@ -235,6 +236,23 @@ class Collection(Reader):
         """Change the search defaults, given as JSON (see search/defaults.py). Raises QueryError, StorageFull."""
         return self._change(lambda state: store_defaults(state, defaults))
 
+    def extend_schema(self, fields: Mapping[str, str], *, search: Mapping[str, Any] | None = None) -> MetadataSchema:
+        """Add metadata fields, `{"lang": "keyword"}`, and return the whole schema; durable when this returns.
+
+        Every document has the new fields at once: the values that its metadata already has under their names, or none.
+        Searches go on meanwhile, and see the old schema or the new one. A field that exists with the same type stays as
+        it is. `search` are new search defaults, which are stored in the same transaction.
+
+        Raises QueryError, which names the field, for a bad name or type, another type of a field that exists, more than
+        256 fields, and a document with a value of another type; CollectionCorrupt, StorageFull.
+        """
+
+        def change(state: LiveState) -> MetadataSchema:
+            stored = None if search is None else parse_defaults(search, state.vectors, state.dense).to_json()
+            return self._upkeep.extend_schema(fields, stored)
+
+        return self._change(change)
+
     def warm(self) -> None:
         """Load the encoders and run every search path once, so that the first query does not wait."""
         warming.warm(self._state)
@@ -312,7 +330,7 @@ class Collection(Reader):
             self.require_writable()
             try:
                 result = change(self._state)
-            except changes.StateRetired:
+            except StateRetired:
                 continue
             self._upkeep.wake()
             return result

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from encoders.encoder import CorpusStatistics, Encoder
+from encoders.encoder import CorpusStatistics, Encoder, Vocabulary
 from encoders.models_extra import INSTALL
 from index import SearchOptions, SearchParameters
 from index.searching.calibration import Calibration
@@ -28,7 +28,7 @@ from lsr.search.defaults import SearchDefaults, defaults_of, parse_defaults
 from lsr.search.filters import Filter
 from lsr.search.plan import Searched
 from lsr.search.request import Feedback, Query, RankingOptions, SearchKeywords, split_keywords
-from lsr.search.suggestions import Suggested, Suggestions
+from lsr.search.suggestions import Suggested, Suggestions, sampled
 from lsr.storage import layout
 from lsr.storage.live_state import ReadState
 from lsr.storage.sample_queries import spaced_texts
@@ -63,7 +63,7 @@ class Reader:
     @property
     def schema(self) -> MetadataSchema:
         """The metadata fields that filters can use."""
-        return self._state.schema
+        return self._state.generation.schema
 
     @property
     def dense_names(self) -> tuple[str, ...]:
@@ -155,9 +155,7 @@ class Reader:
     @property
     def _searched(self) -> Searched:
         state = self._state
-        return Searched(
-            state.generation, state.vectors, state.dense, state.schema, defaults_of(state), self._answers.encodings
-        )
+        return Searched(state.generation, state.vectors, state.dense, defaults_of(state), self._answers.encodings)
 
     def rank(
         self,
@@ -184,9 +182,9 @@ class Reader:
         options.setdefault("exact", True)
         parameters = SearchParameters(**options)
         if pipeline is None and prf is None:
-            state = self._state
-            vector = vector_of(state.vectors, using or DEFAULT_VECTOR)
-            return ranking.rank(state.generation, vector, queries, k, parameters, threads)
+            searched = self._searched
+            vector = vector_of(searched.vectors, using or DEFAULT_VECTOR)
+            return ranking.rank(searched, vector, queries, k, parameters, threads)
         if pipeline is not None and using is not None:
             raise QueryError("using names one vector, and a pipeline its own: give one of them", field="using")
         wanted = RankingOptions(using=None if pipeline is not None else using or DEFAULT_VECTOR, k=k, prf=prf)
@@ -231,8 +229,8 @@ class Reader:
 
     def matching(self, filter: object) -> list[str]:  # noqa: A002 - the name users of search engines know
         """Return the ids of all documents that match a filter, in any order; raises QueryError, UnknownField."""
-        state = self._state
-        return list(state.generation.matching(Filter(filter, state.schema)))
+        generation = self._state.generation
+        return list(generation.matching(Filter(filter, generation.schema)))
 
     def page(self, after: str | None = None, size: int = 100, *, filter: object = None) -> list[Document]:  # noqa: A002
         """Return the first `size` documents with an id above `after`, by ascending id, without their vectors.
@@ -240,9 +238,9 @@ class Reader:
         With the last id of a page as `after` the next one follows: documents that are not changed meanwhile neither
         repeat nor are left out. Raises QueryError, UnknownField, CollectionCorrupt.
         """
-        state = self._state
-        row_filter = None if filter is None else Filter(filter, state.schema)
-        return [place.document() for place in listing.page(state.generation, after, size, row_filter)]
+        generation = self._state.generation
+        row_filter = None if filter is None else Filter(filter, generation.schema)
+        return [place.document() for place in listing.page(generation, after, size, row_filter)]
 
     def sample_texts(self, count: int = 100) -> list[str]:
         """Return short texts of about `count` documents, evenly spaced: titles, or the first words of texts."""
@@ -251,6 +249,10 @@ class Reader:
     def tokens(self, term_ids: Sequence[int] | NDArray[np.int64], using: str = DEFAULT_VECTOR) -> list[str]:
         """Return the tokens of term numbers; raises QueryError, IndexError for a number that was never assigned."""
         return vector_of(self._state.vectors, using).vocabulary.tokens(term_ids)
+
+    def vocabulary(self, using: str = DEFAULT_VECTOR) -> Vocabulary:
+        """Return the meaning of a sparse vector's term numbers; raises QueryError, EncoderMismatch."""
+        return vector_of(self._state.vectors, using).vocabulary
 
     def info(self) -> CollectionInfo:
         """Return the collection's counts, sizes, vectors and schema."""
@@ -284,7 +286,7 @@ class Reader:
                 )
                 for name, dense in state.dense.items()
             },
-            schema=dict(state.schema.fields),
+            schema=dict(generation.schema.fields),
             seq=generation.seq,
             damage=generation.damage,
             search=defaults_of(state).to_json(),
@@ -307,7 +309,7 @@ class Reader:
         generation = self._state.generation
         found = self._suggestions
         if found is None or found.seq != generation.seq:
-            found = self._suggestions = Suggestions(generation)
+            found = self._suggestions = Suggestions(generation.seq, sampled(generation))
         return found.complete(prefix, size)
 
     def recall_curve(self, using: str = DEFAULT_VECTOR) -> Calibration | None:

@@ -16,10 +16,12 @@ from lsr.default_pipeline import defaults_for
 from lsr.dense_vectors import Vectors
 from lsr.documents import DEFAULT_VECTOR, Document
 from lsr.errors import QueryError
+from lsr.metadata import MetadataSchema
 from lsr.results import IndexReport
 from lsr.search.defaults import parse_defaults
 from lsr.storage.live_state import LiveState, open_to_read
 from lsr.storage.sample_queries import AT_LEAST
+from lsr.storage.segment_fields import NewColumns
 from lsr.vectors import VectorConfig, check_vector_name
 from lsr.writing.bulk_load import Progress, load_corpus
 from lsr.writing.stored_corpus import StoredCorpus
@@ -56,6 +58,7 @@ def reindex(
     add: Mapping[str, VectorConfig] | None = None,
     replace: Mapping[str, VectorConfig] | None = None,
     remove: Collection[str] = (),
+    schema: Mapping[str, str] | None = None,
     search: Mapping[str, Any] | Literal["pipeline"] | None = None,
     resume: bool = False,
     device: str = "auto",
@@ -67,6 +70,7 @@ def reindex(
     add       new named vectors, encoded from the stored texts
     replace   named vectors of the collection that are encoded again
     remove    named vectors that are left out; an added one may have such a name
+    schema    the new metadata fields; None: those of the old collection. Every document must fit
     search    the new search defaults as JSON, "pipeline" for those of default_pipeline.py; None: the old ones, or where
               the old collection has none the pipeline if its vectors are there
     resume    go on with an interrupted run of the same collection, unchanged since; starts afresh when there is none
@@ -81,6 +85,7 @@ def reindex(
     """
     state = open_to_read(Path(source))
     try:
+        declared = state.schema if schema is None else _fitting_schema(state, schema)
         plan = _Plan(state, add or {}, replace or {}, remove, search)
         without_text = plan.count_without_text(progress)
         if plan.corpus.size and plan.corpus.size >= AT_LEAST:
@@ -89,7 +94,7 @@ def reindex(
             plan.corpus,
             Path(out),
             plan.configs,
-            state.schema,
+            declared,
             search=plan.search,
             resume=resume,
             device=device,
@@ -108,6 +113,20 @@ def reindex(
         without_text=without_text,
         seq=state.generation.seq,
     )
+
+
+def _fitting_schema(state: LiveState, schema: Mapping[str, str]) -> MetadataSchema:
+    """Return the new schema; raises QueryError for a bad one, and for a document that does not fit."""
+    wanted = MetadataSchema(schema)
+    wanted.check_size()
+    old = state.schema.fields
+    columns = NewColumns({name: kind for name, kind in wanted.fields.items() if old.get(name) != kind})
+    for view in state.generation.segments:
+        columns.of_segment(view)
+    for chunk in state.generation.pending.chunks:
+        columns.of_chunk(chunk)
+    columns.require_fit()
+    return wanted
 
 
 class _Plan:

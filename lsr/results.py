@@ -240,3 +240,4 @@ class Damage(NamedTuple):
     path: Path
     reason: str
     documents: int
+    what: str = "a damaged file"  # or a shard that does not answer

@@ -147,15 +147,17 @@ def index_and_report(
     device: str = "auto",
     strict: bool = False,
     as_json: bool = False,
+    problems: ProblemLog | None = None,
 ) -> ExitCode:
     """Index `corpus` into `out`; print the report and, on stderr, the lines that were skipped.
 
-    Returns PARTIAL if some lines were skipped, FAILURE if all were. Raises what `index_corpus` raises, and InputRefused
-    where most lines are refused for one reason, or with `strict` one line is.
+    `problems` may hold lines that were refused before. Returns PARTIAL if some lines were skipped, FAILURE if all were.
+    Raises what `index_corpus` raises, and InputRefused where most lines are refused for one reason, or with `strict`
+    one line is.
     """
     from lsr.writing.bulk_load import index_corpus
 
-    problems = ProblemLog(corpus.name, strict=strict)
+    problems = problems or ProblemLog(corpus.name, strict=strict)
     with progress_bar() as progress:
         report = index_corpus(
             corpus,
@@ -173,7 +175,7 @@ def index_and_report(
         print_json(asdict(report))
     else:
         _print_report(report, out)
-    return exit_code(report.accepted, report.failed)
+    return exit_code(report.accepted, max(report.failed, problems.count))
 
 
 def _print_report(report: IndexReport, out: Path) -> None:

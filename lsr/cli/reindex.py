@@ -36,7 +36,7 @@ def reindex(
         str | None,
         typer.Option(
             help="Encode --using again with bm25, lsr-mini, or a checkpoint's name or path.  "
-            "[default: lsr-mini, where neither --add nor --remove is given]",
+            "[default: lsr-mini, where none of --add, --remove and --schema is given]",
             metavar="NAME|PATH",
         ),
     ] = None,
@@ -50,6 +50,9 @@ def reindex(
             help="New search defaults, or pipeline for those of a new lsr-mini collection.  [default: those of DIR]",
             metavar="JSON|pipeline",
         ),
+    ] = None,
+    schema: Annotated[
+        str | None, typer.Option(help="New metadata fields.  [default: those of DIR]", metavar="JSON")
     ] = None,
     compare: Annotated[
         str | None,
@@ -71,7 +74,7 @@ def reindex(
     threads: Annotated[int | None, typer.Option(help="Default: all cores.", metavar="N")] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Add vectors to a collection, or encode one again, in a new collection.
+    """Add vectors to a collection, encode one again, or change the metadata fields, in a new collection.
 
     DIR is only read and may be served meanwhile; what is written to it after the start is not in NEW. Vectors that
     stay are copied as they are stored. lsr alias FOLDER NAME --back returns an alias to the collection from before.
@@ -91,7 +94,7 @@ def reindex(
     own, of_added = _split_settings(parse_settings(setting))
     added = _parse_added(add or [], of_added)
     replaced = {}
-    if encoder is not None or not (add or remove):
+    if encoder is not None or not (add or remove or schema is not None):
         replaced[using] = _config_again(source, using, stored_name(settings.encoder), own)
     elif own:
         key = next(iter(own))
@@ -104,6 +107,7 @@ def reindex(
             add=added,
             replace=replaced,
             remove=remove or (),
+            schema=parse_object(schema, "--schema"),
             search=_parse_search(search),
             resume=resume,
             device=settings.device,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
+from lsr.cli.collector import collector_paused
 from lsr.cli.output import JsonFlag, emphasise, fit, plain, print_json
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class FusionMethod(StrEnum):
     sum = "sum"
 
 
+@collector_paused()
 def search(
     directory: Annotated[Path, typer.Argument(help="A collection.", metavar="DIR")],
     query: Annotated[str | None, typer.Argument(help="The query's text.", metavar="QUERY", show_default=False)] = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from lsr.search.request import (
     RankingOptions,
     Rescore,
 )
+from lsr.search.rows import RowSpace
 from lsr.search.sorting import check_sort
 from lsr.storage.generation import Generation
 from lsr.vectors import NamedVector, vector_of
@@ -38,9 +39,18 @@ class Searched:
     generation: Generation
     vectors: Mapping[str, NamedVector]
     dense: Mapping[str, DenseVector]
-    schema: MetadataSchema
     defaults: SearchDefaults
     encodings: BoundedCache[Any] | None = None  # queries that a model has encoded
+    open_rows: Callable[[], RowSpace] | None = None  # where the documents are not in this process
+
+    def rows(self) -> RowSpace:
+        """Return the rows of the generation, for one search."""
+        return RowSpace(self.generation) if self.open_rows is None else self.open_rows()
+
+    @property
+    def schema(self) -> MetadataSchema:
+        """The metadata fields that every document of the generation has a column for."""
+        return self.generation.schema
 
 
 @dataclass(slots=True)

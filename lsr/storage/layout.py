@@ -28,6 +28,7 @@ from lsr.vectors import NamedVector, VectorConfig
 DENSE_SETTING = "dense"
 LOAD_SETTING = "load"
 LOADED_SETTING = "loaded"
+SCHEMA_SETTING = "schema"
 SEARCH_SETTING = "search"
 
 
@@ -95,7 +96,7 @@ def create_files(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "vectors": {name: vector.setting() for name, vector in named.items()},
         **dense_settings(dense),
-        "schema": dict(schema.fields),
+        SCHEMA_SETTING: dict(schema.fields),
         **(extra or {}),
     }
     # The catalog has a temporary name until it is complete, so that a killed creation leaves no partial catalog.
@@ -154,7 +155,7 @@ def read_contents(catalog: Catalog) -> Contents:
     """Read the settings; raises CollectionCorrupt."""
     settings = catalog.settings()
     try:
-        schema = MetadataSchema(settings["schema"])
+        schema = MetadataSchema(settings[SCHEMA_SETTING])
         vectors = {
             name: NamedVector.from_setting(name, setting, catalog.tokens(name))
             for name, setting in settings["vectors"].items()
@@ -196,7 +197,7 @@ def read_shape(catalog: Catalog) -> SegmentShape:
     settings = catalog.settings()
     try:
         return SegmentShape(
-            MetadataSchema(settings["schema"]),
+            MetadataSchema(settings[SCHEMA_SETTING]),
             {name: IndexConfig.from_json(setting["index"]) for name, setting in settings["vectors"].items()},
             {name: int(setting["dimensions"]) for name, setting in settings.get(DENSE_SETTING, {}).items()},
             catalog.format_version,

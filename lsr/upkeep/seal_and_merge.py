@@ -17,20 +17,22 @@ import shutil
 import subprocess
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from scipy.sparse import csr_array
 
 from encoders.errors import EncoderError
 from lsr.errors import EncoderMismatch
+from lsr.metadata import MetadataSchema
 from lsr.storage.files import storage_errors
 from lsr.storage.generation import Generation, SegmentView
 from lsr.storage.live_state import LiveState
 from lsr.storage.sample_queries import sample_segments
 from lsr.storage.segment import SEGMENTS_FOLDER, TEMPORARY_PREFIX, FinishedSegment
-from lsr.upkeep import swapping
+from lsr.upkeep import schema_change, swapping
 from lsr.upkeep.free_memory import return_free_memory
 from lsr.upkeep.merge_policy import SegmentSize, choose_merge
 from lsr.upkeep.scrubbing import damage_taken_out
@@ -70,6 +72,13 @@ class Upkeep:
                 return False
             self._merge(views, self._run_here)
             return True
+
+    def extend_schema(self, fields: Mapping[str, str], search: Any = None) -> MetadataSchema:
+        """Add metadata fields; see schema_change.py for the arguments and the errors."""
+        with self._working, damage_taken_out(self._state):
+            schema, replaced = schema_change.extend_schema(self._state, fields, search, self._listing)
+            self._clear(replaced)
+        return schema
 
     def wake(self) -> None:
         """Start the background thread if there is enough to do and it is not running."""
@@ -130,7 +139,7 @@ class Upkeep:
             return False
         last_row = int(rows[-1])
         finished = run(Job(str(uuid.uuid4()), last_row=last_row))
-        with self._listing(finished):
+        with self._listing([finished]):
             swapping.put_sealed(self._state, finished, sealed, last_row)
         return True
 
@@ -150,7 +159,7 @@ class Upkeep:
                 finished = run(Job(job_uuid, inputs=rows, arrays=str(arrays.resolve())))
         finally:
             arrays.unlink(missing_ok=True)
-        with self._listing(finished):
+        with self._listing([finished]):
             swapping.put_merged(self._state, finished, views)
         self._clear(views)
 
@@ -162,16 +171,16 @@ class Upkeep:
             return {}
 
     @contextlib.contextmanager
-    def _listing(self, finished: FinishedSegment) -> Iterator[None]:
-        """Remember the folder of a segment that could not be listed; remove it when a later one is listed.
+    def _listing(self, finished: Sequence[FinishedSegment]) -> Iterator[None]:
+        """Remember the folders of segments that could not be listed; remove them when a later one is listed.
 
         It is not removed at once: after a crash, SQLite may find a transaction that failed on a bad disk complete in
         its log, and then the folder is needed. The next commit rules that out.
         """
-        folder = self._state.path / SEGMENTS_FOLDER / finished.uuid
-        self._unlisted.append(folder)
+        folders = [self._state.path / SEGMENTS_FOLDER / one.uuid for one in finished]
+        self._unlisted += folders
         yield
-        self._unlisted.remove(folder)
+        self._unlisted = [folder for folder in self._unlisted if folder not in folders]
         while self._unlisted:
             shutil.rmtree(self._unlisted.pop(), ignore_errors=True)
 

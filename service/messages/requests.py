@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from pydantic_core import PydanticCustomError
 
 from lsr.documents import MAX_DIMENSIONS
+from lsr.metadata import MAX_FIELDS
 from lsr.search.filters import matches_everything
 from service.messages.search_requests import MAX_QUERY_CHARACTERS
 from service.messages.strict_model import Strict, Text, exactly_one_of
@@ -55,6 +56,13 @@ def _check_normalize(normalize: bool) -> bool:
     return normalize
 
 
+def _check_kept(kind: Any) -> Any:
+    if kind is None:
+        detail = "must be a type: fields are not removed; `lsr reindex --schema` makes a collection with other fields"
+        raise PydanticCustomError("kept", detail)
+    return kind
+
+
 class EmbedRequest(Strict):
     """Texts to encode, with the fields that clients of text-embeddings-inference send."""
 
@@ -95,7 +103,7 @@ class CollectionRequest(Strict):
 
     encoder: Annotated[Text, Field(min_length=1)] | None = None
     vectors: dict[Name, VectorRequest] | None = Field(default=None, min_length=1, max_length=16)
-    fields: dict[Text, FieldType] = Field(default={}, alias="schema", max_length=256)
+    fields: dict[Text, FieldType] = Field(default={}, alias="schema", max_length=MAX_FIELDS)
     search: dict[str, Any] | None = Field(default=None, description="The search defaults", examples=[SEARCH_EXAMPLE])
 
     @model_validator(mode="after")
@@ -105,10 +113,23 @@ class CollectionRequest(Strict):
         return self
 
 
-class DefaultsRequest(Strict):
-    """New search defaults: how a text is ranked that names no vector."""
+class CollectionChanges(Strict):
+    """What changes in a collection: new metadata fields, or its search defaults, or both."""
 
-    search: dict[str, Any] = Field(examples=[SEARCH_EXAMPLE])
+    fields: dict[Text, Annotated[FieldType, BeforeValidator(_check_kept)]] | None = Field(
+        default=None, alias="schema", max_length=MAX_FIELDS, description="Fields to add", examples=[{"lang": "keyword"}]
+    )
+    search: dict[str, Any] | None = Field(
+        default=None,
+        description="New search defaults: how a text is ranked that names no vector",
+        examples=[SEARCH_EXAMPLE],
+    )
+
+    @model_validator(mode="after")
+    def _any(self) -> CollectionChanges:
+        if self.fields is None and self.search is None:
+            raise PydanticCustomError("one_of", "give schema, search, or both")
+        return self
 
 
 class DeleteRequest(Strict):

@@ -12,7 +12,7 @@ from lsr.vectors import VectorConfig
 from service.auth import requires
 from service.http.strict_route import StrictRoute
 from service.messages.rendering import json_response, render_collection
-from service.messages.requests import COLLECTION_NAME, CollectionRequest, DefaultsRequest
+from service.messages.requests import COLLECTION_NAME, CollectionChanges, CollectionRequest
 from service.messages.responses import CollectionModel, CollectionsModel
 from service.problems import FieldProblem
 from service.runtime.state import Service, service_of
@@ -70,12 +70,16 @@ async def create_collection(collection: CollectionName, request: CollectionReque
 
 @router.patch("/{collection}", response_model=CollectionModel)
 @requires("admin")
-async def change_defaults(collection: CollectionName, request: DefaultsRequest, service: ServiceOf) -> Response:
-    """Change the search defaults; no document is touched."""
+async def change_collection(collection: CollectionName, request: CollectionChanges, service: ServiceOf) -> Response:
+    """Add metadata fields, change the search defaults. Every document has the new fields when the answer comes: the
+    values that its metadata already has under their names, or none. A field is never removed, nor its type changed."""
 
     def change() -> dict[str, Any]:
         changed = service.whole(collection)
-        changed.set_search_defaults(request.search)
+        if request.fields is not None:
+            changed.extend_schema(request.fields, search=request.search)
+        elif request.search is not None:
+            changed.set_search_defaults(request.search)
         service.search_turns.forget(changed)
         return render_collection(changed.info())
 
