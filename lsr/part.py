@@ -19,7 +19,7 @@ import numpy as np
 from lsr.collection import Collection
 from lsr.dense_vectors import DenseVector
 from lsr.documents import Document
-from lsr.errors import InvalidDocument
+from lsr.errors import InvalidDocument, QueryError
 from lsr.reading import Reader
 from lsr.results import CollectionInfo, SearchResult, WriteResult
 from lsr.search.filters import Filter
@@ -61,6 +61,8 @@ class Part(Reader):
 
     def __init__(self, whole: Collection, condition: Mapping[str, Any]) -> None:
         """Raises QueryError, UnknownField for a filter that does not fit the collection."""
+        if not whole.has_parts:
+            raise QueryError("a collection in shards has no parts: bind the key to whole collections", field="filter")
         super().__init__(whole.path, whole.name, whole._answers)
         self.whole = whole
         self._condition = dict(condition)
@@ -86,10 +88,20 @@ class Part(Reader):
         return self.whole.read_only
 
     def search(
-        self, query: Query, *, timeout_ms: float | None = None, scope: str = "", **options: Unpack[SearchKeywords]
+        self,
+        query: Query,
+        *,
+        timeout_ms: float | None = None,
+        scope: str = "",
+        sampled: bool = True,
+        **options: Unpack[SearchKeywords],
     ) -> SearchResult:
-        """Search as `Collection.search` does; the hits, totals and facets are those of the part."""
-        return super().search(query, timeout_ms=timeout_ms, scope=f"{self._scope} {scope}", **options)
+        """Search as `Collection.search` does; the hits, totals and facets are those of the part.
+
+        A query of a part is never sampled: only `Collection` has a sample.
+        """
+        scope = f"{self._scope} {scope}"
+        return super().search(query, timeout_ms=timeout_ms, scope=scope, sampled=sampled, **options)
 
     def info(self) -> CollectionInfo:
         """Return the description of the part; what only the whole collection has is left out (`is_part`)."""

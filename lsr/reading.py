@@ -21,15 +21,16 @@ from index.searching.calibration import Calibration
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, QueryError
 from lsr.metadata import MetadataSchema
-from lsr.results import CacheCounts, CollectionInfo, Damage, SearchResult, VectorInfo
+from lsr.results import CacheCounts, CollectionInfo, Damage, SampleInfo, SearchResult, VectorInfo
 from lsr.search import listing, ranking, scanning
 from lsr.search.answers import Answers
 from lsr.search.defaults import SearchDefaults, defaults_of, parse_defaults
 from lsr.search.filters import Filter
-from lsr.search.plan import Searched
+from lsr.search.plan import OnQuery, Searched
 from lsr.search.request import Feedback, Query, RankingOptions, SearchKeywords, split_keywords
 from lsr.search.suggestions import Suggested, Suggestions, sampled
 from lsr.storage import layout
+from lsr.storage.index_info import index_info, largest_index
 from lsr.storage.live_state import ReadState
 from lsr.storage.sample_queries import spaced_texts
 from lsr.vectors import VectorConfig, vector_of
@@ -117,6 +118,7 @@ class Reader:
         *,
         timeout_ms: float | None = None,
         scope: str = "",
+        sampled: bool = True,
         **options: Unpack[SearchKeywords],
     ) -> SearchResult:
         """Return the best k documents, by descending score, then ascending id.
@@ -139,13 +141,21 @@ class Reader:
         timeout_ms      give up after this time, with SearchStopped; on_late="skip" leaves out late stages instead
         cache           False computes an answer that may be kept from before
         scope           answers are kept apart by it
+        sampled         False leaves the query out of the sample that the collection may keep
         exact, recall, query_cut, heap_factor, n_knn   how thorough the first stages are, see index.SearchParameters
 
         The types are in lsr/search/request.py. Raises QueryError, UnknownField, SearchParameterError, VectorError,
         SearchStopped, EncoderMismatch, CursorGone.
         """
         ranking_options, parameters = split_keywords(options)
-        return self._answers.search(self._searched, query, ranking_options, parameters, timeout_ms, scope)
+        on_query = self._on_query() if sampled else None
+        return self._answers.search(
+            self._searched_with(on_query), query, ranking_options, parameters, timeout_ms, scope
+        )
+
+    def _on_query(self) -> OnQuery | None:
+        """Return what is to be called with each encoded query, None for nothing."""
+        return None
 
     @property
     def search_defaults(self) -> SearchDefaults:
@@ -154,8 +164,18 @@ class Reader:
 
     @property
     def _searched(self) -> Searched:
+        return self._searched_with(None)
+
+    def _searched_with(self, on_query: OnQuery | None) -> Searched:
         state = self._state
-        return Searched(state.generation, state.vectors, state.dense, defaults_of(state), self._answers.encodings)
+        return Searched(
+            state.generation,
+            state.vectors,
+            state.dense,
+            defaults_of(state),
+            self._answers.encodings,
+            on_query=on_query,
+        )
 
     def rank(
         self,
@@ -272,6 +292,7 @@ class Reader:
                     vector.term_count,
                     dtypes=vector.dtypes,
                     query_dtype=vector.query_dtype,
+                    index=None if generation.is_part else index_info(generation, name, vector.config.index),
                 )
                 for name, vector in state.vectors.items()
             }
@@ -292,7 +313,13 @@ class Reader:
             search=defaults_of(state).to_json(),
             notes=self._notes(),
             read_only=self.read_only,
+            query_sample=self.query_sample,
         )
+
+    @property
+    def query_sample(self) -> SampleInfo | None:
+        """The sample of real queries that the collection keeps; None if it keeps none, or is not written here."""
+        return None
 
     def _notes(self) -> tuple[str, ...]:
         rescore = self.search_defaults.rescore
@@ -320,8 +347,8 @@ class Reader:
         """
         state = self._state
         name = vector_of(state.vectors, using).name
-        largest = max(state.generation.segments, key=lambda view: view.live_count, default=None)
-        return None if largest is None else largest.segment.indexes[name].calibration
+        index = largest_index(state.generation, name)
+        return None if index is None else index.calibration
 
     def statistics(self, using: str = DEFAULT_VECTOR) -> CorpusStatistics:
         """Return the current number of live documents and their document frequencies. Raises QueryError."""

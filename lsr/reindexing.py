@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from index import IndexConfig
 from lsr.default_pipeline import defaults_for
 from lsr.dense_vectors import Vectors
 from lsr.documents import DEFAULT_VECTOR, Document
@@ -22,7 +23,7 @@ from lsr.search.defaults import parse_defaults
 from lsr.storage.live_state import LiveState, open_to_read
 from lsr.storage.sample_queries import AT_LEAST
 from lsr.storage.segment_fields import NewColumns
-from lsr.vectors import VectorConfig, check_vector_name
+from lsr.vectors import VectorConfig, check_vector_name, with_index_settings
 from lsr.writing.bulk_load import Progress, load_corpus
 from lsr.writing.stored_corpus import StoredCorpus
 
@@ -60,6 +61,7 @@ def reindex(
     remove: Collection[str] = (),
     schema: Mapping[str, str] | None = None,
     search: Mapping[str, Any] | Literal["pipeline"] | None = None,
+    index_settings: Mapping[str, Any] | None = None,
     resume: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -73,6 +75,7 @@ def reindex(
     schema    the new metadata fields; None: those of the old collection. Every document must fit
     search    the new search defaults as JSON, "pipeline" for those of default_pipeline.py; None: the old ones, or where
               the old collection has none the pipeline if its vectors are there
+    index_settings   build parameters of the index, see lsr.vectors.with_index_settings; the others stay as they are
     resume    go on with an interrupted run of the same collection, unchanged since; starts afresh when there is none
     device    where encoders run: auto, cpu, cuda, …
     threads   for building the index; None: all cores
@@ -86,7 +89,7 @@ def reindex(
     state = open_to_read(Path(source))
     try:
         declared = state.schema if schema is None else _fitting_schema(state, schema)
-        plan = _Plan(state, add or {}, replace or {}, remove, search)
+        plan = _Plan(state, add or {}, replace or {}, remove, search, index_settings or {})
         without_text = plan.count_without_text(progress)
         if plan.corpus.size and plan.corpus.size >= AT_LEAST:
             _load_encoders(plan.kept)
@@ -139,6 +142,7 @@ class _Plan:
         replace: Mapping[str, VectorConfig],
         remove: Collection[str],
         search: Mapping[str, Any] | str | None,
+        index_settings: Mapping[str, Any],
     ) -> None:
         old = (*state.vectors, *state.dense)
         for field, names in (("using", replace), ("remove", remove)):
@@ -153,13 +157,15 @@ class _Plan:
                 raise QueryError(f"there is a vector {name!r} already: choose another name, or remove it", field="add")
             if config.encoder is None:
                 raise QueryError(f"vectors.{name}: an encoder is needed for the stored texts", field=f"vectors.{name}")
-        self.kept = Vectors(
-            {name: vector for name, vector in state.vectors.items() if name not in gone},
-            {name: vector for name, vector in state.dense.items() if name not in gone},
-        )
-        self.configs: dict[str, VectorConfig] = {
-            name: vector.config for part in self.kept for name, vector in part.items()
-        } | self.made
+        kept = {name: vector for name, vector in state.vectors.items() if name not in gone}
+        dense = {name: vector for name, vector in state.dense.items() if name not in gone}
+        configs = {name: vector.config for part in (kept, dense) for name, vector in part.items()} | self.made
+        self.configs: dict[str, VectorConfig] = with_index_settings(configs, index_settings, "index setting")
+        self.made = {name: self.configs[name] for name in self.made}
+        for name, vector in kept.items():
+            _check_same_impacts(name, vector.config.index, self.configs[name].index)
+            kept[name] = vector.with_index(self.configs[name].index)
+        self.kept = Vectors(kept, dense)
         if all(config.dense for config in self.configs.values()):
             raise QueryError("a collection needs a sparse vector at least: no other one remains", field="remove")
         self.search = _search_defaults(state, self.configs, search)
@@ -209,6 +215,16 @@ def _search_defaults(
             )
         wanted = pipeline
     return None if wanted is None else parse_defaults(wanted, sparse, dense).to_json()
+
+
+def _check_same_impacts(name: str, old: IndexConfig, new: IndexConfig) -> None:
+    """Raise QueryError for another type of the impacts that are copied: scores would change."""
+    if old.impact_dtype != new.impact_dtype:
+        raise QueryError(
+            f"index setting {name}.impact_dtype: the impacts are copied as {old.impact_dtype}; "
+            f"encode the vector again to store {new.impact_dtype}",
+            field=f"{name}.impact_dtype",
+        )
 
 
 def _only_vector(state: LiveState, sparse: Mapping[str, VectorConfig]) -> Mapping[str, Any] | None:

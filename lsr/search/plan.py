@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lsr.dense_vectors import DenseVector
 from lsr.errors import QueryError
 from lsr.metadata import MetadataSchema
@@ -31,6 +34,8 @@ from lsr.search.sorting import check_sort
 from lsr.storage.generation import Generation
 from lsr.vectors import NamedVector, vector_of
 
+OnQuery = Callable[[str, NDArray[np.int64], NDArray[np.float32]], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Searched:
@@ -41,6 +46,7 @@ class Searched:
     dense: Mapping[str, DenseVector]
     defaults: SearchDefaults
     encodings: BoundedCache[Any] | None = None  # queries that a model has encoded
+    on_query: OnQuery | None = None  # called with a sparse vector's name, and a query's term numbers and weights
     open_rows: Callable[[], RowSpace] | None = None  # where the documents are not in this process
 
     def rows(self) -> RowSpace:

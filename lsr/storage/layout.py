@@ -2,7 +2,8 @@
 
 The settings in the catalog: `uuid` and `created`; `vectors` (see NamedVector.setting); `dense` (see
 DenseVector.setting), only where there are dense vectors; `schema` (field -> type);
-`load`, present only while an offline load is unfinished, and `loaded`, what a finished one was.
+`load`, present only while an offline load is unfinished, and `loaded`, what a finished one was; `search`, the search
+defaults; `recall_curves`, what was measured after a segment was written.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ LOAD_SETTING = "load"
 LOADED_SETTING = "loaded"
 SCHEMA_SETTING = "schema"
 SEARCH_SETTING = "search"
+RECALL_SETTING = "recall_curves"  # see recall_curves.py
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Contents:
     format_version: int
     load: Mapping[str, Any] | None
     search: Any
+    recall: Any = None  # curves that were measured after their segment was written, as they are stored
 
 
 def is_collection(folder: Path) -> bool:
@@ -164,7 +167,13 @@ def read_contents(catalog: Catalog) -> Contents:
     except (KeyError, TypeError, ValueError, QueryError) as error:
         raise CollectionCorrupt(catalog.path, f"table settings: {error!r}") from error
     return Contents(
-        schema, vectors, dense, catalog.format_version, settings.get(LOAD_SETTING), settings.get(SEARCH_SETTING)
+        schema,
+        vectors,
+        dense,
+        catalog.format_version,
+        settings.get(LOAD_SETTING),
+        settings.get(SEARCH_SETTING),
+        settings.get(RECALL_SETTING),
     )
 
 
@@ -208,7 +217,8 @@ def read_shape(catalog: Catalog) -> SegmentShape:
 
 def remove_leftovers(folder: Path, live: Sequence[str]) -> None:
     """Remove what a killed writer left: temporary files, and folders in segments/ that the catalog does not list."""
-    for path in (*(folder / SEGMENTS_FOLDER).iterdir(), *folder.glob("creating-*"), *folder.glob("snapshots/taking-*")):
+    others = (path for pattern in ("creating-*", "snapshots/taking-*", "*.writing") for path in folder.glob(pattern))
+    for path in (*(folder / SEGMENTS_FOLDER).iterdir(), *others):
         if path.name in live:
             continue
         if path.is_dir():

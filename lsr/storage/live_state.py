@@ -21,6 +21,7 @@ from lsr.storage.catalog_schema import SegmentRow
 from lsr.storage.generation import Generation, SegmentView
 from lsr.storage.pending import ChunkContent, Pending, columns_of
 from lsr.storage.pending_rows import decode_rows
+from lsr.storage.recall_curves import Curves, curves_from_setting, use_curves
 from lsr.storage.segment import Segment
 from lsr.vectors import NamedVector
 
@@ -82,6 +83,8 @@ class LiveState:
                     "`lsr index … --resume`, or remove the folder)"
                 )
             self.generation = self._read_generation(contents.schema)
+        self.curves: Curves = curves_from_setting(catalog.path, contents.recall)
+        use_curves(self.curves, self.generation.segments)
 
     @property
     def schema(self) -> MetadataSchema:

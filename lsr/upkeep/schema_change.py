@@ -21,6 +21,7 @@ from lsr.storage.generation import SegmentView
 from lsr.storage.layout import SCHEMA_SETTING, SEARCH_SETTING
 from lsr.storage.live_state import LiveState
 from lsr.storage.pending import Pending
+from lsr.storage.recall_curves import use_curves
 from lsr.storage.segment import SEGMENTS_FOLDER, FinishedSegment, Segment, SegmentShape
 from lsr.storage.segment_fields import NewColumns, check_documents, extend_segment
 from lsr.storage.segment_writer import NewSegment
@@ -120,6 +121,7 @@ def _put(state: LiveState, prepared: _Prepared, search: Any) -> None:
     segments = tuple(
         view.moved_to(prepared.segments.get(view.segment.row.segment, view.segment)) for view in before.segments
     )
+    use_curves(state.curves, segments)
     if search is not None:
         state.search = search
     state.shape = prepared.shape
