@@ -98,6 +98,7 @@ def test_pages_and_documents_yield_everything_once(client: Client) -> None:
     ids = [hit.id for page in client.pages("dishes", "lobster", k=4) for hit in page.hits]
     assert sorted(ids) == [f"d{i}" for i in range(9)]
     assert [one.id for one in client.documents("dishes", size=2)] == sorted(ids)
+    assert [one.id for one in client.documents("dishes", size=1, filter={"year": {"gte": 7}})] == ["d7", "d8"]
 
 
 def test_documents_are_written_changed_read_back_and_deleted(client: Client) -> None:
