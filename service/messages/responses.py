@@ -381,16 +381,27 @@ class HealthModel(BaseModel):
 
 
 class InfoModel(BaseModel):
-    """What `/embed_sparse` encodes with; the fields of text-embeddings-inference, and `models`."""
+    """What `/embed_sparse` encodes with; the fields of text-embeddings-inference, and `models`.
+
+    Fields that are null here have no meaning in this service; clients of the other one require that they exist.
+    """
 
     model_id: str
+    model_sha: str | None
+    model_dtype: str
     model_type: dict[str, Any]
     models: list[str]
     max_concurrent_requests: int
     max_client_batch_size: int
     max_input_characters: int
+    max_input_length: int | None
+    max_batch_tokens: int | None
+    max_batch_requests: int | None
+    tokenization_workers: int | None
     auto_truncate: bool
     version: str
+    sha: str | None
+    docker_label: str | None
 
 
 class DeleteModel(BaseModel):
