@@ -58,7 +58,8 @@ def _indexes(directory: Path) -> Mapping[str, IndexInfo]:
 
 def _print_index(name: str, index: IndexInfo) -> None:
     given = {key: value for key, value in _given(index).items() if value is not None}
-    settings = f"; settings {', '.join(f'{key}={value}' for key, value in given.items())}" if given else ""
+    pairs = ", ".join(f"{key}={str(value).lower()}" for key, value in given.items())
+    settings = f"; settings {pairs}" if given else ""
     if not index.documents:
         print(f"  {name}: no segment yet{settings}")
         return
@@ -66,7 +67,7 @@ def _print_index(name: str, index: IndexInfo) -> None:
     if seen is None:
         print(f"  {name}: largest segment of {index.documents:,} documents, built by an older version{settings}")
     else:
-        queries = f"{seen['queries']:,} sample queries"
+        queries = f"{seen['queries']:,} sample queries" if seen["queries"] else "no sample queries"
         if seen["query_terms"] is not None:
             queries += f" of {seen['query_terms']:g} terms and {seen['query_postings']:,.0f} postings"
         print(

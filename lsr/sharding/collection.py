@@ -87,7 +87,13 @@ class ShardedCollection(Collection):
             shard.close()
 
     def search(
-        self, query: Query, *, timeout_ms: float | None = None, scope: str = "", **options: Unpack[SearchKeywords]
+        self,
+        query: Query,
+        *,
+        timeout_ms: float | None = None,
+        scope: str = "",
+        sampled: bool = True,  # noqa: ARG002 - a publication is read alone, so it has no sample of queries
+        **options: Unpack[SearchKeywords],
     ) -> SearchResult:
         """Search as `Collection.search` does.
 

@@ -89,7 +89,7 @@ class Service:
     @property
     def is_bound(self) -> bool:
         """Whether this is the service as the holder of a bound key sees it."""
-        return not isinstance(self.store, CollectionStore)
+        return isinstance(self.store, BoundStore)
 
     def whole(self, name: str) -> Collection:
         """Return an open collection with all its documents; raises as `store.get`, a 403 problem for a bound key."""

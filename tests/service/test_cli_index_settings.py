@@ -56,7 +56,7 @@ def test_verify_says_how_the_index_was_built(built: Path, capfd: pytest.CaptureF
     out = capfd.readouterr().out
     assert "default: largest segment of 60 documents, " in out
     assert "concentration 0." in out
-    assert "settings n_postings=10, exact_lists=False, n_knn=2" in out
+    assert "no sample queries; settings n_postings=10, exact_lists=false, n_knn=2" in out
     assert "candidate lists    yes  given: n_postings = 10" in out
     assert "block maxima       no   not kept" in out
     assert run(["verify", str(built), "--json"]) == 0
