@@ -4,6 +4,8 @@ LsrError                          the root of this package's errors
 ├── InvalidJson                   not JSON, or JSON that two parsers read differently; says where
 ├── InvalidDocument               a document that is rejected; names the field
 ├── CorpusUnreadable              a file or data set that cannot be read as the given corpus
+├── SourceFailed                  a server to import from that does not answer, or refuses; names server and request
+├── PositionExpired               a server does not know any longer where an interrupted import stopped
 ├── InputRefused                  too many lines of an input are refused, or one where none may be
 ├── CorpusDamaged                 a corpus file that is truncated or has a wrong checksum
 ├── SettingsError                 an invalid setting in lsr.toml, the environment or a flag
@@ -65,6 +67,18 @@ class InvalidDocument(LsrError, ValueError):
 
 class CorpusUnreadable(LsrError):
     """A file or data set that is missing, or that cannot be read as the given corpus."""
+
+
+class SourceFailed(LsrError):
+    """A server to import from or export to does not answer, or refuses; `status` is that of HTTP, if it answered."""
+
+    def __init__(self, detail: str, *, status: int | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class PositionExpired(LsrError):
+    """A server does not know any longer where an interrupted import stopped: it starts again."""
 
 
 class InputRefused(LsrError):

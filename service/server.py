@@ -30,6 +30,7 @@ from service.app import create_app
 from service.auth import load_api_keys
 from service.http.admission import Admission
 from service.http.header_limits import HeaderLimits
+from service.http.named_origins import NamedOrigins
 from service.http.protocol import ConnectionLimits, limited_protocol
 from service.logs import log_access
 from service.runtime.pandas_import import do_without_pandas
@@ -203,12 +204,14 @@ def _server(
 ) -> _GracefulServer:
     app = create_app(store, settings)
     service: Service = app.state.service
+    origins = NamedOrigins(settings.cors_origins)
     admission = Admission(
         service.metrics,
         searches=settings.search_threads + settings.search_queue,
         others=settings.write_queue * 2,
         on_pressure=on_pressure,
         root_path=settings.root_path,
+        origins=origins,
     )
 
     def log_refusal(status: int, method: str, target: bytes) -> None:
@@ -219,7 +222,9 @@ def _server(
         app,
         workers=1,
         loop="uvloop",
-        http=limited_protocol(_connection_limits(settings), admission, service.metrics.count_refusal, log_refusal),
+        http=limited_protocol(
+            _connection_limits(settings), admission, origins, service.metrics.count_refusal, log_refusal
+        ),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -109,6 +109,8 @@ def _encode(searched: Searched, space: RowSpace, one: Leg, weight: float, limit:
         near, away = rows_of(space, one.query)
         return EncodedLeg(vector, None, like_query(space, vector, near, away), frozenset(), weight, limit)
     encoded = _encoded(searched, vector, one.query)
+    if searched.on_query is not None:
+        searched.on_query(vector.name, encoded.term_ids, encoded.weights)
     if searched.generation.is_part and vector.vocabulary.grows:
         statistics = searched.generation.statistics(vector.name)
         encoded = without_absent(vector, encoded, statistics, is_text=isinstance(one.query, str))

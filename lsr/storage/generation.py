@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from index import DenseRows
 from lsr.documents import Document
 from lsr.errors import CollectionCorrupt
+from lsr.metadata import MetadataSchema
 from lsr.results import Damage
 from lsr.storage.id_file import hash_ids
 from lsr.storage.pending import Pending, PendingChunk
@@ -66,6 +67,12 @@ class SegmentView:
         # Counts that exist are carried over; the others are made when asked for.
         for name, counts in list(self._dead_counts.items()):
             view._dead_counts[name] = counts.add(self.segment.term_ids(name, doc_ids))
+        return view
+
+    def moved_to(self, segment: Segment) -> SegmentView:
+        """Return the view of another segment with the same documents under the same doc_ids."""
+        view = SegmentView(segment, self.live, self.dead)
+        view._dead_counts = dict(self._dead_counts)
         return view
 
     def find(self, ids: Sequence[str], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -151,6 +158,7 @@ class Generation:
     segments: tuple[SegmentView, ...] = ()
     pending: Pending = field(default_factory=Pending)
     damage: tuple[Damage, ...] = ()
+    schema: MetadataSchema = field(default_factory=MetadataSchema)  # the columns that every document has
     is_part: bool = False  # only the documents that a filter matches, see generation_part.py
 
     def require_whole(self) -> None:
