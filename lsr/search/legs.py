@@ -51,15 +51,29 @@ def union(found: Sequence[Scored]) -> Rows:
     return np.unique(np.concatenate(rows)) if rows else np.empty(0, np.int64)
 
 
-def complete(space: RowSpace, leg: EncodedLeg, found: Scored, rows: Rows) -> List:
-    """Return the leg's list over all candidates: a score from its index for those that its list was too short for."""
-    scores: Floats = np.zeros(len(rows), dtype=np.float64)
-    ranks: NDArray[np.int64] = np.zeros(len(rows), dtype=np.int64)
-    at = np.searchsorted(rows, found.rows)
-    scores[at] = found.scores
-    ranks[at] = np.arange(1, len(found.rows) + 1)
-    # A list that is not full holds every match.
-    if len(found.rows) >= leg.limit or found.approximate:
-        missing = np.flatnonzero(ranks == 0)
-        scores[missing] = space.score(leg.using, leg.query, rows[missing])
-    return List(scores, ranks)
+def complete(
+    space: RowSpace, legs: Sequence[EncodedLeg | None], found: Sequence[Scored], rows: Rows
+) -> list[List | None]:
+    """Return each leg's list over all candidates: a score from its index for those that its list was too short for.
+
+    None for scores from elsewhere.
+    """
+    lists: list[List | None] = []
+    incomplete: list[tuple[EncodedLeg, Floats, NDArray[np.int64]]] = []
+    for leg, one in zip(legs, found, strict=True):
+        if leg is None:
+            lists.append(None)
+            continue
+        scores = np.zeros(len(rows), dtype=np.float64)
+        ranks: NDArray[np.int64] = np.zeros(len(rows), dtype=np.int64)
+        at = np.searchsorted(rows, one.rows)
+        scores[at] = one.scores
+        ranks[at] = np.arange(1, len(one.rows) + 1)
+        lists.append(List(scores, ranks))
+        # A list that is not full holds every match.
+        if len(one.rows) >= leg.limit or one.approximate:
+            incomplete.append((leg, scores, np.flatnonzero(ranks == 0)))
+    wanted = [(leg.using, leg.query, rows[missing]) for leg, _, missing in incomplete]
+    for (_, scores, missing), more in zip(incomplete, space.scores(wanted), strict=True):
+        scores[missing] = more
+    return lists

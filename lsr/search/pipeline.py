@@ -298,8 +298,8 @@ def _fused(space: RowSpace, plan: Plan, legs: Sequence[EncodedLeg | None], found
     """Return the candidates of all lists, ranked by the sum of what the lists contribute."""
     rows = union(found)
     lists = [
-        _external_list(one, rows) if leg is None else complete(space, leg, one, rows)
-        for leg, one in zip(legs, found, strict=True)
+        _external_list(one, rows) if known is None else known
+        for known, one in zip(complete(space, legs, found, rows), found, strict=True)
     ]
     method: Method = "sum" if plan.raw else plan.method
     shares = contributions(lists, plan.weights, method, plan.k)

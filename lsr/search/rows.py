@@ -248,6 +248,10 @@ class RowSpace:
             scores[chosen] = np.maximum(values, 0.0)
         return scores
 
+    def scores(self, wanted: Sequence[tuple[str, QueryVector, Rows]]) -> list[Scores]:
+        """Return what `score` returns, for each of several (name, query, rows)."""
+        return [self.score(*one) for one in wanted]
+
     def matching(
         self, name: str, query: QueryVector, allowed: Allowed, should_stop: ShouldStop | None = None
     ) -> Allowed:

@@ -74,6 +74,7 @@ class ShardedCollection(Collection):
         self._live.generation = self._sharded = ShardedGeneration(
             seq=publication.generation,
             damage=tuple(damage for info in infos for damage in info.damage),
+            schema=self._live.generation.schema,
             shards=self._shards,
             rows=tuple(info.rows for info in infos),
             counts=counts,
@@ -92,7 +93,7 @@ class ShardedCollection(Collection):
         *,
         timeout_ms: float | None = None,
         scope: str = "",
-        sampled: bool = True,  # noqa: ARG002 - a publication is read alone, so it has no sample of queries
+        sampled: bool = True,  # noqa: ARG002 - no sample is kept of a collection in shards
         **options: Unpack[SearchKeywords],
     ) -> SearchResult:
         """Search as `Collection.search` does.

@@ -174,14 +174,23 @@ class ShardedSpace(RowSpace):
 
     def score(self, name: str, query: QueryVector, rows: Rows) -> Scores:
         """Return the canonical score of each row in a named vector, float32[n]; 0 for one that shares no term."""
-        scores = np.zeros(len(rows), dtype=np.float32)
-        if not len(query.term_ids):
-            return scores
-        parts = list(self._split(rows))
-        answers = self.inquiry.ask("score", {at: (((name, query, own),),) for at, _, own in parts})
-        for at, chosen, _ in parts:
-            scores[chosen] = answers[at][0]
-        return scores
+        return self.scores([(name, query, rows)])[0]
+
+    def scores(self, wanted: Sequence[tuple[str, QueryVector, Rows]]) -> list[Scores]:
+        """Return what `score` returns for each (name, query, rows), with one question to each shard."""
+        found = [np.zeros(len(rows), dtype=np.float32) for _, _, rows in wanted]
+        questions: dict[int, list[tuple[str, QueryVector, Rows]]] = {}
+        places: dict[int, list[tuple[int, NDArray[np.int64]]]] = {}
+        for number, (name, query, rows) in enumerate(wanted):
+            if not len(query.term_ids):
+                continue
+            for at, chosen, own in self._split(rows):
+                questions.setdefault(at, []).append((name, query, own))
+                places.setdefault(at, []).append((number, chosen))
+        for at, answers in self.inquiry.ask("score", {at: (asked,) for at, asked in questions.items()}).items():
+            for (number, chosen), scores in zip(places[at], answers, strict=True):
+                found[number][chosen] = scores
+        return found
 
     def dense_scores(self, name: str, rows: Rows, query: NDArray[np.float32]) -> tuple[Scores, Mask]:
         """Return the canonical dense scores of rows, and which of them have the dense vector."""
