@@ -152,6 +152,11 @@ class SparseIndex:
         return self._segment.bytes
 
     @property
+    def candidate_bytes(self) -> int:
+        """Size of the arrays that candidate search reads at random, which should be in memory."""
+        return self._segment.candidate_bytes
+
+    @property
     def config(self) -> IndexConfig:
         """The configuration that it was built with."""
         return self._config

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.arrays.folder import MANIFEST, WITH_BLOCK_MAXIMA, map_array
+from index.arrays.folder import MANIFEST, holds_block_maxima, holds_further_lines, map_array
 from index.arrays.new_arrays import aligned_zeros
 from index.errors import IndexCorrupt
 from index.kernels.block_max import BLOCKS, SUPERBLOCK, BlockMaxima
 from index.kernels.candidate_arrays import CandidateLists
 from index.kernels.exhaustive import WINDOW, Windows
+from index.kernels.further import coarse_error, largest_shift, remainder_type
 from index.kernels.lines import LINE_BYTES, Documents, documents_over, line_views, terms_per_line
 
 
@@ -39,10 +40,14 @@ class Segment:
     line_docs         uint32[n_docs]    the document of each line
     lines             uint8[n_docs, 64] the documents' sketches, see kernels.lines
     impacts           uint16 (float16 bits)|float32[n_docs, width]  their canonical impacts, place by place
-    further           uint8[n_further, 64]  the further lines: their other terms, with canonical impacts
+    further           uint16[n_places]  their other terms with coarse impacts, see kernels.further
+    remainders        uint8|uint32[n_places]  what makes these impacts canonical
+    impact_code       int64[2]  how these impacts are divided
+                      an index of version 3 has lines instead, uint8[n_lines, 64]: see kernels.further_lines
     list_block        int64[n_local + 1] into block_start
     block_start       uint32[n_blocks + 1]  into block_docs
-    block_docs        uint32[n_postings]    documents of the candidate lists, by their lines, block by block
+    block_docs        uint8[n_postings, 3|4]  documents of the candidate lists, by their lines, block by block; of
+                      version 3: uint32[n_postings]
     window_entry      int64[n_windows + 1] into entry_*, see kernels.exhaustive; all 0 without unpruned postings
     entry_terms       uint16|uint32[n_entries]  the terms of a window, ascending
     entry_start       int64[n_entries + 1] into posting_docs
@@ -71,10 +76,12 @@ class Segment:
     line_docs: NDArray[np.uint32]
     lines: NDArray[np.uint8]
     impacts: NDArray[Any]
-    further: NDArray[np.uint8]
+    further: NDArray[Any]
+    remainders: NDArray[Any]
+    impact_code: NDArray[np.int64]
     list_block: NDArray[np.int64]
     block_start: NDArray[np.uint32]
-    block_docs: NDArray[np.uint32]
+    block_docs: NDArray[Any]
     window_entry: NDArray[np.int64]
     entry_terms: NDArray[Any]
     entry_start: NDArray[np.int64]
@@ -139,7 +146,17 @@ class Segment:
     @cached_property
     def documents(self) -> Documents:
         """The documents as kernels read them."""
-        return documents_over(self.lines, self.impacts, self.further, self.scale, self.term_type)
+        if self.further.ndim == 2:
+            old = self.further.view(self.term_type), self.further.view(self.impacts.dtype)
+            return documents_over(self.lines, self.impacts, *old, self.impact_code, self.scale, self.term_type)
+        return documents_over(
+            self.lines, self.impacts, self.further, self.remainders, self.impact_code, self.scale, self.term_type
+        )
+
+    @cached_property
+    def coarse_error(self) -> float:
+        """The largest share of a coarse impact by which the canonical one may differ from it."""
+        return 0.0 if self.further.ndim == 2 else coarse_error(self.impact_code, self.impacts.dtype)
 
     @cached_property
     def candidate_lists(self) -> CandidateLists:
@@ -171,6 +188,14 @@ class Segment:
         """Size of the arrays."""
         return sum(int(getattr(self, name).nbytes) for name in (*ARRAYS, NEIGHBOURS, *BLOCK_MAXIMA))
 
+    @property
+    def candidate_bytes(self) -> int:
+        """Size of the arrays that candidate search reads at random: what should be in memory.
+
+        The other arrays are read for the last candidates of a query alone, or for an exact search.
+        """
+        return sum(int(getattr(self, name).nbytes) for name in (*_READ_BY_CANDIDATES, NEIGHBOURS))
+
 
 # Share of the mass in the sketches below which a collection counts as flat. Measured: SPLADE-like vectors .53;
 # BM25 on 150,000 arXiv abstracts .21, where candidate search at its defaults found only .62 of the true top 10.
@@ -187,10 +212,12 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "line_docs": (("uint32",), "n_docs"),
     "lines": (("uint8",), None),
     "impacts": (("uint16", "float32"), None),
-    "further": (("uint8",), None),
+    "further": (("uint16",), None),
+    "remainders": (("uint8", "uint32"), None),
+    "impact_code": (("int64",), None),
     "list_block": (("int64",), "n_local + 1"),
     "block_start": (("uint32",), None),
-    "block_docs": (("uint32",), None),
+    "block_docs": (("uint8",), None),
     "window_entry": (("int64",), "n_windows + 1"),
     "entry_terms": (("uint16", "uint32"), None),
     "entry_start": (("int64",), None),
@@ -202,7 +229,19 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
 
 
 NEIGHBOURS = "neighbours"
-_READ_AT_RANDOM = ("line_docs", "lines", "impacts", "further", "block_docs", "summaries")
+_READ_AT_RANDOM = ("line_docs", "lines", "further", "block_docs", "summaries")
+_READ_BY_CANDIDATES = (*_READ_AT_RANDOM, "block_start", "list_block", "list_summary", "scale")
+_TWO_DIMENSIONS = ("lines", "impacts", "block_docs", "summaries")
+# What is different in an index of version 3 or 4.
+_IN_LINES: Mapping[str, tuple[tuple[str, ...], str | None]] = {
+    "further": (("uint8",), None),
+    "block_docs": (("uint32",), None),
+}
+_NOT_IN_LINES: Mapping[str, NDArray[Any]] = {
+    "remainders": np.zeros(0, dtype=np.uint8),
+    "impact_code": np.zeros(2, dtype=np.int64),
+}
+_TWO_DIMENSIONS_IN_LINES = ("lines", "impacts", "further", "summaries")
 _NO_NEIGHBOURS = np.zeros((0, 0), dtype=np.uint32)
 _NO_NEIGHBOURS.setflags(write=False)
 _NO_LINES = np.zeros(0, dtype=np.uint32)
@@ -250,10 +289,14 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
         raise IndexCorrupt(folder / MANIFEST, f"a count is missing or not a number ({error})") from None
     lengths = counts | {"n_local + 1": counts["n_local"] + 1, "n_windows + 1": -(-counts["n_docs"] // WINDOW) + 1}
     arrays: dict[str, NDArray[Any]] = {}
-    for name, (dtypes, length) in ARRAYS.items():
+    old = holds_further_lines(manifest)
+    for name, (dtypes, length) in ({**ARRAYS, **_IN_LINES} if old else ARRAYS).items():
+        if old and name in _NOT_IN_LINES:
+            arrays[name] = _NOT_IN_LINES[name]
+            continue
         array = map_array(folder, manifest, name)
         path = folder / f"{name}.npy"
-        dimensions = 2 if name in ("lines", "impacts", "further", "summaries") else 1
+        dimensions = 2 if name in (_TWO_DIMENSIONS_IN_LINES if old else _TWO_DIMENSIONS) else 1
         if array.dtype.name not in dtypes or array.ndim != dimensions:
             wanted = f"{' or '.join(dtypes)} in {dimensions}"
             raise IndexCorrupt(path, f"holds {array.dtype} in {array.ndim} dimensions, not {wanted}")
@@ -293,7 +336,7 @@ def _map_block_maxima(
     folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], counts: Mapping[str, int]
 ) -> dict[str, NDArray[Any]]:
     """Map the block maxima, if the version says that they exist. Their values need no check: kernels cut them off."""
-    if manifest["version"] < WITH_BLOCK_MAXIMA:
+    if not holds_block_maxima(manifest):
         return {name: _frozen_maxima({}, name) for name in BLOCK_MAXIMA}
     if len(arrays["posting_docs"]) != counts["nnz"] or not counts["nnz"]:
         raise IndexCorrupt(folder / MANIFEST, "an index with block maxima has no unpruned postings")
@@ -309,13 +352,28 @@ def _map_block_maxima(
 
 
 def _check_documents(folder: Path, arrays: Mapping[str, NDArray[Any]], n_docs: int) -> None:
-    for name in ("further", "summaries"):
-        if arrays[name].shape[1] != LINE_BYTES:
-            raise IndexCorrupt(folder / f"{name}.npy", f"holds {arrays[name].shape}, not lines of 64 bytes")
+    if arrays["summaries"].shape[1] != LINE_BYTES:
+        raise IndexCorrupt(folder / "summaries.npy", f"holds {arrays['summaries'].shape}, not lines of 64 bytes")
+    _check_further(folder, arrays)
     width = terms_per_line(arrays["entry_terms"].dtype)
     for name, wanted in (("lines", (n_docs, LINE_BYTES)), ("impacts", (n_docs, width))):
         if arrays[name].shape != wanted:
             raise IndexCorrupt(folder / f"{name}.npy", f"holds {arrays[name].shape}, not {wanted}")
+
+
+def _check_further(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    if arrays["further"].ndim == 2:
+        if arrays["further"].shape[1] != LINE_BYTES:
+            raise IndexCorrupt(folder / "further.npy", f"holds {arrays['further'].shape}, not lines of 64 bytes")
+        return
+    if arrays["block_docs"].shape[1] not in (3, 4):
+        raise IndexCorrupt(folder / "block_docs.npy", f"holds {arrays['block_docs'].shape}, not 3 or 4 bytes each")
+    remainders, code, impact_type = arrays["remainders"], arrays["impact_code"], arrays["impacts"].dtype
+    if remainders.dtype != remainder_type(impact_type) or len(remainders) != len(arrays["further"]):
+        wanted = f"{len(arrays['further'])} {remainder_type(impact_type)}"
+        raise IndexCorrupt(folder / "remainders.npy", f"holds {len(remainders)} {remainders.dtype}, not {wanted}")
+    if len(code) != 2 or not (0 <= code[0] < 2**31 and 0 <= code[1] <= largest_shift(impact_type)):
+        raise IndexCorrupt(folder / "impact_code.npy", f"holds {code[:3].tolist()}, which divides no impacts")
 
 
 def _check_windows(folder: Path, arrays: Mapping[str, NDArray[Any]], nnz: int) -> None:
