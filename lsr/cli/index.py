@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lsr.cli.arguments import SettingOption, parse_object, parse_settings, stored_name
+from lsr.cli.arguments import (
+    INDEX_SETTING,
+    IndexSettingOption,
+    SettingOption,
+    parse_object,
+    parse_settings,
+    stored_name,
+)
 from lsr.cli.corpus_options import (
     AUTO,
     IdOption,
@@ -70,6 +77,7 @@ def index(
         ),
     ] = None,
     setting: SettingOption = None,
+    index_setting: IndexSettingOption = None,
     format: Annotated[CorpusFormat, typer.Option(help="Format of the corpus.")] = CorpusFormat.auto,
     identifier: IdOption = None,
     title: TitleOption = None,
@@ -102,13 +110,14 @@ def index(
     from lsr.default_pipeline import vectors_for
     from lsr.documents import DEFAULT_VECTOR
     from lsr.settings import load_settings
+    from lsr.vectors import with_index_settings
 
     if vectors is not None and encoder is not None:
         raise typer.BadParameter("give --encoder or --vectors, not both", param_hint=OPTION)
     declared: Mapping[str, Any] | None = None if schema == AUTO else parse_object(schema, "--schema")
     fields = fields_of(identifier, title, text, metadata)
     settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
-    chosen = parse_settings(setting)
+    chosen, of_index = parse_settings(setting), parse_settings(index_setting, INDEX_SETTING)
     opened = open_corpus(corpus, format.value, chunk=chunk, fields=fields)
     check_not_empty(opened, strict=strict)
     if schema == AUTO:
@@ -126,7 +135,7 @@ def index(
     return index_and_report(
         opened,
         out,
-        configs,
+        with_index_settings(configs, of_index, INDEX_SETTING),
         schema=declared,
         resume=resume,
         threads=settings.threads,
@@ -147,15 +156,17 @@ def index_and_report(
     device: str = "auto",
     strict: bool = False,
     as_json: bool = False,
+    problems: ProblemLog | None = None,
 ) -> ExitCode:
     """Index `corpus` into `out`; print the report and, on stderr, the lines that were skipped.
 
-    Returns PARTIAL if some lines were skipped, FAILURE if all were. Raises what `index_corpus` raises, and InputRefused
-    where most lines are refused for one reason, or with `strict` one line is.
+    `problems` may hold lines that were refused before. Returns PARTIAL if some lines were skipped, FAILURE if all were.
+    Raises what `index_corpus` raises, and InputRefused where most lines are refused for one reason, or with `strict`
+    one line is.
     """
     from lsr.writing.bulk_load import index_corpus
 
-    problems = ProblemLog(corpus.name, strict=strict)
+    problems = problems or ProblemLog(corpus.name, strict=strict)
     with progress_bar() as progress:
         report = index_corpus(
             corpus,
@@ -173,7 +184,7 @@ def index_and_report(
         print_json(asdict(report))
     else:
         _print_report(report, out)
-    return exit_code(report.accepted, report.failed)
+    return exit_code(report.accepted, max(report.failed, problems.count))
 
 
 def _print_report(report: IndexReport, out: Path) -> None:
