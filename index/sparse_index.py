@@ -27,7 +27,8 @@ from index.arrays.folder import (
     write_manifest,
 )
 from index.arrays.new_arrays import ArraysInFolder, ArraysInMemory
-from index.arrays.segment import NEIGHBOURS, Segment, freeze, open_segment
+from index.arrays.opening import open_segment
+from index.arrays.segment import NEIGHBOURS, Segment, freeze
 from index.building.build import Progress, build_arrays
 from index.building.choice import EXACT_ONLY, Choice
 from index.building.graph import build_neighbours

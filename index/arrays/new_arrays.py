@@ -86,7 +86,8 @@ class ArraysInFolder:
             # A header is padded, so a smaller number does not change its length.
             offset = _write_header(file, (length, *shape[1:]), kind)
             file.truncate(offset + kind.itemsize * length * int(np.prod(shape[1:])))
-        return np.asarray(np.load(self._folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+        # Writable, as the arrays of a build in memory: kernels are compiled once for both.
+        return np.asarray(np.load(self._folder / f"{name}.npy", mmap_mode="r+", allow_pickle=False))
 
     def temporary(self) -> BinaryIO:
         """See `NewArrays`."""
