@@ -78,7 +78,7 @@ docs: ## where the documentation is
 	@echo "README.md, docs/architecture.md, docs/ (make site); the HTTP API at /openapi.json of a running service"
 
 clean: ## remove the environment and everything that the other targets made
-	rm -rf $(VENV) .clients .site .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .clients .containers .site .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Needs Debian's chromium and npm; axe-core (MPL-2.0) is for these tests alone and is not part of the repository.
 .PHONY: browser
@@ -100,4 +100,26 @@ clients: $(VENV)/models.stamp ## the Python client's optional modules with the r
 	test -d .clients || $(PYTHON) -m venv .clients
 	$(call install_torch,.clients/bin)
 	.clients/bin/pip install --quiet --disable-pip-version-check -c clients/python/constraints.txt -e 'clients/python[test]'
-	HF_HUB_OFFLINE=1 HAYSTACK_TELEMETRY_ENABLED=False LSR=$(CURDIR)/$(BIN)/lsr .clients/bin/python -P -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir $(CURDIR) $(CURDIR)/tests/clients
+	HF_HUB_OFFLINE=1 HAYSTACK_TELEMETRY_ENABLED=False LSR=$(CURDIR)/$(BIN)/lsr .clients/bin/python -P -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir $(CURDIR) $(CURDIR)/tests/clients $(CLIENT_TESTS)
+
+# The real systems that package registries have; others are spoken to by what they document (tests/service/import_servers.py).
+.PHONY: exchange
+exchange: $(VENV)/dev.stamp ## import and export through Qdrant Edge, Milvus Lite and the package datasets
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[exchange]'
+	$(BIN)/pytest tests/exchange
+
+# The container image: podman's buildah builds it, or IMAGE_BUILD='docker build' does. IMAGE_OPTIONS goes to either, such as
+# --build-arg TORCH_INDEX_URL=…, or --isolation chroot where a build must do without namespaces.
+IMAGE       := lsr:0.1.0
+IMAGE_BUILD ?= buildah bud --layers --format docker
+.PHONY: image container-base container-test
+image: ## build the container image
+	$(IMAGE_BUILD) $(IMAGE_OPTIONS) -t $(IMAGE) .
+
+container-base: ## a base image from Debian's packages, where the registry of the Dockerfile's cannot be reached
+	docker/base.sh
+
+container-test: $(VENV)/dev.stamp image ## docker-compose.yml with the real image: index, serve, stop, start, upgrade
+	test -d .containers || $(PYTHON) -m venv .containers
+	.containers/bin/pip install --quiet --disable-pip-version-check 'podman-compose>=1.3'
+	COMPOSE=$(CURDIR)/.containers/bin/podman-compose $(BIN)/pytest tests/containers -s

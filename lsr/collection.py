@@ -63,6 +63,8 @@ __all__ = ["Collection", "verify_collection"]
 class Collection(Reader):
     """An open collection, from `Collection.create` or `Collection.open`. Close it, or use `with`."""
 
+    has_parts = True  # whether the documents that a filter matches can be opened as a `Part`
+
     def __init__(self, state: LiveState, lock: WriterLock | None, name: str | None = None) -> None:
         """Internal: use `create` or `open`."""
         super().__init__(state.path, name, Answers())

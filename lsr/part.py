@@ -19,7 +19,7 @@ import numpy as np
 from lsr.collection import Collection
 from lsr.dense_vectors import DenseVector
 from lsr.documents import Document
-from lsr.errors import InvalidDocument
+from lsr.errors import InvalidDocument, QueryError
 from lsr.reading import Reader
 from lsr.results import CollectionInfo, SearchResult, WriteResult
 from lsr.search.filters import Filter
@@ -61,6 +61,8 @@ class Part(Reader):
 
     def __init__(self, whole: Collection, condition: Mapping[str, Any]) -> None:
         """Raises QueryError, UnknownField for a filter that does not fit the collection."""
+        if not whole.has_parts:
+            raise QueryError("a collection in shards has no parts: bind the key to whole collections", field="filter")
         super().__init__(whole.path, whole.name, whole._answers)
         self.whole = whole
         self._condition = dict(condition)

@@ -26,6 +26,7 @@ from lsr.cli.reindex import reindex
 from lsr.cli.schema import schema
 from lsr.cli.search import search
 from lsr.cli.serve import serve
+from lsr.cli.shards import reshard
 from lsr.cli.snapshot import snapshot
 from lsr.cli.train import train
 from lsr.cli.tune import tune
@@ -73,6 +74,7 @@ app.command("bench")(bench)
 app.command("verify")(verify)
 app.command("reindex")(reindex)
 app.command("schema")(schema)
+app.command("reshard")(reshard)
 app.command("alias")(alias)
 app.command("merge")(merge)
 app.add_typer(snapshot, name="snapshot")

@@ -32,6 +32,7 @@ from lsr.cli.corpus_options import (
     textual,
 )
 from lsr.cli.output import JsonFlag, exit_code, human_bytes, print_json, progress_bar
+from lsr.cli.shards import RayOption, ShardsOption, WorkersOption, WorkOption, expanded, index_sharded
 from lsr.cli.vector_options import OPTION, dense_for_vectors, parse_vectors
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def index(
             metavar="CORPUS",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new collection.", metavar="DIR")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new collection.", metavar="DIR")],
     encoder: Annotated[
         str | None,
         typer.Option(help="bm25, lsr-mini, or a checkpoint's name or path.  [default: lsr-mini]", metavar="NAME|PATH"),
@@ -98,6 +99,10 @@ def index(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.", metavar="N")] = None,
+    shards: ShardsOption = None,
+    ray: RayOption = None,
+    workers: WorkersOption = None,
+    work: WorkOption = None,
     json: JsonFlag = False,
 ) -> int:
     """Build a collection from a corpus.
@@ -118,11 +123,16 @@ def index(
     fields = fields_of(identifier, title, text, metadata)
     settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
     chosen, of_index = parse_settings(setting), parse_settings(index_setting, INDEX_SETTING)
+    if shards is None and ray is not None:
+        raise typer.BadParameter("--ray builds shards: give --shards N as well", param_hint="--ray")
+    inputs = [corpus] if shards is None else expanded(corpus)
+    corpus = inputs[0]
     opened = open_corpus(corpus, format.value, chunk=chunk, fields=fields)
     check_not_empty(opened, strict=strict)
     if schema == AUTO:
         declared = guessed_schema(opened)
     if (typed := textual(declared, opened, fields)) is not None:
+        fields = typed
         opened = open_corpus(corpus, format.value, chunk=chunk, fields=typed)
     configs: dict[str, VectorConfig]
     if vectors is not None:
@@ -132,10 +142,29 @@ def index(
         configs = {DEFAULT_VECTOR: config, **dense_for_vectors(opened)}
     else:
         configs = vectors_for(stored_name(settings.encoder), chosen)
+    configs = with_index_settings(configs, of_index, INDEX_SETTING)
+    if shards is not None:
+        return index_sharded(
+            inputs,
+            out,
+            configs,
+            corpus_format=format.value,
+            chunk=chunk,
+            fields=fields,
+            schema=declared,
+            shards=shards,
+            ray=ray or "local",
+            workers=workers,
+            work=work,
+            resume=resume,
+            device=settings.device,
+            strict=strict,
+            as_json=json,
+        )
     return index_and_report(
         opened,
-        out,
-        with_index_settings(configs, of_index, INDEX_SETTING),
+        Path(out),
+        configs,
         schema=declared,
         resume=resume,
         threads=settings.threads,

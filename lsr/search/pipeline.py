@@ -92,7 +92,10 @@ def answer(
     answered.warnings.extend(plan.notes)
     if clock.skipped:
         answered.warnings.append(f"out of time: {', '.join(dict.fromkeys(clock.skipped))} was skipped")
-    answered.partial = bool(clock.skipped) or any(damage.documents for damage in space.damage)
+    out_of_reach = any(damage.documents for damage in space.damage)
+    answered.partial = bool(clock.skipped) or out_of_reach
+    if out_of_reach:  # what cannot be read may match, too
+        answered.total = Total(answered.total.value, "gte")
     answered.timings = clock.took
     return answered
 

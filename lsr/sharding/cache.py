@@ -22,7 +22,7 @@ from typing import Final
 
 from lsr.errors import ObjectStoreError
 from lsr.sharding.manifest import FileEntry, FolderEntry
-from lsr.sharding.places import Place
+from lsr.sharding.places import FileMissing, Place
 from lsr.storage.files import storage_errors, sync_tree
 
 DEFAULT_BYTES: Final = 50 << 30
@@ -158,8 +158,8 @@ def _download(place: Place, path: str, target: Path, file: FileEntry) -> None:
                 raise ObjectStoreError(
                     f"{place.uri}: {path} does not have the checksum of the manifest: publish the shards again"
                 )
-        except ObjectStoreError:
-            if attempt == _ATTEMPTS:
+        except ObjectStoreError as error:
+            if attempt == _ATTEMPTS or isinstance(error, FileMissing):
                 raise
             time.sleep(0.1 * attempt)
         else:

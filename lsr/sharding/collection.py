@@ -49,6 +49,8 @@ _READ_ONLY = (
 class ShardedCollection(Collection):
     """An open generation of shards. Safe to use from many threads."""
 
+    has_parts = False
+
     def __init__(
         self,
         common: Path,

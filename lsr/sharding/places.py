@@ -26,6 +26,10 @@ _URI: Final = re.compile(r"[a-z][a-z0-9+]+://")
 _T = TypeVar("_T")
 
 
+class FileMissing(ObjectStoreError):
+    """A file that the manifest names does not exist."""
+
+
 class Place:
     """A folder in a file system or an object store. Safe to use from many threads."""
 
@@ -116,7 +120,7 @@ class Place:
         try:
             return call()
         except FileNotFoundError as error:
-            raise ObjectStoreError(f"{self.uri}: {path} does not exist: publish the shards again") from error
+            raise FileMissing(f"{self.uri}: {path} does not exist: publish the shards again") from error
         except (OSError, pa.ArrowException) as error:
             if self.folder is not None:
                 with storage_errors(self.folder):

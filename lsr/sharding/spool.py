@@ -22,7 +22,8 @@ from lsr.errors import CorpusDamaged, InvalidDocument
 from lsr.storage.files import sync_file
 
 BATCH_LINES: Final = 1024
-_SCHEMA: Final = pa.schema({"line": pa.int64(), "json": pa.large_binary()})
+_COLUMNS: Final[list[tuple[str, pa.DataType]]] = [("line", pa.int64()), ("json", pa.large_binary())]
+_SCHEMA: Final = pa.schema(_COLUMNS)
 
 
 class SpoolWriter:

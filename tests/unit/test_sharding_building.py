@@ -23,6 +23,7 @@ from lsr.sharding.local import open_shards
 from lsr.sharding.manifest import Publication, parse_publication
 from lsr.sharding.places import place_of
 from lsr.sharding.publishing import find_published, next_generation, publish, published
+from lsr.sharding.resharding import reshard_publication
 from lsr.sharding.splitting import describe_generation, split_collection
 from lsr.upkeep.verification import verify_collection
 from lsr.vectors import VectorConfig
@@ -215,6 +216,28 @@ def test_a_collection_is_split_into_shards_again_without_its_texts_being_encoded
             (ids, scores), (own_ids, own_scores) = (one.rank([query], k=30)[0] for one in (unsharded, sharded))
             assert ids == own_ids
             np.testing.assert_array_equal(scores, own_scores)
+
+
+def test_another_number_of_shards_holds_the_same_documents_and_answers(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_of(str(tmp_path))
+    publish(place, split_collection(whole, tmp_path, 3), tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a text was encoded")
+
+    monkeypatch.setattr("encoders.bm25.BM25Encoder.encode_documents", refuse)
+    changed = reshard_publication(place, published(place), tmp_path, 2, generation=next_generation(place))
+    publish(place, changed, tmp_path)
+    assert len(changed.shards) == 2
+    assert sum_of(entry.digest for entry in changed.shards) == digest_of(whole)
+    with Collection.open(whole) as unsharded, open_shards(tmp_path, published(place), "c") as sharded:
+        for query in QUERIES:
+            found, expected = (
+                shown(one.search(query, k=50, exact=True, explain_terms=5)) for one in (sharded, unsharded)
+            )
+            assert found == expected
 
 
 def test_a_generation_is_published_as_a_whole_and_only_once(whole: Path, tmp_path: Path) -> None:
