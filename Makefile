@@ -24,10 +24,14 @@ $(VENV)/run.stamp: pyproject.toml constraints.txt
 	@touch $@
 
 # torch goes in first, alone and pinned, because it has an index of its own.
+define install_torch
+	@if [ "$(TORCH)" = cpu ] && $(1)/python -c 'import signal, urllib.request as web; signal.alarm(3); web.urlopen("$(TORCH_CPU_INDEX)/torch/")' 2>/dev/null; \
+	then set -x; $(1)/pip install --quiet --disable-pip-version-check --no-deps --index-url $(TORCH_CPU_INDEX) torch==$(TORCH_VERSION); \
+	else set -x; $(1)/pip install --quiet --disable-pip-version-check torch==$(TORCH_VERSION); fi
+endef
+
 $(VENV)/models.stamp: $(VENV)/run.stamp
-	@if [ "$(TORCH)" = cpu ] && $(BIN)/python -c 'import signal, urllib.request as web; signal.alarm(3); web.urlopen("$(TORCH_CPU_INDEX)/torch/")' 2>/dev/null; \
-	then set -x; $(PIP) install --no-deps --index-url $(TORCH_CPU_INDEX) torch==$(TORCH_VERSION); \
-	else set -x; $(PIP) install torch==$(TORCH_VERSION); fi
+	$(call install_torch,$(BIN))
 	$(PIP) install -c constraints.txt -e '.[models]'
 	@touch $@
 
@@ -71,10 +75,10 @@ bench: $(VENV)/dev.stamp ## the figures of the README, as JSON lines
 	$(BIN)/python benchmarks/scifact.py
 
 docs: ## where the documentation is
-	@echo "README.md, docs/architecture.md, docs/; the HTTP API at /openapi.json of a running service"
+	@echo "README.md, docs/architecture.md, docs/ (make site); the HTTP API at /openapi.json of a running service"
 
 clean: ## remove the environment and everything that the other targets made
-	rm -rf $(VENV) .clients .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .clients .containers .site .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Needs Debian's chromium and npm; axe-core (MPL-2.0) is for these tests alone and is not part of the repository.
 .PHONY: browser
@@ -83,9 +87,39 @@ browser: $(VENV)/dev.stamp ## the page's tests in a real browser
 	npm install --silent --no-save --prefix .browser axe-core@4
 	$(BIN)/pytest tests/browser
 
+# The site of docs/: strict, so that a link to nothing fails. Its packages go into an environment of their own.
+.PHONY: site
+site: ## build the documentation as a site, in .site/html
+	test -d .site/venv || $(PYTHON) -m venv .site/venv
+	.site/venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs mkdocs-material
+	.site/venv/bin/mkdocs build --strict --site-dir .site/html
+
 # The integrations' packages and ours do not agree on versions: the client has an environment of its own.
 .PHONY: clients
-clients: $(VENV)/run.stamp ## the Python client's MCP server and LangChain modules with the real packages
+clients: $(VENV)/models.stamp ## the Python client's optional modules with the real packages, against a service
 	test -d .clients || $(PYTHON) -m venv .clients
-	.clients/bin/pip install --quiet --disable-pip-version-check -e 'clients/python[mcp,langchain]' pytest
-	LSR=$(CURDIR)/$(BIN)/lsr .clients/bin/python -P -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir $(CURDIR) $(CURDIR)/tests/clients
+	$(call install_torch,.clients/bin)
+	.clients/bin/pip install --quiet --disable-pip-version-check -c clients/python/constraints.txt -e 'clients/python[test]'
+	HF_HUB_OFFLINE=1 HAYSTACK_TELEMETRY_ENABLED=False LSR=$(CURDIR)/$(BIN)/lsr .clients/bin/python -P -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir $(CURDIR) $(CURDIR)/tests/clients $(CLIENT_TESTS)
+
+# The real systems that package registries have; others are spoken to by what they document (tests/service/import_servers.py).
+.PHONY: exchange
+exchange: $(VENV)/dev.stamp ## import and export through Qdrant Edge, Milvus Lite and the package datasets
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[exchange]'
+	$(BIN)/pytest tests/exchange
+
+# The container image: podman's buildah builds it, or IMAGE_BUILD='docker build' does. IMAGE_OPTIONS goes to either, such as
+# --build-arg TORCH_INDEX_URL=…, or --isolation chroot where a build must do without namespaces.
+IMAGE       := lsr:0.1.0
+IMAGE_BUILD ?= buildah bud --layers --format docker
+.PHONY: image container-base container-test
+image: ## build the container image
+	$(IMAGE_BUILD) $(IMAGE_OPTIONS) -t $(IMAGE) .
+
+container-base: ## a base image from Debian's packages, where the registry of the Dockerfile's cannot be reached
+	docker/base.sh
+
+container-test: $(VENV)/dev.stamp image ## docker-compose.yml with the real image: index, serve, stop, start, upgrade
+	test -d .containers || $(PYTHON) -m venv .containers
+	.containers/bin/pip install --quiet --disable-pip-version-check 'podman-compose>=1.3'
+	COMPOSE=$(CURDIR)/.containers/bin/podman-compose $(BIN)/pytest tests/containers -s

@@ -6,13 +6,30 @@ and writes the decision into the manifest.
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 from index.errors import ConfigError
 
 IMPACT_DTYPES = ("float16", "float32")
+
+# The smallest and the largest value of each integer.
+LIMITS: Final[Mapping[str, tuple[int, int]]] = {
+    "n_postings": (0, 1_000_000_000),
+    "min_cluster_size": (1, 1_000_000),
+    "summary_lines": (1, 64),
+    "short_list": (1, 1_000_000),
+    "doc_cut": (1, 1_000_000),
+    "n_knn": (0, 1_000),
+}
+# Names from the paper that are something else here.
+_OTHER_NAMES: Final = {
+    "summary_energy": "a block's summary is a number of 64-byte lines here: summary_lines",
+    "nknn": "the neighbours of each document are n_knn",
+}
 
 
 @dataclass(frozen=True)
@@ -49,19 +66,24 @@ class IndexConfig:
     block_maxima: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.n_postings is not None:
-            _whole("n_postings", self.n_postings, at_least=0)
-        _whole("min_cluster_size", self.min_cluster_size)
-        _whole("doc_cut", self.doc_cut)
+        for name, (low, high) in LIMITS.items():
+            if name != "n_postings" or self.n_postings is not None:
+                _whole(name, getattr(self, name), low, high)
         _in_range("max_fraction", self.max_fraction, 1.0, 1000.0)
         _in_range("centroid_fraction", self.centroid_fraction, 0.0, 1.0)
-        _whole("summary_lines", self.summary_lines)
-        _whole("short_list", self.short_list)
-        _whole("n_knn", self.n_knn, at_least=0)
+        for name in ("exact_lists", "block_maxima"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, bool):
+                raise ConfigError(f"{name} must be true, false or null, not {value!r}", field=name)
         if self.block_maxima and self.exact_lists is False:
-            raise ConfigError("block_maxima needs unpruned postings: leave out exact_lists, or block_maxima")
+            raise ConfigError(
+                "block_maxima needs unpruned postings: leave out exact_lists, or block_maxima", field="block_maxima"
+            )
         if self.impact_dtype not in IMPACT_DTYPES:
-            raise ConfigError(f"impact_dtype must be one of {', '.join(IMPACT_DTYPES)}, not {self.impact_dtype!r}")
+            raise ConfigError(
+                f"impact_dtype must be one of {', '.join(IMPACT_DTYPES)}, not {self.impact_dtype!r}",
+                field="impact_dtype",
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the parameters as JSON values; without block_maxima if that is None, as before it existed."""
@@ -71,21 +93,28 @@ class IndexConfig:
         return values
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> IndexConfig:
-        """Return the configuration that `to_json` gave; raises ConfigError for an unknown parameter."""
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ConfigError(f"unknown index parameter {unknown[0]!r}")
+    def from_json(cls, values: Mapping[str, Any]) -> IndexConfig:
+        """Return the configuration that `to_json` gave, or that a user gives; what is missing has its default.
+
+        Raises ConfigError, which names the parameter that is unknown or out of its range.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"the parameters are {', '.join(known)}"
+                raise ConfigError(f"unknown index parameter {name!r}; {_OTHER_NAMES.get(name, hint)}", field=name)
         return cls(**values)
 
 
-def _whole(name: str, value: object, at_least: int = 1) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise ConfigError(f"{name} must be an integer of at least {at_least}, not {value!r}")
+def _whole(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"{name} must be an integer from {low:,} to {high:,}, not {value!r}", field=name)
 
 
 def _in_range(name: str, value: object, low: float, high: float) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise ConfigError(f"{name} must be a number, not {value!r}")
+        raise ConfigError(f"{name} must be a number, not {value!r}", field=name)
     if not low < value <= high and not (value == low > 0):
-        raise ConfigError(f"{name} must be above {low:g} and at most {high:g}, not {value!r}")
+        least = f"at least {low:g}" if low > 0 else "above 0"
+        raise ConfigError(f"{name} must be {least} and at most {high:g}, not {value!r}", field=name)

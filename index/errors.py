@@ -28,7 +28,11 @@ class SearchParameterError(SparseIndexError, ValueError):
 
 
 class ConfigError(SparseIndexError, ValueError):
-    """A build parameter out of its range; the message names it."""
+    """A build parameter that is unknown or out of its range; the message names it, and so does `field`."""
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class IndexCorrupt(SparseIndexError):

@@ -28,7 +28,8 @@ from index.arrays.folder import (
 )
 from index.arrays.new_arrays import ArraysInFolder, ArraysInMemory
 from index.arrays.segment import NEIGHBOURS, Segment, freeze, open_segment
-from index.building.build import EXACT_ONLY, Progress, build_arrays
+from index.building.build import Progress, build_arrays
+from index.building.choice import EXACT_ONLY, Choice
 from index.building.graph import build_neighbours
 from index.config import IndexConfig
 from index.errors import IndexCorrupt, SearchParameterError
@@ -57,11 +58,17 @@ class SparseIndex:
     """An immutable index over sparse vectors. Create one with `build` or `open`."""
 
     def __init__(
-        self, segment: Segment, config: IndexConfig, path: Path | None, calibration: Calibration | None = None
+        self,
+        segment: Segment,
+        config: IndexConfig,
+        path: Path | None,
+        calibration: Calibration | None = None,
+        choice: Choice | None = None,
     ) -> None:
         self._segment = segment
         self._config = config
         self._path = path
+        self._choice = choice
         self._searcher = Searcher(segment, calibration)
 
     @classmethod
@@ -73,6 +80,7 @@ class SparseIndex:
         threads: int | None = None,
         progress: Progress | None = None,
         queries: csr_array | None = None,
+        source: str | None = None,
     ) -> SparseIndex:
         """Build an index over the rows of `vectors`; row i becomes doc_id i.
 
@@ -81,31 +89,34 @@ class SparseIndex:
         path       the folder to write to, which must not exist yet; None: the index is built in memory
         threads    the number of threads; the result does not depend on it. None: all cores
         progress   called with (stage, done, total)
-        queries    the sample that recall targets are measured on, see `calibrate`; None: a build that makes blocks
-                   measures them on queries built from documents, unless exact search is as good at its size
+        queries    the sample that recall targets are measured on, see `calibrate`, and that the build decides by (see
+                   `choice`); None: a build that makes blocks measures them on queries built from documents, unless
+                   exact search is as good at its size
+        source     where the queries come from, for the record
 
         Raises VectorError, ConfigError, FileExistsError, OSError (a full disk). A build that stops leaves no file.
         """
         config = IndexConfig() if config is None else config
         workers = len(os.sched_getaffinity(0)) if threads is None else positive_integer("threads", threads)
+        sample = None if queries is None else check_rows(queries, what="query")
         if path is None:
             memory = ArraysInMemory()
-            counts, config = build_arrays(vectors, config, workers, memory, progress)
+            counts, config = build_arrays(vectors, config, workers, memory, progress, sample)
             segment = freeze(counts, memory.arrays)
             if config.n_knn and segment.has_blocks:
                 segment = replace(segment, neighbours=build_neighbours(segment, config.n_knn, workers, progress))
-            index = cls(segment, config, None)
-            index._calibrate_build(queries, workers)
+            index = cls(segment, config, None, choice=Choice.from_json(counts["choice"]))
+            index._calibrate_build(queries, source, workers)
             return index
         target = Path(path)
         with new_folder(target) as folder:
-            counts, config = build_arrays(vectors, config, workers, ArraysInFolder(folder), progress)
+            counts, config = build_arrays(vectors, config, workers, ArraysInFolder(folder), progress, sample)
             manifest = write_manifest(folder, {**counts, "config": config.to_json()})
             if config.n_knn and (segment := open_segment(folder, manifest)).has_blocks:
                 neighbours = build_neighbours(segment, config.n_knn, workers, progress)
                 np.save(folder / f"{NEIGHBOURS}.npy", neighbours, allow_pickle=False)
                 write_manifest(folder, {**counts, "config": config.to_json()})
-            cls.open(folder)._calibrate_build(queries, workers)
+            cls.open(folder)._calibrate_build(queries, source, workers)
         return cls.open(target)
 
     @classmethod
@@ -129,7 +140,13 @@ class SparseIndex:
         segment = open_segment(folder, manifest)
         if resident:
             segment = segment.resident()
-        return cls(segment, IndexConfig.from_json(manifest["config"]), folder, _stored_calibration(folder, manifest))
+        return cls(
+            segment,
+            IndexConfig.from_json(manifest["config"]),
+            folder,
+            _stored_calibration(folder, manifest),
+            _stored_choice(folder, manifest),
+        )
 
     @property
     def n_docs(self) -> int:
@@ -155,6 +172,21 @@ class SparseIndex:
     def config(self) -> IndexConfig:
         """The configuration that it was built with."""
         return self._config
+
+    @property
+    def choice(self) -> Choice | None:
+        """What the build saw and why it kept which structures; None for an index of an older version."""
+        return self._choice
+
+    @property
+    def structures(self) -> dict[str, bool]:
+        """Which structures it has: candidate lists, unpruned postings, block maxima, a graph of neighbours."""
+        return {
+            "candidate_lists": self._segment.has_blocks,
+            "unpruned_postings": self._segment.has_exact_lists,
+            "block_maxima": self._segment.has_block_maxima,
+            "graph": self._segment.neighbours.size > 0,
+        }
 
     @property
     def _neighbours(self) -> int:
@@ -294,24 +326,44 @@ class SparseIndex:
         From then on `search(..., recall=r)` uses the curve. An index of flat impacts has no curve, and needs none.
         Takes seconds per million documents. Raises VectorError, OSError.
         """
+        found = self.measure(queries, source=source, threads=threads)
+        self._store_calibration(found)
+        return found
+
+    def measure(self, queries: csr_array | None = None, *, source: str | None = None, threads: int = 1) -> Calibration:
+        """Return what `calibrate` measures, without using or storing it. Raises VectorError."""
         threads = positive_integer("threads", threads)
         if queries is None:
-            return self._calibrate_on_documents(SAMPLE, source, threads)
-        return self._calibrate(queries, source or "queries given to calibrate", threads)
+            return self._measure_on_documents(SAMPLE, source, threads)
+        return self._measure(queries, source or "queries given to calibrate", threads)
 
-    def _calibrate_build(self, queries: csr_array | None, threads: int) -> None:
+    def use_calibration(self, calibration: Calibration) -> None:
+        """Use a curve that `measure` gave, of this index, from now on; nothing is stored. Safe during searches."""
+        self._searcher.calibration = calibration
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether a recall target can lead to a candidate search, so that a curve has a meaning."""
+        return self._segment.has_blocks and not self._segment.is_flat
+
+    def _store_calibration(self, found: Calibration) -> None:
+        if self._path is not None:
+            replace_manifest(self._path, {"calibration": found.to_json()})
+        self._searcher.calibration = found
+
+    def _calibrate_build(self, queries: csr_array | None, source: str | None, threads: int) -> None:
         """Measure recall targets as the last step of a build."""
         if queries is not None:
-            self.calibrate(queries, threads=threads)
-        elif self._segment.has_blocks and not self._segment.is_flat and self.nnz > EXACT_ONLY:
-            self._calibrate_on_documents(BUILD_SAMPLE, None, threads)
+            self.calibrate(queries, source=source, threads=threads)
+        elif self.needs_calibration and self.nnz > EXACT_ONLY:
+            self._store_calibration(self._measure_on_documents(BUILD_SAMPLE, None, threads))
 
-    def _calibrate_on_documents(self, sizes: Mapping[int, int], source: str | None, threads: int) -> Calibration:
+    def _measure_on_documents(self, sizes: Mapping[int, int], source: str | None, threads: int) -> Calibration:
         queries = pseudo_queries(self._segment, self.rows, max(sizes.values()), _PSEUDO_TERMS)
         source = source or f"the {_PSEUDO_TERMS} heaviest terms of documents"
-        return self._calibrate(queries, source, threads, from_documents=True, sizes=sizes)
+        return self._measure(queries, source, threads, from_documents=True, sizes=sizes)
 
-    def _calibrate(
+    def _measure(
         self,
         queries: csr_array,
         source: str,
@@ -329,14 +381,10 @@ class SparseIndex:
         sample = csr_array(
             (given.values[within], given.terms[within].astype(np.int64), kept), (len(kept) - 1, self.n_terms)
         )
-        found = calibrate(
+        return calibrate(
             self._segment, self.rows, sample, self._numbered(given), source, threads, from_documents=from_documents,
             sizes=sizes,
         )  # fmt: skip
-        if self._path is not None:
-            replace_manifest(self._path, {"calibration": found.to_json()})
-        self._searcher.calibration = found
-        return found
 
     def document(self, doc_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return a document's (collection term ids int64, ascending; canonical impacts float32); raises IndexError."""
@@ -410,3 +458,12 @@ def _stored_calibration(folder: Path, manifest: dict[str, Any]) -> Calibration |
         return Calibration.from_json(manifest["calibration"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IndexCorrupt(folder / MANIFEST, f"the calibration is not readable ({error!r})") from None
+
+
+def _stored_choice(folder: Path, manifest: dict[str, Any]) -> Choice | None:
+    if "choice" not in manifest:  # an older version built it
+        return None
+    try:
+        return Choice.from_json(manifest["choice"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise IndexCorrupt(folder / MANIFEST, f"the choice is not readable ({error!r})") from None

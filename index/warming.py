@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.sparse import csr_array
 
+from index.arrays.new_arrays import ArraysInMemory
+from index.arrays.segment import BLOCK_MAXIMA
+from index.building.unpruned_postings import build_block_maxima
 from index.config import IMPACT_DTYPES, IndexConfig
 from index.dense_rows import DenseRows
 from index.prepared_rows import score_rows
@@ -25,6 +30,25 @@ def warm_kernels() -> None:
         for dtype in IMPACT_DTYPES:
             for exact_lists in (False, True):
                 config = IndexConfig(n_postings=100, impact_dtype=dtype, short_list=1, exact_lists=exact_lists)
-                SparseIndex.build(vectors, config, threads=1).warm()
+                index = SparseIndex.build(vectors, config, threads=1)
+                index.warm()
+            _with_block_maxima(index).warm()
             score_rows(vectors, [0], [1.0], impact_dtype=dtype)
     DenseRows.build([np.ones((1, 1), dtype=np.float32)], 1).score([0], [1.0])
+
+
+def _with_block_maxima(index: SparseIndex) -> SparseIndex:
+    """Return an index whose arrays have the types of one with block maxima; a build would order its documents, too,
+    which takes seconds for many terms."""
+    segment, memory = index._segment, ArraysInMemory()
+    build_block_maxima(segment.windows, segment.n_docs, segment.frequencies.astype(np.int64), segment.scale, memory)
+    for name in BLOCK_MAXIMA:
+        memory.arrays[name].setflags(write=False)
+    arrays = memory.arrays
+    segment = replace(
+        segment,
+        superblock_starts=arrays["superblock_starts"],
+        superblock_maxima=arrays["superblock_maxima"],
+        block_maxima=arrays["block_maxima"],
+    )
+    return SparseIndex(segment, index.config, None)

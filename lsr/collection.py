@@ -14,10 +14,14 @@ threads: writes run one at a time, a search uses the generation that was current
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from index import Problem
 from lsr.default_pipeline import vectors_for
@@ -28,17 +32,20 @@ from lsr.errors import (
     CollectionReadOnly,
     InvalidDocument,
     LsrError,
+    StorageFull,
 )
 from lsr.metadata import MetadataSchema
 from lsr.reading import Reader
-from lsr.results import Damage, WriteResult
+from lsr.results import Damage, SampleInfo, WriteResult
 from lsr.search import warming
 from lsr.search.answers import Answers
-from lsr.search.defaults import SearchDefaults, store_defaults, stored_defaults
+from lsr.search.defaults import SearchDefaults, parse_defaults, store_defaults, stored_defaults
+from lsr.search.plan import OnQuery
 from lsr.storage import layout
 from lsr.storage.catalog_digest import remove_digest, write_digest
 from lsr.storage.files import OnRead, WriterLock, storage_errors
-from lsr.storage.live_state import LiveState, open_state, open_to_read
+from lsr.storage.live_state import LiveState, StateRetired, open_state, open_to_read
+from lsr.storage.query_sample import QuerySample, open_or_replace
 from lsr.upkeep import scrubbing, snapshots
 from lsr.upkeep.seal_and_merge import Upkeep
 from lsr.upkeep.snapshots import SnapshotInfo
@@ -48,12 +55,15 @@ from lsr.writing import changes
 from lsr.writing.document_vectors import check_document, settle_vectors
 
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 __all__ = ["Collection", "verify_collection"]
 
 
 class Collection(Reader):
     """An open collection, from `Collection.create` or `Collection.open`. Close it, or use `with`."""
+
+    has_parts = True  # whether the documents that a filter matches can be opened as a `Part`
 
     def __init__(self, state: LiveState, lock: WriterLock | None, name: str | None = None) -> None:
         """Internal: use `create` or `open`."""
@@ -62,9 +72,11 @@ class Collection(Reader):
         self._lock = lock
         self._closed = False
         self._refusal: LsrError | None = None  # why another mode than the wanted one
-        self._upkeep = Upkeep(state)
+        self._sample: QuerySample | None = None  # of the writer
+        self._upkeep = self._new_upkeep(state)
         if lock is not None:
             _tidy(state)
+            self._sample = open_or_replace(self.path)
 
     @classmethod
     def create(
@@ -84,9 +96,10 @@ class Collection(Reader):
         Raises CollectionExists, UnknownEncoder, QueryError (a bad name or type), StorageFull.
         """
         folder = Path(path)
-        configs = vectors or vectors_for()
+        configs, declared = vectors or vectors_for(), MetadataSchema(schema)
+        declared.check_size()
         extra = stored_defaults(configs, search)
-        catalog, lock = layout.create_files(folder, configs, MetadataSchema(schema), extra)
+        catalog, lock = layout.create_files(folder, configs, declared, extra)
         catalog.close()
         return cls._open_locked(folder, lock, None)
 
@@ -143,6 +156,7 @@ class Collection(Reader):
             self._closed = True
             self._state.retired = True
             self._state.catalog.close()
+            self._save_sample()
             if self._lock is not None:
                 write_digest(self.path)
                 self._lock.release()
@@ -172,12 +186,13 @@ class Collection(Reader):
         try:
             state = open_state(self.path, "w")
             _tidy(state)
+            sample = open_or_replace(self.path)
             # Not warmed: the kernels are compiled, the encoders loaded and the files in memory, and writers wait.
             self._replace_state(state)
         except BaseException:
             lock.release()
             raise
-        self._lock = lock
+        self._lock, self._sample = lock, sample
         return True
 
     def follow(self) -> bool:
@@ -195,7 +210,7 @@ class Collection(Reader):
     def _replace_state(self, state: LiveState) -> None:
         """Use another state of the same collection from now on; what was kept of the old one is found by its `seq`."""
         old, self._live = self._live, state
-        self._upkeep = Upkeep(state)
+        self._upkeep = self._new_upkeep(state)
         with old.changing:
             old.retired = True
             old.catalog.close()
@@ -234,6 +249,23 @@ class Collection(Reader):
     def set_search_defaults(self, defaults: Mapping[str, Any]) -> SearchDefaults:
         """Change the search defaults, given as JSON (see search/defaults.py). Raises QueryError, StorageFull."""
         return self._change(lambda state: store_defaults(state, defaults))
+
+    def extend_schema(self, fields: Mapping[str, str], *, search: Mapping[str, Any] | None = None) -> MetadataSchema:
+        """Add metadata fields, `{"lang": "keyword"}`, and return the whole schema; durable when this returns.
+
+        Every document has the new fields at once: the values that its metadata already has under their names, or none.
+        Searches go on meanwhile, and see the old schema or the new one. A field that exists with the same type stays as
+        it is. `search` are new search defaults, which are stored in the same transaction.
+
+        Raises QueryError, which names the field, for a bad name or type, another type of a field that exists, more than
+        256 fields, and a document with a value of another type; CollectionCorrupt, StorageFull.
+        """
+
+        def change(state: LiveState) -> MetadataSchema:
+            stored = None if search is None else parse_defaults(search, state.vectors, state.dense).to_json()
+            return self._upkeep.extend_schema(fields, stored)
+
+        return self._change(change)
 
     def warm(self) -> None:
         """Load the encoders and run every search path once, so that the first query does not wait."""
@@ -290,9 +322,63 @@ class Collection(Reader):
                 except BaseException:
                     self._closed = True  # the files are the snapshot's, the memory is not: no write is allowed
                     raise
+            if self._sample is not None:
+                self._sample.clear()  # a term's number may have another meaning in the restored state
         finally:
             self._answers.forget()
-            self._upkeep = Upkeep(self._state)
+            self._upkeep = self._new_upkeep(self._state)
+
+    # --- the sample of real queries
+
+    def keep_query_sample(self, wanted: bool) -> None:
+        """Begin to keep a sample of real queries, or stop and delete it; see storage/query_sample.py.
+
+        Recall targets are then measured on it. Raises StorageFull, LsrError where nothing can be written.
+        """
+        self.require_writable()
+        with self._state.changing:
+            if wanted and self._sample is None:
+                self._sample = QuerySample.create(self.path)
+            elif not wanted and self._sample is not None:
+                sample, self._sample = self._sample, None
+                sample.remove()
+
+    def measure_recall(self) -> int:
+        """Measure recall targets on the sample of queries where that is due (upkeep/recall.py), in this process.
+
+        Return how many curves are new. The background does the same, after writes and searches.
+        """
+        self.require_writable()
+        return self._upkeep.measure_recall()
+
+    @property
+    def query_sample(self) -> SampleInfo | None:
+        """The sample of real queries that the collection keeps; None if it keeps none, or is not written here."""
+        sample = self._sample
+        return None if sample is None else SampleInfo(sample.counts(), sample.seen())
+
+    @property
+    def curves_measured(self) -> int:
+        """How many recall curves were measured on sampled queries since the collection was opened."""
+        return self._upkeep.curves_measured
+
+    def _on_query(self) -> OnQuery | None:
+        return None if self._sample is None else self._take_query
+
+    def _take_query(self, vector: str, term_ids: NDArray[np.int64], weights: NDArray[np.float32]) -> None:
+        sample = self._sample
+        if sample is not None and sample.add(vector, term_ids, weights):
+            self._upkeep.wake()
+
+    def _save_sample(self) -> None:
+        if self._sample is not None:
+            try:
+                self._sample.save()
+            except (StorageFull, CollectionReadOnly) as error:  # closing goes on: nothing of it was promised
+                _log.warning("the last sampled queries are lost: %s", error)
+
+    def _new_upkeep(self, state: LiveState) -> Upkeep:
+        return Upkeep(state, lambda: self._sample)
 
     def verify(self, level: Literal["metadata", "full"] = "full") -> list[Problem]:
         """Return the damage, by file. "full" reads every byte; "metadata" checks only what `open` checks."""
@@ -312,7 +398,7 @@ class Collection(Reader):
             self.require_writable()
             try:
                 result = change(self._state)
-            except changes.StateRetired:
+            except StateRetired:
                 continue
             self._upkeep.wake()
             return result

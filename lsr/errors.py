@@ -4,6 +4,8 @@ LsrError                          the root of this package's errors
 ├── InvalidJson                   not JSON, or JSON that two parsers read differently; says where
 ├── InvalidDocument               a document that is rejected; names the field
 ├── CorpusUnreadable              a file or data set that cannot be read as the given corpus
+├── SourceFailed                  a server to import from that does not answer, or refuses; names server and request
+├── PositionExpired               a server does not know any longer where an interrupted import stopped
 ├── InputRefused                  too many lines of an input are refused, or one where none may be
 ├── CorpusDamaged                 a corpus file that is truncated or has a wrong checksum
 ├── SettingsError                 an invalid setting in lsr.toml, the environment or a flag
@@ -17,6 +19,10 @@ LsrError                          the root of this package's errors
 ├── UnknownField                  a name that the schema does not have
 ├── CursorGone                    a cursor that is too old, or of another search
 ├── TooManyPending                the cap on unsealed writes is reached; try again later
+├── ShardUnavailable              a shard that does not answer, or none of its replicas
+├── ShardMismatch                 shards of different generations or encoders, or a damaged publication
+├── ObjectStoreError              an object store that refuses, or a file there that is not as published
+├── ClusterUnavailable            no Ray cluster at the address, or Ray is not installed
 ├── StorageFull                   the disk is full; nothing was acknowledged
 └── Interrupted                   stopped on request (Ctrl-C, a deadline)
 
@@ -61,6 +67,18 @@ class InvalidDocument(LsrError, ValueError):
 
 class CorpusUnreadable(LsrError):
     """A file or data set that is missing, or that cannot be read as the given corpus."""
+
+
+class SourceFailed(LsrError):
+    """A server to import from or export to does not answer, or refuses; `status` is that of HTTP, if it answered."""
+
+    def __init__(self, detail: str, *, status: int | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class PositionExpired(LsrError):
+    """A server does not know any longer where an interrupted import stopped: it starts again."""
 
 
 class InputRefused(LsrError):
@@ -125,6 +143,22 @@ class TooManyPending(LsrError):
     """The limit on unsealed writes is reached; the writer should try again later."""
 
 
+class ShardUnavailable(LsrError):
+    """A shard does not answer; the message names it."""
+
+
+class ShardMismatch(LsrError):
+    """Shards that do not belong together, or are not what was published."""
+
+
+class ObjectStoreError(LsrError):
+    """An object store refuses, or what it returns is not what was published."""
+
+
+class ClusterUnavailable(LsrError):
+    """No Ray cluster answers at the address, or Ray is not installed."""
+
+
 class StorageFull(LsrError):
     """The disk is full. Nothing of the refused write was acknowledged."""
 
@@ -173,6 +207,10 @@ _MEANINGS: dict[type[BaseException], Meaning] = {
     CollectionCorrupt: Meaning(503, "collection-corrupt", "Collection damaged", ExitCode.CORRUPT),
     EncoderMismatch: Meaning(409, "encoder-mismatch", "Encoder mismatch", ExitCode.FAILURE),
     TooManyPending: Meaning(429, "too-many-pending", "Too many pending writes", ExitCode.FAILURE),
+    ShardUnavailable: Meaning(503, "shard-unavailable", "Shard unavailable", ExitCode.FAILURE),
+    ShardMismatch: Meaning(503, "shard-mismatch", "Shards do not fit", ExitCode.CORRUPT),
+    ObjectStoreError: Meaning(503, "object-store", "Object store refuses", ExitCode.FAILURE),
+    ClusterUnavailable: Meaning(503, "cluster-unavailable", "No cluster", ExitCode.FAILURE),
     StorageFull: Meaning(507, "storage-full", "Disk full", ExitCode.FAILURE),
     Interrupted: Meaning(503, "interrupted", "Interrupted", ExitCode.INTERRUPTED),
     index_errors.VectorError: Meaning(422, "invalid-vector", "Invalid vector", ExitCode.USAGE),

@@ -25,6 +25,7 @@ from lsr.errors import InvalidDocument, QueryError
 FieldType = Literal["int", "float", "bool", "keyword", "keyword[]", "date"]
 
 RESERVED_NAMES = frozenset({"and", "or", "not"})
+MAX_FIELDS = 256
 MAX_METADATA_BYTES = 1 << 20
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
@@ -58,7 +59,33 @@ class MetadataSchema:
                     field=f"schema.{name}",
                 )
             checked[name] = cast(FieldType, kind)
-        self.fields: Mapping[str, FieldType] = checked
+        # In alphabetical order, as the catalog stores them: the order of the columns.
+        self.fields: Mapping[str, FieldType] = dict(sorted(checked.items()))
+
+    def check_size(self) -> None:
+        """Raise QueryError if there are more fields than a collection may have."""
+        if len(self.fields) > MAX_FIELDS:
+            raise QueryError(
+                f"schema: {len(self.fields)} fields; a collection may have at most {MAX_FIELDS}", field="schema"
+            )
+
+    def extended(self, added: Mapping[str, str]) -> MetadataSchema:
+        """Return the schema with more fields; a field that exists with the same type stays as it is.
+
+        Raises QueryError, with `field` = `schema.<name>`, for a bad name or type and for another type of a field that
+        exists, and with `field` = `schema` for too many fields.
+        """
+        for name, kind in self.fields.items():
+            if name in added and added[name] != kind:
+                wanted = "cannot be removed" if added[name] is None else f"cannot become {added[name]!r:.40}"
+                raise QueryError(
+                    f"schema.{name}: the field has the type {kind} and {wanted}: documents are stored under it. "
+                    "`lsr reindex --schema` makes a new collection with another schema from this one",
+                    field=f"schema.{name}",
+                )
+        extended = MetadataSchema({**self.fields, **added})
+        extended.check_size()
+        return extended
 
     @property
     def arrow_fields(self) -> list[pa.Field[Any]]:

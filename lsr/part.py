@@ -19,8 +19,7 @@ import numpy as np
 from lsr.collection import Collection
 from lsr.dense_vectors import DenseVector
 from lsr.documents import Document
-from lsr.errors import InvalidDocument
-from lsr.metadata import MetadataSchema
+from lsr.errors import InvalidDocument, QueryError
 from lsr.reading import Reader
 from lsr.results import CollectionInfo, SearchResult, WriteResult
 from lsr.search.filters import Filter
@@ -52,11 +51,6 @@ class PartState:
         return self._live.dense
 
     @property
-    def schema(self) -> MetadataSchema:
-        """The metadata fields that filters can use."""
-        return self._live.schema
-
-    @property
     def search(self) -> Any:
         """The search defaults as they are stored."""
         return self._live.search
@@ -67,6 +61,8 @@ class Part(Reader):
 
     def __init__(self, whole: Collection, condition: Mapping[str, Any]) -> None:
         """Raises QueryError, UnknownField for a filter that does not fit the collection."""
+        if not whole.has_parts:
+            raise QueryError("a collection in shards has no parts: bind the key to whole collections", field="filter")
         super().__init__(whole.path, whole.name, whole._answers)
         self.whole = whole
         self._condition = dict(condition)
@@ -81,7 +77,7 @@ class Part(Reader):
         generation, known = live.generation, self._known
         if known is not None and known[0] is live and known[1] is generation:
             return known[2]
-        part, self._masked = part_of(generation, Filter(self._condition, live.schema), self._masked)
+        part, self._masked = part_of(generation, Filter(self._condition, generation.schema), self._masked)
         state = PartState(live, part)
         self._known = (live, generation, state)
         return state
@@ -92,10 +88,20 @@ class Part(Reader):
         return self.whole.read_only
 
     def search(
-        self, query: Query, *, timeout_ms: float | None = None, scope: str = "", **options: Unpack[SearchKeywords]
+        self,
+        query: Query,
+        *,
+        timeout_ms: float | None = None,
+        scope: str = "",
+        sampled: bool = True,
+        **options: Unpack[SearchKeywords],
     ) -> SearchResult:
-        """Search as `Collection.search` does; the hits, totals and facets are those of the part."""
-        return super().search(query, timeout_ms=timeout_ms, scope=f"{self._scope} {scope}", **options)
+        """Search as `Collection.search` does; the hits, totals and facets are those of the part.
+
+        A query of a part is never sampled: only `Collection` has a sample.
+        """
+        scope = f"{self._scope} {scope}"
+        return super().search(query, timeout_ms=timeout_ms, scope=scope, sampled=sampled, **options)
 
     def info(self) -> CollectionInfo:
         """Return the description of the part; what only the whole collection has is left out (`is_part`)."""
@@ -149,7 +155,7 @@ class Part(Reader):
         if document is None:
             return None
         merged = {key: value for key, value in {**document.metadata, **metadata}.items() if value is not None}
-        self._state.schema.check(merged)
+        self._state.generation.schema.check(merged)
         if not self._matches(replace(document, metadata=merged)):
             raise InvalidDocument(
                 "outside_filter", "the document would not match the filter of this part", field="metadata"
@@ -157,7 +163,7 @@ class Part(Reader):
         return self.whole.patch(identifier, metadata)
 
     def _matches(self, document: Document) -> bool:
-        schema = self._state.schema
+        schema = self._state.generation.schema
         return bool(np.all(Filter(self._condition, schema).mask(columns_of([document], schema))))
 
     def _grows(self, name: str) -> bool:

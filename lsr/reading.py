@@ -14,22 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from encoders.encoder import CorpusStatistics, Encoder
+from encoders.encoder import CorpusStatistics, Encoder, Vocabulary
 from encoders.models_extra import INSTALL
 from index import SearchOptions, SearchParameters
 from index.searching.calibration import Calibration
 from lsr.documents import DEFAULT_VECTOR, Document, SparseInput
 from lsr.errors import CollectionCorrupt, QueryError
 from lsr.metadata import MetadataSchema
-from lsr.results import CacheCounts, CollectionInfo, Damage, SearchResult, VectorInfo
+from lsr.results import CacheCounts, CollectionInfo, Damage, SampleInfo, SearchResult, VectorInfo
 from lsr.search import listing, ranking, scanning
 from lsr.search.answers import Answers
 from lsr.search.defaults import SearchDefaults, defaults_of, parse_defaults
 from lsr.search.filters import Filter
-from lsr.search.plan import Searched
+from lsr.search.plan import OnQuery, Searched
 from lsr.search.request import Feedback, Query, RankingOptions, SearchKeywords, split_keywords
-from lsr.search.suggestions import Suggested, Suggestions
+from lsr.search.suggestions import Suggested, Suggestions, sampled
 from lsr.storage import layout
+from lsr.storage.index_info import index_info, largest_index
 from lsr.storage.live_state import ReadState
 from lsr.storage.sample_queries import spaced_texts
 from lsr.vectors import VectorConfig, vector_of
@@ -63,7 +64,7 @@ class Reader:
     @property
     def schema(self) -> MetadataSchema:
         """The metadata fields that filters can use."""
-        return self._state.schema
+        return self._state.generation.schema
 
     @property
     def dense_names(self) -> tuple[str, ...]:
@@ -117,6 +118,7 @@ class Reader:
         *,
         timeout_ms: float | None = None,
         scope: str = "",
+        sampled: bool = True,
         **options: Unpack[SearchKeywords],
     ) -> SearchResult:
         """Return the best k documents, by descending score, then ascending id.
@@ -139,13 +141,21 @@ class Reader:
         timeout_ms      give up after this time, with SearchStopped; on_late="skip" leaves out late stages instead
         cache           False computes an answer that may be kept from before
         scope           answers are kept apart by it
+        sampled         False leaves the query out of the sample that the collection may keep
         exact, recall, query_cut, heap_factor, n_knn   how thorough the first stages are, see index.SearchParameters
 
         The types are in lsr/search/request.py. Raises QueryError, UnknownField, SearchParameterError, VectorError,
         SearchStopped, EncoderMismatch, CursorGone.
         """
         ranking_options, parameters = split_keywords(options)
-        return self._answers.search(self._searched, query, ranking_options, parameters, timeout_ms, scope)
+        on_query = self._on_query() if sampled else None
+        return self._answers.search(
+            self._searched_with(on_query), query, ranking_options, parameters, timeout_ms, scope
+        )
+
+    def _on_query(self) -> OnQuery | None:
+        """Return what is to be called with each encoded query, None for nothing."""
+        return None
 
     @property
     def search_defaults(self) -> SearchDefaults:
@@ -154,9 +164,17 @@ class Reader:
 
     @property
     def _searched(self) -> Searched:
+        return self._searched_with(None)
+
+    def _searched_with(self, on_query: OnQuery | None) -> Searched:
         state = self._state
         return Searched(
-            state.generation, state.vectors, state.dense, state.schema, defaults_of(state), self._answers.encodings
+            state.generation,
+            state.vectors,
+            state.dense,
+            defaults_of(state),
+            self._answers.encodings,
+            on_query=on_query,
         )
 
     def rank(
@@ -184,9 +202,9 @@ class Reader:
         options.setdefault("exact", True)
         parameters = SearchParameters(**options)
         if pipeline is None and prf is None:
-            state = self._state
-            vector = vector_of(state.vectors, using or DEFAULT_VECTOR)
-            return ranking.rank(state.generation, vector, queries, k, parameters, threads)
+            searched = self._searched
+            vector = vector_of(searched.vectors, using or DEFAULT_VECTOR)
+            return ranking.rank(searched, vector, queries, k, parameters, threads)
         if pipeline is not None and using is not None:
             raise QueryError("using names one vector, and a pipeline its own: give one of them", field="using")
         wanted = RankingOptions(using=None if pipeline is not None else using or DEFAULT_VECTOR, k=k, prf=prf)
@@ -231,8 +249,8 @@ class Reader:
 
     def matching(self, filter: object) -> list[str]:  # noqa: A002 - the name users of search engines know
         """Return the ids of all documents that match a filter, in any order; raises QueryError, UnknownField."""
-        state = self._state
-        return list(state.generation.matching(Filter(filter, state.schema)))
+        generation = self._state.generation
+        return list(generation.matching(Filter(filter, generation.schema)))
 
     def page(self, after: str | None = None, size: int = 100, *, filter: object = None) -> list[Document]:  # noqa: A002
         """Return the first `size` documents with an id above `after`, by ascending id, without their vectors.
@@ -240,9 +258,9 @@ class Reader:
         With the last id of a page as `after` the next one follows: documents that are not changed meanwhile neither
         repeat nor are left out. Raises QueryError, UnknownField, CollectionCorrupt.
         """
-        state = self._state
-        row_filter = None if filter is None else Filter(filter, state.schema)
-        return [place.document() for place in listing.page(state.generation, after, size, row_filter)]
+        generation = self._state.generation
+        row_filter = None if filter is None else Filter(filter, generation.schema)
+        return [place.document() for place in listing.page(generation, after, size, row_filter)]
 
     def sample_texts(self, count: int = 100) -> list[str]:
         """Return short texts of about `count` documents, evenly spaced: titles, or the first words of texts."""
@@ -251,6 +269,10 @@ class Reader:
     def tokens(self, term_ids: Sequence[int] | NDArray[np.int64], using: str = DEFAULT_VECTOR) -> list[str]:
         """Return the tokens of term numbers; raises QueryError, IndexError for a number that was never assigned."""
         return vector_of(self._state.vectors, using).vocabulary.tokens(term_ids)
+
+    def vocabulary(self, using: str = DEFAULT_VECTOR) -> Vocabulary:
+        """Return the meaning of a sparse vector's term numbers; raises QueryError, EncoderMismatch."""
+        return vector_of(self._state.vectors, using).vocabulary
 
     def info(self) -> CollectionInfo:
         """Return the collection's counts, sizes, vectors and schema."""
@@ -270,6 +292,7 @@ class Reader:
                     vector.term_count,
                     dtypes=vector.dtypes,
                     query_dtype=vector.query_dtype,
+                    index=None if generation.is_part else index_info(generation, name, vector.config.index),
                 )
                 for name, vector in state.vectors.items()
             }
@@ -284,13 +307,19 @@ class Reader:
                 )
                 for name, dense in state.dense.items()
             },
-            schema=dict(state.schema.fields),
+            schema=dict(generation.schema.fields),
             seq=generation.seq,
             damage=generation.damage,
             search=defaults_of(state).to_json(),
             notes=self._notes(),
             read_only=self.read_only,
+            query_sample=self.query_sample,
         )
+
+    @property
+    def query_sample(self) -> SampleInfo | None:
+        """The sample of real queries that the collection keeps; None if it keeps none, or is not written here."""
+        return None
 
     def _notes(self) -> tuple[str, ...]:
         rescore = self.search_defaults.rescore
@@ -307,7 +336,7 @@ class Reader:
         generation = self._state.generation
         found = self._suggestions
         if found is None or found.seq != generation.seq:
-            found = self._suggestions = Suggestions(generation)
+            found = self._suggestions = Suggestions(generation.seq, sampled(generation))
         return found.complete(prefix, size)
 
     def recall_curve(self, using: str = DEFAULT_VECTOR) -> Calibration | None:
@@ -318,8 +347,8 @@ class Reader:
         """
         state = self._state
         name = vector_of(state.vectors, using).name
-        largest = max(state.generation.segments, key=lambda view: view.live_count, default=None)
-        return None if largest is None else largest.segment.indexes[name].calibration
+        index = largest_index(state.generation, name)
+        return None if index is None else index.calibration
 
     def statistics(self, using: str = DEFAULT_VECTOR) -> CorpusStatistics:
         """Return the current number of live documents and their document frequencies. Raises QueryError."""

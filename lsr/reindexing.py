@@ -12,15 +12,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from index import IndexConfig
 from lsr.default_pipeline import defaults_for
 from lsr.dense_vectors import Vectors
 from lsr.documents import DEFAULT_VECTOR, Document
 from lsr.errors import QueryError
+from lsr.metadata import MetadataSchema
 from lsr.results import IndexReport
 from lsr.search.defaults import parse_defaults
 from lsr.storage.live_state import LiveState, open_to_read
 from lsr.storage.sample_queries import AT_LEAST
-from lsr.vectors import VectorConfig, check_vector_name
+from lsr.storage.segment_fields import NewColumns
+from lsr.vectors import VectorConfig, check_vector_name, with_index_settings
 from lsr.writing.bulk_load import Progress, load_corpus
 from lsr.writing.stored_corpus import StoredCorpus
 
@@ -56,7 +59,9 @@ def reindex(
     add: Mapping[str, VectorConfig] | None = None,
     replace: Mapping[str, VectorConfig] | None = None,
     remove: Collection[str] = (),
+    schema: Mapping[str, str] | None = None,
     search: Mapping[str, Any] | Literal["pipeline"] | None = None,
+    index_settings: Mapping[str, Any] | None = None,
     resume: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -67,8 +72,10 @@ def reindex(
     add       new named vectors, encoded from the stored texts
     replace   named vectors of the collection that are encoded again
     remove    named vectors that are left out; an added one may have such a name
+    schema    the new metadata fields; None: those of the old collection. Every document must fit
     search    the new search defaults as JSON, "pipeline" for those of default_pipeline.py; None: the old ones, or where
               the old collection has none the pipeline if its vectors are there
+    index_settings   build parameters of the index, see lsr.vectors.with_index_settings; the others stay as they are
     resume    go on with an interrupted run of the same collection, unchanged since; starts afresh when there is none
     device    where encoders run: auto, cpu, cuda, …
     threads   for building the index; None: all cores
@@ -81,7 +88,8 @@ def reindex(
     """
     state = open_to_read(Path(source))
     try:
-        plan = _Plan(state, add or {}, replace or {}, remove, search)
+        declared = state.schema if schema is None else _fitting_schema(state, schema)
+        plan = _Plan(state, add or {}, replace or {}, remove, search, index_settings or {})
         without_text = plan.count_without_text(progress)
         if plan.corpus.size and plan.corpus.size >= AT_LEAST:
             _load_encoders(plan.kept)
@@ -89,7 +97,7 @@ def reindex(
             plan.corpus,
             Path(out),
             plan.configs,
-            state.schema,
+            declared,
             search=plan.search,
             resume=resume,
             device=device,
@@ -110,6 +118,20 @@ def reindex(
     )
 
 
+def _fitting_schema(state: LiveState, schema: Mapping[str, str]) -> MetadataSchema:
+    """Return the new schema; raises QueryError for a bad one, and for a document that does not fit."""
+    wanted = MetadataSchema(schema)
+    wanted.check_size()
+    old = state.schema.fields
+    columns = NewColumns({name: kind for name, kind in wanted.fields.items() if old.get(name) != kind})
+    for view in state.generation.segments:
+        columns.of_segment(view)
+    for chunk in state.generation.pending.chunks:
+        columns.of_chunk(chunk)
+    columns.require_fit()
+    return wanted
+
+
 class _Plan:
     """What becomes of each vector of a collection, and of its search defaults. Checks everything but the encoders."""
 
@@ -120,6 +142,7 @@ class _Plan:
         replace: Mapping[str, VectorConfig],
         remove: Collection[str],
         search: Mapping[str, Any] | str | None,
+        index_settings: Mapping[str, Any],
     ) -> None:
         old = (*state.vectors, *state.dense)
         for field, names in (("using", replace), ("remove", remove)):
@@ -134,13 +157,15 @@ class _Plan:
                 raise QueryError(f"there is a vector {name!r} already: choose another name, or remove it", field="add")
             if config.encoder is None:
                 raise QueryError(f"vectors.{name}: an encoder is needed for the stored texts", field=f"vectors.{name}")
-        self.kept = Vectors(
-            {name: vector for name, vector in state.vectors.items() if name not in gone},
-            {name: vector for name, vector in state.dense.items() if name not in gone},
-        )
-        self.configs: dict[str, VectorConfig] = {
-            name: vector.config for part in self.kept for name, vector in part.items()
-        } | self.made
+        kept = {name: vector for name, vector in state.vectors.items() if name not in gone}
+        dense = {name: vector for name, vector in state.dense.items() if name not in gone}
+        configs = {name: vector.config for part in (kept, dense) for name, vector in part.items()} | self.made
+        self.configs: dict[str, VectorConfig] = with_index_settings(configs, index_settings, "index setting")
+        self.made = {name: self.configs[name] for name in self.made}
+        for name, vector in kept.items():
+            _check_same_impacts(name, vector.config.index, self.configs[name].index)
+            kept[name] = vector.with_index(self.configs[name].index)
+        self.kept = Vectors(kept, dense)
         if all(config.dense for config in self.configs.values()):
             raise QueryError("a collection needs a sparse vector at least: no other one remains", field="remove")
         self.search = _search_defaults(state, self.configs, search)
@@ -190,6 +215,16 @@ def _search_defaults(
             )
         wanted = pipeline
     return None if wanted is None else parse_defaults(wanted, sparse, dense).to_json()
+
+
+def _check_same_impacts(name: str, old: IndexConfig, new: IndexConfig) -> None:
+    """Raise QueryError for another type of the impacts that are copied: scores would change."""
+    if old.impact_dtype != new.impact_dtype:
+        raise QueryError(
+            f"index setting {name}.impact_dtype: the impacts are copied as {old.impact_dtype}; "
+            f"encode the vector again to store {new.impact_dtype}",
+            field=f"{name}.impact_dtype",
+        )
 
 
 def _only_vector(state: LiveState, sparse: Mapping[str, VectorConfig]) -> Mapping[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -182,12 +182,43 @@ class WriteResult:
 
 
 @dataclass(frozen=True, slots=True)
+class RecallInfo:
+    """What recall targets were measured on: the queries' source and number, and when (ISO 8601, UTC)."""
+
+    source: str
+    queries: int
+    made: str
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """The index of a sparse vector: its settings (null: the build decides), and how the largest segment was built.
+
+    `documents` is 0 without a segment. `observed` is what the build saw, `reasons` why it kept each structure or not;
+    None and empty for a segment of an older version. `recall` is None where nothing was measured.
+    """
+
+    settings: Mapping[str, Any]
+    documents: int = 0
+    bytes: int = 0
+    structures: Mapping[str, bool] = field(default_factory=dict)
+    n_postings: int = 0  # that a candidate list keeps, times max_fraction
+    observed: Mapping[str, Any] | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    recall: RecallInfo | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class VectorInfo:
     """One named vector: the encoder's name (None: ready-made vectors only), its fingerprint, the vocabulary's size.
 
     A dense one has no terms, but `dimensions`. `dtypes` are the precisions that a model computed the stored vectors in,
     `query_dtype` the one in which a model encodes queries here, None before it is loaded. The fingerprint covers
-    neither.
+    neither. `index` describes the index of a sparse one; None for a part of the documents.
     """
 
     encoder: str | None
@@ -197,6 +228,15 @@ class VectorInfo:
     dimensions: int | None = None
     dtypes: tuple[str, ...] = ()
     query_dtype: str | None = None
+    index: IndexInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleInfo:
+    """The sample of real queries that a collection keeps: by vector, how many it holds, and how many there were."""
+
+    queries: Mapping[str, int]
+    seen: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +259,7 @@ class CollectionInfo:
     search: Mapping[str, Any] = field(default_factory=dict)  # the search defaults, as JSON
     notes: tuple[str, ...] = ()  # what its users should know
     read_only: str | None = None  # why nothing can be written, None where writes are accepted
+    query_sample: SampleInfo | None = None
     is_part: bool = False  # of the documents that a filter matches: bytes, segments and deleted are not known
 
 
@@ -240,3 +281,4 @@ class Damage(NamedTuple):
     path: Path
     reason: str
     documents: int
+    what: str = "a damaged file"  # or a shard that does not answer

@@ -10,6 +10,7 @@ one the numbers are not shared, so index 17 means the token "17".
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ from encoders.encoder import Encoder, Vocabulary
 from encoders.errors import SettingError, UnknownEncoder
 from encoders.vocabulary import GrowingVocabulary
 from index import IndexConfig
+from index.errors import ConfigError
 from lsr import settings as lsr_settings
 from lsr.documents import DEFAULT_VECTOR, SparseByToken, SparseInput
 from lsr.errors import EncoderMismatch, QueryError
@@ -60,6 +62,38 @@ class VectorConfig:
             return self
         folder = Path(self.encoder).expanduser()
         return replace(self, encoder=str(folder.resolve())) if folder.is_dir() else self
+
+
+def with_index_settings(
+    configs: Mapping[str, VectorConfig], settings: Mapping[str, Any], option: str
+) -> dict[str, VectorConfig]:
+    """Return the vectors with build parameters of the index, see index.IndexConfig.
+
+    settings  KEY: of every sparse vector; NAME.KEY: of the vector NAME, which has priority
+    option    what the caller calls them, for messages
+
+    Raises QueryError, which names the setting, for an unknown vector or parameter, a value out of range and a dense
+    vector.
+    """
+    changed = {name: config for name, config in configs.items() if not config.dense}
+    common = {key: value for key, value in settings.items() if "." not in key}
+    own: dict[str, dict[str, Any]] = {name: dict(common) for name in changed}
+    for key, value in settings.items():
+        name, dot, parameter = key.partition(".")
+        if not dot:
+            continue
+        if name not in configs:
+            raise QueryError(f"{option} {key}: no vector {name!r}; there is {', '.join(configs)}", field=key)
+        if name not in changed:
+            raise QueryError(f"{option} {key}: {name} is a dense vector, which has no index", field=key)
+        own[name][parameter] = value
+    for name, values in own.items():
+        try:
+            index = IndexConfig.from_json({**changed[name].index.to_json(), **values})
+        except ConfigError as error:
+            raise QueryError(f"{option}: {error}", field=error.field) from None
+        changed[name] = replace(changed[name], index=index)
+    return {name: changed.get(name, config) for name, config in configs.items()}
 
 
 def check_vector_name(name: str) -> str:
@@ -159,6 +193,12 @@ class NamedVector:
             if self.needs_average_length:
                 self.encoder.measure(texts)  # type: ignore[attr-defined] # only BM25 needs it
                 self._measured = True
+
+    def with_index(self, index: IndexConfig) -> NamedVector:
+        """Return the same vector for a collection whose index has other build parameters."""
+        found = copy.copy(self)
+        found.config = replace(self.config, index=index)
+        return found
 
     def setting(self) -> dict[str, Any]:
         """What the catalog stores, as JSON values."""

@@ -18,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from lsr import __version__
 from lsr.store import CollectionStore
 from service.http.context import RequestContext
+from service.http.named_origins import EXPOSED
 from service.http.openapi import complete_openapi
 from service.problems import install_problem_handlers
 from service.routes import aliases, collections, documents, exploring, operations, page, search, snapshots
@@ -77,7 +78,7 @@ def create_app(store: CollectionStore, settings: ServiceSettings | None = None) 
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=("Authorization", "X-API-Key", "api-key", "Content-Type", "Content-Encoding", "Prefer"),
-            expose_headers=("Location", "Retry-After", "X-Request-ID"),
+            expose_headers=EXPOSED,
         )
     app.add_middleware(RequestContext, settings=settings, metrics=service.metrics)
     complete_openapi(app, routes, keys=bool(settings.api_keys))

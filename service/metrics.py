@@ -6,7 +6,7 @@ and segments are read from the collections when the metrics are requested, not u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -26,6 +26,8 @@ class CollectionSize(NamedTuple):
     segments: int
     damaged: int
     cache: CacheCounts
+    sampled: Mapping[str, int]  # queries in the sample, by vector
+    curves_measured: int  # on sampled queries
 
 
 class ServiceMetrics:
@@ -90,7 +92,16 @@ class _CollectionCollector(Collector):
             "lsr_cache", "Look-ups in a collection's caches.", labels=["collection", "cache", "category", "outcome"]
         )
         kept = GaugeMetricFamily("lsr_cache_bytes", "Bytes in a collection's caches.", labels=["collection", "cache"])
+        sampled = GaugeMetricFamily(
+            "lsr_sampled_queries", "Queries in the sample that a collection keeps.", labels=["collection", "vector"]
+        )
+        measured = CounterMetricFamily(
+            "lsr_recall_curves_measured", "Recall curves measured on sampled queries.", labels=["collection"]
+        )
         for size in self._sizes():
+            for vector, queries in size.sampled.items():
+                sampled.add_metric([size.name, vector], queries)
+            measured.add_metric([size.name], size.curves_measured)
             for one in size.cache.lookups:
                 found.add_metric([size.name, one.cache, one.category, "hit"], one.hits)
                 found.add_metric([size.name, one.cache, one.category, "miss"], one.misses)
@@ -99,7 +110,7 @@ class _CollectionCollector(Collector):
             documents.add_metric([size.name], size.documents)
             segments.add_metric([size.name], size.segments)
             damaged.add_metric([size.name], size.damaged)
-        yield from (documents, segments, damaged, found, kept)
+        yield from (documents, segments, damaged, found, kept, sampled, measured)
 
     def describe(self) -> Iterable[Metric]:
         return []  # registration must not read the collections

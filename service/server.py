@@ -30,6 +30,7 @@ from service.app import create_app
 from service.auth import load_api_keys
 from service.http.admission import Admission
 from service.http.header_limits import HeaderLimits
+from service.http.named_origins import NamedOrigins
 from service.http.protocol import ConnectionLimits, limited_protocol
 from service.logs import log_access
 from service.runtime.pandas_import import do_without_pandas
@@ -65,7 +66,31 @@ def serve(
     on_listening: Callable[[str], None] | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve `directory`, a collection or a folder of collections, until SIGINT or SIGTERM.
+    """Serve `directory`, a collection or a folder of collections, until SIGINT or SIGTERM; see `serve_store`."""
+    serve_store(
+        lambda: CollectionStore(directory),
+        host=host,
+        port=port,
+        api_key_file=api_key_file,
+        insecure=insecure,
+        settings=settings,
+        on_listening=on_listening,
+        on_ready=on_ready,
+    )
+
+
+def serve_store(
+    open_store: Callable[[], CollectionStore],
+    *,
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    api_key_file: Path | None = None,
+    insecure: bool = False,
+    settings: ServiceSettings | None = None,
+    on_listening: Callable[[str], None] | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve the collections of a store until SIGINT or SIGTERM.
 
     `port` 0: any free port. `on_listening` and `on_ready` are called with the base URL, the second one when the service
     is ready to search. After the signal no new connection is accepted, requests in flight are finished, and the
@@ -85,7 +110,7 @@ def serve(
         if on_ready is not None:
             on_ready(url)
 
-    with _listen(host, port) as listener, CollectionStore(directory) as store:
+    with _listen(host, port) as listener, open_store() as store:
         server = _server(store, settings, listener, ready, _take_long_turns)
         if on_listening is not None:
             on_listening(_url(listener))
@@ -179,12 +204,14 @@ def _server(
 ) -> _GracefulServer:
     app = create_app(store, settings)
     service: Service = app.state.service
+    origins = NamedOrigins(settings.cors_origins)
     admission = Admission(
         service.metrics,
         searches=settings.search_threads + settings.search_queue,
         others=settings.write_queue * 2,
         on_pressure=on_pressure,
         root_path=settings.root_path,
+        origins=origins,
     )
 
     def log_refusal(status: int, method: str, target: bytes) -> None:
@@ -195,7 +222,9 @@ def _server(
         app,
         workers=1,
         loop="uvloop",
-        http=limited_protocol(_connection_limits(settings), admission, service.metrics.count_refusal, log_refusal),
+        http=limited_protocol(
+            _connection_limits(settings), admission, origins, service.metrics.count_refusal, log_refusal
+        ),
         ws="none",
         lifespan="on",
         log_config=None,

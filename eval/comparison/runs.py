@@ -64,6 +64,7 @@ class Comparison:
     first: str
     second: str
     measures: tuple[MeasureComparison, ...]
+    warnings: tuple[str, ...] = ()  # those of the two results
 
     def to_json(self) -> dict[str, Any]:
         """Return one JSON object."""
@@ -71,6 +72,7 @@ class Comparison:
             "dataset": self.dataset,
             "first": self.first,
             "second": self.second,
+            "warnings": list(self.warnings),
             "measures": {str(one.measure): _measure_json(one) for one in self.measures},
         }
 
@@ -155,7 +157,21 @@ def compare(first: Evaluation, second: Evaluation, dataset: Dataset, *, most: in
         _compare_measure(first, second, dataset, measure, difference, p, most)
         for measure, difference, p in zip(common, differences, corrected, strict=True)
     )
-    return Comparison(first.dataset, first.system, second.system, compared)
+    return Comparison(first.dataset, first.system, second.system, compared, _warnings(first, second))
+
+
+def _warnings(first: Evaluation, second: Evaluation) -> tuple[str, ...]:
+    """Return the warnings of both results, each once; one that only one of them has names it."""
+    found = [warning for warning in first.warnings if warning in second.warnings]
+    for result, other in ((first, second), (second, first)):
+        found += [f"{result.system}: {warning}" for warning in result.warnings if warning not in other.warnings]
+    if first.own_document_dropped != second.own_document_dropped:
+        dropped, kept = (first, second) if first.own_document_dropped else (second, first)
+        found.append(
+            f"the document with the query's own id is left out of the rankings of {dropped.system}, and ranked in "
+            f"those of {kept.system}: the difference is also one of that rule"
+        )
+    return tuple(found)
 
 
 def side_by_side(first: Ranking, second: Ranking, judgements: Judgements, *, k: int = 10) -> list[PairedRank]:

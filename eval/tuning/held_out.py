@@ -193,7 +193,10 @@ def tune(
         lists, notes = _lists(collection)
         present = present_setting(collection.search_defaults, lists)
         reached = max(depth, *present.reached)
-        judged = list(_judged(opened, collection, lists, reached, progress))
+        pairs = list(_judged(opened, collection, lists, reached, progress))
+        judged = [one for one, _ in pairs]
+        if (own := opened.own_document.warning(sum(found for _, found in pairs))) is not None:
+            warnings.append(own)
         return _tuned(opened, collection, lists, judged, folds, depth, [*warnings, *notes], progress)
 
 
@@ -260,7 +263,8 @@ def _lists(collection: Collection) -> tuple[Lists, list[str]]:
 
 def _judged(
     dataset: Dataset, collection: Collection, lists: Lists, depth: int, progress: Progress | None
-) -> Iterator[Judged]:
+) -> Iterator[tuple[Judged, bool]]:
+    """Yield each query's judged candidates, and whether the document with its own id was among them."""
     queries = list(dataset.judged_queries())
     for query in queries:
         if not query.text.strip():
@@ -268,7 +272,8 @@ def _judged(
     texts = [query.text for query in queries]
     found = collection.candidates(texts, using=lists.using, dense=lists.dense, depth=depth)
     for at, (query, candidates) in enumerate(zip(queries, found, strict=True), start=1):
-        yield judge(candidates, dataset.qrels[query.id], query.id if dataset.own_document.dropped else None)
+        own = query.id in candidates.ids
+        yield judge(candidates, dataset.qrels[query.id], query.id if dataset.own_document.dropped else None), own
         if progress is not None:
             progress("queries", at, len(queries))
 

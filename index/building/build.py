@@ -15,7 +15,6 @@ there is a folder to write to.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,34 +23,30 @@ from scipy.sparse import issparse
 
 from index.arrays.folder import WITH_BLOCK_MAXIMA
 from index.arrays.new_arrays import NewArrays
-from index.arrays.segment import FLAT
 from index.building.candidate_lists import build_blocks, largest_lists
+from index.building.choice import decide, observe
 from index.building.incoming import IncomingRows
 from index.building.packing import line_share, pack_all
 from index.building.unpruned_postings import build_block_maxima, build_windows, create_empty_windows
 from index.config import IndexConfig
+from index.vectors import Rows
 
 Progress = Callable[[str, int, int], None]
 
-# Impacts up to which unpruned postings are kept, at 4 bytes per impact.
-_EXACT_LISTS = 1 << 25
-# Impacts up to which exact search over unpruned postings takes no longer than a candidate search (some 40,000
-# SPLADE-like documents, 0.1 ms), so that no candidate lists are needed. These are most of the cost of a build.
-EXACT_ONLY = 1 << 22
-# n_postings at 100 million impacts. It grows with the fifth root of their number: about 2000 at MS MARCO's size
-# (decisions 0106 and 0113).
-_POSTINGS = 1300
-_FEWEST_POSTINGS = 1000
-
 
 def build_arrays(
-    vectors: Any, config: IndexConfig, threads: int, arrays: NewArrays, progress: Progress | None = None
+    vectors: Any,
+    config: IndexConfig,
+    threads: int,
+    arrays: NewArrays,
+    progress: Progress | None = None,
+    queries: Rows | None = None,
 ) -> tuple[dict[str, Any], IndexConfig]:
     """Create the arrays of a segment over `vectors`, a csr_array or an iterable of them; return (counts,
     configuration).
 
-    The configuration is the given one, with its open parameters decided. `progress` is called with (stage, done,
-    total). Raises VectorError naming the row, OSError.
+    The configuration is the given one, with its open parameters decided (`choice`), by the sample `queries` too.
+    `progress` is called with (stage, done, total). Raises VectorError naming the row, OSError.
     """
 
     def report(stage: str, total: int) -> Callable[[int], None]:
@@ -77,9 +72,7 @@ def build_arrays(
         )
     n_docs, n_local = rows.n_docs, len(order)
     beta = line_share(packed.documents)
-    config = decided(config, rows.nnz, flat=beta < FLAT)
-    if coherent:
-        config = replace(config, exact_lists=True, block_maxima=True)
+    config, choice = decide(config, observe(n_docs, rows.nnz, beta, rows.ids, rows.frequencies, queries))
     if config.exact_lists:
         lists_done = report("exact lists", n_docs)
         windows = build_windows(packed, n_local, rows.nnz, arrays, threads, lists_done, by_lines=coherent)
@@ -97,22 +90,11 @@ def build_arrays(
         "nnz": rows.nnz,
         "max_impact": float(rows.largest.max(initial=0.0)),
         "beta": beta,
+        "choice": choice.to_json(),
     }
     if coherent:
         counts["version"] = WITH_BLOCK_MAXIMA
     return counts, config
-
-
-def decided(config: IndexConfig, nnz: int, *, flat: bool) -> IndexConfig:
-    """Return the configuration with its open parameters decided."""
-    n_postings, exact_lists = config.n_postings, config.exact_lists
-    if n_postings is None:
-        exact_only = exact_lists is not False and (flat or nnz <= EXACT_ONLY)
-        by_size = 100 * round(_POSTINGS / 100 * (nnz / 100e6) ** 0.2)
-        n_postings = 0 if exact_only else max(_FEWEST_POSTINGS, by_size)
-    if exact_lists is None:
-        exact_lists = n_postings == 0 or flat or nnz <= _EXACT_LISTS
-    return replace(config, n_postings=n_postings, exact_lists=exact_lists)
 
 
 def _create_tables(

@@ -20,7 +20,7 @@ def alias(
     remove: Annotated[bool, typer.Option("--remove", help="Remove the alias; its collection stays.")] = False,
     json: JsonFlag = False,
 ) -> int:
-    """List the aliases of a folder; set, turn back or remove one.
+    """List the aliases of a folder; set, revert or remove one.
 
     A service that runs on the folder follows within seconds.
     """

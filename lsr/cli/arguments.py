@@ -15,6 +15,17 @@ SettingOption = Annotated[
     typer.Option("--setting", help="An encoder setting, such as k1=1.2; can be repeated.", metavar="NAME=VALUE"),
 ]
 
+INDEX_SETTING: Final = "--index-setting"
+IndexSettingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        INDEX_SETTING,
+        help="A build parameter of the index, such as n_postings=3000, or bm25.block_maxima=true for one of several "
+        "vectors; can be repeated.",
+        metavar="[VECTOR.]NAME=VALUE",
+    ),
+]
+
 SHOWN_COLLECTIONS: Final = 5
 
 
@@ -25,8 +36,8 @@ def stored_name(encoder: str) -> str:
     return encoder
 
 
-def parse_settings(pairs: Sequence[str] | None) -> dict[str, Any]:
-    """Return the settings given with `--setting`; a value that is not JSON is a string.
+def parse_settings(pairs: Sequence[str] | None, option: str = "--setting") -> dict[str, Any]:
+    """Return the settings given with `option`; a value that is not JSON is a string.
 
     Raises typer.BadParameter for a setting without a name or given twice.
     """
@@ -37,9 +48,10 @@ def parse_settings(pairs: Sequence[str] | None) -> dict[str, Any]:
     for pair in pairs or ():
         name, equals, text = pair.partition("=")
         if not name or not equals:
-            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--setting")
+            form = "[VECTOR.]NAME=VALUE" if option == INDEX_SETTING else "NAME=VALUE"
+            raise typer.BadParameter(f"{pair!r} is not {form}", param_hint=option)
         if name in settings:
-            raise typer.BadParameter(f"{name} is given twice", param_hint="--setting")
+            raise typer.BadParameter(f"{name} is given twice", param_hint=option)
         try:
             settings[name] = loads(text)
         except InvalidJson:

@@ -16,13 +16,17 @@ from lsr.cli.doctor import doctor
 from lsr.cli.encode import encode
 from lsr.cli.evaluate import evaluate
 from lsr.cli.export import export
+from lsr.cli.import_source import import_source
 from lsr.cli.index import index
 from lsr.cli.leaderboard import leaderboard
+from lsr.cli.mcp import mcp
 from lsr.cli.merge import merge
 from lsr.cli.models import models
 from lsr.cli.reindex import reindex
+from lsr.cli.schema import schema
 from lsr.cli.search import search
 from lsr.cli.serve import serve
+from lsr.cli.shards import reshard
 from lsr.cli.snapshot import snapshot
 from lsr.cli.train import train
 from lsr.cli.tune import tune
@@ -59,6 +63,7 @@ def _options(
 app.command("index")(index)
 app.command("search")(search)
 app.command("serve")(serve)
+app.command("mcp")(mcp)
 app.command("encode")(encode)
 app.command("eval")(evaluate)
 app.command("tune")(tune)
@@ -68,9 +73,12 @@ app.command("diagnose")(diagnose)
 app.command("bench")(bench)
 app.command("verify")(verify)
 app.command("reindex")(reindex)
+app.command("schema")(schema)
+app.command("reshard")(reshard)
 app.command("alias")(alias)
 app.command("merge")(merge)
 app.add_typer(snapshot, name="snapshot")
+app.command("import")(import_source)
 app.command("export")(export)
 app.command("train")(train)
 app.command("demo")(demo)

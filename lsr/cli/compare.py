@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lsr.cli.evaluate import OwnDocument, OwnDocumentOption
-from lsr.cli.output import JsonFlag, print_json
+from lsr.cli.output import JsonFlag, print_json, say
 
 
 def compare(
@@ -41,4 +41,6 @@ def compare(
         print_json(comparison.to_json())
     else:
         print(comparison.table(), end="")
+    for warning in comparison.warnings:
+        say(f"warning: {warning}")
     return 0

@@ -89,7 +89,7 @@ class ProblemLog:
 
         self.count = 0
         self._shown = 0
-        self._name = shown_name(corpus_name)
+        self.name = shown_name(corpus_name)
         self._strict = strict
         self._kinds: dict[tuple[str, str], int] = {}
 
@@ -104,7 +104,7 @@ class ProblemLog:
         of_kind = self._kinds[kind] = self._kinds.get(kind, 0) + 1
         self.count += 1
         hint = hint_for(error)
-        message = f"{self._name}:{line_number}: {error}"
+        message = f"{self.place(line_number)}: {error}"
         if self._strict:
             raise InputRefused(f"{message}{f'. {hint}' if hint else ''}")
         if of_kind <= SHOWN_OF_A_KIND:
@@ -112,9 +112,13 @@ class ProblemLog:
             say(message + (f". {hint}" if hint and of_kind == 1 else ""))
         if of_kind >= STOP_AFTER and of_kind > line_number / 2:
             raise InputRefused(
-                f"{self._name}: stopped at line {line_number:,}: {of_kind:,} lines are refused for the same reason: "
+                f"{self.name}: stopped at line {line_number:,}: {of_kind:,} lines are refused for the same reason: "
                 f"{error}{f'. {hint}' if hint else ''}"
             )
+
+    def place(self, line_number: int) -> str:
+        """Return how a line is named in messages."""
+        return f"{self.name}:{line_number}"
 
     def close(self) -> None:
         """Report the number of lines that were not shown."""

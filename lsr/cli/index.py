@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lsr.cli.arguments import SettingOption, parse_object, parse_settings, stored_name
+from lsr.cli.arguments import (
+    INDEX_SETTING,
+    IndexSettingOption,
+    SettingOption,
+    parse_object,
+    parse_settings,
+    stored_name,
+)
 from lsr.cli.corpus_options import (
     AUTO,
     IdOption,
@@ -25,6 +32,7 @@ from lsr.cli.corpus_options import (
     textual,
 )
 from lsr.cli.output import JsonFlag, exit_code, human_bytes, print_json, progress_bar
+from lsr.cli.shards import RayOption, ShardsOption, WorkersOption, WorkOption, expanded, index_sharded
 from lsr.cli.vector_options import OPTION, dense_for_vectors, parse_vectors
 
 if TYPE_CHECKING:
@@ -56,7 +64,7 @@ def index(
             metavar="CORPUS",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new collection.", metavar="DIR")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new collection.", metavar="DIR")],
     encoder: Annotated[
         str | None,
         typer.Option(help="bm25, lsr-mini, or a checkpoint's name or path.  [default: lsr-mini]", metavar="NAME|PATH"),
@@ -70,6 +78,7 @@ def index(
         ),
     ] = None,
     setting: SettingOption = None,
+    index_setting: IndexSettingOption = None,
     format: Annotated[CorpusFormat, typer.Option(help="Format of the corpus.")] = CorpusFormat.auto,
     identifier: IdOption = None,
     title: TitleOption = None,
@@ -90,6 +99,10 @@ def index(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.", metavar="N")] = None,
+    shards: ShardsOption = None,
+    ray: RayOption = None,
+    workers: WorkersOption = None,
+    work: WorkOption = None,
     json: JsonFlag = False,
 ) -> int:
     """Build a collection from a corpus.
@@ -102,18 +115,24 @@ def index(
     from lsr.default_pipeline import vectors_for
     from lsr.documents import DEFAULT_VECTOR
     from lsr.settings import load_settings
+    from lsr.vectors import with_index_settings
 
     if vectors is not None and encoder is not None:
         raise typer.BadParameter("give --encoder or --vectors, not both", param_hint=OPTION)
     declared: Mapping[str, Any] | None = None if schema == AUTO else parse_object(schema, "--schema")
     fields = fields_of(identifier, title, text, metadata)
     settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
-    chosen = parse_settings(setting)
+    chosen, of_index = parse_settings(setting), parse_settings(index_setting, INDEX_SETTING)
+    if shards is None and ray is not None:
+        raise typer.BadParameter("--ray builds shards: give --shards N as well", param_hint="--ray")
+    inputs = [corpus] if shards is None else expanded(corpus)
+    corpus = inputs[0]
     opened = open_corpus(corpus, format.value, chunk=chunk, fields=fields)
     check_not_empty(opened, strict=strict)
     if schema == AUTO:
         declared = guessed_schema(opened)
     if (typed := textual(declared, opened, fields)) is not None:
+        fields = typed
         opened = open_corpus(corpus, format.value, chunk=chunk, fields=typed)
     configs: dict[str, VectorConfig]
     if vectors is not None:
@@ -123,9 +142,28 @@ def index(
         configs = {DEFAULT_VECTOR: config, **dense_for_vectors(opened)}
     else:
         configs = vectors_for(stored_name(settings.encoder), chosen)
+    configs = with_index_settings(configs, of_index, INDEX_SETTING)
+    if shards is not None:
+        return index_sharded(
+            inputs,
+            out,
+            configs,
+            corpus_format=format.value,
+            chunk=chunk,
+            fields=fields,
+            schema=declared,
+            shards=shards,
+            ray=ray or "local",
+            workers=workers,
+            work=work,
+            resume=resume,
+            device=settings.device,
+            strict=strict,
+            as_json=json,
+        )
     return index_and_report(
         opened,
-        out,
+        Path(out),
         configs,
         schema=declared,
         resume=resume,
@@ -147,15 +185,17 @@ def index_and_report(
     device: str = "auto",
     strict: bool = False,
     as_json: bool = False,
+    problems: ProblemLog | None = None,
 ) -> ExitCode:
     """Index `corpus` into `out`; print the report and, on stderr, the lines that were skipped.
 
-    Returns PARTIAL if some lines were skipped, FAILURE if all were. Raises what `index_corpus` raises, and InputRefused
-    where most lines are refused for one reason, or with `strict` one line is.
+    `problems` may hold lines that were refused before. Returns PARTIAL if some lines were skipped, FAILURE if all were.
+    Raises what `index_corpus` raises, and InputRefused where most lines are refused for one reason, or with `strict`
+    one line is.
     """
     from lsr.writing.bulk_load import index_corpus
 
-    problems = ProblemLog(corpus.name, strict=strict)
+    problems = problems or ProblemLog(corpus.name, strict=strict)
     with progress_bar() as progress:
         report = index_corpus(
             corpus,
@@ -173,7 +213,7 @@ def index_and_report(
         print_json(asdict(report))
     else:
         _print_report(report, out)
-    return exit_code(report.accepted, report.failed)
+    return exit_code(report.accepted, max(report.failed, problems.count))
 
 
 def _print_report(report: IndexReport, out: Path) -> None:

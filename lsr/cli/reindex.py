@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lsr.cli.arguments import SettingOption, one_collection, parse_object, parse_settings, stored_name
+from lsr.cli.arguments import (
+    INDEX_SETTING,
+    IndexSettingOption,
+    SettingOption,
+    one_collection,
+    parse_object,
+    parse_settings,
+    stored_name,
+)
 from lsr.cli.output import JsonFlag, human_bytes, print_json, progress_bar, say
 
 if TYPE_CHECKING:
@@ -36,11 +44,12 @@ def reindex(
         str | None,
         typer.Option(
             help="Encode --using again with bm25, lsr-mini, or a checkpoint's name or path.  "
-            "[default: lsr-mini, where neither --add nor --remove is given]",
+            "[default: lsr-mini, where none of --add, --remove, --schema and --index-setting is given]",
             metavar="NAME|PATH",
         ),
     ] = None,
     setting: SettingOption = None,
+    index_setting: IndexSettingOption = None,
     using: Annotated[
         str, typer.Option(help="Which named vector is encoded again; others are copied.", metavar="NAME")
     ] = "default",
@@ -50,6 +59,9 @@ def reindex(
             help="New search defaults, or pipeline for those of a new lsr-mini collection.  [default: those of DIR]",
             metavar="JSON|pipeline",
         ),
+    ] = None,
+    schema: Annotated[
+        str | None, typer.Option(help="New metadata fields.  [default: those of DIR]", metavar="JSON")
     ] = None,
     compare: Annotated[
         str | None,
@@ -67,11 +79,11 @@ def reindex(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --alias: do not ask.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.  [default: auto]", metavar="NAME")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run left off.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
     threads: Annotated[int | None, typer.Option(help="Default: all cores.", metavar="N")] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Add vectors to a collection, or encode one again, in a new collection.
+    """Add vectors, encode one again, change the metadata fields or rebuild the indexes, in a new collection.
 
     DIR is only read and may be served meanwhile; what is written to it after the start is not in NEW. Vectors that
     stay are copied as they are stored. lsr alias FOLDER NAME --back returns an alias to the collection from before.
@@ -89,9 +101,10 @@ def reindex(
     aliases = None if alias is None else _checked_alias(alias, source, out, yes, json)
     settings = load_settings({"encoder": encoder, "device": device, "threads": threads})
     own, of_added = _split_settings(parse_settings(setting))
+    of_index = parse_settings(index_setting, INDEX_SETTING)
     added = _parse_added(add or [], of_added)
     replaced = {}
-    if encoder is not None or not (add or remove):
+    if encoder is not None or not (add or remove or of_index or schema is not None):
         replaced[using] = _config_again(source, using, stored_name(settings.encoder), own)
     elif own:
         key = next(iter(own))
@@ -104,7 +117,9 @@ def reindex(
             add=added,
             replace=replaced,
             remove=remove or (),
+            schema=parse_object(schema, "--schema"),
             search=_parse_search(search),
+            index_settings=of_index,
             resume=resume,
             device=settings.device,
             threads=settings.threads,
@@ -170,7 +185,9 @@ def _parse_added(texts: Sequence[str], settings: Mapping[str, dict[str, Any]]) -
 
 
 def _config_again(source: Path, using: str, encoder: str, settings: Mapping[str, Any]) -> VectorConfig:
-    """Return how a vector of the collection is encoded again: a dense one stays dense."""
+    """Return how a vector of the collection is encoded again: a dense one stays dense, and an index keeps its
+    settings."""
+    from index import IndexConfig
     from lsr.collection import Collection
     from lsr.vectors import VectorConfig
 
@@ -179,7 +196,8 @@ def _config_again(source: Path, using: str, encoder: str, settings: Mapping[str,
     made = dict(settings)
     dense = vector is not None and vector.kind == "dense"
     dimensions = made.pop("dimensions", None) if dense else None
-    return VectorConfig(encoder, made, dense=dense, dimensions=dimensions)
+    index = IndexConfig() if vector is None or vector.index is None else IndexConfig.from_json(vector.index.settings)
+    return VectorConfig(encoder, made, index, dense=dense, dimensions=dimensions)
 
 
 def _parse_search(text: str | None) -> Mapping[str, Any] | Literal["pipeline"] | None:

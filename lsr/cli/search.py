@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
+from lsr.cli.collector import collector_paused
 from lsr.cli.output import JsonFlag, emphasise, fit, plain, print_json
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class FusionMethod(StrEnum):
     sum = "sum"
 
 
+@collector_paused()
 def search(
     directory: Annotated[Path, typer.Argument(help="A collection.", metavar="DIR")],
     query: Annotated[str | None, typer.Argument(help="The query's text.", metavar="QUERY", show_default=False)] = None,
@@ -73,6 +75,19 @@ def search(
         bool, typer.Option("--explain", help="Show the words that matched, and their terms' weights.")
     ] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Search exactly instead of approximately.")] = False,
+    recall: Annotated[
+        float | None, typer.Option(help="Share of the true best that the first stages must find.", metavar="X")
+    ] = None,
+    query_cut: Annotated[
+        int | None, typer.Option(help="Terms of the query that lead to candidates.", metavar="N")
+    ] = None,
+    heap_factor: Annotated[
+        float | None, typer.Option(help="Above 0, at most 1; lower: more thorough.", metavar="X")
+    ] = None,
+    n_knn: Annotated[
+        int | None,
+        typer.Option(help="Neighbours of each hit to score, at most those of the index (n_knn).", metavar="N"),
+    ] = None,
     json: JsonFlag = False,
 ) -> int:
     """Search a collection in its folder; no service is needed."""
@@ -98,6 +113,10 @@ def search(
             using=using,
             k=settings.k,
             exact=exact,
+            recall=recall,
+            query_cut=query_cut,
+            heap_factor=heap_factor,
+            n_knn=n_knn,
             filter=conditions,
             rescore=_rescore(rescore),
             must=Must(tuple(must)) if must else None,

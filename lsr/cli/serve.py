@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lsr.cli.shards import DEFAULT_CACHE, CacheOption, RayOption, ReplicasOption, serve_sharded
 from lsr.settings import SERVICE_SETTINGS, Settings, describe_setting, setting_type
 
 if TYPE_CHECKING:
@@ -35,13 +36,19 @@ def with_service_options(command: Callable[..., int]) -> Callable[..., int]:
 
 @with_service_options
 def serve(
-    directory: Annotated[Path, typer.Argument(help="A collection, or a folder of collections.", metavar="DIR")],
+    directory: Annotated[
+        str,
+        typer.Argument(help="A collection, or a folder of collections; with --ray: a publication.", metavar="DIR|URI"),
+    ],
     host: Annotated[
         str | None, typer.Option(help="Address to bind to.  [default: 127.0.0.1]", metavar="ADDRESS")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0: any free port.  [default: 8080]", metavar="N")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="File with the API keys.", metavar="FILE")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow other machines without an API key.")] = False,
+    ray: RayOption = None,
+    replicas: ReplicasOption = 1,
+    cache: CacheOption = DEFAULT_CACHE,
     **options: Any,
 ) -> int:
     """Serve collections over HTTP until Ctrl-C.
@@ -54,8 +61,21 @@ def serve(
 
     settings = load_settings({"host": host, "port": port, "api_key_file": api_key_file, **options})
     log_to_stderr(settings.log_format or "text")
+    if ray is not None:
+        return serve_sharded(
+            directory,
+            ray=ray,
+            replicas=replicas,
+            cache=cache,
+            host=settings.host,
+            port=settings.port,
+            api_key_file=settings.api_key_file,
+            insecure=insecure,
+            settings=service_settings(settings),
+            on_ready=announce,
+        )
     run_server(
-        directory,
+        Path(directory),
         host=settings.host,
         port=settings.port,
         api_key_file=settings.api_key_file,

@@ -15,7 +15,7 @@ def tune(
     directory: Annotated[Path, typer.Argument(help="The collection.", metavar="DIR")],
     queries: Annotated[
         Path | None,
-        typer.Option(help="Queries: id and text between a tab, JSON lines, or TREC topics.", metavar="FILE"),
+        typer.Option(help="Queries: id and text separated by a tab, JSON lines, or TREC topics.", metavar="FILE"),
     ] = None,
     qrels: Annotated[
         Path | None, typer.Option(help="Their judgements, in TREC's or BEIR's format.", metavar="FILE")
@@ -38,7 +38,7 @@ def tune(
     """Choose weights, normalisation, rescoring and limits by your own judgements.
 
     Reports nDCG@10 on held-out queries next to the present search defaults and to each vector alone. The defaults
-    that all queries choose are written to the collection if the held-out mean is not lower than at present.
+    chosen on all queries are written to the collection if the held-out mean is not lower than at present.
     """
     if (dataset is None) == (queries is None) or (queries is None) != (qrels is None):
         raise typer.BadParameter("give --queries with --qrels, or --dataset", param_hint="--queries")

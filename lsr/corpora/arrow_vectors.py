@@ -1,4 +1,5 @@
-"""Sparse vectors in an Arrow IPC file, as written by `lsr encode` and other programs.
+"""Sparse vectors in Arrow's formats (an Arrow IPC file, Parquet, a Hugging Face data set), as written by `lsr encode`,
+`lsr export` and other programs.
 
     id        text or integer
     tokens    list of text, or: indices, list of integers (term numbers)
@@ -12,7 +13,7 @@ collection and refuses another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -20,9 +21,10 @@ import pyarrow as pa
 
 from lsr.corpora.arrow_rows import as_json, rows_of
 from lsr.corpora.corpus import CorpusLine
+from lsr.corpora.tables import ParquetTable, open_table
 from lsr.documents import Document, parse_document
 from lsr.errors import CorpusDamaged, CorpusUnreadable, InvalidDocument, InvalidJson
-from lsr.input_file import InputFile, arrow_path
+from lsr.input_file import InputFile
 from lsr.strict_json import loads
 
 METADATA_KEY: Final = b"lsr.vectors"
@@ -44,23 +46,21 @@ class DenseColumn(NamedTuple):
 
 
 class ArrowVectorsCorpus:
-    """The rows of an Arrow IPC file, mapped and read batch by batch."""
+    """The rows of one or several files with the same columns, mapped and read batch by batch."""
 
     unit: Literal["bytes", "documents"] = "documents"
 
-    def __init__(self, name: str, file: InputFile) -> None:
-        """Raises CorpusUnreadable if it is not an Arrow file or lacks a column."""
+    def __init__(self, name: str, files: Sequence[InputFile]) -> None:
+        """Raises CorpusUnreadable if a file is neither Arrow nor Parquet, lacks a column, or differs from the first."""
         self.name = name
         self.position = 0
-        self._file = file
-        self._path = path = file.path
-        try:
-            with pa.memory_map(arrow_path(path)) as mapped, pa.ipc.open_file(mapped) as reader:
-                schema = reader.schema
-                names = list(schema.names)
-                self.size: int | None = sum(reader.get_batch(at).num_rows for at in range(reader.num_record_batches))
-        except _DAMAGE as error:
-            raise CorpusUnreadable(f"{name}: not an Arrow IPC file: {error}") from None
+        self._files = [open_table(file) for file in files]
+        self.size: int | None = sum(file.rows for file in self._files)
+        schema = self._files[0].schema
+        names = list(schema.names)
+        for file in self._files:
+            if file.columns != names:
+                raise CorpusUnreadable(f"{file.name}: its columns differ from those of {self._files[0].name}")
         self._terms = next((column for column in _TERMS if column in names), "")
         self._weights = next((column for column in _WEIGHTS if column in names), "")
         if not self._terms or not self._weights or "id" not in names:
@@ -75,19 +75,20 @@ class ArrowVectorsCorpus:
         self.encoder = _encoder_of(Path(name), schema)
 
     def identity(self) -> str | None:
-        """Return a string that is equal for the same unchanged file; None for what can be read only once."""
-        return self._file.identity()
+        """Return a string that is equal for the same unchanged files; None for what can be read only once."""
+        found = [file.input.identity() for file in self._files]
+        return None if None in found else ";".join(str(one) for one in found)
 
     def __iter__(self) -> Iterator[CorpusLine]:
         self.position = 0
-        try:
-            with pa.memory_map(arrow_path(self._path)) as file, pa.ipc.open_file(file) as reader:
-                for at in range(reader.num_record_batches):
-                    for row in rows_of(reader.get_batch(at), checked=False):
+        for file in self._files:
+            try:
+                for batch in file.batches():
+                    for row in rows_of(batch, checked=file.checked):
                         self.position += 1
                         yield CorpusLine(self.position, self._content(row))
-        except _DAMAGE as error:
-            raise CorpusDamaged(f"{self.name}: {error}, after row {self.position}") from None
+            except _DAMAGE as error:
+                raise CorpusDamaged(f"{self.name}: {error}, after row {self.position}") from None
 
     def _content(self, row: dict[str, Any] | InvalidDocument) -> Document | InvalidDocument:
         if isinstance(row, InvalidDocument):
@@ -123,13 +124,18 @@ class ArrowVectorsCorpus:
         return sparse
 
 
-def holds_arrow_vectors(file: InputFile) -> bool:
-    """Return whether an Arrow file has a column of sparse vectors; another one is a table of documents."""
+def holds_vector_columns(file: InputFile) -> bool:
+    """Return whether a Parquet or Arrow file has columns of sparse vectors; another one is a table of documents.
+
+    An Arrow file with one of the columns is meant to have both; in a Parquet file a column of tokens may be anything.
+    """
     try:
-        with pa.memory_map(arrow_path(file.path)) as opened, pa.ipc.open_file(opened) as reader:
-            names = set(reader.schema.names)
-    except _DAMAGE:
+        table = open_table(file)
+    except CorpusUnreadable:
         return False
+    names = set(table.columns)
+    if isinstance(table, ParquetTable):
+        return not names.isdisjoint(_TERMS) and not names.isdisjoint(_WEIGHTS)
     return not names.isdisjoint((*_TERMS, "weights"))
 
 

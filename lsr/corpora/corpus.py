@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from lsr.documents import Document
@@ -82,3 +82,40 @@ class WrappedCorpus:
     def identity(self) -> str | None:
         """Return the wrapped corpus's identity: correct if the documents are always changed in the same way."""
         return self._corpus.identity()
+
+
+class JoinedCorpus:
+    """Several corpora of the same unit as one, one after the other; their lines are numbered through."""
+
+    def __init__(self, name: str, parts: Sequence[Corpus]) -> None:
+        """`parts` has one corpus at least."""
+        self.name = name
+        self.parts = parts
+        self.unit: Literal["bytes", "documents"] = parts[0].unit
+        self._current = self._before = 0  # the part that is read, and the sizes of those before it
+
+    @property
+    def size(self) -> int | None:
+        """The sum of the sizes; None if one is unknown."""
+        sizes = [part.size for part in self.parts]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def position(self) -> int:
+        """The part of `size` that the latest pass has read."""
+        return self._before + self.parts[self._current].position
+
+    def identity(self) -> str | None:
+        """Return a string that is equal for the same unchanged inputs; None if one can be read only once."""
+        found = [part.identity() for part in self.parts]
+        return None if None in found else ";".join(map(str, found))
+
+    def __iter__(self) -> Iterator[CorpusLine]:
+        last = 0
+        self._current = self._before = 0
+        for at, part in enumerate(self.parts):
+            self._current, first = at, last
+            for number, content in part:
+                last = first + number
+                yield CorpusLine(last, content)
+            self._before += part.position

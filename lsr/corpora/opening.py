@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from lsr.corpora.arrow_vectors import SUFFIXES as ARROW_SUFFIXES
-from lsr.corpora.arrow_vectors import ArrowVectorsCorpus, holds_arrow_vectors
-from lsr.corpora.corpus import Corpus
+from lsr.corpora.arrow_vectors import ArrowVectorsCorpus, holds_vector_columns
+from lsr.corpora.corpus import Corpus, JoinedCorpus
 from lsr.corpora.csv_file import CsvCorpus
 from lsr.corpora.fields import USUAL, Fields
 from lsr.corpora.ir_dataset import PREFIX as IR_DATASETS
@@ -24,17 +24,19 @@ from lsr.input_file import STDIN, InputFile, open_input, shown_name
 
 FORMATS: Final = ("auto", "beir", "jsonl", "tsv", "csv", "parquet", "arrow", "vectors")
 
+PARQUET_SUFFIX: Final = ".parquet"
+
 _BY_SUFFIX: Final = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".tsv": "tsv",
     ".csv": "csv",
-    ".parquet": "parquet",
+    PARQUET_SUFFIX: "parquet",
     **dict.fromkeys(MATRIX_SUFFIXES, "vectors"),
     **dict.fromkeys(ARROW_SUFFIXES, "arrow"),
 }
-_NEVER_COMPRESSED: Final = (".parquet", *MATRIX_SUFFIXES, *ARROW_SUFFIXES)
+_NEVER_COMPRESSED: Final = (PARQUET_SUFFIX, *MATRIX_SUFFIXES, *ARROW_SUFFIXES)
 _COMPRESSED: Final = (".gz", ".zst")
 
 
@@ -69,6 +71,8 @@ def brings_vectors(corpus: Corpus) -> bool:
     """Return whether an open corpus is one of ready-made vectors."""
     if isinstance(corpus, PassageCorpus):
         corpus = corpus.inner
+    if isinstance(corpus, JoinedCorpus):
+        corpus = corpus.parts[0]
     return isinstance(corpus, (MatrixCorpus, ArrowVectorsCorpus, VectorLinesCorpus))
 
 
@@ -94,12 +98,10 @@ def _open(spec: str, format_name: str, fields: Fields) -> Corpus:
     if format_name in ("vectors", "arrow") and path.suffix in MATRIX_SUFFIXES:
         _refuse_fields(spec, fields)
         return MatrixCorpus(spec, file)
-    if format_name in ("arrow", "vectors") and (format_name == "arrow" or path.suffix in ARROW_SUFFIXES):
-        if format_name == "vectors" or holds_arrow_vectors(file):
-            _refuse_fields(spec, fields)
-            return ArrowVectorsCorpus(spec, file)
-        return _open_tables(spec, [file], fields)
-    if format_name == "parquet":
+    if format_name == "vectors" and path.suffix in (*ARROW_SUFFIXES, PARQUET_SUFFIX):
+        _refuse_fields(spec, fields)
+        return ArrowVectorsCorpus(spec, [file])
+    if format_name in ("arrow", "parquet"):
         return _open_tables(spec, [file], fields)
     return _open_lines(spec, LineSource(file), format_name, fields)
 
@@ -125,6 +127,9 @@ def _open_folder(spec: str, path: Path, format_name: str, fields: Fields) -> Cor
 
         if is_saved_dataset(path):
             return _open_tables(spec, saved_dataset_files(path), fields)
+    if format_name == "vectors" and (lines := _vector_shards(path)):
+        _refuse_fields(spec, fields)
+        return JoinedCorpus(spec, [VectorLinesCorpus(str(shard), LineSource(shard)) for shard in lines])
     shards = sorted(path.glob("*.parquet"))
     if shards and (format_name == "parquet" or (format_name == "auto" and _beir_corpus(path) is None)):
         return _open_tables(spec, [open_input(shard) for shard in shards], fields)
@@ -140,6 +145,12 @@ def _open_folder(spec: str, path: Path, format_name: str, fields: Fields) -> Cor
 def _open_tables(spec: str, files: list[InputFile], fields: Fields) -> Corpus:
     from lsr.corpora.tables import TableCorpus
 
+    # A Parquet file whose columns are chosen is a table, whatever its other columns are called.
+    may_be_table = fields.chosen and Path(spec).suffix not in ARROW_SUFFIXES
+    if files and not may_be_table and holds_vector_columns(files[0]):
+        _refuse_fields(spec, fields)
+        return ArrowVectorsCorpus(spec, files)
+
     return TableCorpus(spec, files, fields)
 
 
@@ -148,6 +159,12 @@ def _refuse_fields(spec: str, fields: Fields) -> None:
         raise CorpusUnreadable(
             f"{spec}: its documents have their fields already; leave out --id, --title, --text, --metadata"
         )
+
+
+def _vector_shards(folder: Path) -> list[Path]:
+    """Return the files of JSON lines of a folder, as Pyserini's JsonVectorCollection has them, by name."""
+    suffixes = tuple(end + packed for end in (".jsonl", ".json") for packed in ("", *_COMPRESSED))
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.name.lower().endswith(suffixes))
 
 
 def _beir_corpus(folder: Path) -> Path | None:

@@ -38,7 +38,7 @@ class TableCorpus:
         """Raises CorpusUnreadable if a file is not a table, or a column that is needed does not exist."""
         self.name = name
         self.position = 0
-        self._files = [_open(file) for file in files]
+        self._files = [open_table(file) for file in files]
         self._fields = fields
         self.size: int | None = sum(file.rows for file in self._files)
         for file in self._files:
@@ -104,7 +104,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-class _Parquet:
+class ParquetTable:
+    """A Parquet file: its schema, its number of rows, its batches."""
+
     checked = True  # pyarrow's reader makes sound offsets
 
     def __init__(self, file: InputFile) -> None:
@@ -112,24 +114,30 @@ class _Parquet:
         self.name = shown_name(file.name)
         with pa.memory_map(arrow_path(file.path)) as mapped, pq.ParquetFile(mapped) as opened:
             self.rows = opened.metadata.num_rows
-            self.columns: list[str] = opened.schema_arrow.names
+            self.schema: pa.Schema = opened.schema_arrow
+        self.columns: list[str] = self.schema.names
 
     def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, at most _BATCH_ROWS at a time."""
         with pa.memory_map(arrow_path(self.input.path)) as mapped, pq.ParquetFile(mapped) as opened:
             yield from opened.iter_batches(batch_size=_BATCH_ROWS)
 
 
-class _Arrow:
+class ArrowTable:
+    """An Arrow IPC file or stream, mapped: its schema, its number of rows, its batches."""
+
     checked = False
 
     def __init__(self, file: InputFile) -> None:
         self.input = file
         self.name = shown_name(file.name)
         with pa.memory_map(arrow_path(file.path)) as opened:
-            self.columns: list[str] = arrow_schema(opened).names
+            self.schema = arrow_schema(opened)
             self.rows = sum(batch.num_rows for batch in self._read(opened))
+        self.columns: list[str] = self.schema.names
 
     def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, at most _BATCH_ROWS at a time."""
         with pa.memory_map(arrow_path(self.input.path)) as opened:
             for batch in self._read(opened):
                 yield from (batch.slice(at, _BATCH_ROWS) for at in range(0, batch.num_rows, _BATCH_ROWS))
@@ -154,10 +162,11 @@ def arrow_schema(opened: pa.MemoryMappedFile) -> pa.Schema:
         return pa.ipc.open_stream(opened).schema
 
 
-def _open(file: InputFile) -> _Parquet | _Arrow:
+def open_table(file: InputFile) -> ParquetTable | ArrowTable:
+    """Return a file as a table; raises CorpusUnreadable if it is neither Parquet nor Arrow."""
     try:
         with file.path.open("rb") as opened:
             parquet = opened.read(4) == b"PAR1"
-        return _Parquet(file) if parquet else _Arrow(file)
+        return ParquetTable(file) if parquet else ArrowTable(file)
     except _DAMAGE as error:
         raise CorpusUnreadable(f"{shown_name(file.name)}: neither a Parquet nor an Arrow file: {error}") from None

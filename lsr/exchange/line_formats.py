@@ -1,4 +1,4 @@
-"""The formats with JSON lines: our own, Anserini's, OpenSearch's bulk body, Qdrant's points."""
+"""The formats with JSON lines: our own, Anserini's, OpenSearch's bulk body, Qdrant's points, Milvus's entities."""
 
 from __future__ import annotations
 
@@ -20,11 +20,7 @@ QDRANT_NAMESPACE: Final = uuid.UUID("8a1b7a0e-4c1f-5c7e-9d5e-6f1f0c2b9a77")
 def jsonl_lines(source: VectorSource) -> Iterator[str]:
     """Yield our own lines: the document's fields, its vector by token, and its dense vectors."""
     for document, vector in source.by_token():
-        # The shortest numbers that are those float32.
-        dense = {
-            name: {"dense": orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))}
-            for name, values in dense_of(document).items()
-        }
+        dense = {name: {"dense": values} for name, values in _dense(document).items()}
         named = {"vectors": dense} if dense else {}
         yield _line({"id": document.id, **fields_of(document), "sparse": vector, **named})
 
@@ -41,27 +37,47 @@ def anserini_lines(source: VectorSource, scale: float) -> Iterator[str]:
 
 
 def opensearch_lines(source: VectorSource) -> Iterator[str]:
-    """Yield pairs of lines for POST /{index}/_bulk; the field of the vector has the vector's name.
+    """Yield pairs of lines for POST /{index}/_bulk; the field of a vector has the vector's name.
 
     OpenSearch accepts it as rank_features or sparse_vector. Elasticsearch refuses tokens that contain a dot.
     """
     for document, vector in source.by_token():
         yield _line({"index": {"_id": document.id}})
-        yield _line({**fields_of(document), source.vector_name: vector})
+        yield _line({**fields_of(document), source.vector_name: vector, **_dense(document)})
 
 
 def qdrant_lines(source: VectorSource) -> Iterator[str]:
     """Yield bodies for PUT /collections/{name}/points; the document, with its id, is the payload."""
     for rows in in_batches(source.rows, QDRANT_POINTS_A_LINE):
-        yield _line({"points": [_point(row, source.vector_name) for row in rows]})
+        yield _line({"points": [_point(row, source) for row in rows]})
 
 
-def _point(row: VectorRow, vector_name: str) -> dict[str, Any]:
+def milvus_lines(source: VectorSource) -> Iterator[str]:
+    """Yield entities, elements of `data` in POST /v2/vectordb/entities/upsert; the sparse vector is {number: weight}.
+
+    Milvus refuses a vector without a term: such documents are left out before. `metadata` is a field of type JSON.
+    """
+    for document, term_ids, weights in source.rows:
+        numbers = map(str, source.numbers(term_ids).tolist())
+        sparse = dict(zip(numbers, weights.tolist(), strict=True))
+        yield _line({"id": document.id, **fields_of(document), source.vector_name: sparse, **_dense(document)})
+
+
+def _point(row: VectorRow, source: VectorSource) -> dict[str, Any]:
     document: Document = row.document
+    sparse = {"indices": source.numbers(row.term_ids).tolist(), "values": row.weights.tolist()}
     return {
         "id": str(uuid.uuid5(QDRANT_NAMESPACE, document.id)),
-        "vector": {vector_name: {"indices": row.term_ids.tolist(), "values": row.weights.tolist()}},
+        "vector": {source.vector_name: sparse, **_dense(document)},
         "payload": {"id": document.id, **fields_of(document)},
+    }
+
+
+def _dense(document: Document) -> dict[str, Any]:
+    """Return a document's dense vectors by name, with the shortest numbers that are those float32."""
+    return {
+        name: orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))
+        for name, values in dense_of(document).items()
     }
 
 

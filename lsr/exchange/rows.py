@@ -31,15 +31,24 @@ class DenseNote:
     encoder: Mapping[str, Any] | None = None
 
 
+def same_numbers(term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers themselves."""
+    return term_ids
+
+
 @dataclass(frozen=True)
 class VectorSource:
-    """Rows to read once. `tokens` maps term numbers to tokens; `encoder` describes the vectors' encoder, if known."""
+    """Rows to read once. `tokens` maps term numbers to tokens; `encoder` describes the vectors' encoder, if known.
+
+    `numbers` maps them to the numbers that systems without tokens get (see `numbers_of`).
+    """
 
     rows: Iterable[VectorRow]
     tokens: Callable[[NDArray[np.int64]], list[str]]
     vector_name: str
     encoder: Mapping[str, Any] | None = None
     dense: Mapping[str, DenseNote] = field(default_factory=dict)
+    numbers: Callable[[NDArray[np.int64]], NDArray[np.int64]] = same_numbers
 
     def by_token(self) -> Iterator[tuple[Document, dict[str, float]]]:
         """Yield each document with its vector by token."""

@@ -8,12 +8,14 @@ import numpy as np
 
 from lsr.results import MatchedTerm, QueryTerm
 from lsr.search.legs import EncodedLeg
-from lsr.storage.generation import Place
+from lsr.storage.generation import FoundDocument
 
 NOTHING: Final[tuple[MatchedTerm, ...]] = ()
 
 
-def matched_terms(leg: EncodedLeg, place: Place, score: float, limit: int) -> tuple[tuple[MatchedTerm, ...], float]:
+def matched_terms(
+    leg: EncodedLeg, place: FoundDocument, score: float, limit: int
+) -> tuple[tuple[MatchedTerm, ...], float]:
     """Return the `limit` terms that contribute most, and what the others contribute: together, `score`."""
     term_ids, impacts = place.vector(leg.using)
     query = leg.query

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from lsr.errors import InvalidDocument, QueryError, UnknownField
 from lsr.metadata import FieldType, MetadataSchema, parse_value
 from lsr.search.request import Facets, is_number
-from lsr.search.rows import Rows, RowSpace
+from lsr.search.rows import Allowed, Rows, RowSpace, ValueCounts
 
 MAX_BUCKETS: Final = 1_000
 _EQUAL_RANGES: Final = 10
@@ -46,36 +46,32 @@ def check_facets(facets: Facets, schema: MetadataSchema) -> None:
             _edges(facets.buckets[name], kind, name, None)
 
 
-def count_facets(space: RowSpace, rows: Rows, facets: Facets, schema: MetadataSchema) -> dict[str, Any]:
-    """Return the counts of each field over the rows; `check_facets` has passed them."""
-    columns = space.columns(rows, [f"metadata.{name}" for name in facets.fields])
+def count_facets(space: RowSpace, chosen: Rows | Allowed, facets: Facets, schema: MetadataSchema) -> dict[str, Any]:
+    """Return the counts of each field over the chosen rows; `check_facets` has passed them."""
+    columns = space.value_counts(chosen, [f"metadata.{name}" for name in facets.fields])
     found: dict[str, Any] = {}
     for name in facets.fields:
-        column = columns.column(f"metadata.{name}")
+        column = columns[f"metadata.{name}"]
         kind = schema.fields[name]
         if kind in ("int", "float", "date"):
             found[name] = _ranges(column, kind, facets.buckets.get(name), name)
         else:
-            found[name] = _values(column, kind, facets.size)
+            found[name] = _values(column, facets.size)
     return found
 
 
-def _values(column: pa.ChunkedArray[Any], kind: FieldType, size: int) -> dict[str, Any]:
-    missing = column.null_count
-    items = pc.list_flatten(column) if kind == "keyword[]" else column
-    counted: Any = pc.value_counts(pc.drop_null(items))
-    pairs: list[tuple[Any, int]] = [(entry["values"], entry["counts"]) for entry in counted.to_pylist()]
+def _values(counted: ValueCounts, size: int) -> dict[str, Any]:
+    pairs: list[tuple[Any, int]] = list(zip(counted.values.to_pylist(), counted.counts.tolist(), strict=True))
     pairs.sort(key=lambda pair: (-pair[1], str(pair[0])))
     return {
         "values": [{"value": value, "count": count} for value, count in pairs[:size]],
         "other": sum(count for _, count in pairs[size:]),
-        "missing": missing,
+        "missing": counted.missing,
     }
 
 
-def _ranges(column: pa.ChunkedArray[Any], kind: FieldType, buckets: Any, name: str) -> dict[str, Any]:
-    missing = column.null_count
-    present = pc.drop_null(column)
+def _ranges(counted: ValueCounts, kind: FieldType, buckets: Any, name: str) -> dict[str, Any]:
+    present, missing = counted.values, counted.missing
     if kind == "date":
         values = present.cast(pa.int64()).to_numpy().astype(np.float64)
     else:
@@ -84,10 +80,13 @@ def _ranges(column: pa.ChunkedArray[Any], kind: FieldType, buckets: Any, name: s
         return {"buckets": [], "min": None, "max": None, "missing": missing}
     low, high = float(values.min()), float(values.max())
     edges = _edges(buckets, kind, name, (low, high))
-    counts = np.histogram(values, bins=edges)[0] if len(edges) > 1 else np.array([len(values)])
+    if len(edges) > 1:
+        counts = np.histogram(values, bins=edges, weights=counted.counts)[0]
+    else:
+        counts = np.array([counted.counts.sum()])
     # NumPy's last range holds its upper edge; here none does.
     if buckets is not None and len(edges) > 1:
-        counts[-1] -= int(np.count_nonzero(values == edges[-1]))
+        counts[-1] -= counted.counts[values == edges[-1]].sum()
     shown = [
         {"gte": _shown(low, kind), "lt": _shown(high, kind), "count": int(count)}
         for low, high, count in zip(edges[:-1], edges[1:], counts, strict=False)

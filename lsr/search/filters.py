@@ -44,6 +44,7 @@ class Filter:
 
     def __init__(self, value: object, schema: MetadataSchema) -> None:
         """Raises QueryError, UnknownField; `field` is the path inside the filter."""
+        self.value = value
         self._schema = schema
         self._conditions = 0
         self._node = self._compile(value, "filter", 1)

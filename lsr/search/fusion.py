@@ -54,7 +54,7 @@ def _normalised(one: List, method: Method, k: int) -> Floats:
         return np.where(one.ranks > 0, 1.0 / (k + one.ranks), 0.0)
     if method == "sum":
         return one.scores
-    held = one.scores[one.ranks > 0]
+    held = np.sort(one.scores[one.ranks > 0])  # sums of them must not depend on how the documents are stored
     if not len(held):
         return np.zeros(len(one.scores))
     most = float(held.max())

@@ -6,7 +6,7 @@ without the group's field is a group by itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from lsr.errors import QueryError, UnknownField
 from lsr.metadata import MetadataSchema
 from lsr.search.request import Collapse, GroupBy
 from lsr.search.rows import Rows, RowSpace
+from lsr.storage.generation import FoundDocument
 
 PARENT = "parent"
 _CHUNK = 64
@@ -76,8 +77,7 @@ def collapsed(
     """Return the first `most` hits, with later ones whose vector is as near as `collapse` says folded into them."""
     found: list[Kept] = []
     vectors: list[Any] = []
-    for one in kept:
-        vector = _dense(space, using, int(rows[one.at])) if dense else _sparse(space, using, int(rows[one.at]))
+    for one, vector in _vectors(space, kept, rows, using, dense=dense):
         near = next(
             (place for place, other in enumerate(vectors) if _cosine(vector, other) >= collapse.similarity), None
         )
@@ -93,13 +93,25 @@ def collapsed(
 
 def _values(space: RowSpace, rows: Rows, name: str) -> list[Any]:
     if name == PARENT:
-        return [space.place(row).document().parent for row in rows.tolist()]
+        return [place.document().parent for place in space.places(rows)]
     values: list[Any] = space.columns(rows, [f"metadata.{name}"]).column(0).to_pylist()
     return values
 
 
-def _dense(space: RowSpace, using: str, row: int) -> NDArray[np.float64]:
-    values, _ = space.place(row).dense(using)
+def _vectors(
+    space: RowSpace, kept: Sequence[Kept], rows: Rows, using: str, *, dense: bool
+) -> Iterator[tuple[Kept, Any]]:
+    """Yield each hit with its vector, brought to length 1."""
+    for first in range(0, len(kept), _CHUNK):
+        part = kept[first : first + _CHUNK]
+        wanted = rows[np.array([one.at for one in part], dtype=np.int64)]
+        places = space.places(wanted, dense=[using]) if dense else space.places(wanted, sparse=[using])
+        for one, place in zip(part, places, strict=True):
+            yield one, _dense(place, using) if dense else _sparse(place, using)
+
+
+def _dense(place: FoundDocument, using: str) -> NDArray[np.float64]:
+    values, _ = place.dense(using)
     vector: NDArray[np.float64] = values.astype(np.float64)
     length = float(np.linalg.norm(vector))
     if length > 0:
@@ -107,8 +119,8 @@ def _dense(space: RowSpace, using: str, row: int) -> NDArray[np.float64]:
     return vector
 
 
-def _sparse(space: RowSpace, using: str, row: int) -> dict[int, float]:
-    term_ids, impacts = space.place(row).vector(using)
+def _sparse(place: FoundDocument, using: str) -> dict[int, float]:
+    term_ids, impacts = place.vector(using)
     length = float(np.linalg.norm(impacts.astype(np.float64))) or 1.0
     return dict(zip(term_ids.tolist(), (impacts / length).tolist(), strict=True))
 

@@ -48,8 +48,8 @@ def like_query(space: RowSpace, vector: NamedVector, near: Rows, away: Rows) -> 
 def term_weights(space: RowSpace, vector: NamedVector, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the mean vector of documents as a query has it: (term numbers int64, ascending; weights float64)."""
     ids, impacts = [], []
-    for row in rows.tolist():
-        term_ids, values = space.place(row).vector(vector.name)
+    for place in space.places(rows, sparse=[vector.name]):
+        term_ids, values = place.vector(vector.name)
         ids.append(term_ids)
         impacts.append(values.astype(np.float64))
     if not ids:

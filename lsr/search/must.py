@@ -23,6 +23,7 @@ from lsr.vectors import NamedVector, vector_of
 
 ShouldStop = Callable[[], bool]
 _LITERAL: Final = "bm25"
+_PIECE: Final = 32  # documents
 
 
 def holding(
@@ -91,9 +92,10 @@ def _written(
 ) -> NDArray[np.bool_]:
     """Return which documents' own words have all the terms."""
     written = np.zeros(len(rows), dtype=np.bool_)
-    for at, row in enumerate(rows.tolist()):
-        if should_stop is not None and at % 32 == 0 and should_stop():
+    for first in range(0, len(rows), _PIECE):
+        if should_stop is not None and should_stop():
             raise SearchStopped("the search was stopped while it looked for the words of `must`")
-        words = vector.encoder.words(space.place(row).document().full_text, terms)
-        written[at] = terms <= {term for word in words for term in word.term_ids}
+        for at, place in enumerate(space.places(rows[first : first + _PIECE]), start=first):
+            words = vector.encoder.words(place.document().full_text, terms)
+            written[at] = terms <= {term for word in words for term in word.term_ids}
     return written

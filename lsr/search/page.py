@@ -25,7 +25,7 @@ from lsr.search.ranked import Answered, Ranked
 from lsr.search.request import (
     RankingOptions,
 )
-from lsr.storage.generation import Place
+from lsr.storage.generation import FoundDocument
 
 EXTERNAL = "scores"  # what the explanation calls scores from elsewhere
 
@@ -35,7 +35,8 @@ def page(searched: Searched, answered: Answered, options: RankingOptions, start:
     began = time.perf_counter()
     shown = answered.kept[start : start + options.k]
     part = _Part.of(answered.ranked, np.array([one.at for one in shown], dtype=np.int64))
-    places = [answered.space.place(row) for row in part.rows]
+    explained = [leg.using for leg in answered.legs if leg is not None] if options.explain_terms else []
+    places = answered.space.places(np.array(part.rows, dtype=np.int64), sparse=explained)
     documents = [place.document() for place in places]
     words = options.neighbours
     passages = [neighbours(searched.generation, document, words) if words else () for document in documents]
@@ -111,7 +112,7 @@ class _Part(NamedTuple):
         )
 
 
-def _lists(answered: Answered, part: _Part, at: int, place: Place, explain_terms: int) -> tuple[LegScore, ...]:
+def _lists(answered: Answered, part: _Part, at: int, place: FoundDocument, explain_terms: int) -> tuple[LegScore, ...]:
     found = []
     for leg, raw, share, rank in zip(answered.legs, part.raw[at], part.shares[at], part.ranks[at], strict=False):
         if leg is None:

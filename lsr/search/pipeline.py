@@ -27,10 +27,7 @@ from index import SearchParameters
 from index.errors import SearchStopped
 from lsr.documents import SparseInput
 from lsr.errors import QueryError
-from lsr.results import (
-    SearchResult,
-    Total,
-)
+from lsr.results import Damage, SearchResult, Total
 from lsr.search import rescoring
 from lsr.search.boosts import boosts_of
 from lsr.search.clock import Clock
@@ -57,7 +54,6 @@ from lsr.search.request import (
 )
 from lsr.search.rows import Allowed, Rows, RowSpace, Scored, lowest_recall
 from lsr.search.sorting import sorted_rows
-from lsr.storage.generation import Generation
 from lsr.vectors import NamedVector, vector_of
 
 
@@ -79,7 +75,7 @@ def answer(
     clock = Clock(timeout_ms, options.on_late)
     plan = make_plan(searched, query, options)
     check_fields(searched, options)
-    space = RowSpace(searched.generation)
+    space = searched.rows()
     like_rows = rows_of(space, plan.like) if plan.like is not None else None
     dense = _begin_dense(searched, plan, like_rows, space)
     legs = [
@@ -92,11 +88,14 @@ def answer(
         answered = _sorted(searched, space, plan, legs, allowed, options, clock, warnings)
     else:
         answered = _by_score(searched, space, plan, legs, allowed, options, parameters, clock, warnings, dense)
-    answered.warnings[:0] = _damage_warnings(searched.generation)
+    answered.warnings[:0] = _damage_warnings(space.damage)
     answered.warnings.extend(plan.notes)
     if clock.skipped:
         answered.warnings.append(f"out of time: {', '.join(dict.fromkeys(clock.skipped))} was skipped")
-    answered.partial = bool(clock.skipped) or any(damage.documents for damage in searched.generation.damage)
+    out_of_reach = any(damage.documents for damage in space.damage)
+    answered.partial = bool(clock.skipped) or out_of_reach
+    if out_of_reach:  # what cannot be read may match, too
+        answered.total = Total(answered.total.value, "gte")
     answered.timings = clock.took
     return answered
 
@@ -110,6 +109,8 @@ def _encode(searched: Searched, space: RowSpace, one: Leg, weight: float, limit:
         near, away = rows_of(space, one.query)
         return EncodedLeg(vector, None, like_query(space, vector, near, away), frozenset(), weight, limit)
     encoded = _encoded(searched, vector, one.query)
+    if searched.on_query is not None:
+        searched.on_query(vector.name, encoded.term_ids, encoded.weights)
     if searched.generation.is_part and vector.vocabulary.grows:
         statistics = searched.generation.statistics(vector.name)
         encoded = without_absent(vector, encoded, statistics, is_text=isinstance(one.query, str))
@@ -158,7 +159,7 @@ def _begin_dense(
         return None
     vector = searched.dense[plan.rescore.using]
     if like_rows is not None:
-        near, away = ([_dense_of(space, vector.name, row) for row in rows.tolist()] for rows in like_rows)
+        near, away = (_dense_of(space, vector.name, rows) for rows in like_rows)
         return mean_direction(near, away)
     text, using = plan.text or "", vector.name
     if searched.encodings is not None and (known := searched.encodings.get((using, text))) is not None:
@@ -167,10 +168,9 @@ def _begin_dense(
     return _background().submit(dense_query, searched, using, text)
 
 
-def _dense_of(space: RowSpace, name: str, row: int) -> NDArray[np.float32]:
-    values, scale = space.place(row).dense(name)
-    vector: NDArray[np.float32] = values.astype(np.float32) * np.float32(scale)
-    return vector
+def _dense_of(space: RowSpace, name: str, rows: Rows) -> list[NDArray[np.float32]]:
+    found = [place.dense(name) for place in space.places(rows, dense=[name])]
+    return [values.astype(np.float32) * np.float32(scale) for values, scale in found]
 
 
 # --- search
@@ -252,6 +252,8 @@ def _first_stages(
 ) -> list[Scored]:
     found: list[Scored] = []
     nothing = Scored(np.empty(0, np.int64), np.empty(0, np.float32))
+    wanted = [(leg.using, leg.query, leg.limit) for leg in legs if leg is not None and len(leg.query.term_ids)]
+    space.prepare(wanted, parameters, allowed, clock.should_stop)
     for at, (one, leg) in enumerate(zip(plan.lists, legs, strict=True)):
         if isinstance(one, ExternalScores):
             found.append(_external(space, one, allowed, warnings))
@@ -448,13 +450,13 @@ def _counts(
     total = Total(n, "gte" if full else "eq") if options.min_score is None else Total(n, "gte")
     facets: dict[str, Any] = {}
     over_matches = options.facets is not None and options.facets.over == "matches"
-    matches: Rows | None = None
+    matches: Allowed | None = None
     if (options.total or over_matches) and not clock.late("counting matches"):
-        matches = _matches(space, legs, ranked, allowed, clock).rows(space)
-        total = Total(len(matches), "eq")
+        matches = _matches(space, legs, ranked, allowed, clock)
+        total = Total(matches.count(space), "eq")
     if options.facets is not None and not clock.late("facets"):
-        rows = matches if over_matches and matches is not None else ranked.rows
-        facets = count_facets(space, rows, options.facets, searched.schema)
+        chosen = matches if over_matches and matches is not None else ranked.rows
+        facets = count_facets(space, chosen, options.facets, searched.schema)
     return facets, total
 
 
@@ -486,7 +488,7 @@ def _sorted(
         raise QueryError("sort is missing", field="sort")
     nothing = np.empty(0, np.int64)
     known = _raw(Scored(nothing, np.empty(0, np.float32)))
-    matches = _matches(space, legs, known, allowed, clock).rows(space)
+    matches = _matches(space, legs, known, allowed, clock)
     rows = sorted_rows(space, matches, options.sort, MAX_LIMIT if options.cursor else options.k)
     raw = np.array(
         [np.zeros(len(rows)) if leg is None else space.score(leg.using, leg.query, rows) for leg in legs],
@@ -506,13 +508,13 @@ def _sorted(
     facets = count_facets(space, matches, options.facets, searched.schema) if options.facets is not None else {}
     clock.lap("search")
     kept = [Kept(at) for at in range(n)]
-    total = Total(len(matches), "eq")
+    total = Total(matches.count(space), "eq")
     return Answered(space, plan, legs, ranked, kept, facets, total, False, warnings, False, {})
 
 
-def _damage_warnings(generation: Generation) -> list[str]:
+def _damage_warnings(found: Sequence[Damage]) -> list[str]:
     return [
-        f"a damaged file ({damage.path.name}) puts {damage.documents} documents out of reach"
-        for damage in generation.damage
+        f"{damage.what} ({damage.path.name}) puts {damage.documents} documents out of reach"
+        for damage in found
         if damage.documents
     ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lsr.dense_vectors import DenseVector
 from lsr.errors import QueryError
@@ -26,9 +29,12 @@ from lsr.search.request import (
     RankingOptions,
     Rescore,
 )
+from lsr.search.rows import RowSpace
 from lsr.search.sorting import check_sort
 from lsr.storage.generation import Generation
 from lsr.vectors import NamedVector, vector_of
+
+OnQuery = Callable[[str, NDArray[np.int64], NDArray[np.float32]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +44,19 @@ class Searched:
     generation: Generation
     vectors: Mapping[str, NamedVector]
     dense: Mapping[str, DenseVector]
-    schema: MetadataSchema
     defaults: SearchDefaults
     encodings: BoundedCache[Any] | None = None  # queries that a model has encoded
+    on_query: OnQuery | None = None  # called with a sparse vector's name, and a query's term numbers and weights
+    open_rows: Callable[[], RowSpace] | None = None  # where the documents are not in this process
+
+    def rows(self) -> RowSpace:
+        """Return the rows of the generation, for one search."""
+        return RowSpace(self.generation) if self.open_rows is None else self.open_rows()
+
+    @property
+    def schema(self) -> MetadataSchema:
+        """The metadata fields that every document of the generation has a column for."""
+        return self.generation.schema
 
 
 @dataclass(slots=True)

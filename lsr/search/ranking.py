@@ -21,8 +21,6 @@ from lsr.search.pipeline import answer, dense_query
 from lsr.search.plan import Searched
 from lsr.search.query_vectors import QueryVector, encode_queries
 from lsr.search.request import MAX_CANDIDATES, RankingOptions, check_integer
-from lsr.search.rows import RowSpace
-from lsr.storage.generation import Generation
 from lsr.vectors import NamedVector, vector_of
 
 _In = TypeVar("_In")
@@ -48,7 +46,7 @@ class Candidates:
 
 
 def rank(
-    generation: Generation,
+    searched: Searched,
     vector: NamedVector,
     queries: Sequence[str | SparseInput] | csr_array,
     k: int,
@@ -60,10 +58,10 @@ def rank(
     Raises CollectionCorrupt where a segment was taken out, since a list has no place to say so.
     """
     check_integer("k", k, 1, None)
-    generation.require_whole()
-    encoded = encode_queries(vector, queries, generation.statistics(vector.name))
+    searched.generation.require_whole()
+    encoded = encode_queries(vector, queries, searched.generation.statistics(vector.name))
 
-    space = RowSpace(generation)
+    space = searched.rows()
     everything = space.everything()
 
     def one(query: QueryVector) -> tuple[list[str], NDArray[np.float32]]:

@@ -20,7 +20,7 @@ def similarities(
     space: RowSpace, using: str, rows: Rows, query: NDArray[np.float32]
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Return (cosines float64[n], which documents have a vector bool[n])."""
-    scores, present = space.generation.dense_scores(using, [space.place(int(row)) for row in rows], query)
+    scores, present = space.dense_scores(using, rows, query)
     return scores.astype(np.float64), present
 
 

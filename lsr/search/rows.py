@@ -10,16 +10,18 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from index import SearchParameters
 from index.errors import SearchStopped
+from lsr.results import Damage
 from lsr.search.query_vectors import QueryVector
-from lsr.storage.generation import Generation, Place, RowFilter, SegmentView
+from lsr.storage.generation import FoundDocument, Generation, Place, RowFilter, SegmentView
 from lsr.storage.pending import PendingChunk
 
 Rows = NDArray[np.int64]
@@ -27,6 +29,7 @@ Scores = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Home = SegmentView | PendingChunk
 ShouldStop = Callable[[], bool]
+Order = Literal["asc", "desc"]
 
 
 class Scored(NamedTuple):
@@ -48,6 +51,32 @@ def lowest_recall(recalls: Iterable[float | None]) -> float | None:
     return min(measured, default=1.0) if len(measured) == len(known) else None
 
 
+class ValueCounts(NamedTuple):
+    """The values of a metadata column, distinct, with their counts int64; `missing` documents have no value."""
+
+    values: pa.Array[Any]
+    counts: NDArray[np.int64]
+    missing: int
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray[Any]) -> ValueCounts:
+        """Count the values of a column; each item of a list counts."""
+        items: Any = pc.list_flatten(column) if pa.types.is_large_list(column.type) else column
+        counted: Any = pc.value_counts(pc.drop_null(items))
+        return cls(counted.field("values"), counted.field("counts").to_numpy(), column.null_count)
+
+    @classmethod
+    def sum(cls, counted: Sequence[ValueCounts]) -> ValueCounts:
+        """Return the counts over several disjoint sets of documents; at least one is needed."""
+        values: Any = pa.concat_arrays([one.values for one in counted])
+        encoded: Any = pc.dictionary_encode(values)
+        numbers = encoded.indices.to_numpy()
+        weights = np.concatenate([one.counts for one in counted])
+        counts = np.zeros(len(encoded.dictionary), dtype=np.int64)
+        np.add.at(counts, numbers, weights)
+        return cls(encoded.dictionary, counts, sum(one.missing for one in counted))
+
+
 class RowSpace:
     """The rows of a generation. Immutable."""
 
@@ -59,6 +88,11 @@ class RowSpace:
 
     def __len__(self) -> int:
         return self.starts[-1]
+
+    @property
+    def damage(self) -> tuple[Damage, ...]:
+        """What is out of reach of a search."""
+        return self.generation.damage
 
     def split(self, rows: Rows) -> Iterator[tuple[int, Home, NDArray[np.int64], Rows]]:
         """Yield, for each home that has some of the rows: its number, itself, positions in `rows`, positions in it."""
@@ -76,6 +110,15 @@ class RowSpace:
         """Return where the document of a row is."""
         at = bisect_right(self.starts, row, 0, len(self.homes)) - 1
         return Place(self.homes[at], row - self.starts[at])
+
+    def places(  # what has to be fetched from elsewhere needs all arguments
+        self,
+        rows: Rows,
+        sparse: Sequence[str] = (),  # noqa: ARG002
+        dense: Sequence[str] = (),  # noqa: ARG002
+    ) -> Sequence[FoundDocument]:
+        """Return the documents of rows. `sparse` and `dense` name the vectors that will be read of them."""
+        return [self.place(row) for row in rows.tolist()]
 
     def row_of(self, place: Place) -> int:
         """Return the row of a place of this generation."""
@@ -105,6 +148,34 @@ class RowSpace:
         back = np.empty(len(rows), dtype=np.int64)
         back[np.concatenate(order)] = np.arange(len(rows))
         return pa.concat_tables(parts).take(back)
+
+    def value_counts(self, chosen: Rows | Allowed, names: Sequence[str]) -> dict[str, ValueCounts]:
+        """Return how often each value of metadata columns (`metadata.<name>`) occurs, by column."""
+        columns = self.columns(chosen.rows(self) if isinstance(chosen, Allowed) else chosen, names)
+        return {name: ValueCounts.of(columns.column(name)) for name in names}
+
+    def first_by(
+        self,
+        allowed: Allowed,
+        column: str,  # noqa: ARG002
+        order: Order,  # noqa: ARG002
+        most: int,  # noqa: ARG002
+    ) -> Rows:
+        """Return allowed rows that hold the first `most` in the order of a metadata column, perhaps with more."""
+        return allowed.rows(self)
+
+    def prepare(
+        self,
+        wanted: Sequence[tuple[str, QueryVector, int]],
+        parameters: SearchParameters,
+        allowed: Allowed,
+        should_stop: ShouldStop | None = None,
+    ) -> None:
+        """Say which searches (name, query, k) will follow, so that they can run side by side."""
+
+    def dense_scores(self, name: str, rows: Rows, query: NDArray[np.float32]) -> tuple[Scores, Mask]:
+        """Return the canonical dense scores of rows, and which of them have the dense vector."""
+        return self.generation.dense_scores(name, [self.place(row) for row in rows.tolist()], query)
 
     def everything(self) -> Allowed:
         """Return the mask of all live documents."""

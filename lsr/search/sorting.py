@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lsr.errors import QueryError, UnknownField
 from lsr.metadata import MetadataSchema
 from lsr.search.request import Sort
-from lsr.search.rows import Rows, RowSpace
+from lsr.search.rows import Allowed, Rows, RowSpace
 
 
 def check_sort(sort: Sort, schema: MetadataSchema) -> None:
@@ -24,11 +24,12 @@ def check_sort(sort: Sort, schema: MetadataSchema) -> None:
         raise QueryError(f"sort.field: {sort.field!r} is a list, which has no order", field="sort.field")
 
 
-def sorted_rows(space: RowSpace, rows: Rows, sort: Sort, most: int) -> Rows:
-    """Return the first `most` of the rows in the order of the field."""
+def sorted_rows(space: RowSpace, allowed: Allowed, sort: Sort, most: int) -> Rows:
+    """Return the first `most` of the allowed rows in the order of the field."""
+    name = f"metadata.{sort.field}"
+    rows = space.first_by(allowed, name, sort.order, most)
     if not len(rows):
         return rows
-    name = f"metadata.{sort.field}"
     column = space.columns(rows, [name]).column(name).combine_chunks()
     direction: Literal["ascending", "descending"] = "ascending" if sort.order == "asc" else "descending"
     order = pc.array_sort_indices(column, order=direction, null_placement="at_end").to_numpy().astype(np.int64)

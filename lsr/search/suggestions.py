@@ -8,7 +8,7 @@ the first words of its text instead.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,11 +35,12 @@ class Suggested:
 class Suggestions:
     """The titles and words of a generation's sample. Immutable."""
 
-    def __init__(self, generation: Generation) -> None:
-        self.seq = generation.seq
+    def __init__(self, seq: int, documents: Iterable[tuple[str, str]]) -> None:
+        """`documents` are the sample of generation `seq`, see `sampled`."""
+        self.seq = seq
         titles: dict[str, str] = {}
         words: Counter[str] = Counter()
-        for title, text in _sampled(generation):
+        for title, text in documents:
             if title and len(title) <= _TITLE:
                 titles.setdefault(title.casefold(), title)
             words.update(set(_WORD.findall(f"{title} {text}".casefold())))
@@ -68,9 +69,9 @@ class Suggestions:
         return [fitting[at] for at in dict.fromkeys(chosen)][:size]
 
 
-def _sampled(generation: Generation) -> Iterator[tuple[str, str]]:
-    """Yield (title, the first characters of the text) of evenly spaced live documents."""
-    step = max(1, generation.document_count // SAMPLE)
+def sampled(generation: Generation, step: int | None = None) -> Iterator[tuple[str, str]]:
+    """Yield (title, the first characters of the text) of evenly spaced live documents; `step` None: of SAMPLE."""
+    step = step or max(1, generation.document_count // SAMPLE)
     for view in generation.segments:
         rows = np.arange(len(view.segment)) if view.live is None else np.flatnonzero(view.live)
         table = view.segment.documents.table.select(["title", "text"]).take(rows[::step])

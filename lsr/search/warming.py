@@ -30,13 +30,13 @@ def warm(state: LiveState) -> None:
     """Run every search path of this collection once, also the paths that a later seal needs."""
     warm_kernels()
     generation = state.generation
-    searched = Searched(generation, state.vectors, state.dense, state.schema, defaults_of(state))
+    searched = Searched(generation, state.vectors, state.dense, defaults_of(state))
     for name, vector in state.vectors.items():
         for view in generation.segments:
             view.segment.indexes[name].warm()
         for query in _queries(generation, vector):
             for exact in (False, True):
-                for condition in (None, _condition(state)):
+                for condition in (None, _condition(generation)):
                     options = RankingOptions(using=name, k=3, filter=condition, explain_terms=3)
                     search(searched, query, options, SearchParameters(exact=exact), None)
     if not searched.defaults.is_plain and any(vector.config.encoder is not None for vector in state.vectors.values()):
@@ -62,7 +62,7 @@ def _places(generation: Generation) -> Iterator[Place]:
         yield Place(chunk, 0)
 
 
-def _condition(state: LiveState) -> dict[str, Any]:
+def _condition(generation: Generation) -> dict[str, Any]:
     """Return a filter that reads every column and accepts most documents."""
-    touched = [{name: _VALUES[kind]} for name, kind in state.schema.fields.items()]
+    touched = [{name: _VALUES[kind]} for name, kind in generation.schema.fields.items()]
     return {"or": [*touched, {"not": {"and": touched}}]} if touched else {}

@@ -71,6 +71,14 @@ class Transaction:
         self._count(segments=1, next_segment=1)
         return row[0]
 
+    def replace_segment(self, segment: int, uuid: str, manifest_sha256: str) -> None:
+        """List another folder with the same documents under a segment's number; its deletions stay."""
+        (documents,) = self._connection.execute(
+            "SELECT documents FROM segments WHERE segment = ?", (segment,)
+        ).fetchone()
+        row = (segment, uuid, documents, manifest_sha256)
+        self._connection.execute("INSERT OR REPLACE INTO segments VALUES (?, ?, ?, ?, ?)", (*row, row_checksum(*row)))
+
     def remove_segment(self, segment: int) -> None:
         """Remove a segment and its deletions from the list; its folder is removed after the commit."""
         removed = self._connection.execute("DELETE FROM deletions WHERE segment = ?", (segment,)).rowcount

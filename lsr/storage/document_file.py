@@ -162,6 +162,13 @@ def documents_table(documents: Sequence[Document], schema: MetadataSchema) -> pa
     return pa.Table.from_arrays(columns, schema=_arrow_schema(schema))
 
 
+def with_columns(table: pa.Table, added: pa.Table, schema: MetadataSchema) -> pa.Table:
+    """Return the rows of a documents.arrow with more metadata columns, those of `schema`; without a copy."""
+    wanted = _arrow_schema(schema)
+    columns = [(table if name in table.column_names else added).column(name) for name in wanted.names]
+    return pa.Table.from_arrays(columns, schema=wanted)
+
+
 def _arrow_schema(schema: MetadataSchema) -> pa.Schema:
     return pa.schema([*_TEXT_COLUMNS, *schema.arrow_fields])
 

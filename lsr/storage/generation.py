@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from index import DenseRows
 from lsr.documents import Document
 from lsr.errors import CollectionCorrupt
+from lsr.metadata import MetadataSchema
 from lsr.results import Damage
 from lsr.storage.id_file import hash_ids
 from lsr.storage.pending import Pending, PendingChunk
@@ -68,6 +69,12 @@ class SegmentView:
             view._dead_counts[name] = counts.add(self.segment.term_ids(name, doc_ids))
         return view
 
+    def moved_to(self, segment: Segment) -> SegmentView:
+        """Return the view of another segment with the same documents under the same doc_ids."""
+        view = SegmentView(segment, self.live, self.dead)
+        view._dead_counts = dict(self._dead_counts)
+        return view
+
     def find(self, ids: Sequence[str], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return each id's doc_id, int64[len(ids)], -1 where it is not here or deleted."""
         found = self.segment.find(ids, hashes)
@@ -90,6 +97,27 @@ class SegmentView:
             return self.live
         chosen = row_filter.mask(self.segment.documents.table)
         return chosen if self.live is None else chosen & self.live
+
+
+class FoundDocument(Protocol):
+    """A document that was found, wherever it is."""
+
+    @property
+    def id(self) -> str:
+        """The external id."""
+        ...
+
+    def document(self) -> Document:
+        """The document, without its vectors."""
+        ...
+
+    def vector(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The vector: term numbers int64, ascending, and canonical impacts float32."""
+        ...
+
+    def dense(self, name: str) -> tuple[NDArray[np.int8], np.float32]:
+        """The dense vector: a row of int8[dims] and its scale, 0 where the document has none."""
+        ...
 
 
 class Place(NamedTuple):
@@ -130,6 +158,7 @@ class Generation:
     segments: tuple[SegmentView, ...] = ()
     pending: Pending = field(default_factory=Pending)
     damage: tuple[Damage, ...] = ()
+    schema: MetadataSchema = field(default_factory=MetadataSchema)  # the columns that every document has
     is_part: bool = False  # only the documents that a filter matches, see generation_part.py
 
     def require_whole(self) -> None:

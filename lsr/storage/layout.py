@@ -2,7 +2,8 @@
 
 The settings in the catalog: `uuid` and `created`; `vectors` (see NamedVector.setting); `dense` (see
 DenseVector.setting), only where there are dense vectors; `schema` (field -> type);
-`load`, present only while an offline load is unfinished, and `loaded`, what a finished one was.
+`load`, present only while an offline load is unfinished, and `loaded`, what a finished one was; `search`, the search
+defaults; `recall_curves`, what was measured after a segment was written.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from lsr.vectors import NamedVector, VectorConfig
 DENSE_SETTING = "dense"
 LOAD_SETTING = "load"
 LOADED_SETTING = "loaded"
+SCHEMA_SETTING = "schema"
 SEARCH_SETTING = "search"
+RECALL_SETTING = "recall_curves"  # see recall_curves.py
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Contents:
     format_version: int
     load: Mapping[str, Any] | None
     search: Any
+    recall: Any = None  # curves that were measured after their segment was written, as they are stored
 
 
 def is_collection(folder: Path) -> bool:
@@ -95,7 +99,7 @@ def create_files(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "vectors": {name: vector.setting() for name, vector in named.items()},
         **dense_settings(dense),
-        "schema": dict(schema.fields),
+        SCHEMA_SETTING: dict(schema.fields),
         **(extra or {}),
     }
     # The catalog has a temporary name until it is complete, so that a killed creation leaves no partial catalog.
@@ -154,7 +158,7 @@ def read_contents(catalog: Catalog) -> Contents:
     """Read the settings; raises CollectionCorrupt."""
     settings = catalog.settings()
     try:
-        schema = MetadataSchema(settings["schema"])
+        schema = MetadataSchema(settings[SCHEMA_SETTING])
         vectors = {
             name: NamedVector.from_setting(name, setting, catalog.tokens(name))
             for name, setting in settings["vectors"].items()
@@ -163,7 +167,13 @@ def read_contents(catalog: Catalog) -> Contents:
     except (KeyError, TypeError, ValueError, QueryError) as error:
         raise CollectionCorrupt(catalog.path, f"table settings: {error!r}") from error
     return Contents(
-        schema, vectors, dense, catalog.format_version, settings.get(LOAD_SETTING), settings.get(SEARCH_SETTING)
+        schema,
+        vectors,
+        dense,
+        catalog.format_version,
+        settings.get(LOAD_SETTING),
+        settings.get(SEARCH_SETTING),
+        settings.get(RECALL_SETTING),
     )
 
 
@@ -196,7 +206,7 @@ def read_shape(catalog: Catalog) -> SegmentShape:
     settings = catalog.settings()
     try:
         return SegmentShape(
-            MetadataSchema(settings["schema"]),
+            MetadataSchema(settings[SCHEMA_SETTING]),
             {name: IndexConfig.from_json(setting["index"]) for name, setting in settings["vectors"].items()},
             {name: int(setting["dimensions"]) for name, setting in settings.get(DENSE_SETTING, {}).items()},
             catalog.format_version,
@@ -207,7 +217,8 @@ def read_shape(catalog: Catalog) -> SegmentShape:
 
 def remove_leftovers(folder: Path, live: Sequence[str]) -> None:
     """Remove what a killed writer left: temporary files, and folders in segments/ that the catalog does not list."""
-    for path in (*(folder / SEGMENTS_FOLDER).iterdir(), *folder.glob("creating-*"), *folder.glob("snapshots/taking-*")):
+    others = (path for pattern in ("creating-*", "snapshots/taking-*", "*.writing") for path in folder.glob(pattern))
+    for path in (*(folder / SEGMENTS_FOLDER).iterdir(), *others):
         if path.name in live:
             continue
         if path.is_dir():

@@ -21,10 +21,15 @@ from lsr.storage.catalog_schema import SegmentRow
 from lsr.storage.generation import Generation, SegmentView
 from lsr.storage.pending import ChunkContent, Pending, columns_of
 from lsr.storage.pending_rows import decode_rows
+from lsr.storage.recall_curves import Curves, curves_from_setting, use_curves
 from lsr.storage.segment import Segment
 from lsr.vectors import NamedVector
 
 _OPEN_ATTEMPTS = 5  # a merge may remove a segment between reading the catalog and opening it
+
+
+class StateRetired(Exception):
+    """The collection was restored or closed while this change waited: the change starts again."""
 
 
 class ReadState(Protocol):
@@ -43,11 +48,6 @@ class ReadState(Protocol):
     @property
     def dense(self) -> Mapping[str, DenseVector]:
         """The dense vectors."""
-        ...
-
-    @property
-    def schema(self) -> MetadataSchema:
-        """The metadata fields that filters can use."""
         ...
 
     @property
@@ -73,7 +73,6 @@ class LiveState:
         self.retired = False  # True: the collection was closed or restored, and this state must not change any more
         with catalog.reading():
             contents = layout.read_contents(catalog)
-            self.schema: MetadataSchema = contents.schema
             self.vectors: Mapping[str, NamedVector] = contents.vectors  # the sparse ones
             self.dense: Mapping[str, DenseVector] = contents.dense
             self.shape = layout.shape_of(contents)
@@ -83,12 +82,25 @@ class LiveState:
                     f"{path}: indexing has not finished: it still runs, or it was interrupted (finish it with "
                     "`lsr index … --resume`, or remove the folder)"
                 )
-            self.generation = self._read_generation()
+            self.generation = self._read_generation(contents.schema)
+        self.curves: Curves = curves_from_setting(catalog.path, contents.recall)
+        use_curves(self.curves, self.generation.segments)
+
+    @property
+    def schema(self) -> MetadataSchema:
+        """The metadata fields that filters can use; the generation has them, so that its columns always fit."""
+        return self.generation.schema
 
     @property
     def impact_dtypes(self) -> dict[str, str]:
         """The storage type of each named vector's canonical weights."""
         return {name: vector.config.index.impact_dtype for name, vector in self.vectors.items()}
+
+    def require_current(self) -> None:
+        """Raise StateRetired if another state has replaced this one, CollectionCorrupt if something is damaged."""
+        if self.retired:
+            raise StateRetired
+        self.generation.require_whole()
 
     @contextlib.contextmanager
     def new_terms(self) -> Iterator[None]:
@@ -114,7 +126,7 @@ class LiveState:
         """Open a segment of this collection; raises CollectionCorrupt, IndexCorrupt."""
         return Segment(self.path, row, self.shape)
 
-    def _read_generation(self) -> Generation:
+    def _read_generation(self, schema: MetadataSchema) -> Generation:
         state = self.catalog.state()
         deletions = self.catalog.deletions()
         views = []
@@ -125,9 +137,9 @@ class LiveState:
             views.append(SegmentView.of(self.open_segment(row), dead))
         if deletions:
             raise CollectionCorrupt(self.catalog.path, "table deletions contains a segment that does not exist")
-        return Generation(state.seq, tuple(views), self._read_pending())
+        return Generation(state.seq, tuple(views), self._read_pending(schema), schema=schema)
 
-    def _read_pending(self) -> Pending:
+    def _read_pending(self, schema: MetadataSchema) -> Pending:
         rows = list(self.catalog.pending())
         if not rows:
             return Pending()
@@ -135,7 +147,7 @@ class LiveState:
         vectors = {name: PreparedRows.of(matrices[name], dtype) for name, dtype in self.impact_dtypes.items()}
         numbers = np.array([row.row for row in rows], dtype=np.int64)
         dense = {name: DenseRows(*rows_of) for name, rows_of in quantised.items()}
-        return Pending().add(ChunkContent(numbers, documents, vectors, columns_of(documents, self.schema), dense))
+        return Pending().add(ChunkContent(numbers, documents, vectors, columns_of(documents, schema), dense))
 
 
 def open_state(folder: Path, mode: Literal["r", "w"]) -> LiveState:

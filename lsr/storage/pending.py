@@ -48,13 +48,24 @@ class ChunkContent:
         self.bytes = texts + weights + sum(rows.bytes for rows in self.dense.values())  # about what memory it takes
         self.positions = {document.id: position for position, document in enumerate(documents)}
 
+    def with_columns(self, added: pa.Table, schema: MetadataSchema) -> ChunkContent:
+        """Return the same documents with more metadata columns, those of `schema`."""
+        wanted = _columns(schema)
+        known = self.columns.column_names
+        arrays = [(self.columns if name in known else added).column(name) for name in wanted.names]
+        columns = pa.Table.from_arrays(arrays, schema=wanted)
+        return ChunkContent(self.rows, self.documents, self.vectors, columns, self.dense)
+
 
 def columns_of(documents: Sequence[Document], schema: MetadataSchema) -> pa.Table:
     """Return the metadata columns for filters, and the ids: without a column the table would have no rows."""
     ids = pa.array([document.id for document in documents], pa.large_string())
     arrays = schema.columns([document.metadata for document in documents])
-    fields = [pa.field("id", pa.large_string()), *schema.arrow_fields]
-    return pa.Table.from_arrays([ids, *arrays], schema=pa.schema(fields))
+    return pa.Table.from_arrays([ids, *arrays], schema=_columns(schema))
+
+
+def _columns(schema: MetadataSchema) -> pa.Schema:
+    return pa.schema([pa.field("id", pa.large_string()), *schema.arrow_fields])
 
 
 @dataclass(frozen=True)

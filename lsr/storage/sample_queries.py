@@ -1,7 +1,8 @@
-"""Sample queries for measuring a new segment's recall targets: short texts of its own documents, encoded as queries.
+"""Sample queries for measuring a new segment's recall targets: real ones, or short texts of its documents as queries.
 
 `search(recall=0.98)` uses a curve that is measured when a segment is built. The measurement needs queries similar to
-those of users; the best substitute that every collection has are its titles, or the first words of its texts. Whole
+those of users. A collection may keep a sample of real ones (query_sample.py). Otherwise the best substitute that every
+collection has are its titles, or the first words of its texts. Whole
 documents would mislead: they are far longer than queries. Ready-made vectors have no text to encode, and BM25
 collections need no curve: they are searched exactly.
 """
@@ -9,6 +10,7 @@ collections need no curve: they are searched exactly.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -17,10 +19,19 @@ from lsr.documents import Document
 from lsr.storage.generation import Generation, SegmentView
 from lsr.vectors import NamedVector
 
+REAL_QUERIES: Final = "sampled queries of users"
+SHORT_TEXTS: Final = "titles or first words of documents"
 AT_LEAST = 20_000  # documents; a smaller segment is always searched exactly
 
 _SAMPLE = 400
 _WORDS = 8
+
+
+class SampleQueries(NamedTuple):
+    """Queries of one vector, float32 csr_array [queries, terms], and where they come from."""
+
+    queries: csr_array
+    source: str
 
 
 class SampledTexts:
@@ -41,8 +52,8 @@ class SampledTexts:
                     self._step *= 2
             self.seen += 1
 
-    def encode(self, vectors: Mapping[str, NamedVector]) -> dict[str, csr_array]:
-        """Return the texts as queries for each vector that has a model, csr_array float32 [texts, terms].
+    def encode(self, vectors: Mapping[str, NamedVector]) -> dict[str, SampleQueries]:
+        """Return the texts as queries for each vector that has a model.
 
         Empty if there are too few documents. Raises EncoderError.
         """
@@ -50,7 +61,7 @@ class SampledTexts:
         if self.seen < AT_LEAST or not texts:
             return {}
         return {
-            name: vector.encoder.encode_queries(texts)
+            name: SampleQueries(vector.encoder.encode_queries(texts), SHORT_TEXTS)
             for name, vector in vectors.items()
             if vector.config.encoder is not None and not vector.vocabulary.grows
         }

@@ -26,6 +26,7 @@ from lsr.documents import Document
 from lsr.storage.document_file import DOCUMENTS_FILE, DocumentFile, DocumentFileWriter, documents_table
 from lsr.storage.files import publish, sha256_of, storage_errors, write_file
 from lsr.storage.id_file import IDS_FILE, hash_ids, write_id_file
+from lsr.storage.sample_queries import SampleQueries
 from lsr.storage.segment import (
     INDEX_MANIFEST,
     MANIFEST_FILE,
@@ -64,7 +65,10 @@ class NewSegment:
 
 
 def write_segment(
-    new: NewSegment, documents: SortedRuns, threads: int | None = None, queries: Mapping[str, csr_array] | None = None
+    new: NewSegment,
+    documents: SortedRuns,
+    threads: int | None = None,
+    queries: Mapping[str, SampleQueries] | None = None,
 ) -> FinishedSegment:
     """Write all files, the manifest last, sync and publish; the folder may exist. Raises StorageFull, VectorError.
 
@@ -76,7 +80,10 @@ def write_segment(
         counts = {}
         for name, config in new.shape.indexes.items():
             folder, sample = new.folder / "vectors" / name, (queries or {}).get(name)
-            index = SparseIndex.build(documents.vectors(name), config, path=folder, threads=threads, queries=sample)
+            rows, source = (None, None) if sample is None else sample
+            index = SparseIndex.build(
+                documents.vectors(name), config, path=folder, threads=threads, queries=rows, source=source
+            )
             counts[name] = {"documents": index.n_docs, "postings": index.nnz}
         for name, dims in new.shape.dense.items():
             DenseRows.build(documents.dense(name), dims, new.folder / "vectors" / name)
@@ -120,7 +127,7 @@ class SegmentWriter:
         if self._current.bytes >= _RUN_BYTES:
             self._write_run()
 
-    def finish(self, threads: int | None = None, queries: Mapping[str, csr_array] | None = None) -> FinishedSegment:
+    def finish(self, threads: int | None = None, queries: Mapping[str, SampleQueries] | None = None) -> FinishedSegment:
         """Write and publish the segment, see `write_segment`; raises StorageFull, VectorError."""
         runs = []
         if self._file is not None:

@@ -6,7 +6,8 @@ them keep them.
 
 After a write, `wake` checks whether there is enough to do. If so, a thread seals and merges, each segment in a child
 process, until the policy is satisfied, and ends. If both are due, they alternate: otherwise the number of segments
-would grow without bound when writes arrive as fast as they are sealed.
+would grow without bound when writes arrive as fast as they are sealed. When nothing is left to seal or merge, the same
+thread saves the sample of queries and measures recall targets on it, where a sample is kept (recall.py).
 """
 
 from __future__ import annotations
@@ -16,29 +17,35 @@ import logging
 import shutil
 import subprocess
 import threading
+import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-from scipy.sparse import csr_array
+from typing import Any
 
 from encoders.errors import EncoderError
+from index.searching.calibration import Calibration
 from lsr.errors import EncoderMismatch
+from lsr.metadata import MetadataSchema
 from lsr.storage.files import storage_errors
 from lsr.storage.generation import Generation, SegmentView
 from lsr.storage.live_state import LiveState
-from lsr.storage.sample_queries import sample_segments
+from lsr.storage.query_sample import QuerySample
+from lsr.storage.recall_curves import MeasuredCurve
+from lsr.storage.sample_queries import REAL_QUERIES, SampleQueries, sample_segments
 from lsr.storage.segment import SEGMENTS_FOLDER, TEMPORARY_PREFIX, FinishedSegment
-from lsr.upkeep import swapping
+from lsr.upkeep import schema_change, swapping
 from lsr.upkeep.free_memory import return_free_memory
 from lsr.upkeep.merge_policy import SegmentSize, choose_merge
+from lsr.upkeep.recall import ENOUGH, Due, RecallJob, due_curves, measure_curves, store_curves
 from lsr.upkeep.scrubbing import damage_taken_out
 from lsr.upkeep.segment_jobs import Job, run_job, save_arrays
-from lsr.upkeep.segment_process import run_in_child
+from lsr.upkeep.segment_process import measure_in_child, run_in_child
 
 SEAL_DOCUMENTS = 10_000
 SEAL_BYTES = 64 << 20
+RETRY_SECONDS = 600.0  # after a measurement of recall targets that failed
 
 _log = logging.getLogger(__name__)
 _Run = Callable[[Job], FinishedSegment]
@@ -47,8 +54,13 @@ _Run = Callable[[Job], FinishedSegment]
 class Upkeep:
     """Seals and merges one open collection, one job at a time."""
 
-    def __init__(self, state: LiveState) -> None:
+    def __init__(self, state: LiveState, sample: Callable[[], QuerySample | None] = lambda: None) -> None:
+        """`sample` returns the collection's sample of queries, None while it keeps none."""
         self._state = state
+        self._sample = sample
+        self._measured: dict[tuple[int, str], MeasuredCurve] = {}  # also of curves that were measured with the segment
+        self._next_measurement = 0.0  # by the monotonic clock
+        self.curves_measured = 0
         self._working = threading.Lock()  # held for a whole seal or merge
         self._thread: threading.Thread | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -70,6 +82,13 @@ class Upkeep:
                 return False
             self._merge(views, self._run_here)
             return True
+
+    def extend_schema(self, fields: Mapping[str, str], search: Any = None) -> MetadataSchema:
+        """Add metadata fields; see schema_change.py for the arguments and the errors."""
+        with self._working, damage_taken_out(self._state):
+            schema, replaced = schema_change.extend_schema(self._state, fields, search, self._listing)
+            self._clear(replaced)
+        return schema
 
     def wake(self) -> None:
         """Start the background thread if there is enough to do and it is not running."""
@@ -95,9 +114,33 @@ class Upkeep:
                 child.kill()
         self.wait()
 
+    def measure_recall(self) -> int:
+        """Measure the recall targets that are due, in this process; return how many curves are new."""
+        with self._working:
+            due = self._due_curves()
+            return self._measure(due, self._measure_here) if due else 0
+
     def _has_work(self) -> bool:
         generation = self._state.generation
-        return _is_seal_due(generation) or bool(_next_merge(generation))
+        if _is_seal_due(generation) or _next_merge(generation):
+            return True
+        sample = self._sample()
+        return sample is not None and (sample.is_save_due or bool(self._due_curves()))
+
+    def _due_curves(self) -> list[Due]:
+        sample, state = self._sample(), self._state
+        if sample is None or time.monotonic() < self._next_measurement:
+            return []
+        generation = state.generation
+        measured: dict[tuple[int, str], MeasuredCurve] = {}
+        for view in generation.segments:
+            for name, index in view.segment.indexes.items():
+                key = (view.segment.row.segment, name)
+                if index.calibration is not None:
+                    new = MeasuredCurve(generation.document_count, index.calibration)
+                    measured[key] = state.curves.get(key) or self._measured.get(key) or new
+        self._measured = measured
+        return due_curves(generation, sample, measured)
 
     def _work(self) -> None:
         has_sealed = False
@@ -112,7 +155,7 @@ class Upkeep:
                     elif views:
                         self._merge(views, self._run_in_child)
                         has_sealed = False
-                    else:
+                    elif not self._tend_sample():
                         return
                 return_free_memory()
             # The next write's `wake` finds work that arrives while the last step ends.
@@ -123,6 +166,44 @@ class Upkeep:
         else:
             self.last_error = None
 
+    def _tend_sample(self) -> bool:
+        """Save the sample, and measure what is due; False if there was nothing to do."""
+        sample = self._sample()
+        if sample is not None and sample.is_save_due:
+            sample.save()
+        due = self._due_curves()
+        if due:
+            try:
+                self._measure(due, self._measure_in_child)
+            except BaseException:
+                self._next_measurement = time.monotonic() + RETRY_SECONDS
+                raise
+        return bool(due)
+
+    def _measure(self, due: list[Due], measure: Callable[[RecallJob], list[Calibration]]) -> int:
+        sample = self._sample()
+        if sample is None:
+            return 0
+        with self._job_arrays(f"{TEMPORARY_PREFIX}{uuid.uuid4()}") as arrays:
+            queries = {name: SampleQueries(sample.queries(name), REAL_QUERIES) for name in {one.vector for one in due}}
+            with storage_errors(arrays):
+                save_arrays(arrays, {}, queries)
+            job = RecallJob(tuple(due), str(arrays.resolve()))
+            with damage_taken_out(self._state):
+                curves = measure(job)
+        stored = store_curves(self._state, job, curves)
+        self.curves_measured += stored
+        return stored
+
+    @contextlib.contextmanager
+    def _job_arrays(self, name: str) -> Iterator[Path]:
+        """Yield the path of a job's file of arrays, which is removed at the end."""
+        arrays = self._state.path / SEGMENTS_FOLDER / f"{name}.npz"
+        try:
+            yield arrays
+        finally:
+            arrays.unlink(missing_ok=True)
+
     def _seal(self, run: _Run) -> bool:
         sealed = self._state.generation.pending
         rows = sealed.live_rows()
@@ -130,7 +211,7 @@ class Upkeep:
             return False
         last_row = int(rows[-1])
         finished = run(Job(str(uuid.uuid4()), last_row=last_row))
-        with self._listing(finished):
+        with self._listing([finished]):
             swapping.put_sealed(self._state, finished, sealed, last_row)
         return True
 
@@ -140,38 +221,41 @@ class Upkeep:
             self._clear(views)
             return
         job_uuid = str(uuid.uuid4())
-        arrays = self._state.path / SEGMENTS_FOLDER / f"{TEMPORARY_PREFIX}{job_uuid}.npz"
         rows = tuple(view.segment.row for view in views)
-        try:
-            with damage_taken_out(self._state):
-                queries = self._sample_queries(views)
-                with storage_errors(arrays):
-                    save_arrays(arrays, {view.segment.row.segment: view.dead for view in views}, queries)
-                finished = run(Job(job_uuid, inputs=rows, arrays=str(arrays.resolve())))
-        finally:
-            arrays.unlink(missing_ok=True)
-        with self._listing(finished):
+        with self._job_arrays(f"{TEMPORARY_PREFIX}{job_uuid}") as arrays, damage_taken_out(self._state):
+            queries = self._sample_queries(views)
+            with storage_errors(arrays):
+                save_arrays(arrays, {view.segment.row.segment: view.dead for view in views}, queries)
+            finished = run(Job(job_uuid, inputs=rows, arrays=str(arrays.resolve())))
+        with self._listing([finished]):
             swapping.put_merged(self._state, finished, views)
         self._clear(views)
 
-    def _sample_queries(self, views: Sequence[SegmentView]) -> dict[str, csr_array]:
+    def _sample_queries(self, views: Sequence[SegmentView]) -> dict[str, SampleQueries]:
+        """Return queries to measure the merged segment's recall targets on: real ones, if there are enough."""
+        sample, vectors = self._sample(), self._state.vectors
+        real: dict[str, SampleQueries] = {}
+        if sample is not None:
+            enough = [name for name in vectors if sample.count(name) >= ENOUGH]
+            real = {name: SampleQueries(sample.queries(name), REAL_QUERIES) for name in enough}
         try:
-            return sample_segments(views).encode(self._state.vectors)
+            others = {name: vector for name, vector in vectors.items() if name not in real}
+            return {**sample_segments(views).encode(others), **real}
         except (EncoderError, EncoderMismatch) as error:  # a missing model must not stop a merge
             _log.warning("%s: the merged segment gets no recall targets: %s", self._state.path, error)
-            return {}
+            return real
 
     @contextlib.contextmanager
-    def _listing(self, finished: FinishedSegment) -> Iterator[None]:
-        """Remember the folder of a segment that could not be listed; remove it when a later one is listed.
+    def _listing(self, finished: Sequence[FinishedSegment]) -> Iterator[None]:
+        """Remember the folders of segments that could not be listed; remove them when a later one is listed.
 
         It is not removed at once: after a crash, SQLite may find a transaction that failed on a bad disk complete in
         its log, and then the folder is needed. The next commit rules that out.
         """
-        folder = self._state.path / SEGMENTS_FOLDER / finished.uuid
-        self._unlisted.append(folder)
+        folders = [self._state.path / SEGMENTS_FOLDER / one.uuid for one in finished]
+        self._unlisted += folders
         yield
-        self._unlisted.remove(folder)
+        self._unlisted = [folder for folder in self._unlisted if folder not in folders]
         while self._unlisted:
             shutil.rmtree(self._unlisted.pop(), ignore_errors=True)
 
@@ -183,17 +267,29 @@ class Upkeep:
         return run_job(self._state.path, job, self._state.shape)
 
     def _run_in_child(self, job: Job) -> FinishedSegment:
-        def note(child: subprocess.Popen[bytes]) -> None:
-            with self._starting:
-                self._child = child
-                if self._stopped:
-                    child.kill()
-
         try:
-            return run_in_child(self._state.path, replace(job, threads=1), note)
+            return run_in_child(self._state.path, replace(job, threads=1), self._note_child)
         finally:
-            with self._starting:
-                self._child = None
+            self._forget_child()
+
+    def _measure_here(self, job: RecallJob) -> list[Calibration]:
+        return measure_curves(self._state.path, job, self._state.shape)
+
+    def _measure_in_child(self, job: RecallJob) -> list[Calibration]:
+        try:
+            return measure_in_child(self._state.path, job, self._note_child)
+        finally:
+            self._forget_child()
+
+    def _note_child(self, child: subprocess.Popen[bytes]) -> None:
+        with self._starting:
+            self._child = child
+            if self._stopped:
+                child.kill()
+
+    def _forget_child(self) -> None:
+        with self._starting:
+            self._child = None
 
 
 def _is_seal_due(generation: Generation) -> bool:

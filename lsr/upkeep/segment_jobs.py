@@ -21,6 +21,7 @@ from lsr.errors import CollectionCorrupt
 from lsr.storage.catalog import CATALOG_FILE, Catalog
 from lsr.storage.catalog_schema import SegmentRow
 from lsr.storage.pending_rows import decode_rows
+from lsr.storage.sample_queries import SampleQueries
 from lsr.storage.segment import FinishedSegment, Segment, SegmentShape, verify_segment
 from lsr.storage.segment_writer import NewSegment, SegmentWriter, write_segment
 from lsr.storage.sorted_runs import Quantised, SortedRuns
@@ -58,7 +59,7 @@ def run_job(collection: Path, job: Job, shape: SegmentShape) -> FinishedSegment:
     """Write the segment; raises StorageFull, CollectionCorrupt. It is on disk, synced, but not in the catalog."""
     new = NewSegment(collection, job.uuid, shape)
     try:
-        dead, queries = _load_arrays(job)
+        dead, queries = load_arrays(job.arrays)
         if job.last_row is None:
             return _merge(new, job, dead, queries)
         writer = SegmentWriter(new)
@@ -69,26 +70,29 @@ def run_job(collection: Path, job: Job, shape: SegmentShape) -> FinishedSegment:
         raise
 
 
-def save_arrays(path: Path, dead: Mapping[int, NDArray[np.int64]], queries: Mapping[str, csr_array]) -> None:
+def save_arrays(path: Path, dead: Mapping[int, NDArray[np.int64]], queries: Mapping[str, SampleQueries]) -> None:
     """Write a job's file `arrays`: the deleted doc_ids by segment number, encoded queries by vector name."""
     arrays: dict[str, Any] = {f"dead {segment}": doc_ids for segment, doc_ids in dead.items()}
-    for name, matrix in queries.items():
+    for name, (matrix, source) in queries.items():
+        arrays[f"source {name}"] = np.array(source)
         arrays |= {f"{part} {name}": getattr(matrix, part) for part in ("data", "indices", "indptr", "shape")}
     np.savez(path, **arrays)
 
 
-def _load_arrays(job: Job) -> tuple[dict[int, NDArray[np.int64]], dict[str, csr_array]]:
-    if job.arrays is None:
+def load_arrays(path: str | None) -> tuple[dict[int, NDArray[np.int64]], dict[str, SampleQueries]]:
+    """Return what `save_arrays` wrote; nothing for None."""
+    if path is None:
         return {}, {}
     dead, queries = {}, {}
-    with np.load(job.arrays, allow_pickle=False) as arrays:
+    with np.load(path, allow_pickle=False) as arrays:
         for key in arrays:
             part, _, name = key.partition(" ")
             if part == "dead":
                 dead[int(name)] = arrays[key]
             elif part == "shape":
                 parts = (arrays[f"data {name}"], arrays[f"indices {name}"], arrays[f"indptr {name}"])
-                queries[name] = csr_array(parts, shape=tuple(arrays[key].tolist()))
+                matrix = csr_array(parts, shape=tuple(arrays[key].tolist()))
+                queries[name] = SampleQueries(matrix, str(arrays[f"source {name}"]))
     return dead, queries
 
 
@@ -105,7 +109,7 @@ def _add_pending(writer: SegmentWriter, collection: Path, last_row: int, shape: 
 
 
 def _merge(
-    new: NewSegment, job: Job, dead: Mapping[int, NDArray[np.int64]], queries: Mapping[str, csr_array]
+    new: NewSegment, job: Job, dead: Mapping[int, NDArray[np.int64]], queries: Mapping[str, SampleQueries]
 ) -> FinishedSegment:
     inputs = []
     for row in job.inputs:

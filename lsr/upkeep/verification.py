@@ -13,6 +13,7 @@ from lsr.storage.catalog_digest import digest_problem
 from lsr.storage.files import WriterLock
 from lsr.storage.live_state import open_state
 from lsr.storage.log_check import log_problem
+from lsr.storage.query_sample import open_sample
 from lsr.storage.segment import verify_segment
 
 
@@ -44,6 +45,11 @@ def verify_collection(path: Path | str, level: Literal["metadata", "full"] = "fu
             open_state(folder, "r").catalog.close()
         except Exception as error:  # any error of the opening is the problem to report
             problems.append(Problem(Path(getattr(error, "path", folder)), getattr(error, "reason", str(error))))
+    if level == "full":
+        try:
+            open_sample(folder)
+        except CollectionCorrupt as error:
+            problems.append(Problem(error.path, error.reason))
     return problems
 
 

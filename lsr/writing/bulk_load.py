@@ -83,11 +83,13 @@ def index_corpus(
     segment leaves no folder.
     """
     configs = dict(vectors) if vectors is not None else vectors_for(encoder)
+    declared = MetadataSchema(schema)
+    declared.check_size()
     return load_corpus(
         corpus,
         Path(out),
         configs,
-        MetadataSchema(schema),
+        declared,
         search=search or defaults_for(configs),
         resume=resume,
         device=device,

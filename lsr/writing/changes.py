@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 from index import DenseRows, PreparedRows
 from lsr.documents import Document
 from lsr.errors import InvalidDocument, TooManyPending
+from lsr.metadata import MetadataSchema
 from lsr.results import WriteResult
 from lsr.storage.catalog_transaction import Transaction
 from lsr.storage.generation import SegmentView, find_many
@@ -30,16 +31,28 @@ MAX_PENDING = 100_000  # documents; above it writes are refused until a seal has
 MAX_PENDING_BYTES = 512 << 20
 
 
-class StateRetired(Exception):
-    """The collection was restored or closed while this write waited: the write starts again."""
-
-
 OnProblem = Callable[[int, InvalidDocument], None]
+_Numbered = tuple[int, Document]  # with its position in the caller's batch
+
+
+class _SchemaChanged(Exception):
+    """The collection got more metadata fields while this write was encoded."""
 
 
 def write(state: LiveState, documents: Sequence[Document], on_problem: OnProblem | None = None) -> WriteResult:
     """Upsert a batch; see Collection.write."""
-    good = _good_documents(state, documents, on_problem)
+    numbered = list(enumerate(documents))
+    while True:
+        schema = state.schema
+        numbered = _good_documents(state, schema, numbered, on_problem)
+        try:
+            return _write_good(state, schema, [document for _, document in numbered])
+        except _SchemaChanged:
+            continue  # the good ones are checked against the new schema
+
+
+def _write_good(state: LiveState, schema: MetadataSchema, good: Sequence[Document]) -> WriteResult:
+    """Upsert documents that were checked against `schema`; raises _SchemaChanged where that is not the present one."""
     latest = list({document.id: document for document in good}.values())
     if not latest:
         return WriteResult(state.generation.seq, 0)
@@ -50,7 +63,9 @@ def write(state: LiveState, documents: Sequence[Document], on_problem: OnProblem
         dense = {name: DenseRows(*rows) for name, rows in made.dense.items()}
         bare = [Document(d.id, d.title, d.text, d.parent, d.metadata) for d in latest]
         with state.changing:
-            _check_current(state)
+            state.require_current()
+            if state.schema is not schema:
+                raise _SchemaChanged
             _check_room(state, len(latest))
             return WriteResult(_put(state, bare, vectors, dense), len(good))
 
@@ -59,7 +74,7 @@ def delete(state: LiveState, ids: Iterable[str]) -> WriteResult:
     """Delete by id; see Collection.delete."""
     wanted = list(dict.fromkeys(ids))
     with state.changing:
-        _check_current(state)
+        state.require_current()
         before = state.generation
         rows = before.pending.rows_of(wanted)
         dead = find_many(before, wanted)
@@ -79,7 +94,7 @@ def delete(state: LiveState, ids: Iterable[str]) -> WriteResult:
 def patch(state: LiveState, identifier: str, metadata: Mapping[str, Any]) -> WriteResult | None:
     """Change some metadata of a document, which keeps its vectors; see Collection.patch."""
     with state.new_terms(), state.changing:
-        _check_current(state)
+        state.require_current()
         place = state.generation.find(identifier)
         if place is None:
             return None
@@ -149,25 +164,21 @@ def _write_terms(state: LiveState, change: Transaction) -> dict[str, int]:
     return counts
 
 
-def _good_documents(state: LiveState, documents: Sequence[Document], on_problem: OnProblem | None) -> list[Document]:
+def _good_documents(
+    state: LiveState, schema: MetadataSchema, numbered: Sequence[_Numbered], on_problem: OnProblem | None
+) -> list[_Numbered]:
     good = []
-    for position, document in enumerate(documents):
+    for position, document in numbered:
         try:
             settled = settle_vectors(document, state.vectors, state.dense)
-            check_document(settled, state.schema, state.vectors, state.dense)
+            check_document(settled, schema, state.vectors, state.dense)
         except InvalidDocument as error:
             if on_problem is None:
                 raise
             on_problem(position, error)
         else:
-            good.append(settled)
+            good.append((position, settled))
     return good
-
-
-def _check_current(state: LiveState) -> None:
-    if state.retired:
-        raise StateRetired
-    state.generation.require_whole()
 
 
 def _check_room(state: LiveState, more: int) -> None:

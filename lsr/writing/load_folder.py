@@ -90,6 +90,10 @@ def _check_same_load(
         for setting, value in config.settings.items():
             if started.get(setting) != value:
                 raise LsrError(f"{folder} was started with {setting} = {started.get(setting)!r}, not {value!r}")
+    for name, vector in contents.vectors.items():
+        if vector.config.index != configs[name].index:
+            old, new = vector.config.index.to_json(), configs[name].index.to_json()
+            raise LsrError(f"{folder} was started with the index settings {old} of {name}, not {new}")
     before, now = dict(contents.schema.fields), dict(schema.fields)
     if before != now:
         raise LsrError(f"{folder} was started with the schema {before}, not {now}")

@@ -10,12 +10,13 @@ Requests whose body is still arriving are not counted: slow clients must not tak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import orjson
 
 from service.http.context import choose_request_id
+from service.http.named_origins import NamedOrigins
 from service.metrics import ServiceMetrics
 from service.problems import MEDIA_TYPE, Overloaded
 
@@ -36,11 +37,13 @@ class Admission:
         others: int,
         on_pressure: Callable[[bool], None] | None = None,
         root_path: str = "",
+        origins: NamedOrigins | None = None,
     ) -> None:
         """`root_path` may come before a path. `on_pressure` is called with True when the first request is refused, with
-        False when half the places are free again."""
+        False when half the places are free again. Pages of `origins` may read a refusal."""
         self._on_pressure = on_pressure or _ignore
         self._root_path = root_path.encode()
+        self._origins = origins or NamedOrigins(())
         self._pressed = False
         self._rejected = metrics.rejected.labels("in_flight")
         self._answered = metrics.requests.labels("none", "429")
@@ -49,8 +52,10 @@ class Admission:
         metrics.watch_queue("searches_in_flight", lambda: self._in_flight["searches"])
         metrics.watch_queue("others_in_flight", lambda: self._in_flight["others"])
 
-    def kind(self, url: bytes) -> Kind | None:
+    def kind(self, method: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Kind | None:
         """Return the kind of a request; None: it is always accepted."""
+        if self._origins.is_preflight(method, headers):
+            return None
         path = url.partition(b"?")[0].removeprefix(self._root_path)
         if path in _ALWAYS:
             return None
@@ -71,7 +76,7 @@ class Admission:
             self._pressed = False
             self._on_pressure(False)
 
-    def refusal(self, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    def refusal(self, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         """Return the whole answer to a refused request, a 429 problem, as bytes to send at once."""
         if not self._pressed:
             self._pressed = True
@@ -83,7 +88,7 @@ class Admission:
         instance = orjson.dumps(url.partition(b"?")[0].decode("ascii", "replace"))
         problem = _EMBED_PROBLEM if instance.endswith(b'/embed_sparse"') else _PROBLEM
         body = b'%b,"instance":%b,"request_id":"%b"}' % (problem, instance, request_id)
-        return _HEAD % (len(body), request_id) + body
+        return _HEAD % (len(body), request_id, self._origins.lines(headers)) + body
 
 
 def _ignore(_: bool) -> None:
@@ -102,5 +107,5 @@ _EMBED_PROBLEM: Final = _problem(error=Overloaded("requests").detail, error_type
 _HEAD: Final = (
     "HTTP/1.1 429 Too Many Requests\r\n"
     f"content-type: {MEDIA_TYPE}\r\ncontent-length: %d\r\nretry-after: 1\r\n"
-    "cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: %b\r\n\r\n"
+    "cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: %b\r\n%b\r\n"
 ).encode()

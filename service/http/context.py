@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.bodies import CLIENT_CLOSED, Bodies
+from service.http.named_origins import Header, NamedOrigins
 from service.logs import log_access
 from service.metrics import ServiceMetrics
 from service.problems import internal_error, problem_response
@@ -43,6 +44,7 @@ class RequestContext:
         self._app = app
         self._settings = settings
         self._metrics = metrics
+        self._origins = NamedOrigins(settings.cors_origins)
         self._bodies = Bodies(settings.max_body, settings.max_bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +55,8 @@ class RequestContext:
         started = perf_counter()
         headers = Headers(scope=scope)
         request_id = scope["lsr.request_id"] = choose_request_id(headers.get("x-request-id"))
-        answer = _Answer(send, request_id, without_body=scope["method"] == "HEAD")
+        shared = self._origins.headers(headers.get("origin", "").encode("latin-1"))
+        answer = _Answer(send, request_id, shared, without_body=scope["method"] == "HEAD")
         seen = self._as_routed(scope)
         body = self._bodies.begin(scope, headers, receive, answer)
         try:
@@ -114,8 +117,10 @@ class RequestContext:
 class _Answer:
     """Passes an answer on with the headers that every answer has; `status` is 0 until it starts."""
 
-    def __init__(self, send: Send, request_id: str, *, without_body: bool) -> None:
+    def __init__(self, send: Send, request_id: str, shared: tuple[Header, ...], *, without_body: bool) -> None:
+        """`shared` are for a page of a named origin, where the application does not set them."""
         self._send = send
+        self._shared = shared
         self._request_id = request_id
         self._without_body = without_body
         self.status = 0
@@ -124,7 +129,7 @@ class _Answer:
         """Pass a message on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = _extended(message["headers"], self._request_id)
+            message["headers"] = _extended(message["headers"], self._request_id, self._shared)
         elif self._without_body and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
@@ -145,10 +150,12 @@ def choose_request_id(offered: str | None) -> str:
     return offered if offered and _REQUEST_ID.fullmatch(offered) else f"{_PROCESS}-{next(_numbers):x}"
 
 
-def _extended(headers: list[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+def _extended(headers: list[Header], request_id: str, shared: tuple[Header, ...]) -> list[Header]:
     result = [*headers, (b"x-request-id", request_id.encode()), *_SAFE_HEADERS]
     present = {name for name, _ in headers}
     result += [header for header in _API_HEADERS if header[0] not in present]
+    if shared and b"access-control-allow-origin" not in present:
+        result += shared
     return result
 
 

@@ -26,6 +26,7 @@ from uvicorn.server import ServerState
 from service.http.admission import Admission, Kind
 from service.http.bodies import CLIENT_CLOSED
 from service.http.header_limits import HeaderBudget, HeaderLimits, repeated_or_missing
+from service.http.named_origins import NamedOrigins
 from service.http.refusals import INVALID_HTTP, TOO_MANY_WAIT, TOO_SLOW, Refusal, as_bytes
 
 Awaited = tuple[int, Literal["headers", "body"]]  # the number of a request on its connection, and a part of it
@@ -54,6 +55,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     limits: ConnectionLimits
     admission: Admission
+    origins: NamedOrigins
     count_refusal: Callable[[int], None]
     log_refusal: LogRefusal
 
@@ -141,7 +143,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._budget.restart()
         self._progress = True
         self._awaited = (self._requests, "body")
-        self._kind = self.admission.kind(self.url)
+        self._kind = self.admission.kind(self.parser.get_method(), self.url, self.headers)
         # A pipelined request is not refused here: its answer would be sent before the previous one.
         waits_for_another = self.cycle is not None and not self.cycle.response_complete
         if self._kind is not None and self.admission.is_full(self._kind) and not waits_for_another:
@@ -228,7 +230,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         elif not self._nothing_due():
             self.cycle.keep_alive = False
             return
-        self.transport.write(as_bytes(refusal, url, self.headers or ()))
+        self.transport.write(as_bytes(refusal, url, self.headers or (), self.origins))
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
     def _nothing_due(self) -> bool:
@@ -276,7 +278,11 @@ def _end(cycle: RequestResponseCycle, status: int) -> None:
 
 
 def limited_protocol(
-    limits: ConnectionLimits, admission: Admission, count_refusal: Callable[[int], None], log_refusal: LogRefusal
+    limits: ConnectionLimits,
+    admission: Admission,
+    origins: NamedOrigins,
+    count_refusal: Callable[[int], None],
+    log_refusal: LogRefusal,
 ) -> type[LimitedHttpProtocol]:
     """Return a protocol class with these limits; uvicorn needs a class.
 
@@ -286,6 +292,7 @@ def limited_protocol(
     shared = {
         "limits": limits,
         "admission": admission,
+        "origins": origins,
         "count_refusal": staticmethod(count_refusal),
         "log_refusal": staticmethod(log_refusal),
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
 import orjson
 
 from service.http.context import choose_request_id
+from service.http.named_origins import NamedOrigins
 from service.problems import MEDIA_TYPE
 
 
@@ -25,8 +26,8 @@ TOO_SLOW = Refusal(408, "request-timeout", "the request's body did not arrive in
 TOO_MANY_WAIT = Refusal(429, "overloaded", "too many requests wait on this connection")
 
 
-def as_bytes(refusal: Refusal, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the whole answer, as bytes to send before the connection is closed."""
+def as_bytes(refusal: Refusal, url: bytes, headers: Sequence[tuple[bytes, bytes]], origins: NamedOrigins) -> bytes:
+    """Return the whole answer, as bytes to send before the connection is closed; pages of `origins` may read it."""
     offered = next((value for name, value in headers if name == b"x-request-id"), b"")
     request_id = choose_request_id(offered.decode("latin-1"))
     phrase = HTTPStatus(refusal.status).phrase
@@ -43,6 +44,6 @@ def as_bytes(refusal: Refusal, url: bytes, headers: Iterable[tuple[bytes, bytes]
     head = (
         f"HTTP/1.1 {refusal.status} {phrase}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
         f"cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: {request_id}\r\n"
-        "connection: close\r\n\r\n"
+        "connection: close\r\n"
     )
-    return head.encode() + body
+    return b"".join((head.encode(), origins.lines(headers), b"\r\n", body))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import orjson
@@ -29,8 +30,9 @@ def to_json(value: Any) -> bytes:
         return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
 
 
-def render_collection(info: CollectionInfo) -> dict[str, Any]:
-    """Return a collection's description."""
+def render_collection(info: CollectionInfo, *, is_bound: bool = False) -> dict[str, Any]:
+    """Return a collection's description; to the holder of a bound key, without the numbers of others' queries."""
+    sample = None if is_bound else info.query_sample
     return {
         "name": info.name,
         "documents": info.documents,
@@ -48,6 +50,7 @@ def render_collection(info: CollectionInfo) -> dict[str, Any]:
         "search": dict(info.search),
         "notes": list(info.notes),
         "read_only": info.read_only,
+        "query_sample": None if sample is None else asdict(sample),
     }
 
 
@@ -59,7 +62,7 @@ def _render_vector(vector: VectorInfo) -> dict[str, Any]:
     }
     if vector.kind == "dense":
         return shown | {"dimensions": vector.dimensions}
-    return shown | {"terms": vector.terms}
+    return shown | {"terms": vector.terms, "index": None if vector.index is None else vector.index.to_json()}
 
 
 def render_damage(damage: Sequence[Damage]) -> list[dict[str, Any]]:

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from index.config import LIMITS
 from lsr.documents import MAX_DIMENSIONS
+from lsr.metadata import MAX_FIELDS
 from lsr.search.filters import matches_everything
 from service.messages.search_requests import MAX_QUERY_CHARACTERS
 from service.messages.strict_model import Strict, Text, exactly_one_of
@@ -23,6 +25,7 @@ SEARCH_EXAMPLE: Final = {
     "weights": [1, 1],
     "rescore": {"using": "meaning", "candidates": 100, "weight": 5},
 }
+QUERY_SAMPLE: Final = "Keep a sample of real queries, to measure recall targets on: term numbers and weights, no text"
 FieldType = Literal["int", "float", "bool", "date", "keyword", "keyword[]"]
 InputText = Annotated[Text, Field(max_length=MAX_QUERY_CHARACTERS)]
 Name = Annotated[str, Field(pattern=COLLECTION_NAME)]
@@ -55,6 +58,13 @@ def _check_normalize(normalize: bool) -> bool:
     return normalize
 
 
+def _check_kept(kind: Any) -> Any:
+    if kind is None:
+        detail = "must be a type: fields are not removed; `lsr reindex --schema` makes a collection with other fields"
+        raise PydanticCustomError("kept", detail)
+    return kind
+
+
 class EmbedRequest(Strict):
     """Texts to encode, with the fields that clients of text-embeddings-inference send."""
 
@@ -79,6 +89,46 @@ class EmbedRequest(Strict):
     )
 
 
+def _limits(name: str) -> Any:
+    low, high = LIMITS[name]
+    return Field(ge=low, le=high)
+
+
+class IndexSettings(Strict):
+    """Build parameters of an index, kept with the collection and used by every later seal and merge.
+
+    What is not given is decided by the build. See `IndexConfig` in index/config.py.
+    """
+
+    n_postings: Annotated[int, _limits("n_postings")] | None = Field(
+        default=None, description="Postings of a candidate list, times max_fraction; 0: every search is exact"
+    )
+    max_fraction: Annotated[float, Field(ge=1, le=1000)] | None = None
+    centroid_fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="Blocks of a list, as a share of its postings"
+    )
+    min_cluster_size: Annotated[int, _limits("min_cluster_size")] | None = None
+    summary_lines: Annotated[int, _limits("summary_lines")] | None = Field(
+        default=None, description="64-byte lines of a block's summary"
+    )
+    short_list: Annotated[int, _limits("short_list")] | None = Field(
+        default=None, description="A list of at most this many postings is one block without a summary"
+    )
+    doc_cut: Annotated[int, _limits("doc_cut")] | None = Field(
+        default=None, description="Heaviest terms of a document that clustering compares"
+    )
+    impact_dtype: Literal["float16", "float32"] | None = None
+    exact_lists: bool | None = Field(default=None, description="Keep unpruned postings for exact search")
+    n_knn: Annotated[int, _limits("n_knn")] | None = Field(
+        default=None, description="Nearest neighbours of each document to keep"
+    )
+    block_maxima: bool | None = Field(default=None, description="Keep bounds with which an exact search skips most")
+
+    def given(self) -> dict[str, Any]:
+        """Return the parameters that are given."""
+        return self.model_dump(exclude_none=True)
+
+
 class VectorRequest(Strict):
     """A named vector and what makes it."""
 
@@ -87,6 +137,7 @@ class VectorRequest(Strict):
     dimensions: Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None = Field(
         default=None, description="Of a dense vector: how many numbers are kept; needed without an encoder"
     )
+    index: IndexSettings | None = Field(default=None, description="Of a sparse vector")
 
 
 class CollectionRequest(Strict):
@@ -95,8 +146,10 @@ class CollectionRequest(Strict):
 
     encoder: Annotated[Text, Field(min_length=1)] | None = None
     vectors: dict[Name, VectorRequest] | None = Field(default=None, min_length=1, max_length=16)
-    fields: dict[Text, FieldType] = Field(default={}, alias="schema", max_length=256)
+    fields: dict[Text, FieldType] = Field(default={}, alias="schema", max_length=MAX_FIELDS)
     search: dict[str, Any] | None = Field(default=None, description="The search defaults", examples=[SEARCH_EXAMPLE])
+    index: IndexSettings | None = Field(default=None, description="Of all sparse vectors that have none of their own")
+    query_sample: bool = Field(default=False, description=QUERY_SAMPLE)
 
     @model_validator(mode="after")
     def _one_way(self) -> CollectionRequest:
@@ -105,10 +158,24 @@ class CollectionRequest(Strict):
         return self
 
 
-class DefaultsRequest(Strict):
-    """New search defaults: how a text is ranked that names no vector."""
+class CollectionChanges(Strict):
+    """What changes in a collection: new metadata fields, its search defaults, whether it samples queries."""
 
-    search: dict[str, Any] = Field(examples=[SEARCH_EXAMPLE])
+    fields: dict[Text, Annotated[FieldType, BeforeValidator(_check_kept)]] | None = Field(
+        default=None, alias="schema", max_length=MAX_FIELDS, description="Fields to add", examples=[{"lang": "keyword"}]
+    )
+    search: dict[str, Any] | None = Field(
+        default=None,
+        description="New search defaults: how a text is ranked that names no vector",
+        examples=[SEARCH_EXAMPLE],
+    )
+    query_sample: bool | None = Field(default=None, description=QUERY_SAMPLE)
+
+    @model_validator(mode="after")
+    def _any(self) -> CollectionChanges:
+        if self.fields is None and self.search is None and self.query_sample is None:
+            raise PydanticCustomError("one_of", "give schema, search or query_sample, or several of them")
+        return self
 
 
 class DeleteRequest(Strict):

@@ -28,14 +28,48 @@ class ProblemModel(BaseModel):
     errors: list[FieldErrorModel] | None = None
 
 
+class ObservedModel(BaseModel):
+    """What a build saw of the documents, and of the sample queries, if it had any."""
+
+    n_docs: int
+    impacts: int
+    concentration: float = Field(description="Share of the documents' mass in their heaviest terms; flat below 0.35")
+    queries: int
+    query_terms: float | None
+    query_postings: float | None
+
+
+class RecallModel(BaseModel):
+    """What recall targets were measured on."""
+
+    source: str
+    queries: int
+    made: str
+
+
+class IndexModel(BaseModel):
+    """The index of a sparse vector: its settings (null: the build decides), and what the build of the largest segment
+    chose. `documents` is 0 without a segment; `observed` is null for a segment that an older version wrote."""
+
+    settings: dict[str, Any]
+    documents: int
+    bytes: int
+    structures: dict[str, bool]
+    n_postings: int
+    observed: ObservedModel | None
+    reasons: dict[str, str]
+    recall: RecallModel | None
+
+
 class VectorModel(BaseModel):
-    """A named vector of a collection."""
+    """A named vector of a collection. To a key that is bound to a filter, `index` is null."""
 
     encoder: str | None
     fingerprint: str | None
     dense: bool
     terms: int | None = None
     dimensions: int | None = None
+    index: IndexModel | None = None
 
 
 class DamageModel(BaseModel):
@@ -46,10 +80,17 @@ class DamageModel(BaseModel):
     documents: int
 
 
+class SampleModel(BaseModel):
+    """The sample of real queries: by vector, how many it holds, and how many there were."""
+
+    queries: dict[str, int]
+    seen: dict[str, int]
+
+
 class CollectionModel(BaseModel):
     """A collection. While `damage` is not empty, searches return partial results and writes are refused.
 
-    To a key that is bound to a filter, `segments`, `deleted` and `bytes` are null.
+    To a key that is bound to a filter, `segments`, `deleted` and `bytes` are null; to any bound key `query_sample` is.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -67,6 +108,7 @@ class CollectionModel(BaseModel):
     search: dict[str, Any]
     notes: list[str]
     read_only: str | None = Field(description="Why nothing can be written now; null where writes are accepted")
+    query_sample: SampleModel | None = Field(description="null where no sample of queries is kept")
 
 
 class BrokenModel(BaseModel):
@@ -339,16 +381,27 @@ class HealthModel(BaseModel):
 
 
 class InfoModel(BaseModel):
-    """What `/embed_sparse` encodes with; the fields of text-embeddings-inference, and `models`."""
+    """What `/embed_sparse` encodes with; the fields of text-embeddings-inference, and `models`.
+
+    Fields that are null here have no meaning in this service; clients of the other one require that they exist.
+    """
 
     model_id: str
+    model_sha: str | None
+    model_dtype: str
     model_type: dict[str, Any]
     models: list[str]
     max_concurrent_requests: int
     max_client_batch_size: int
     max_input_characters: int
+    max_input_length: int | None
+    max_batch_tokens: int | None
+    max_batch_requests: int | None
+    tokenization_workers: int | None
     auto_truncate: bool
     version: str
+    sha: str | None
+    docker_label: str | None
 
 
 class DeleteModel(BaseModel):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
 
+from index import IndexConfig
+from index.errors import ConfigError
 from lsr.default_pipeline import vectors_for
 from lsr.errors import EXPECTED_ERRORS
 from lsr.vectors import VectorConfig
 from service.auth import requires
 from service.http.strict_route import StrictRoute
 from service.messages.rendering import json_response, render_collection
-from service.messages.requests import COLLECTION_NAME, CollectionRequest, DefaultsRequest
+from service.messages.requests import COLLECTION_NAME, CollectionChanges, CollectionRequest
 from service.messages.responses import CollectionModel, CollectionsModel
 from service.problems import FieldProblem
 from service.runtime.state import Service, service_of
@@ -32,7 +35,7 @@ async def list_collections(service: ServiceOf) -> Response:
         shown = []
         for name in service.store.names():
             try:
-                shown.append(render_collection(service.store.get(name).info()))
+                shown.append(render_collection(service.store.get(name).info(), is_bound=service.is_bound))
             except EXPECTED_ERRORS as error:
                 broken.setdefault(name, str(error))
         return {
@@ -49,7 +52,7 @@ async def list_collections(service: ServiceOf) -> Response:
 async def show_collection(collection: CollectionName, service: ServiceOf) -> Response:
     """Show a collection: its counts and sizes, its vectors and its schema."""
     info = await service.chores.run(lambda: service.store.get(collection).info())
-    return json_response(render_collection(info))
+    return json_response(render_collection(info, is_bound=service.is_bound))
 
 
 @router.put("/{collection}", status_code=201, response_model=CollectionModel)
@@ -58,9 +61,12 @@ async def create_collection(collection: CollectionName, request: CollectionReque
     """Create an empty collection. An existing collection is never replaced: that is a 409."""
     settings = service.settings
     vectors = _vectors(request, settings.encoders | {settings.default_encoder}, settings.default_encoder)
+    vectors = _with_index_settings(request, vectors)
 
     def create() -> dict[str, Any]:
         made = service.store.create(collection, vectors=vectors, schema=request.fields, search=request.search)
+        if request.query_sample:
+            made.keep_query_sample(True)
         made.warm()
         return render_collection(made.info())
 
@@ -70,12 +76,21 @@ async def create_collection(collection: CollectionName, request: CollectionReque
 
 @router.patch("/{collection}", response_model=CollectionModel)
 @requires("admin")
-async def change_defaults(collection: CollectionName, request: DefaultsRequest, service: ServiceOf) -> Response:
-    """Change the search defaults; no document is touched."""
+async def change_collection(collection: CollectionName, request: CollectionChanges, service: ServiceOf) -> Response:
+    """Add metadata fields, change the search defaults, keep a sample of queries or stop that.
+
+    Every document has the new fields when the answer comes: the values that its metadata already has under their names,
+    or none. A field is never removed, nor its type changed.
+    """
 
     def change() -> dict[str, Any]:
         changed = service.whole(collection)
-        changed.set_search_defaults(request.search)
+        if request.fields is not None:
+            changed.extend_schema(request.fields, search=request.search)
+        elif request.search is not None:
+            changed.set_search_defaults(request.search)
+        if request.query_sample is not None:
+            changed.keep_query_sample(request.query_sample)
         service.search_turns.forget(changed)
         return render_collection(changed.info())
 
@@ -109,3 +124,23 @@ def _vectors(request: CollectionRequest, allowed: frozenset[str], default: str) 
                 title="Unknown encoder",
             )
     return wanted
+
+
+def _with_index_settings(request: CollectionRequest, vectors: dict[str, VectorConfig]) -> dict[str, VectorConfig]:
+    """Return the vectors with the index settings of the request; raises a problem that names the field."""
+    common = {} if request.index is None else request.index.given()
+    found = {}
+    for name, config in vectors.items():
+        given = (request.vectors or {}).get(name)
+        own = None if given is None or given.index is None else given.index.given()
+        if own is not None and config.dense:
+            raise FieldProblem(f"vectors.{name}.index", "a dense vector has no index")
+        if config.dense:
+            found[name] = config
+            continue
+        try:
+            found[name] = replace(config, index=IndexConfig.from_json(common if own is None else own))
+        except ConfigError as error:
+            where = "index" if own is None else f"vectors.{name}.index"
+            raise FieldProblem(f"{where}.{error.field}", str(error)) from None
+    return found

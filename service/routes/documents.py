@@ -25,7 +25,7 @@ from service.messages.responses import (
 )
 from service.messages.strict_model import Text
 from service.routes.collections import CollectionName
-from service.runtime.reading import list_documents, read_documents, render_with, vector_kinds
+from service.runtime.reading import list_documents, parse_condition, read_documents, render_with, vector_kinds
 from service.runtime.state import Service, service_of
 from service.runtime.writes import (
     Upsert,
@@ -42,6 +42,7 @@ DocumentId = Annotated[str, Path(alias="id", min_length=1, max_length=512, descr
 After = Annotated[Text | None, Query(min_length=1, max_length=512, description="List the ids above this one")]
 PageSize = Annotated[int, Query(ge=1, le=1_000, description="How many documents")]
 WithVectors = Annotated[bool, Query(description="Show the vectors, too")]
+Condition = Annotated[Text | None, Query(alias="filter", description="List what matches this filter, a JSON object")]
 
 _DOCUMENTS = "/v1/collections/{collection}/documents"
 _OR_JOB: dict[int | str, dict[str, Any]] = {
@@ -76,9 +77,11 @@ async def list_all_documents(
     after: After = None,
     size: PageSize = 100,
     vectors: WithVectors = False,
+    condition: Condition = None,
 ) -> Response:
     """List the documents by ascending id, a page at a time; `next_after` of a page is the `after` of the next one."""
-    page = partial(list_documents, service.store.get(collection), after, size, vectors=vectors)
+    matching = parse_condition(condition)
+    page = partial(list_documents, service.store.get(collection), after, size, vectors=vectors, condition=matching)
     return json_response(await service.chores.run(page))
 
 

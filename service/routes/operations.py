@@ -73,13 +73,21 @@ async def info(service: ServiceOf) -> Response:
     return json_response(
         {
             "model_id": encoders[0] if len(encoders) == 1 else "",
+            "model_sha": None,
+            "model_dtype": "float32",  # of the weights that are returned
             "model_type": {"embedding": {"pooling": "splade"}},
             "models": encoders,
             "max_concurrent_requests": settings.search_threads + settings.search_queue,
             "max_client_batch_size": MAX_INPUTS,
             "max_input_characters": MAX_QUERY_CHARACTERS,
+            "max_input_length": None,  # in tokens: each encoder has its own, and cuts texts to it
+            "max_batch_tokens": None,
+            "max_batch_requests": None,
+            "tokenization_workers": None,
             "auto_truncate": True,
             "version": __version__,
+            "sha": None,
+            "docker_label": None,
         }
     )
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lsr import strict_json
 from lsr.documents import Document
+from lsr.errors import InvalidJson
 from lsr.reading import Reader
 from service.messages.rendering import render_document
+from service.problems import FieldProblem
 
 
 def read_documents(collection: Reader, ids: Sequence[str], *, vectors: bool) -> dict[str, Any]:
@@ -23,9 +26,29 @@ def read_documents(collection: Reader, ids: Sequence[str], *, vectors: bool) -> 
     return {"documents": found, "missing": missing}
 
 
-def list_documents(collection: Reader, after: str | None, size: int, *, vectors: bool) -> dict[str, Any]:
-    """Return a page of the documents by ascending id, and the id after which the next page begins."""
-    page = collection.page(after, size + 1)
+def parse_condition(text: str | None) -> dict[str, Any] | None:
+    """Return the filter that a query string holds as JSON. Raises FieldProblem for anything but an object."""
+    if text is None:
+        return None
+    try:
+        condition = strict_json.loads(text)
+    except InvalidJson as error:
+        raise FieldProblem("filter", str(error)) from None
+    if not isinstance(condition, dict):
+        raise FieldProblem("filter", 'a JSON object is needed, such as {"year": 2020}')
+    return condition
+
+
+def list_documents(
+    collection: Reader, after: str | None, size: int, *, vectors: bool, condition: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return a page of the documents by ascending id, and the id after which the next page begins.
+
+    condition   list only the documents that match this filter
+
+    Raises QueryError, UnknownField.
+    """
+    page = collection.page(after, size + 1, filter=condition)
     kinds = vector_kinds(collection) if vectors else None
     shown = [render_with(collection, document, kinds) for document in page[:size]]
     return {"documents": shown, "next_after": page[size - 1].id if len(page) > size else None}

@@ -49,7 +49,8 @@ def search(
     limit_ms = left if turn_ms is None else min(left, turn_ms)
     explained = max(shown_terms or 0, _TERMS_TO_HIGHLIGHT if request.highlight else 0)
     try:
-        result = collection.search(query_of(request.query), timeout_ms=limit_ms, **keywords_of(request, explained))
+        keywords, sampled = keywords_of(request, explained), not service.is_bound
+        result = collection.search(query_of(request.query), timeout_ms=limit_ms, sampled=sampled, **keywords)
     except SearchStopped:
         if limit_ms < left:
             raise

@@ -86,6 +86,11 @@ class Service:
             self.bound[key.digest] = found
         return found
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether this is the service as the holder of a bound key sees it."""
+        return not isinstance(self.store, CollectionStore)
+
     def whole(self, name: str) -> Collection:
         """Return an open collection with all its documents; raises as `store.get`, a 403 problem for a bound key."""
         found = self.store.get(name)
@@ -103,7 +108,10 @@ class Service:
             except EXPECTED_ERRORS:
                 continue
             counts = collection.cache_counts()
-            found.append(CollectionSize(name, info.documents, info.segments, len(info.damage), counts))
+            sampled = {} if info.query_sample is None else info.query_sample.queries
+            measured = 0 if isinstance(collection, Part) else collection.curves_measured
+            damaged = len(info.damage)
+            found.append(CollectionSize(name, info.documents, info.segments, damaged, counts, sampled, measured))
         return found
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """The collection as a state machine, against a dict of documents and an exact dot product.
 
-Whatever the order of writes, deletions, patches, seals, merges and reopenings: the documents are those of the dict,
-every ranking is the exact one, with ties by id, every filter finds what plain Python finds, and every dense score is
-that of the vector written last.
+Whatever the order of writes, deletions, patches, new metadata fields, seals, merges and reopenings: the documents are
+those of the dict, every ranking is the exact one, with ties by id, every filter finds what plain Python finds, and
+every dense score is that of the vector written last.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ VECTORS = st.dictionaries(st.sampled_from("abcd"), WEIGHTS, max_size=4)
 DIMS = 5
 DENSE = st.lists(st.integers(-9, 9), min_size=DIMS, max_size=DIMS)
 YEARS = st.one_of(st.none(), st.integers(2018, 2021))
+LANGUAGES = st.sampled_from([None, "de", "fr"])
 
 
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
-    year = draw(YEARS)
+    year, language = draw(YEARS), draw(LANGUAGES)
     dense = draw(DENSE)  # a list of zeros: no dense vector
     return Document(
         draw(IDS),
         text=draw(st.sampled_from(["", "lobster", "lobster roll", "roll roll crab"])),
-        metadata={} if year is None else {"year": year},
+        metadata={key: value for key, value in (("year", year), ("lang", language)) if value is not None},
         vectors={
             "given": SparseByToken(draw(VECTORS)),
             **({"meaning": DenseInput(tuple(map(float, dense)))} if any(dense) else {}),
@@ -88,8 +89,13 @@ class CollectionMachine(RuleBasedStateMachine):
         result = self.collection.patch(identifier, {"year": year})
         assert (result is None) == (identifier not in self.expected)
         if identifier in self.expected:
-            metadata = {} if year is None else {"year": year}
+            before = {key: value for key, value in self.expected[identifier].metadata.items() if key != "year"}
+            metadata = before if year is None else {**before, "year": year}
             self.expected[identifier] = replace(self.expected[identifier], metadata=metadata)
+
+    @rule()
+    def declare_the_language(self) -> None:
+        self.collection.extend_schema({"lang": "keyword"})
 
     @rule()
     def seal(self) -> None:
@@ -162,6 +168,9 @@ class CollectionMachine(RuleBasedStateMachine):
             assert found == (None if wanted is None else replace(wanted, vectors={}))
         assert self.collection.info().documents == len(self.expected)
         self.check_search(dict.fromkeys("abcd", 1.0), 10, None)
+        if "lang" in self.collection.schema.fields:
+            wanted = [one for one, document in self.expected.items() if document.metadata.get("lang") == "de"]
+            assert sorted(self.collection.matching({"lang": "de"})) == sorted(wanted)
         self.check_dense_scores(np.arange(1, DIMS + 1, dtype=np.float32))
 
     def teardown(self) -> None:

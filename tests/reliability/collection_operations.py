@@ -30,7 +30,10 @@ def document(number: int, text: str = "lobster roll", weight: float = 1.0) -> Do
     weights = {"all": weight, f"t{number % 5}": 2.0}
     dense = {"meaning": DenseInput((weight, float(number), -1.0, number % 3 - 1.0, 0.5))} if number % 4 else {}
     return Document(
-        f"d{number:02}", text=text, metadata={"n": number}, vectors={"splade": SparseByToken(weights), **dense}
+        f"d{number:02}",
+        text=text,
+        metadata={"n": number, "odd": bool(number % 2)},
+        vectors={"splade": SparseByToken(weights), **dense},
     )
 
 
@@ -65,6 +68,12 @@ def merge(folder: Path) -> None:
         collection.merge()
 
 
+def extend(folder: Path) -> None:
+    """`odd` is in the documents' metadata already."""
+    with Collection.open(folder, "w") as collection:
+        collection.extend_schema({"odd": "bool", "lang": "keyword"})
+
+
 def create(folder: Path) -> None:
     Collection.create(folder / "created", vectors=VECTORS).close()
 
@@ -92,13 +101,15 @@ def write_and_fail(folder: Path) -> None:
         collection.write([document(81, "accepted roll")])
 
 
-OPERATIONS = {function.__name__: function for function in (write, delete, seal, merge, create, load, write_and_fail)}
+OPERATIONS = {
+    function.__name__: function for function in (write, delete, seal, merge, extend, create, load, write_and_fail)
+}
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_base(Path(folder) / "c")
-        for name in ("write", "seal", "merge"):
+        for name in ("write", "seal", "merge", "extend"):
             OPERATIONS[name](Path(folder) / "c")
     print("ready", flush=True)
     for line in sys.stdin:

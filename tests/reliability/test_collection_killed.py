@@ -134,9 +134,11 @@ def observe(folder: Path) -> object:
             if where is None or collection.schema.fields
         ]
         dense = [vector_of(collection, f"d{number:02}") for number in range(100)]
+        fields = dict(collection.schema.fields)
+        odd = sorted(collection.matching({"odd": True, "lang": {"exists": False}})) if "odd" in fields else None
         live = {view.segment.row.uuid for view in collection._state.generation.segments}
         assert {path.name for path in (folder / "segments").iterdir()} == live
-        return found, rankings, dense, collection.info().documents
+        return found, rankings, dense, collection.info().documents, fields, odd
 
 
 def vector_of(collection: Collection, identifier: str) -> list[float] | None:
@@ -177,7 +179,7 @@ def kill_points(trace: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("operation", ["write", "delete", "seal", "merge", "create", "load"])
+@pytest.mark.parametrize("operation", ["write", "delete", "seal", "merge", "extend", "create", "load"])
 def test_a_kill_leaves_the_old_state_or_the_new_one(
     operation: str, zygote: Zygote, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

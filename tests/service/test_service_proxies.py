@@ -18,7 +18,10 @@ import pytest
 from lsr.errors import SettingsError
 from lsr.settings import SERVICE_SETTINGS, load_settings, setting_type
 from lsr.store import CollectionStore
+from service.http.admission import Admission
+from service.http.named_origins import NamedOrigins
 from service.logs import JsonFormatter, TextFormatter
+from service.metrics import ServiceMetrics
 from service.server import running
 from service.settings import ServiceSettings
 from tests.conftest import interruptible
@@ -95,6 +98,71 @@ def test_a_page_of_a_named_origin_may_call(serve) -> None:
 def test_without_named_origins_there_are_no_cors_headers(client: httpx.Client) -> None:
     answer = client.get("/v1/collections", headers={"Origin": ORIGIN})
     assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def exchange(client: httpx.Client, request: bytes) -> tuple[int, dict[str, str]]:
+    """Send bytes; return the status and the headers of what comes before the server closes the connection."""
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20) as connection:
+        connection.sendall(request)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    lines = answer.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    return int(lines[0].split()[1]), dict(line.split(": ", 1) for line in lines[1:])
+
+
+@pytest.fixture(scope="module")
+def limited(serve) -> httpx.Client:
+    settings = ServiceSettings(
+        cors_origins=(ORIGIN,), max_headers=20, max_header_bytes=4_000, body_timeout=0.5, max_body=1_000,
+        allowed_hosts=frozenset({"localhost", "127.0.0.1"}),
+    )  # fmt: skip
+    client = serve(settings)
+    client.put("/v1/collections/c", json={}).raise_for_status()
+    return client
+
+
+UPLOAD = b"POST /v1/collections/c/documents HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "request_bytes"),
+    [
+        (431, b"GET / HTTP/1.1\r\nHost: localhost\r\n{origin}" + b"X: y\r\n" * 30),
+        (431, b"GET /?" + b"a" * 5_000 + b" HTTP/1.1\r\nHost: localhost\r\n{origin}\r\n"),
+        (408, UPLOAD + b"{origin}Content-Length: 100\r\n\r\n{"),
+        (400, b"GET / HTTP/1.1\r\n{origin}\r\n"),
+        (413, UPLOAD + b"{origin}Content-Length: 2000\r\nConnection: close\r\n\r\n" + b"a" * 2_000),
+        (400, b"GET /v1/collections/%FF HTTP/1.1\r\nHost: localhost\r\n{origin}Connection: close\r\n\r\n"),
+        (403, b"GET / HTTP/1.1\r\nHost: elsewhere\r\n{origin}Connection: close\r\n\r\n"),
+    ],
+    ids=["431", "431-url", "408", "400", "413", "400-path", "403"],
+)
+def test_a_page_of_a_named_origin_may_read_every_refusal(
+    limited: httpx.Client, status: int, request_bytes: bytes
+) -> None:
+    sent, headers = exchange(limited, request_bytes.replace(b"{origin}", b"Origin: %b\r\n" % ORIGIN.encode()))
+    assert sent == status
+    assert headers["access-control-allow-origin"] == ORIGIN
+    assert "Retry-After" in headers["access-control-expose-headers"]
+    assert "Origin" in headers["vary"]
+    other = exchange(limited, request_bytes.replace(b"{origin}", b"Origin: https://other.example\r\n"))[1]
+    assert other.get("access-control-allow-origin") in (None, ORIGIN)
+
+
+def test_a_refusal_for_load_can_be_read_and_a_preflight_is_never_one() -> None:
+    origins = NamedOrigins((ORIGIN, "https://second.example"))
+    admission = Admission(ServiceMetrics(), searches=1, others=1, origins=origins)
+    page, other = [(b"origin", ORIGIN.encode())], [(b"origin", b"https://other.example")]
+    assert b"access-control-allow-origin: %b\r\n" % ORIGIN.encode() in admission.refusal(b"/x/search", page)
+    assert b"access-control" not in admission.refusal(b"/x/search", other)
+    assert b"access-control" not in admission.refusal(b"/x/search", [])
+    assert admission.kind(b"OPTIONS", b"/x/search", page) is None
+    assert admission.kind(b"OPTIONS", b"/x/search", other) == "searches"
+    assert admission.kind(b"POST", b"/x/search", page) == "searches"
+    head, _, body = admission.refusal(b"/x/search", page).partition(b"\r\n\r\n")
+    assert json.loads(body)["status"] == 429
+    assert f"content-length: {len(body)}".encode() in head
 
 
 @pytest.mark.parametrize("origin", ["*", "example.org", "https://example.org/", "https://*.org", "null"])

@@ -66,6 +66,27 @@ def test_a_page_goes_on_after_an_id_that_is_gone(birds: httpx.Client) -> None:
     assert [document["id"] for document in answer["documents"]] == ["heron/1", "zebra finch", "Ä"]
 
 
+def test_the_documents_of_a_filter_are_listed_by_pages(birds: httpx.Client) -> None:
+    for condition, expected in (
+        ('{"legs": {"exists": false}}', ["emu", "zebra finch", "Ä"]),
+        ('{"legs": {"gte": 2}}', ["heron/1"]),
+        ('{"ids": ["Ä", "emu"], "not": {"legs": 2}}', ["emu", "Ä"]),
+        ("{}", ["emu", "heron/1", "zebra finch", "Ä"]),
+    ):
+        listed = [document["id"] for page in pages(birds, size=1, filter=condition) for document in page]
+        assert listed == expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "named"),
+    [("{", "malformed JSON"), ("[]", "a JSON object is needed"), ('{"wings": 2}', "no field 'wings'"), ("", "filter")],
+)
+def test_a_filter_of_a_list_that_is_none_is_named(birds: httpx.Client, condition: str, named: str) -> None:
+    answer = birds.get(DOCUMENTS, params={"filter": condition})
+    assert answer.status_code == 422
+    assert named in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("asked", [{"size": 0}, {"size": 1001}, {"size": "x"}, {"after": ""}, {"after": "a\0"}])
 def test_another_page_is_a_422(birds: httpx.Client, asked: dict[str, object]) -> None:
     assert birds.get(DOCUMENTS, params=asked).status_code == 422

@@ -78,7 +78,18 @@ def plain(value: Any) -> Any:
     """Return an answer without what differs between two collections with the same documents: term numbers, times."""
     if isinstance(value, dict):
         gone = {"took_ms", "timings", "id"} if "weight" in value and "token" in value else {"took_ms", "timings"}
-        gone |= {"seq", "request_id", "instance", "next_cursor", "segments", "deleted", "bytes", "read_only", "name"}
+        gone |= {
+            "seq",
+            "request_id",
+            "instance",
+            "next_cursor",
+            "segments",
+            "deleted",
+            "bytes",
+            "read_only",
+            "name",
+            "index",
+        }
         return {name: plain(one) for name, one in value.items() if name not in gone}
     if isinstance(value, list):
         return [plain(one) for one in value]

@@ -10,6 +10,7 @@ import pytest
 
 from eval import evaluate, evaluate_all, from_trec_files, open_dataset
 from eval.batch import SystemSpec
+from eval.comparison.runs import compare
 from lsr.cli.running import run
 
 WORDS = {"q1": "the lobster argument", "a1": "a lobster counter argument", "x": "the sea"}
@@ -87,7 +88,36 @@ def test_the_command_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for choice, expected in (("drop", 1.0), ("keep", 0.5)):
         both = [str(tmp_path / "run"), str(tmp_path / "run")]
         assert run(["compare", *both, *command[1:3], "--measures", "MRR@10", "--own-document", choice]) == 0
-        assert f"{expected:.4f}" in capsys.readouterr().out
+        said = capsys.readouterr()
+        assert f"{expected:.4f}" in said.out
+        assert "own id" not in said.err
+
+
+def test_a_comparison_says_it_with_the_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(folder(tmp_path, "mine"))
+    (tmp_path / "with").write_text("q1 Q0 q1 1 9.0 with\nq1 Q0 a1 2 8.0 with\n")
+    (tmp_path / "without").write_text("q1 Q0 a1 1 8.0 without\n")
+    command = ["compare", str(tmp_path / "with"), str(tmp_path / "with"), "--dataset", path, "--measures", "MRR@10"]
+    assert run(command) == 0
+    said = capsys.readouterr()
+    warning = "the document with the query's own id is left out of the rankings of 1 queries"
+    assert said.err.count(warning) == 1
+    assert "--own-document keep" in said.err
+    command[2] = str(tmp_path / "without")
+    assert run([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["warnings"]
+    assert len(found) == 1
+    assert found[0].startswith(f"with: {warning}")
+    assert run([*command, "--own-document", "keep"]) == 0
+    assert "own id" not in capsys.readouterr().err
+
+
+def test_two_results_with_different_rules_are_said_to_be_so(tmp_path: Path) -> None:
+    path = folder(tmp_path, "mine")
+    kept, dropped = (evaluate(path, encoder="bm25", drop_own_document=choice) for choice in (False, True))
+    (warning,) = compare(kept, dropped, open_dataset(path)).warnings
+    assert "left out of the rankings" in warning
+    assert "the difference is also one of that rule" in warning
 
 
 def test_a_stored_result_of_another_rule_is_computed_again(tmp_path: Path) -> None:

@@ -153,6 +153,16 @@ def test_the_querys_own_document_is_not_ranked_where_the_benchmark_drops_it(tmp_
 # --- tuning
 
 
+def test_the_querys_own_document_is_said_with_the_count(tmp_path: Path) -> None:
+    qrels = make(tmp_path / "c", {"queries": [{"using": "good"}]})
+    texts = {f"d{59 - at}" if at < 3 else name: text for at, (name, text) in enumerate(TEXTS.items())}
+    renamed = dict(zip(texts, qrels.values(), strict=True))
+    without = {one: {doc: grade for doc, grade in grades.items() if doc != one} for one, grades in renamed.items()}
+    warnings = tune(dataset(without, texts), tmp_path / "c").warnings
+    assert [warning for warning in warnings if "own id is in the rankings of 3 queries" in warning]
+    assert not [one for one in tune(dataset(qrels), tmp_path / "c").warnings if "own id" in one]
+
+
 def test_a_list_of_noise_gets_no_weight(tmp_path: Path) -> None:
     qrels = make(tmp_path / "c", BOTH)
     result = tune(dataset(qrels), tmp_path / "c")

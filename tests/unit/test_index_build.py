@@ -13,7 +13,7 @@ from scipy.sparse import coo_array, csr_array, random_array
 
 from index import IndexConfig, SparseIndex
 from index.arrays.new_arrays import ArraysInFolder
-from index.building.build import decided
+from index.building.choice import CANDIDATE_SEARCH, Choice, Observed, decide
 from index.errors import ConfigError, VectorError
 
 BLOCKS = IndexConfig(n_postings=20, short_list=4)
@@ -113,8 +113,61 @@ def test_the_bytes_do_not_depend_on_threads_or_batches(tmp_path):
     ],
 )
 def test_what_the_configuration_leaves_open_is_decided_by_size_and_shape(given, nnz, flat, n_postings, exact_lists):
-    config = decided(IndexConfig(**given), nnz, flat=flat)
+    config, _ = decide(IndexConfig(**given), Observed(nnz // 100, nnz, 0.2 if flat else 0.5))
     assert (config.n_postings, config.exact_lists) == (n_postings, exact_lists)
+
+
+@pytest.mark.parametrize(
+    ("postings", "concentration", "n_postings"),
+    [(10_000.0, 0.5, 0), (200_000.0, 0.5, 1000), (200_000.0, 0.2, 0)],
+)
+def test_sample_queries_decide_by_what_an_exact_search_of_them_costs(postings, concentration, n_postings):
+    seen = Observed(100_000, 10_000_000, concentration, queries=50, query_terms=6.0, query_postings=postings)
+    config, choice = decide(IndexConfig(), seen)
+    assert config.n_postings == n_postings
+    assert (seen.exact_cost <= CANDIDATE_SEARCH) == (postings == 10_000.0)
+    why = choice.reasons["candidate_lists"]
+    assert "below 0.35" in why if concentration == 0.2 else f"{seen.exact_cost / 1e3:,.0f} µs" in why
+    assert Choice.from_json(choice.to_json()) == choice
+
+
+def test_a_build_counts_the_terms_and_postings_of_sample_queries_and_stores_what_it_decided_by(tmp_path):
+    documents = csr_array(np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0]], dtype=np.float32))
+    # The first query's terms have 3 and 1 postings; of the second's, the collection holds none.
+    queries = csr_array(np.array([[1, 1, 0, 0, 0], [0, 0, 0, 1, 1]], dtype=np.float32))
+    SparseIndex.build(documents, path=tmp_path / "index", queries=queries)
+    choice = SparseIndex.open(tmp_path / "index", verify="full").choice
+    assert choice.observed == Observed(3, 5, 0.7, queries=2, query_terms=1.0, query_postings=2.0)
+    assert choice.reasons.keys() == SparseIndex.open(tmp_path / "index").structures.keys()
+    memory = SparseIndex.build(documents, IndexConfig(n_postings=5, exact_lists=False))
+    assert memory.structures == {
+        "candidate_lists": True,
+        "unpruned_postings": False,
+        "block_maxima": False,
+        "graph": False,
+    }
+    assert memory.choice.reasons["candidate_lists"] == "given: n_postings = 5"
+    assert memory.choice.reasons["unpruned_postings"] == "given: exact_lists = false"
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "hint"),
+    [
+        ({"n_posting": 5}, "n_posting", "did you mean n_postings"),
+        ({"summary_energy": 0.4}, "summary_energy", "summary_lines"),
+        ({"colour": 1}, "colour", "the parameters are n_postings, max_fraction"),
+        ({"n_knn": 1001}, "n_knn", "from 0 to 1,000"),
+        ({"max_fraction": 0.5}, "max_fraction", "at least 1 and at most 1000"),
+        ({"centroid_fraction": 0}, "centroid_fraction", "above 0 and at most 1"),
+        ({"exact_lists": 1}, "exact_lists", "true, false or null"),
+        ({"block_maxima": True, "exact_lists": False}, "block_maxima", "unpruned postings"),
+        ({"impact_dtype": "int8"}, "impact_dtype", "float16, float32"),
+    ],
+)
+def test_a_wrong_build_parameter_is_named_with_what_is_right(values, field, hint):
+    with pytest.raises(ConfigError, match=hint) as raised:
+        IndexConfig.from_json(values)
+    assert raised.value.field == field
 
 
 def test_memory_in_addition_to_the_files_hardly_grows_with_the_collection(tmp_path):

@@ -171,9 +171,9 @@ def test_a_target_never_costs_more_than_exact_search(index, monkeypatch):
 def test_unpruned_postings_are_searched_where_they_cost_less_than_the_setting(monkeypatch):
     both = SparseIndex.build(DOCUMENTS, IndexConfig(n_postings=60, exact_lists=True), queries=SAMPLE[:40])
     monkeypatch.setattr(searcher, "_FEW_POSTINGS", 0)
-    monkeypatch.setattr(searcher, "_POSTING_COST", 1e-3)
+    monkeypatch.setattr(searcher, "POSTING_COST", 1e-3)
     assert not answer(both, 2, recall=0.95).approximate
-    monkeypatch.setattr(searcher, "_POSTING_COST", 1e9)
+    monkeypatch.setattr(searcher, "POSTING_COST", 1e9)
     assert answer(both, 2, recall=0.95).approximate
 
 
@@ -204,12 +204,23 @@ def test_a_build_that_makes_blocks_measures_targets_on_its_documents(monkeypatch
 def test_documents_as_queries_count_for_less_than_queries_and_their_targets_are_met():
     built = SparseIndex.build(DOCUMENTS, CONFIG)
     own = pseudo_queries(built._segment, built.rows, 100, 12)
-    counted = built._calibrate(own, "as queries", 1).curves[10]
-    as_documents = built._calibrate(own, "as documents", 1, from_documents=True).curves[10]
+    counted = built._measure(own, "as queries", 1).curves[10]
+    as_documents = built._measure(own, "as documents", 1, from_documents=True).curves[10]
     assert as_documents[0].recall < counted[0].recall - 0.006
     assert as_documents[-1].recall <= 0.994
     for target in (0.9, 0.95, 0.98):
         assert recall_of(built, HELD_OUT, 10, recall=target) >= target
+
+
+def test_a_curve_that_is_measured_and_used_changes_no_file(tmp_path):
+    built = SparseIndex.build(DOCUMENTS, CONFIG, path=tmp_path / "index", queries=SAMPLE[:40])
+    before = (tmp_path / "index" / "manifest.json").read_bytes()
+    found = built.measure(HELD_OUT[:60], source="others")
+    assert built.calibration.source == "queries given to calibrate"
+    built.use_calibration(found)
+    assert built.calibration == found
+    assert found.queries == 60
+    assert (tmp_path / "index" / "manifest.json").read_bytes() == before
 
 
 def test_a_curve_survives_json():

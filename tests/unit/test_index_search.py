@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -13,11 +13,12 @@ from index import IndexConfig, SearchOptions, SearchParameters, SparseIndex, can
 from index.errors import SearchParameterError, SearchStopped, VectorError
 from index.kernels import oracle
 from index.kernels.approximate import search_approximately
+from index.kernels.block_max import search_blocks
 from index.kernels.exhaustive import search_windows
 from index.kernels.forward import scan_documents, score_documents
 from index.kernels.heap import best_of
 
-SEARCH_KERNELS = (search_windows, best_of, search_approximately, score_documents, scan_documents)
+SEARCH_KERNELS = (search_windows, search_blocks, best_of, search_approximately, score_documents, scan_documents)
 
 
 def random_rows(n, terms, density, seed):
@@ -300,8 +301,9 @@ def test_nothing_is_compiled_after_the_kernels_are_warm():
     compiled = {kernel: len(kernel.signatures) for kernel in SEARCH_KERNELS}
     assert all(compiled.values())
     wide = csr_array((DOCUMENTS.data, DOCUMENTS.indices, DOCUMENTS.indptr), shape=(600, 70_000))
-    for matrix in (DOCUMENTS, wide):
-        index = SparseIndex.build(matrix, IndexConfig(n_postings=100))
+    searched = product((DOCUMENTS, wide), ({}, {"block_maxima": True}), ("float16", "float32"))
+    for matrix, maxima, dtype in searched:
+        index = SparseIndex.build(matrix, IndexConfig(n_postings=100, impact_dtype=dtype, **maxima))
         for keywords in (
             {},
             {"query_cut": 9},

@@ -104,12 +104,12 @@ class AsyncClient:
         return await self.send(calls.get_many(collection, ids, vectors=vectors))
 
     async def documents(
-        self, collection: str, *, size: int = 500, vectors: bool = False
+        self, collection: str, *, size: int = 500, vectors: bool = False, filter: Mapping[str, Any] | None = None
     ) -> AsyncIterator[models.Document]:
-        """Yield all documents by ascending id, `size` per request."""
+        """Yield all documents by ascending id, or those that match a filter; `size` per request."""
         after: str | None = None
         while True:
-            page = await self.send(calls.page(collection, after, size, vectors=vectors))
+            page = await self.send(calls.page(collection, after, size, vectors=vectors, filter=filter))
             for document in page.documents:
                 yield document
             if page.next_after is None:

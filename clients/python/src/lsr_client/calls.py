@@ -93,9 +93,18 @@ def get_many(collection: str, ids: Sequence[str], *, vectors: bool = False) -> C
     return Call("POST", path, models.FoundDocuments, {"ids": list(ids), "vectors": vectors})
 
 
-def page(collection: str, after: str | None, size: int, *, vectors: bool = False) -> Call[models.DocumentPage]:
-    """The documents behind an id."""
+def page(
+    collection: str,
+    after: str | None,
+    size: int,
+    *,
+    vectors: bool = False,
+    filter: Mapping[str, Any] | None = None,
+) -> Call[models.DocumentPage]:
+    """The documents behind an id; with `filter` those that match it."""
     parameters = {"size": size, "vectors": str(vectors).lower(), **({} if after is None else {"after": after})}
+    if filter is not None:
+        parameters["filter"] = _json(filter).decode()
     return Call("GET", _path("collections", collection, "documents"), models.DocumentPage, parameters=parameters)
 
 

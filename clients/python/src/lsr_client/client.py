@@ -99,11 +99,13 @@ class Client:
         """Return documents by id, up to 1,000."""
         return self.send(calls.get_many(collection, ids, vectors=vectors))
 
-    def documents(self, collection: str, *, size: int = 500, vectors: bool = False) -> Iterator[models.Document]:
-        """Yield all documents by ascending id, `size` per request."""
+    def documents(
+        self, collection: str, *, size: int = 500, vectors: bool = False, filter: Mapping[str, Any] | None = None
+    ) -> Iterator[models.Document]:
+        """Yield all documents by ascending id, or those that match a filter; `size` per request."""
         after: str | None = None
         while True:
-            page = self.send(calls.page(collection, after, size, vectors=vectors))
+            page = self.send(calls.page(collection, after, size, vectors=vectors, filter=filter))
             yield from page.documents
             if page.next_after is None:
                 return

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 
 from lsr_client.client import Client
 from lsr_client.models import Hit
+from lsr_client.stores import write_all
 
 ID, SCORE, TITLE = "id", "score", "title"  # keys that a found document's metadata has besides its own
 
@@ -51,10 +52,7 @@ class LsrStore:
             raise ValueError(f"{len(ids)} ids for {len(found)} documents")
         names = list(ids) if ids is not None else [one.id or uuid.uuid4().hex for one in found]
         lines = [_written(name, one) for name, one in zip(names, found, strict=True)]
-        result = self._client.bulk(self._collection, lines)
-        if result.refused:
-            at, error = result.refused[0]
-            raise ValueError(f"document {names[at]!r} was refused: {error.code}: {error.detail}")
+        write_all(self._client, self._collection, lines)
         return names
 
     def add_texts(

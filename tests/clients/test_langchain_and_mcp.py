@@ -1,19 +1,12 @@
-"""The client's optional modules with the real packages, against a service started by `lsr serve`.
-
-They run in an environment that has the client and those packages alone (`make clients`): elsewhere they are skipped.
-LSR names the command that starts the service.
-"""
+"""LangChain and the MCP server with the real packages, against a service (see serving.py)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import re
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,33 +21,7 @@ from lsr_client.langchain import LsrStore
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-DISHES = [
-    {"id": "d1", "title": "Roll", "text": "A lobster roll.", "metadata": {"year": 2019}},
-    {"id": "d2", "text": "A lobster soup. " * 100, "metadata": {"year": 2021}},
-]
-LSR = os.environ.get("LSR", "lsr")
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("served")
-    with subprocess.Popen(
-        [LSR, "serve", str(folder), "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as service:
-        assert service.stdout is not None
-        found = next(match for line in service.stdout if (match := re.search(r"http://[\w.:]+", line)))
-        with Client(found.group()) as client:
-            deadline = time.monotonic() + 240
-            while time.monotonic() < deadline:
-                try:
-                    client.create("dishes", {"encoder": "bm25", "schema": {"year": "int"}})
-                    break
-                except Exception:
-                    time.sleep(0.5)
-            client.write("dishes", DISHES)
-        yield found.group()
-        service.terminate()
-        service.communicate(timeout=30)
+pytest_plugins = ["serving"]
 
 
 def test_langchain_adds_finds_and_deletes(url: str) -> None:

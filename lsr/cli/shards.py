@@ -1,0 +1,237 @@
+"""What `lsr index --shards` and `lsr serve --ray` do, and `lsr reshard`: collections in shards, on a Ray cluster."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lsr.cli.corpus_options import ProblemLog
+from lsr.cli.output import JsonFlag, exit_code, human_bytes, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from lsr.corpora import Fields
+    from lsr.errors import ExitCode
+    from lsr.sharding.manifest import Publication
+    from lsr.sharding.places import Place
+    from lsr.vectors import VectorConfig
+    from service.settings import ServiceSettings
+
+ShardsOption = Annotated[
+    int | None,
+    typer.Option(help="Build a collection in N shards; --out may be s3://BUCKET/PATH.", metavar="N", min=1),
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option("--ray", help="Ray cluster: HOST:6379, auto, or local for one on this machine.", metavar="ADDRESS"),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(help="Workers that build shards.  [default: the cluster's cores, at most one a shard]", min=1),
+]
+WorkOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--work", help="Folder that all workers see, for a build into an object store.  [default: in ~/.cache/lsr]"
+    ),
+]
+ReplicasOption = Annotated[int, typer.Option(help="With --ray: replicas of each shard.", min=1)]
+CacheOption = Annotated[
+    Path, typer.Option("--cache", help="With --ray: folder for shards that come from an object store.")
+]
+DEFAULT_CACHE = Path("~/.cache/lsr/shards")
+
+
+def expanded(corpus: str) -> list[str]:
+    """Return the files that a pattern such as `data/*.jsonl.zst` names, in alphabetical order, or the corpus itself."""
+    if not any(sign in corpus for sign in "*?["):
+        return [corpus]
+    found = sorted(glob.glob(corpus))  # noqa: PTH207 - a pattern may be absolute
+    if not found:
+        raise typer.BadParameter(f"no file matches {corpus}", param_hint="CORPUS")
+    return found
+
+
+def index_sharded(
+    inputs: Sequence[str],
+    out: str,
+    vectors: Mapping[str, VectorConfig],
+    *,
+    corpus_format: str,
+    chunk: int | None,
+    fields: Fields,
+    schema: Mapping[str, str] | None,
+    shards: int,
+    ray: str,
+    workers: int | None,
+    work: Path | None,
+    resume: bool,
+    device: str,
+    strict: bool,
+    as_json: bool,
+) -> ExitCode:
+    """Build the shards, publish them, and print the report. Raises what `build_shards` raises."""
+    from lsr.default_pipeline import defaults_for
+    from lsr.search.defaults import stored_defaults
+    from lsr.sharding.building import Build, new_plan
+    from lsr.sharding.places import place_of
+    from lsr.sharding.publishing import next_generation
+    from lsr.sharding.splitting import check_count
+    from lsr.storage.layout import SEARCH_SETTING
+    from service.cluster.connection import connected
+    from service.cluster.indexing import build_shards
+
+    check_count(shards)
+    place = place_of(out)
+    problems = ProblemLog(inputs[0] if len(inputs) == 1 else f"{len(inputs)} files", strict=strict)
+    defaults = stored_defaults(dict(vectors), defaults_for(vectors)).get(SEARCH_SETTING)
+    with connected(ray) as cluster, progress_bar() as progress:
+        count = workers or max(1, min(shards, int(cluster.cluster_resources().get("CPU", 1))))
+        plan = new_plan(
+            inputs,
+            format=corpus_format,
+            chunk=chunk,
+            fields=fields,
+            shards=shards,
+            workers=count,
+            generation=next_generation(place),
+            vectors=vectors,
+            schema=schema,
+            search=defaults,
+            device=device,
+        )
+        build = Build.begin(_root(place, work), plan, resume=resume)
+        report = build_shards(cluster, build, place, count, progress, lambda _, line, error: problems.add(line, error))
+    problems.close()
+    described = {
+        "accepted": report.accepted,
+        "failed": report.failed,
+        "empty": report.empty,
+        "lines": report.lines,
+        "segments": report.segments,
+        **_shown(report.publication),
+    }
+    if as_json:
+        print_json(described)
+    else:
+        _print(place, report.publication)
+        if report.failed:
+            print(f"  skipped lines: {report.failed:,}")
+    return exit_code(report.accepted, report.failed)
+
+
+def serve_sharded(
+    uri: str,
+    *,
+    ray: str,
+    replicas: int,
+    cache: Path,
+    host: str,
+    port: int,
+    api_key_file: Path | None,
+    insecure: bool,
+    settings: ServiceSettings,
+    on_ready: Callable[[str], None],
+) -> int:
+    """Serve a publication until Ctrl-C. Raises what `deployed` raises."""
+    from service.cluster.connection import connected
+    from service.cluster.serving import ServingOptions, deployed
+    from service.server import serve_store
+
+    with connected(ray), deployed(uri, ServingOptions(replicas, cache)) as store:
+        serve_store(
+            lambda: store,
+            host=host,
+            port=port,
+            api_key_file=api_key_file,
+            insecure=insecure,
+            settings=settings,
+            on_ready=on_ready,
+        )
+    return 0
+
+
+def reshard(
+    source: Annotated[
+        str, typer.Argument(help="A collection's folder, or where shards are published.", metavar="DIR|URI")
+    ],
+    shards: Annotated[int, typer.Option("--shards", help="How many shards there will be.", metavar="N")],
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", help="Where to publish.  [default: DIR|URI]", metavar="DIR|URI")
+    ] = None,
+    work: WorkOption = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.", metavar="N")] = None,
+    json: JsonFlag = False,
+) -> int:
+    """Change the number of shards, or split a collection into shards, without encoding a text again.
+
+    The result is published as a new generation; scores stay the same to the last bit.
+    """
+    from lsr.errors import QueryError
+    from lsr.sharding.places import place_of
+    from lsr.sharding.publishing import find_published, next_generation, publish, published
+    from lsr.sharding.resharding import reshard_publication
+    from lsr.sharding.splitting import split_collection
+    from lsr.storage.layout import is_collection
+
+    target = place_of(out or source)
+    generation = next_generation(target)
+    root = _root(target, work)
+    with progress_bar() as progress:
+        if is_collection(Path(source)) and find_published(place_of(source)) is None:
+            if out is None:
+                raise QueryError("--out says where the shards of a collection are published", field="out")
+            publication = split_collection(
+                Path(source), root, shards, generation=generation, threads=threads, progress=progress
+            )
+        else:
+            place = place_of(source)
+            publication = reshard_publication(
+                place, published(place), root, shards, generation=generation, threads=threads, progress=progress
+            )
+    publish(target, publication, root)
+    if json:
+        print_json(_shown(publication))
+    else:
+        _print(target, publication)
+    return 0
+
+
+def _root(place: Place, work: Path | None) -> Path:
+    """Return the folder in which shards are built: the place itself, or one of this machine for an object store."""
+    import hashlib
+
+    if place.folder is not None:
+        return place.folder
+    if work is not None:
+        return work.absolute()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return cache / "lsr" / "building" / hashlib.sha256(place.uri.encode()).hexdigest()[:16]
+
+
+def _shown(publication: Publication) -> dict[str, Any]:
+    return {
+        "generation": publication.generation,
+        "documents": publication.documents,
+        "shards": [
+            {"name": entry.name, "documents": entry.documents, "digest": entry.digest, "bytes": _size(entry)}
+            for entry in publication.shards
+        ],
+    }
+
+
+def _size(entry: Any) -> int:
+    return sum(file.bytes for file in entry.files.values())
+
+
+def _print(place: Place, publication: Publication) -> None:
+    print(
+        f"{place.uri}: generation {publication.generation}, {publication.documents:,} documents in "
+        f"{len(publication.shards)} shards, {human_bytes(sum(_size(entry) for entry in publication.shards))}"
+    )
+    for entry in publication.shards:
+        print(f"  {entry.folder}: {entry.documents:,} documents, {human_bytes(_size(entry))}")

@@ -1,0 +1,153 @@
+"""Asking shards: how a router reaches one, and one question to several of them at the same time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from index.errors import SearchStopped
+from lsr.errors import ShardUnavailable
+from lsr.results import Damage
+from lsr.sharding.shard import ShardReader
+
+Answer = Callable[
+    [], Any
+]  # waits for the answer; raises ShardUnavailable, SearchStopped, and what the operation raises
+
+
+class Shard(Protocol):
+    """A shard as its router sees it."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the manifest."""
+        ...
+
+    def begin(self, operation: str, arguments: Sequence[Any], seconds: float | None) -> Answer:
+        """Send an operation (see shard.py) and return what waits for its answer."""
+        ...
+
+    def close(self) -> None:
+        """Release what reaching it took."""
+        ...
+
+
+class LocalShard:
+    """A shard that is opened in this process."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        """Raises what opening the collection raises."""
+        self.name = name
+        self._reader = ShardReader(folder)
+
+    def begin(self, operation: str, arguments: Sequence[Any], seconds: float | None) -> Answer:
+        """Run the operation when the answer is waited for."""
+        return lambda: self._reader.run(operation, arguments, seconds)
+
+    def close(self) -> None:
+        """Close the collection."""
+        self._reader.close()
+
+
+class Inquiry:
+    """The questions of one search: its time, and which shards are left out of it.
+
+    A search that accepts a partial answer leaves out a shard that does not answer in time, or at all, for the rest of
+    its stages; another one fails. Used by one thread.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        documents: Sequence[int],
+        *,
+        timeout_ms: float | None = None,
+        accepts_partial: bool = False,
+        missing: Mapping[int, str] | None = None,
+    ) -> None:
+        """`documents` are the shards' document counts; `missing` names those that are left out already, and why."""
+        self.shards = shards
+        self.accepts_partial = accepts_partial
+        self.missing: dict[int, str] = dict(missing or {})
+        self._documents = documents
+        self._end = None if timeout_ms is None else time.monotonic() + timeout_ms / 1e3
+
+    @property
+    def seconds(self) -> float | None:
+        """The time left, None without a limit. Raises SearchStopped when it is over."""
+        if self._end is None:
+            return None
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise SearchStopped("the search was stopped before it was done")
+        return left
+
+    @property
+    def asked(self) -> list[int]:
+        """The numbers of the shards that are not left out."""
+        return [at for at in range(len(self.shards)) if at not in self.missing]
+
+    @property
+    def damage(self) -> tuple[Damage, ...]:
+        """The documents that are out of reach."""
+        return tuple(
+            Damage(Path(self.shards[at].name), reason, self._documents[at], "a missing shard")
+            for at, reason in sorted(self.missing.items())
+        )
+
+    def ask(self, operation: str, arguments: Mapping[int, Sequence[Any]], *, first: bool = False) -> dict[int, Any]:
+        """Return each shard's answer by its number, for the shards in `arguments` that are not left out.
+
+        first  no document of any shard is in the ranking yet: a late shard can be left out in place; it gets most of
+               the time, so that some is left for the stages that follow
+
+        Raises ShardUnavailable, SearchStopped, and what the operation raises.
+        """
+        return self.begin(operation, arguments, first=first)()
+
+    def begin(
+        self, operation: str, arguments: Mapping[int, Sequence[Any]], *, first: bool = False
+    ) -> Callable[[], dict[int, Any]]:
+        """Send an operation, and return what waits for the answers. Raises as `ask`."""
+        seconds = self.seconds
+        if first and self.accepts_partial and seconds is not None:
+            seconds *= FIRST_SHARE
+        begun = {
+            at: self.shards[at].begin(operation, given, seconds)
+            for at, given in arguments.items()
+            if at not in self.missing
+        }
+
+        def gather() -> dict[int, Any]:
+            found: dict[int, Any] = {}
+            for at, answer in begun.items():
+                try:
+                    found[at] = answer()
+                except ShardUnavailable as error:
+                    self._leave_out(at, error, str(error), first=first)
+                except SearchStopped as error:
+                    self._leave_out(at, error, "it did not answer in time", first=first)
+            return found
+
+        return gather
+
+    def _leave_out(self, at: int, error: Exception, reason: str, *, first: bool) -> None:
+        if not self.accepts_partial:
+            raise error
+        self.missing[at] = reason
+        if not first:
+            raise ShardLost(at, reason)
+
+
+class ShardLost(Exception):
+    """A shard of which documents are in a ranking already does not answer any more: the search starts again."""
+
+    def __init__(self, at: int, reason: str) -> None:
+        super().__init__(reason)
+        self.at = at
+        self.reason = reason
+
+
+FIRST_SHARE = 0.7  # of a search's time that a first stage may take

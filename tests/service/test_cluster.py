@@ -1,0 +1,238 @@
+"""Shards built and served with Ray, on this machine: the same documents, the same answers, replicas that are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from lsr.collection import Collection
+from lsr.corpora import Fields, open_corpus
+from lsr.errors import ClusterUnavailable, CollectionNotFound
+from lsr.sharding.building import Build, Plan, new_plan
+from lsr.sharding.digest import digest_of, sum_of
+from lsr.sharding.places import place_of
+from lsr.sharding.publishing import find_published
+from lsr.store import CollectionStore
+from lsr.writing.bulk_load import index_corpus
+from service.cluster.connection import connected
+from service.cluster.indexing import BuildReport, build_shards
+from service.cluster.serving import ServingOptions, application_name, collection_name, deployed
+from service.server import running
+from tests.service import sharded_requests as requests
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'lsr[ray]'")
+pytestmark = pytest.mark.filterwarnings("ignore")
+SHARDS = 2
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    with connected("local", cpus=4) as found:  # CPUs are only counted: so many replicas and workers fit
+        yield found
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "papers.jsonl"
+    with path.open("w") as file:
+        for document in requests.documents(3000):
+            fields = {"id": document.id, "title": document.title, "text": document.text}
+            file.write(json.dumps({**fields, "metadata": dict(document.metadata)}) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "papers"
+    index_corpus(open_corpus(str(corpus)), folder, vectors=requests.VECTORS, schema=requests.SCHEMA)
+    return folder
+
+
+def plan(corpus: Path) -> Plan:
+    return new_plan(
+        [str(corpus)], format="auto", chunk=None, fields=Fields(), shards=SHARDS, workers=2, generation=1,
+        vectors=requests.VECTORS, schema=requests.SCHEMA, search=None, device="auto",
+    )  # fmt: skip
+
+
+def build(ray: Any, corpus: Path, root: Path, **options: Any) -> BuildReport:
+    return build_shards(
+        ray, Build.begin(root, plan(corpus), resume=options.pop("resume", False)), place_of(str(root)), 2, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def published(ray: Any, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("out") / "papers"
+    build(ray, corpus, root)
+    return root
+
+
+def test_workers_build_what_one_machine_builds(published: Path, whole: Path) -> None:
+    publication = find_published(place_of(str(published)))
+    assert publication is not None
+    assert sum_of(entry.digest for entry in publication.shards) == digest_of(whole)
+    assert not (published / "building").exists()
+
+
+def test_a_build_goes_on_after_workers_are_killed(ray: Any, corpus: Path, whole: Path, tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def progress(phase: str, done: int, _: int | None) -> None:
+        if len(killed) < (1 if phase == "reading" else 2) and (done or phase == "reading"):
+            workers = worker_processes("Worker")
+            if workers:
+                os.kill(workers[0], signal.SIGKILL)
+                killed.append(workers[0])
+
+    report = build(ray, corpus, tmp_path, progress=progress)
+    assert killed
+    assert report.accepted == 3000
+    assert sum_of(entry.digest for entry in report.publication.shards) == digest_of(whole)
+
+
+def test_a_build_whose_driver_is_killed_goes_on_with_resume(corpus: Path, whole: Path, tmp_path: Path) -> None:
+    schema = json.dumps(requests.SCHEMA)
+    lsr = "from lsr.cli import main; main()"
+    command = [sys.executable, "-c", lsr, "index", str(corpus), "--out", str(tmp_path), "--encoder", "bm25"]
+    command += ["--schema", schema, "--shards", str(SHARDS), "--ray", "local", "--json"]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(tmp_path.glob("building/*/part-*/part.json")):
+        assert driver.poll() is None
+        time.sleep(0.05)
+    driver.kill()
+    driver.wait()
+    assert find_published(place_of(str(tmp_path))) is None
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False, timeout=300)
+    assert again.returncode == 0, again.stderr
+    report = json.loads(again.stdout)
+    assert (report["accepted"], report["failed"], report["documents"]) == (3000, 0, 3000)
+    assert sum_of(entry["digest"] for entry in report["shards"]) == digest_of(whole)
+
+
+def worker_processes(name: str) -> list[int]:
+    """The processes of this test's actors of a class: Ray shows the class in the process's title."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (folder / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+        except OSError:
+            continue  # it has ended meanwhile
+        if title.startswith("ray::") and name in title and is_ours(int(folder.name)):
+            found.append(int(folder.name))
+    return sorted(found)
+
+
+def is_ours(process: int) -> bool:
+    """Whether a process descends from this one."""
+    while process > 1:
+        if process == os.getpid():
+            return True
+        try:
+            status = Path(f"/proc/{process}/stat").read_text()
+        except OSError:
+            return False
+        process = int(status.rpartition(")")[2].split()[1])
+    return False
+
+
+@pytest.fixture(scope="module")
+def router(ray: Any, published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    options = ServingOptions(replicas=2, cache=tmp_path_factory.mktemp("cache"), cpus=0.1)
+    with (
+        deployed(str(published), options) as store,
+        running(store) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def plain(whole: Path) -> Iterator[httpx.Client]:
+    with CollectionStore(whole, "r") as store, running(store) as url, httpx.Client(base_url=url, timeout=60) as client:
+        yield client
+
+
+def test_the_router_answers_as_one_machine_does(plain: httpx.Client, router: httpx.Client) -> None:
+    requests.assert_answers_alike(plain, router, "papers")
+
+
+def test_no_request_fails_while_a_replica_is_killed(plain: httpx.Client, router: httpx.Client) -> None:
+    body = {"query": {"text": "lobster stone"}, "k": 10, "params": {"exact": True}, "cache": False}
+    expected = requests.without_times(plain.post("/v1/collections/papers/search", json=body).json())
+    answers: list[Any] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            answer = router.post("/v1/collections/papers/search", json={**body, "timeout_ms": 50_000})
+            answers.append((answer.status_code, requests.without_times(answer.json())))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    replicas = worker_processes("Replica")
+    assert len(replicas) == 2 * SHARDS
+    for victim in (replicas[0], replicas[-1]):
+        time.sleep(1)
+        os.kill(victim, signal.SIGKILL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(worker_processes("Replica")) < 2 * SHARDS:
+        time.sleep(0.5)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert len(worker_processes("Replica")) == 2 * SHARDS  # they were replaced
+    assert len(answers) > 5
+    assert [answer for answer in answers if answer != (200, expected)] == []
+
+
+def test_a_place_without_shards_is_named(ray: Any, tmp_path: Path) -> None:
+    with (
+        pytest.raises(CollectionNotFound, match=r"has no shards\.json: publish shards there first"),
+        deployed(str(tmp_path), ServingOptions()),
+    ):
+        pass
+
+
+def test_names_of_collections_and_applications() -> None:
+    assert collection_name("s3://bucket/Some Papers/?scheme=http") == "some-papers"
+    assert collection_name("/data/papers") == "papers"
+    assert application_name("papers", 3, "shard-0000-of-0002") == "lsr-papers-3-shard-0000-of-0002"
+
+
+def test_a_shard_is_an_ordinary_collection(published: Path) -> None:
+    publication = find_published(place_of(str(published)))
+    assert publication is not None
+    for entry in publication.shards:
+        with Collection.open(published / entry.folder) as shard:
+            assert shard.info().documents == entry.documents
+
+
+def test_an_address_without_a_cluster_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+    def refuse(**_: Any) -> None:
+        raise ConnectionError("Ray is trying to start at 127.0.0.1:1\nbut nothing answers")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with (
+        pytest.raises(ClusterUnavailable, match="start one with `ray start --head`") as caught,
+        connected("127.0.0.1:1"),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
