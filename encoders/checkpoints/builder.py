@@ -14,6 +14,7 @@ from encoders.checkpoints.lora_layout import merge_adapter
 from encoders.checkpoints.onnx_layout import open_graph
 from encoders.checkpoints.pooled_head import read_pooled_head
 from encoders.checkpoints.sources import SideSource
+from encoders.checkpoints.static_body import is_static_body, read_static_body
 from encoders.checkpoints.static_weights import read_static_weights
 from encoders.checkpoints.term_weights import load_term_weights
 from encoders.checkpoints.vocabularies import named_terms
@@ -115,8 +116,18 @@ class Builder:
         auto_class = _AUTO_CLASSES[source.settings.family]
         key = (source.folder, source.adapter, auto_class)
         if key not in self._models:
-            self._models[key] = self._own(source, tokenization) or self._transformers(source, tokenization)
+            self._models[key] = (
+                self._static(source) or self._own(source, tokenization) or self._transformers(source, tokenization)
+            )
         return self._models[key]
+
+    def _static(self, source: SideSource) -> tuple[Body, None] | None:
+        """Return a pooled side's body where it is static, which needs no transformer."""
+        if source.settings.family is not Family.POOLED or not is_static_body(source.folder):
+            return None
+        body = read_static_body(source.folder)
+        body.to(self._device)
+        return body, None
 
     def _own(self, source: SideSource, tokenization: Tokenization) -> tuple[Body, Projection | None] | None:
         """Return the model without transformers, where this package computes it; see BertBody."""

@@ -12,6 +12,9 @@ from encoders.checkpoints.int8 import FILE as INT8_FILE
 from encoders.checkpoints.int8 import save_int8
 from encoders.checkpoints.lsr_layout import FILE, FORMAT, POOLED_HEAD, POOLED_HEAD_INT8, STATIC_WEIGHTS, TERM_WEIGHTS
 from encoders.checkpoints.pooled_head import save_pooled_head
+from encoders.checkpoints.static_body import FILE_INT8 as STATIC_BODY_INT8
+from encoders.compute.static_body import FILE as STATIC_BODY
+from encoders.compute.static_body import StaticBody
 from encoders.learned import LearnedEncoder
 from encoders.sides.epic import EpicSide
 from encoders.sides.literal import LiteralSide
@@ -48,11 +51,15 @@ def save_compactly(encoder: LearnedEncoder, folder: Path) -> None:
         raise TypeError(f"a {type(side).__name__} is not stored in int8")
     save_encoder(encoder, folder)
     documents = folder / "documents"
+    save_int8(side.head.state_dict(), documents / POOLED_HEAD_INT8)
+    (documents / POOLED_HEAD).unlink()
+    if isinstance(side.body, StaticBody):
+        save_int8(side.body.state_dict(), documents / STATIC_BODY_INT8)
+        (documents / STATIC_BODY).unlink()
+        return
     tensors = {name: value for name, value in side.body.model.state_dict().items() if not name.startswith("pooler.")}
     save_int8({name: value for name, value in tensors.items() if value.is_floating_point()}, documents / INT8_FILE)
-    save_int8(side.head.state_dict(), documents / POOLED_HEAD_INT8)
-    for replaced in (documents / "model.safetensors", documents / POOLED_HEAD):
-        replaced.unlink()
+    (documents / "model.safetensors").unlink()
 
 
 def _save_side(side: Side, folder: Path) -> None:

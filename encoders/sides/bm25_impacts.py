@@ -8,7 +8,11 @@ The key of a term in a text is row * n_terms + term, so that a batch's impacts a
 
 from __future__ import annotations
 
+from itertools import chain
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.errors import SettingError
@@ -26,22 +30,30 @@ class BM25Impacts:
                 f"a {settings.family} side needs average_length: the mean number of word pieces in a document"
             )
         self._k1, self._b, self._average_length = settings.k1, settings.b, settings.average_length
-        self._special = torch.tensor(sorted(tokenization.special_ids), dtype=torch.int64)
-        self._terms = tokenization.terms
+        tokens = range(len(tokenization.tokens))
+        self._term_of = np.array(tokenization.terms(tokens), dtype=np.int64)  # of each token
+        self._ordinary = np.ones(len(tokens), dtype=np.bool_)  # by term
+        self._ordinary[sorted(tokenization.special_ids)] = False
         self._n_terms = n_terms
 
     def __call__(self, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Return the key of each distinct ordinary term, int64 ascending, and its impact, float32; `ids` are whole
         texts."""
-        flat, _ = self.keys(ids)
-        keys, frequencies = torch.unique(flat, return_counts=True)
-        lengths = torch.bincount(flat // self._n_terms, minlength=len(ids))
-        saturation = self._k1 * (1.0 - self._b + self._b * lengths.double() / self._average_length)
-        return keys, (frequencies / (frequencies + saturation[keys // self._n_terms])).float()
+        flat, _ = self._keys(ids)
+        keys, frequencies = np.unique(flat, return_counts=True)
+        lengths = np.bincount(flat // self._n_terms, minlength=len(ids))
+        saturation = self._k1 * (1.0 - self._b + self._b * lengths / self._average_length)
+        impacts = frequencies / (frequencies + saturation[keys // self._n_terms])
+        return torch.from_numpy(keys), torch.from_numpy(impacts.astype(np.float32))
 
     def keys(self, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Return the key of each ordinary token in the order of the texts, int64, and their mask over all tokens."""
-        tokens = torch.tensor([term for one in ids for term in self._terms(one)], dtype=torch.int64)
-        rows = torch.repeat_interleave(torch.arange(len(ids)), torch.tensor([len(one) for one in ids]))
-        ordinary = ~torch.isin(tokens, self._special)
-        return (rows * self._n_terms + tokens)[ordinary], ordinary
+        keys, ordinary = self._keys(ids)
+        return torch.from_numpy(keys), torch.from_numpy(ordinary)
+
+    def _keys(self, ids: list[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        terms = self._term_of[np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=int(lengths.sum()))]
+        ordinary = self._ordinary[terms]
+        keys = np.repeat(np.arange(len(ids)) * self._n_terms, lengths) + terms
+        return keys[ordinary], ordinary

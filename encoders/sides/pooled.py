@@ -32,6 +32,7 @@ from torch.nn import functional
 from encoders.compute.batches import compute_each
 from encoders.compute.device import float32_products
 from encoders.compute.rows import in_order, to_csr
+from encoders.compute.static_body import StaticBody
 from encoders.compute.transformer import Body
 from encoders.errors import SettingError
 from encoders.settings import SideSettings, Windows
@@ -78,16 +79,23 @@ class PooledSide(TransformerSide):
         super().__init__(tokenization, settings, len(head.factor), body)
         self.head = head.float()
         self.impacts = BM25Impacts(settings, tokenization, self.n_terms)
+        self._special = torch.nonzero(self.ordinary == 0)[:, 0]
         unknown = tokenization.unknown_id
-        self._wordless = frozenset(tokenization.special_ids) | ({unknown} if unknown is not None else set())
+        self.wordless = frozenset(tokenization.special_ids) | ({unknown} if unknown is not None else set())
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return every token of each text; `pooled` drops the tokens that the model does not read."""
         return self.tokenization.ids(texts, truncate=False)
 
+    def read(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text that the model reads."""
+        return self._read(self.ids(texts))
+
     def pooled(self, ids: list[list[int]]) -> Tensor:
         """Return p, float32 [len(ids), size]."""
         read = self._read(ids)
+        if isinstance(self.body, StaticBody):
+            return functional.normalize(self.body.means(read), dim=1)
         parts = torch.split(self.body(read).float(), [len(one) for one in read])
         return functional.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=1)
 
@@ -97,16 +105,25 @@ class PooledSide(TransformerSide):
 
     def weights_of(self, pooled: Tensor, ids: list[list[int]]) -> Tensor:
         """Return the weights of texts with known p, float32 [len(ids), n_terms]."""
-        keys, values = self.impacts(ids)
-        flat = torch.zeros(len(ids) * self.n_terms, device=pooled.device)
-        flat[keys.to(pooled.device)] = values.to(pooled.device)
-        known = self._reads_words(ids)
+        keys, values = (part.to(pooled.device) for part in self.impacts(ids))
+        known = torch.from_numpy(self._reads_words(ids)).to(pooled.device)
         with torch.autocast(pooled.device.type, enabled=False):
+            if not torch.is_grad_enabled():
+                return self._computed(pooled, keys, values, known)
+            flat = torch.zeros(len(ids) * self.n_terms, device=pooled.device)
+            flat[keys] = values
             weights: Tensor = self.head(pooled, flat.view(len(ids), self.n_terms))
-            if not known.all():
-                literal = flat.view(len(ids), self.n_terms) * torch.relu(self.head.factor)
-                weights = torch.where(torch.from_numpy(known).to(pooled.device)[:, None], weights, literal)
-        return weights * self.ordinary
+            literal = flat.view(len(ids), self.n_terms) * torch.relu(self.head.factor)
+            return torch.where(known[:, None], weights, literal) * self.ordinary
+
+    def _computed(self, pooled: Tensor, keys: Tensor, values: Tensor, known: Tensor) -> Tensor:
+        """Return the head's weights without a gradient: only the terms of the texts are touched again."""
+        weights = self.head.expansion(pooled).relu_()
+        if not known.all():
+            weights[~known] = 0.0
+        weights.view(-1)[keys] += values * torch.relu(self.head.factor)[keys % self.n_terms]
+        weights[:, self._special] = 0.0
+        return weights
 
     @property
     def dense_size(self) -> int:
@@ -135,7 +152,7 @@ class PooledSide(TransformerSide):
 
     def _reads_words(self, ids: list[list[int]]) -> NDArray[np.bool_]:
         """Return for which texts the model reads a token that is neither special nor unknown, bool [len(ids)]."""
-        return np.array([not self._wordless.issuperset(one) for one in self._read(ids)], dtype=np.bool_)
+        return np.array([not self.wordless.issuperset(one) for one in self._read(ids)], dtype=np.bool_)
 
     def _without_wordless(
         self, pooled: NDArray[np.float32], ids: list[list[int]], texts: Sequence[str]

@@ -12,6 +12,7 @@ from encoders.settings import SideSettings, Windows
 
 _NO_IDS = np.empty(0, dtype=np.int64)
 _NO_WEIGHTS = np.empty(0, dtype=np.float32)
+_TOGETHER = 128  # rows whose largest weights are found together
 
 
 def from_rows(rows: Sequence[NDArray[np.int64]], weights: Sequence[NDArray[np.float32]], n_terms: int) -> csr_array:
@@ -59,16 +60,34 @@ def _without_small(matrix: csr_array, settings: SideSettings) -> csr_array:
     if settings.prune_ratio == 0.0 and settings.max_active_dims is None:
         return matrix
     keep = np.ones(matrix.nnz, dtype=np.bool_)
-    for row in range(matrix.shape[0]):
-        span = slice(matrix.indptr[row], matrix.indptr[row + 1])
-        weights = matrix.data[span]
-        if settings.prune_ratio > 0.0 and weights.size:
-            keep[span] = weights > settings.prune_ratio * weights.max()
-        limit = settings.max_active_dims
-        if limit is not None and weights.size > limit:
-            # A stable sort of ascending term ids: equal weights stay in that order.
-            keep[span][np.argsort(-weights, kind="stable")[limit:]] = False
+    counts = np.diff(matrix.indptr)
+    if settings.prune_ratio > 0.0 and matrix.nnz:
+        filled = counts > 0
+        largest = np.zeros(len(counts), dtype=matrix.data.dtype)
+        largest[filled] = np.maximum.reduceat(matrix.data, matrix.indptr[:-1][filled])
+        keep = matrix.data > np.repeat(settings.prune_ratio * largest, counts)
+    limit = settings.max_active_dims
+    if limit is not None:
+        for first in range(0, len(counts), _TOGETHER):
+            rows = np.flatnonzero(counts[first : first + _TOGETHER] > limit) + first
+            if len(rows):
+                _keep_largest(matrix, rows, limit, keep)
     if keep.all():
         return matrix
     indptr = np.concatenate(([0], np.cumsum(keep, dtype=np.int64)))[matrix.indptr]
     return csr_array((matrix.data[keep], matrix.indices[keep], indptr), shape=matrix.shape)
+
+
+def _keep_largest(matrix: csr_array, rows: NDArray[np.int64], limit: int, keep: NDArray[np.bool_]) -> None:
+    """Clear `keep`, bool [nnz], for all but the `limit` largest weights of `rows`, which have more than `limit`; of
+    equal weights at the cut those of smaller term ids stay."""
+    starts, counts = matrix.indptr[:-1][rows].astype(np.int64), np.diff(matrix.indptr)[rows]
+    width = int(counts.max())
+    inside = np.arange(width) < counts[:, None]
+    places = (starts[:, None] + np.arange(width))[inside]
+    padded = np.full(inside.shape, -np.inf, dtype=matrix.data.dtype)
+    padded[inside] = matrix.data[places]
+    threshold = np.partition(padded, width - limit, axis=1)[:, width - limit, None]
+    above, equal = padded > threshold, padded == threshold
+    room = limit - above.sum(axis=1, keepdims=True)
+    keep[places] &= (above | (equal & (np.cumsum(equal, axis=1) <= room)))[inside]

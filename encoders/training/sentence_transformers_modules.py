@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from encoders.checkpoints.saving import save_encoder
 from encoders.checkpoints.tokenizer_files import read_with_transformers
+from encoders.compute.static_body import StaticBody
 from encoders.learned import LearnedEncoder
 from encoders.loading import load_encoder
 from encoders.sides.literal import LiteralSide
@@ -31,7 +32,7 @@ class DocumentSide(InputModule):
         if isinstance(side, LiteralSide):
             parts = [side.body.model, side.projection.layer, side.linear]
         elif isinstance(side, PooledSide):
-            parts = [side.body.model, side.head]
+            parts = [side.body if isinstance(side.body, StaticBody) else side.body.model, side.head]
         else:
             raise TypeError(f"the document side is a {type(side).__name__}, neither literal nor pooled")
         self._encoder = encoder

@@ -66,6 +66,8 @@ class ModelConfig:
     max_active_dims: int | None = field(
         default=None, metadata={"minimum": 1}
     )  # number of a document's largest weights that are kept
+    # pooled: numbers in the vectors of a static body that takes the backbone's place; None: the backbone stays
+    static_size: int | None = field(default=None, metadata={"minimum": 1})
     int8: bool = False  # pooled: whether the result is stored with one byte per weight
 
 
@@ -131,6 +133,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if (self.model.backbone is None) == (self.model.encoder is None):
             raise SettingsError("[model] needs either a backbone to start from or an encoder to train further")
+        if self.model.static_size is not None and (self.model.method != POOLED or self.model.backbone is None):
+            raise SettingsError("[model] static_size needs the method pooled and a backbone to learn from")
         if not self.data:
             raise SettingsError("there is no data: give [[data]] with a path")
         if not (self.loss.infonce or self.loss.needs_teacher):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from encoders.compute.static_body import StaticBody
 from encoders.learned import LearnedEncoder
 from encoders.sides.pooled import PooledSide
 from encoders.training.frozen_documents import FrozenDocuments
@@ -26,7 +27,8 @@ def freeze_documents(
     if not isinstance(side, PooledSide):
         return None
     backbone = config.model.backbone
-    if backbone is not None and backbone in config.teachers.dense:
+    static = isinstance(side.body, StaticBody)
+    if backbone is not None and backbone in config.teachers.dense and not static:
         teacher = DenseScores(backbone, config.model.max_length, pairs, cache, context)
         if teacher.max_length == side.settings.max_length:
             return FrozenDocuments(side, pairs.documents, teacher.documents)

@@ -47,8 +47,7 @@ def encode_pooled(side: PooledSide, texts: Sequence[str], vectors: NDArray[np.fl
 
 @torch.inference_mode()
 def _read(side: PooledSide, texts: list[str]) -> NDArray[np.float16]:
-    size = int(side.body.model.config.hidden_size)
-    found = np.zeros((len(texts), size), dtype=np.float16)
+    found = np.zeros((len(texts), side.dense_size), dtype=np.float16)
     limit = side.settings.max_length
     ids = side.ids(texts)
     lengths = [len(one) if limit is None else min(len(one), limit) for one in ids]

@@ -81,7 +81,7 @@ def train(config: TrainingConfig, out: Path, context: RunContext) -> Report:
         per_query=config.negatives.per_query,
         seed=config.steps.seed,
     )
-    start = start_encoder(config, pairs, data_hash, out, context)
+    start = start_encoder(config, pairs, data_hash, out, cache, context)
     identity = content_hash(
         config=as_json(dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, baseline=None))),
         data=data_hash,

@@ -19,7 +19,7 @@ from encoders.sides.static import StaticSide
 from encoders.text.tokenization import Tokenization
 from encoders.training.literal_start import start_literal
 from encoders.training.masked_lm import warm_up_masked_lm
-from encoders.training.pooled_start import start_pooled
+from encoders.training.pooled_start import StaticStart, start_pooled
 from encoders.training.query_table import QueryTable
 from encoders.training.trainable import untrained
 from encoders.training.word_pieces import idf_of, idf_of_terms, piece_statistics, query_weights
@@ -28,12 +28,13 @@ from lsr.training.config import FROM_CORPUS, LITERAL, POOLED, TrainingConfig, fi
 from lsr.training.context import RunContext, content_hash
 from lsr.training.log import Log
 from lsr.training.pairs import Pairs
+from lsr.training.teachers import DenseScores
 
 
 def start_encoder(
-    config: TrainingConfig, pairs: Pairs, data_hash: str, out: Path, context: RunContext
+    config: TrainingConfig, pairs: Pairs, data_hash: str, out: Path, cache: Path, context: RunContext
 ) -> LearnedEncoder:
-    """Return the encoder that training starts with, in float32."""
+    """Return the encoder that training starts with, in float32; vectors of texts are kept in `cache`."""
     model = config.model
     if model.encoder is not None:
         encoder = load_encoder(model.encoder, device=context.device, dtype="float32")
@@ -52,7 +53,7 @@ def start_encoder(
     key = content_hash(model=dataclasses.asdict(model), data=data_hash, seed=config.steps.seed)
     folder, stamp = out / "start", out / "start" / "made_from.txt"
     if not stamp.is_file() or stamp.read_text() != key:
-        _write_start(config, pairs, backbone, folder, context)
+        _write_start(config, pairs, backbone, folder, cache, context)
         stamp.write_text(key)
     encoder = load_encoder(str(folder), device=context.device, dtype="float32")
     if not isinstance(encoder, LearnedEncoder):
@@ -60,7 +61,9 @@ def start_encoder(
     return encoder
 
 
-def _write_start(config: TrainingConfig, pairs: Pairs, backbone: Path, folder: Path, context: RunContext) -> None:
+def _write_start(
+    config: TrainingConfig, pairs: Pairs, backbone: Path, folder: Path, cache: Path, context: RunContext
+) -> None:
     model = config.model
     context.say("counting word pieces and preparing the start: BM25 over word pieces")
     tokenization = Tokenization(read_tokenizer(backbone), None, conflate=model.conflate)
@@ -81,7 +84,15 @@ def _write_start(config: TrainingConfig, pairs: Pairs, backbone: Path, folder: P
     sample = [pairs.documents[i] for i in rng.permutation(len(pairs.documents))[: model.sample].tolist()]
     shutil.rmtree(folder, ignore_errors=True)
     if model.method == POOLED:
-        start_pooled(backbone, folder, queries=queries, settings=settings, sample=sample, device=context.device)
+        start_pooled(
+            backbone,
+            folder,
+            queries=queries,
+            settings=settings,
+            sample=sample,
+            device=context.device,
+            static=_static_start(config, pairs, cache, context),
+        )
         return
 
     def warm_up(side: LiteralSide, mask_id: int) -> None:
@@ -110,6 +121,17 @@ def _write_start(config: TrainingConfig, pairs: Pairs, backbone: Path, folder: P
         device=context.device,
         warm_up=warm_up if model.warm_up_steps else None,
     )
+
+
+def _static_start(config: TrainingConfig, pairs: Pairs, cache: Path, context: RunContext) -> StaticStart | None:
+    """Return the texts that a static body is learned from, with the backbone's vectors: documents and queries."""
+    model = config.model
+    if model.static_size is None or model.backbone is None:
+        return None
+    teacher = DenseScores(model.backbone, model.max_length, pairs, cache, context)
+    context.say(f"learning a static body of {model.static_size} numbers")
+    texts = [*pairs.documents, *pairs.queries]
+    return StaticStart(texts, np.concatenate([teacher.documents, teacher.queries]), model.static_size)
 
 
 def _word_pieces(config: TrainingConfig, pairs: Pairs, tokenization: Tokenization) -> tuple[float, NDArray[np.float32]]:

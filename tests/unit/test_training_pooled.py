@@ -17,7 +17,9 @@ from safetensors.torch import load_file, save_file
 from encoders import CheckpointError, load_encoder
 from encoders.checkpoints.int8 import load_int8, save_int8
 from encoders.checkpoints.saving import save_compactly, save_encoder
+from encoders.compute.static_body import StaticBody
 from encoders.sides.pooled import PooledHead, PooledSide
+from encoders.training.dense_teacher import DenseTeacher
 from encoders.training.frozen_documents import FrozenDocuments
 from encoders.training.losses import flops
 from encoders.training.pooled_start import MARGIN, SCALE
@@ -272,7 +274,43 @@ def test_a_term_without_weight_in_queries_is_not_in_a_document(conflated: Path) 
     assert weights[~silent].any()
 
 
-@pytest.mark.parametrize("name", ["run", "conflated"])
+@pytest.fixture(scope="module")
+def static(retriever: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose documents are read by a static body of 12 numbers."""
+    out = tmp_path_factory.mktemp("static")
+    model = {"static_size": 12, "train_queries": True, "int8": True}
+    train(config(retriever, pairs, model=model), out, RunContext(device="cpu"))
+    return out
+
+
+def test_a_static_body_is_learned_from_the_backbone_and_kept(static: Path, retriever: Path) -> None:
+    start, trained = pooled_side(static / "start"), pooled_side(static / "model")
+    assert isinstance(start.body, StaticBody)
+    assert isinstance(trained.body, StaticBody)
+    assert trained.dense_size == 12
+    assert not any(static.rglob("int8.safetensors"))
+    backbone = DenseTeacher(retriever, max_length=16, device="cpu")
+    texts = [f"{WORDS[i % 6]} of {i + 40} and {i % 7}" for i in range(36)]
+    wanted = backbone.encode(texts).astype(np.float32)
+    [found, stored] = [side.encode_dense(texts) for side in (start, trained)]
+    # What the retriever finds alike, the body finds alike: cosines of texts move together.
+    upper = np.triu_indices(36, 1)
+    assert np.corrcoef((wanted @ wanted.T)[upper], (found @ found.T)[upper])[0, 1] > 0.8
+    np.testing.assert_allclose(stored, found, atol=0.02)  # rounded to int8, and not trained
+    assert (trained.head.expansion.weight != start.head.expansion.weight).any()
+
+
+def test_training_on_a_static_body_lowers_the_loss(static: Path) -> None:
+    losses = [line["loss_kl"] for line in lines(static) if "loss_kl" in line]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_a_static_body_needs_the_pooled_method(retriever: Path, pairs: Path) -> None:
+    with pytest.raises(SettingsError, match="static_size"):
+        config(retriever, pairs, model={"static_size": 12, "method": "literal"})
+
+
+@pytest.mark.parametrize("name", ["run", "conflated", "static"])
 def test_sentence_transformers_gives_the_same_weights(name: str, request: pytest.FixtureRequest) -> None:
     folder: Path = request.getfixturevalue(name) / "model"
     assert (folder / "documents" / "int8.safetensors").is_file() == (name == "conflated")
