@@ -108,7 +108,9 @@ EXPECTED: Final = sorted(document["id"] for document in DOCUMENTS if "lobster" i
 @pytest.mark.timeout(1800)
 def test_a_job_fills_a_collection_and_the_service_answers(project: Project) -> None:
     started = time.monotonic()
-    project.compose("run", "--rm", "index", "/corpora/dishes.jsonl", "--out", "/data/main", "--encoder", "bm25")
+    project.compose(
+        "--profile", "job", "run", "--rm", "index", "/corpora/dishes.jsonl", "--out", "/data/main", "--encoder", "bm25"
+    )
     indexed = time.monotonic()
     project.compose("up", "--detach", "service")
     assert project.hits() == EXPECTED
