@@ -95,11 +95,13 @@ site: ## build the documentation as a site, in .site/html
 	.site/venv/bin/mkdocs build --strict --site-dir .site/html
 
 # The integrations' packages and ours do not agree on versions: the client has an environment of its own.
+# CLIENT_EXTRAS=mcp,langchain installs those alone, without torch; the other modules' tests are skipped then.
+CLIENT_EXTRAS ?= test
 .PHONY: clients
 clients: $(VENV)/models.stamp ## the Python client's optional modules with the real packages, against a service
 	test -d .clients || $(PYTHON) -m venv .clients
-	$(call install_torch,.clients/bin)
-	.clients/bin/pip install --quiet --disable-pip-version-check -c clients/python/constraints.txt -e 'clients/python[test]'
+	$(if $(filter test,$(CLIENT_EXTRAS)),$(call install_torch,.clients/bin))
+	.clients/bin/pip install --quiet --disable-pip-version-check -c clients/python/constraints.txt -e 'clients/python[$(CLIENT_EXTRAS)]' pytest
 	HF_HUB_OFFLINE=1 HAYSTACK_TELEMETRY_ENABLED=False LSR=$(CURDIR)/$(BIN)/lsr .clients/bin/python -P -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir $(CURDIR) $(CURDIR)/tests/clients $(CLIENT_TESTS)
 
 # The real systems that package registries have; others are spoken to by what they document (tests/service/import_servers.py).

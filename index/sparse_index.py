@@ -27,8 +27,7 @@ from index.arrays.folder import (
     write_manifest,
 )
 from index.arrays.new_arrays import ArraysInFolder, ArraysInMemory
-from index.arrays.opening import open_segment
-from index.arrays.segment import NEIGHBOURS, Segment, freeze
+from index.arrays.segment import NEIGHBOURS, Segment, freeze, open_segment
 from index.building.build import Progress, build_arrays
 from index.building.choice import EXACT_ONLY, Choice
 from index.building.graph import build_neighbours
@@ -168,11 +167,6 @@ class SparseIndex:
     def bytes(self) -> int:
         """Size of all arrays."""
         return self._segment.bytes
-
-    @property
-    def candidate_bytes(self) -> int:
-        """Size of the arrays that candidate search reads at random, which should be in memory."""
-        return self._segment.candidate_bytes
 
     @property
     def config(self) -> IndexConfig:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from index.errors import IndexCorrupt, IndexFormatUnsupported
 
 FORMAT = "lsr-sparse-index"
-VERSION = 5
+VERSION = 3
 MANIFEST = "manifest.json"
 
 
@@ -32,21 +32,17 @@ class FolderKind(NamedTuple):
     """The format of a folder and its version, as its manifest names them.
 
     latest   the version of folders that hold more: readers of `version` alone would misread them
-    oldest   the oldest version that is read
     """
 
     format: str
     version: int
     latest: int
-    oldest: int
 
 
 # An index with block maxima: its unpruned postings are in the order of lines.
-WITH_BLOCK_MAXIMA = 6
-# Versions 3 and 4, the latter with block maxima, hold further terms in lines (kernels.further_lines).
-_IN_LINES = (3, 4)
-SPARSE_INDEX = FolderKind(FORMAT, VERSION, WITH_BLOCK_MAXIMA, oldest=3)
-DENSE_ROWS = FolderKind("lsr-dense-rows", 1, 1, oldest=1)
+WITH_BLOCK_MAXIMA = 4
+SPARSE_INDEX = FolderKind(FORMAT, VERSION, WITH_BLOCK_MAXIMA)
+DENSE_ROWS = FolderKind("lsr-dense-rows", 1, 1)
 
 
 _CHUNK = 1 << 20
@@ -125,21 +121,11 @@ def read_manifest(folder: Path, kind: FolderKind = SPARSE_INDEX) -> dict[str, An
     version = manifest.get("version")
     if not isinstance(version, int) or version < 1:
         raise IndexCorrupt(path, f"the format version is {version!r}")
-    if not kind.oldest <= version <= kind.latest:
-        raise IndexFormatUnsupported(path, version, kind.latest if version > kind.latest else kind.oldest)
+    if not kind.version <= version <= kind.latest:
+        raise IndexFormatUnsupported(path, version, kind.latest if version > kind.latest else kind.version)
     if manifest.get("checksum") != _checksum(manifest) or text != _dump(manifest):
         raise IndexCorrupt(path, "the manifest does not match its own checksum")
     return manifest
-
-
-def holds_block_maxima(manifest: Mapping[str, Any]) -> bool:
-    """Return whether an index's unpruned postings are in the order of lines, with block maxima."""
-    return manifest["version"] in (4, WITH_BLOCK_MAXIMA)
-
-
-def holds_further_lines(manifest: Mapping[str, Any]) -> bool:
-    """Return whether an index is of a version that holds further terms in lines."""
-    return manifest["version"] in _IN_LINES
 
 
 def map_array(folder: Path, manifest: Mapping[str, Any], name: str) -> NDArray[Any]:

@@ -19,8 +19,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from index.errors import VectorError
-from index.kernels.further import most_places, remainder_type
-from index.kernels.lines import LINE_BYTES, NO_LINE, Documents, documents_over, terms_per_line
+from index.kernels.lines import (
+    LINE_BYTES,
+    NO_LINE,
+    Documents,
+    documents_over,
+    terms_per_further_line,
+    terms_per_line,
+)
 
 
 class NewArrays(Protocol):
@@ -29,8 +35,8 @@ class NewArrays(Protocol):
     def create(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return a new array of zeros; raises OSError."""
 
-    def shorten(self, name: str, length: int) -> NDArray[Any]:
-        """Cut an array to its first `length` rows, which are returned; it is not written to afterwards."""
+    def shorten(self, name: str, length: int) -> None:
+        """Cut an array to its first `length` rows; it is not written to afterwards."""
 
     def temporary(self) -> BinaryIO:
         """Return a file that is deleted when it is closed, or when the process ends in any way."""
@@ -47,13 +53,9 @@ class ArraysInMemory:
         self.arrays[name] = aligned_zeros(shape, np.dtype(dtype))
         return self.arrays[name]
 
-    def shorten(self, name: str, length: int) -> NDArray[Any]:
+    def shorten(self, name: str, length: int) -> None:
         """See `NewArrays`."""
-        held = self.arrays[name]
-        # A copy, so that the memory of the rows that are cut off is released.
-        self.arrays[name] = aligned_zeros((length, *held.shape[1:]), held.dtype)
-        self.arrays[name][:] = held[:length]
-        return self.arrays[name]
+        self.arrays[name] = self.arrays[name][:length]
 
     def temporary(self) -> BinaryIO:
         """See `NewArrays`."""
@@ -77,7 +79,7 @@ class ArraysInFolder:
             os.posix_fallocate(file.fileno(), 0, offset + size)
         return np.asarray(np.memmap(self._folder / f"{name}.npy", dtype=kind, mode="r+", offset=offset, shape=shape))
 
-    def shorten(self, name: str, length: int) -> NDArray[Any]:
+    def shorten(self, name: str, length: int) -> None:
         """See `NewArrays`."""
         with (self._folder / f"{name}.npy").open("r+b") as file:
             np.lib.format.read_magic(file)
@@ -86,8 +88,6 @@ class ArraysInFolder:
             # A header is padded, so a smaller number does not change its length.
             offset = _write_header(file, (length, *shape[1:]), kind)
             file.truncate(offset + kind.itemsize * length * int(np.prod(shape[1:])))
-        # Writable, as the arrays of a build in memory: kernels are compiled once for both.
-        return np.asarray(np.load(self._folder / f"{name}.npy", mmap_mode="r+", allow_pickle=False))
 
     def temporary(self) -> BinaryIO:
         """See `NewArrays`."""
@@ -136,31 +136,25 @@ def new_documents(
     lengths: NDArray[np.int64],
     term_type: np.dtype[Any],
     impact_type: np.dtype[Any],
-    code: NDArray[np.int64],
     scale: NDArray[np.float32],
     arrays: NewArrays,
 ) -> tuple[Documents, NDArray[np.uint32]]:
-    """Create `lines`, `impacts`, `further`, `remainders` and `impact_code` for documents of these lengths, in the order
-    of their lines.
+    """Create `lines`, `impacts` and `further` for documents of these lengths, in the order of their lines.
 
-    code    see `further.impact_code`     scale   float32[n_terms], the impact of one step of each term
-
-    Returns the empty documents, with room for as many further places as they may need, and the links that
-    `pack_documents` will write, uint32[n_docs]. Raises VectorError for more places than a link can number.
+    Returns the empty documents and the links that `pack_documents` will write, uint32[n_docs]. Raises VectorError for
+    more further lines than a link can number.
     """
-    width = terms_per_line(term_type)
-    needed = most_places(np.maximum(lengths - width, 0), len(scale))
-    n_places = int(needed.sum())
-    if n_places >= NO_LINE:
+    width, per_further = terms_per_line(term_type), terms_per_further_line(term_type, impact_type)
+    further = np.maximum(lengths - width, 0)
+    needed = np.where(further > 0, -(-(further + 1) // per_further), 0)
+    n_further = int(needed.sum())
+    if n_further >= NO_LINE:
         raise VectorError(f"{int(lengths.sum())} impacts are too many for one index: build several of fewer documents")
-    arrays.create("impact_code", (2,), np.int64)[:] = code
     documents = documents_over(
         arrays.create("lines", (len(lengths), LINE_BYTES), np.uint8),
         arrays.create("impacts", (len(lengths), width), impact_type),
-        arrays.create("further", (n_places,), np.uint16),
-        arrays.create("remainders", (n_places,), remainder_type(impact_type)),
-        code,
+        arrays.create("further", (n_further, LINE_BYTES), np.uint8),
         scale,
         term_type,
     )
-    return documents, np.where(needed > 0, np.cumsum(needed) - needed, NO_LINE).astype(np.uint32)
+    return documents, np.where(further > 0, np.cumsum(needed) - needed, NO_LINE).astype(np.uint32)

@@ -1,21 +1,27 @@
-"""The arrays of an index, in memory or mapped (see `arrays.opening`)."""
+"""The arrays of an index, in memory or mapped, and the checks that make them safe for kernels.
+
+A kernel never checks bounds: an offset outside its array is memory corruption. So the offset arrays are checked
+whenever an index is opened. The far larger arrays of values are not checked: kernels cut off what they read there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from index.arrays.folder import MANIFEST, WITH_BLOCK_MAXIMA, map_array
 from index.arrays.new_arrays import aligned_zeros
-from index.kernels.block_max import BLOCKS, BlockMaxima
+from index.errors import IndexCorrupt
+from index.kernels.block_max import BLOCKS, SUPERBLOCK, BlockMaxima
 from index.kernels.candidate_arrays import CandidateLists
-from index.kernels.exhaustive import Windows
-from index.kernels.further import coarse_error
-from index.kernels.lines import Documents, documents_over, line_views
+from index.kernels.exhaustive import WINDOW, Windows
+from index.kernels.lines import LINE_BYTES, Documents, documents_over, line_views, terms_per_line
 
 
 @dataclass(frozen=True)
@@ -33,14 +39,10 @@ class Segment:
     line_docs         uint32[n_docs]    the document of each line
     lines             uint8[n_docs, 64] the documents' sketches, see kernels.lines
     impacts           uint16 (float16 bits)|float32[n_docs, width]  their canonical impacts, place by place
-    further           uint16[n_places]  their other terms with coarse impacts, see kernels.further
-    remainders        uint8|uint32[n_places]  what makes these impacts canonical
-    impact_code       int64[2]  how these impacts are divided
-                      an index of version 3 has lines instead, uint8[n_lines, 64]: see kernels.further_lines
+    further           uint8[n_further, 64]  the further lines: their other terms, with canonical impacts
     list_block        int64[n_local + 1] into block_start
     block_start       uint32[n_blocks + 1]  into block_docs
-    block_docs        uint8[n_postings, 3|4]  documents of the candidate lists, by their lines, block by block; of
-                      version 3: uint32[n_postings]
+    block_docs        uint32[n_postings]    documents of the candidate lists, by their lines, block by block
     window_entry      int64[n_windows + 1] into entry_*, see kernels.exhaustive; all 0 without unpruned postings
     entry_terms       uint16|uint32[n_entries]  the terms of a window, ascending
     entry_start       int64[n_entries + 1] into posting_docs
@@ -69,12 +71,10 @@ class Segment:
     line_docs: NDArray[np.uint32]
     lines: NDArray[np.uint8]
     impacts: NDArray[Any]
-    further: NDArray[Any]
-    remainders: NDArray[Any]
-    impact_code: NDArray[np.int64]
+    further: NDArray[np.uint8]
     list_block: NDArray[np.int64]
     block_start: NDArray[np.uint32]
-    block_docs: NDArray[Any]
+    block_docs: NDArray[np.uint32]
     window_entry: NDArray[np.int64]
     entry_terms: NDArray[Any]
     entry_start: NDArray[np.int64]
@@ -139,17 +139,7 @@ class Segment:
     @cached_property
     def documents(self) -> Documents:
         """The documents as kernels read them."""
-        if self.further.ndim == 2:
-            old = self.further.view(self.term_type), self.further.view(self.impacts.dtype)
-            return documents_over(self.lines, self.impacts, *old, self.impact_code, self.scale, self.term_type)
-        return documents_over(
-            self.lines, self.impacts, self.further, self.remainders, self.impact_code, self.scale, self.term_type
-        )
-
-    @cached_property
-    def coarse_error(self) -> float:
-        """The largest share of a coarse impact by which the canonical one may differ from it."""
-        return 0.0 if self.further.ndim == 2 else coarse_error(self.impact_code, self.impacts.dtype)
+        return documents_over(self.lines, self.impacts, self.further, self.scale, self.term_type)
 
     @cached_property
     def candidate_lists(self) -> CandidateLists:
@@ -181,14 +171,6 @@ class Segment:
         """Size of the arrays."""
         return sum(int(getattr(self, name).nbytes) for name in (*ARRAYS, NEIGHBOURS, *BLOCK_MAXIMA))
 
-    @property
-    def candidate_bytes(self) -> int:
-        """Size of the arrays that candidate search reads at random: what should be in memory.
-
-        The other arrays are read for the last candidates of a query alone, or for an exact search.
-        """
-        return sum(int(getattr(self, name).nbytes) for name in (*_READ_BY_CANDIDATES, NEIGHBOURS))
-
 
 # Share of the mass in the sketches below which a collection counts as flat. Measured: SPLADE-like vectors .53;
 # BM25 on 150,000 arXiv abstracts .21, where candidate search at its defaults found only .62 of the true top 10.
@@ -205,12 +187,10 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "line_docs": (("uint32",), "n_docs"),
     "lines": (("uint8",), None),
     "impacts": (("uint16", "float32"), None),
-    "further": (("uint16",), None),
-    "remainders": (("uint8", "uint32"), None),
-    "impact_code": (("int64",), None),
+    "further": (("uint8",), None),
     "list_block": (("int64",), "n_local + 1"),
     "block_start": (("uint32",), None),
-    "block_docs": (("uint8",), None),
+    "block_docs": (("uint32",), None),
     "window_entry": (("int64",), "n_windows + 1"),
     "entry_terms": (("uint16", "uint32"), None),
     "entry_start": (("int64",), None),
@@ -222,10 +202,9 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
 
 
 NEIGHBOURS = "neighbours"
-_READ_AT_RANDOM = ("line_docs", "lines", "further", "block_docs", "summaries")
-_READ_BY_CANDIDATES = (*_READ_AT_RANDOM, "block_start", "list_block", "list_summary", "scale")
-NO_NEIGHBOURS = np.zeros((0, 0), dtype=np.uint32)
-NO_NEIGHBOURS.setflags(write=False)
+_READ_AT_RANDOM = ("line_docs", "lines", "impacts", "further", "block_docs", "summaries")
+_NO_NEIGHBOURS = np.zeros((0, 0), dtype=np.uint32)
+_NO_NEIGHBOURS.setflags(write=False)
 _NO_LINES = np.zeros(0, dtype=np.uint32)
 _NO_LINES.setflags(write=False)
 # The type of each, and how many values it holds for a superblock.
@@ -249,15 +228,115 @@ def freeze(counts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Seg
         nnz=int(counts["nnz"]),
         max_impact=float(counts["max_impact"]),
         beta=float(counts["beta"]),
-        neighbours=NO_NEIGHBOURS,
+        neighbours=_NO_NEIGHBOURS,
         **frozen,
-        **{name: frozen_maxima(arrays, name) for name in BLOCK_MAXIMA},
+        **{name: _frozen_maxima(arrays, name) for name in BLOCK_MAXIMA},
     )
 
 
-def frozen_maxima(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
-    """Return an array of block maxima, read-only; an empty one without them."""
+def _frozen_maxima(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
     held = arrays.get(name)
     array = np.zeros((0, 0), dtype=BLOCK_MAXIMA[name][0]) if held is None else np.ascontiguousarray(held)
     array.setflags(write=False)
     return array
+
+
+def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
+    """Map the arrays of a folder; raises IndexCorrupt naming the file that is not what the manifest says."""
+    try:
+        counts = {name: int(manifest[name]) for name in ("n_docs", "n_terms", "n_local", "nnz")}
+        max_impact, beta = float(manifest["max_impact"]), float(manifest["beta"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise IndexCorrupt(folder / MANIFEST, f"a count is missing or not a number ({error})") from None
+    lengths = counts | {"n_local + 1": counts["n_local"] + 1, "n_windows + 1": -(-counts["n_docs"] // WINDOW) + 1}
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, (dtypes, length) in ARRAYS.items():
+        array = map_array(folder, manifest, name)
+        path = folder / f"{name}.npy"
+        dimensions = 2 if name in ("lines", "impacts", "further", "summaries") else 1
+        if array.dtype.name not in dtypes or array.ndim != dimensions:
+            wanted = f"{' or '.join(dtypes)} in {dimensions}"
+            raise IndexCorrupt(path, f"holds {array.dtype} in {array.ndim} dimensions, not {wanted}")
+        if length is not None and len(array) != lengths[length]:
+            raise IndexCorrupt(path, f"holds {len(array)} values, not {lengths[length]}")
+        arrays[name] = array
+    _check_documents(folder, arrays, counts["n_docs"])
+    _check_offsets(folder / "list_block.npy", arrays["list_block"], len(arrays["block_start"]) - 1)
+    _check_offsets(folder / "list_summary.npy", arrays["list_summary"], len(arrays["summaries"]))
+    _check_below(folder / "lookup_numbers.npy", arrays["lookup_numbers"], counts["n_local"])
+    _check_windows(folder, arrays, counts["nnz"])
+    return Segment(
+        n_docs=counts["n_docs"],
+        n_terms=counts["n_terms"],
+        nnz=counts["nnz"],
+        max_impact=max_impact,
+        beta=beta,
+        neighbours=_map_neighbours(folder, manifest, counts["n_docs"]),
+        **arrays,
+        **_map_block_maxima(folder, manifest, arrays, counts),
+    )
+
+
+def _map_neighbours(folder: Path, manifest: Mapping[str, Any], n_docs: int) -> NDArray[np.uint32]:
+    """Map the graph, if there is one. Its values need no check: kernels cut them off."""
+    if f"{NEIGHBOURS}.npy" not in manifest["files"]:
+        return _NO_NEIGHBOURS
+    neighbours = map_array(folder, manifest, NEIGHBOURS)
+    if neighbours.dtype != np.uint32 or neighbours.ndim != 2 or len(neighbours) != n_docs:
+        raise IndexCorrupt(
+            folder / f"{NEIGHBOURS}.npy", f"holds {neighbours.dtype} {neighbours.shape}, not a row per document"
+        )
+    return neighbours
+
+
+def _map_block_maxima(
+    folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], counts: Mapping[str, int]
+) -> dict[str, NDArray[Any]]:
+    """Map the block maxima, if the version says that they exist. Their values need no check: kernels cut them off."""
+    if manifest["version"] < WITH_BLOCK_MAXIMA:
+        return {name: _frozen_maxima({}, name) for name in BLOCK_MAXIMA}
+    if len(arrays["posting_docs"]) != counts["nnz"] or not counts["nnz"]:
+        raise IndexCorrupt(folder / MANIFEST, "an index with block maxima has no unpruned postings")
+    n_superblocks = -(-counts["n_docs"] // SUPERBLOCK)
+    found: dict[str, NDArray[Any]] = {}
+    for name, (dtype, width) in BLOCK_MAXIMA.items():
+        array = found[name] = map_array(folder, manifest, name)
+        n_frequent = len(found["superblock_starts"])
+        wanted = (n_frequent, width * n_superblocks)
+        if array.dtype != dtype or array.shape != wanted or not 0 < n_frequent <= counts["n_local"]:
+            raise IndexCorrupt(folder / f"{name}.npy", f"holds {array.dtype} {array.shape}, not {wanted}")
+    return found
+
+
+def _check_documents(folder: Path, arrays: Mapping[str, NDArray[Any]], n_docs: int) -> None:
+    for name in ("further", "summaries"):
+        if arrays[name].shape[1] != LINE_BYTES:
+            raise IndexCorrupt(folder / f"{name}.npy", f"holds {arrays[name].shape}, not lines of 64 bytes")
+    width = terms_per_line(arrays["entry_terms"].dtype)
+    for name, wanted in (("lines", (n_docs, LINE_BYTES)), ("impacts", (n_docs, width))):
+        if arrays[name].shape != wanted:
+            raise IndexCorrupt(folder / f"{name}.npy", f"holds {arrays[name].shape}, not {wanted}")
+
+
+def _check_windows(folder: Path, arrays: Mapping[str, NDArray[Any]], nnz: int) -> None:
+    docs, impacts = arrays["posting_docs"], arrays["posting_impacts"]
+    if len(docs) not in (0, nnz):
+        raise IndexCorrupt(folder / "posting_docs.npy", f"holds {len(docs)} values, not {nnz}")
+    if len(impacts) != len(docs):
+        raise IndexCorrupt(folder / "posting_impacts.npy", "is not as long as posting_docs.npy")
+    if impacts.dtype != arrays["impacts"].dtype:
+        raise IndexCorrupt(folder / "posting_impacts.npy", "holds impacts of another type than impacts.npy")
+    if len(arrays["entry_terms"]) != len(arrays["entry_start"]) - 1:
+        raise IndexCorrupt(folder / "entry_terms.npy", "does not have a term for each entry of entry_start.npy")
+    _check_offsets(folder / "window_entry.npy", arrays["window_entry"], len(arrays["entry_terms"]))
+    _check_offsets(folder / "entry_start.npy", arrays["entry_start"], len(docs))
+
+
+def _check_offsets(path: Path, offsets: NDArray[Any], end: int) -> None:
+    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != end or (offsets[1:] < offsets[:-1]).any():
+        raise IndexCorrupt(path, f"the offsets do not ascend from 0 to {end}")
+
+
+def _check_below(path: Path, values: NDArray[Any], limit: int) -> None:
+    if len(values) and values.max() >= limit:
+        raise IndexCorrupt(path, f"holds {values.max()}, which is not below {limit}")

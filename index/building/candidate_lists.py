@@ -81,16 +81,13 @@ def build_blocks(
     """
     builder = _GroupBuilder(lists, scale, packed, config)
     n_terms = len(lists.seeds)
-    # Three bytes number 16,777,216 lines.
-    width = 3 if len(packed.doc_lines) <= 1 << 24 else 4
-    block_docs = arrays.create("block_docs", (len(lists.docs), width), np.uint8)
+    block_docs = arrays.create("block_docs", (len(lists.docs),), np.uint32)
     summaries = arrays.create("summaries", (builder.most_lines(0, n_terms), LINE_BYTES), np.uint8)
     sizes: list[NDArray[Any]] = [np.zeros(0, dtype=np.uint32)]
     list_blocks: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
     n_lines = written = 0
     for part in in_order(builder.build, _groups(lists.start), threads):
-        as_bytes = np.ascontiguousarray(part.block_docs, dtype="<u4").view(np.uint8).reshape(-1, 4)
-        block_docs[written : written + len(part.block_docs)] = as_bytes[:, :width]
+        block_docs[written : written + len(part.block_docs)] = part.block_docs
         summaries[n_lines : n_lines + len(part.summaries)] = part.summaries
         written += len(part.block_docs)
         n_lines += len(part.summaries)

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from index.building.incoming import Chunk, IncomingRows
 from index.kernels.block_max import BLOCK
-from index.kernels.impacts import impact_values
+from index.kernels.lines import impact_values
 
 _DIMENSIONS = 32
 _MORE = 16  # additional random vectors, which make the first ones exact

@@ -34,7 +34,6 @@ class IncomingRows:
         self._terms, self._impacts = terms, impacts
         self._lengths: list[NDArray[np.int64]] = []
         self._numbering = _Numbering()
-        self._smallest_bits: int | None = None
 
     def add(self, matrix: Any) -> None:
         """Add a csr_array [n, terms]; raises VectorError naming the row, OSError for a full disk."""
@@ -48,11 +47,7 @@ class IncomingRows:
             if not (present := kept > 0).all():
                 starts = np.concatenate([[0], np.cumsum(present)])
                 lengths, terms, kept = np.diff(starts[rows.indptr]), terms[present], kept[present]
-            bits = kept.view(f"u{kept.itemsize}")
-            if len(bits):
-                least = int(bits.min())
-                self._smallest_bits = least if self._smallest_bits is None else min(self._smallest_bits, least)
-            numbers = self._numbering.number(terms, bits)
+            numbers = self._numbering.number(terms, kept.view(f"u{kept.itemsize}"))
             self._terms.write(numbers.tobytes())
             self._impacts.write(kept.tobytes())
             self._lengths.append(lengths)
@@ -82,16 +77,6 @@ class IncomingRows:
         if self.impact_type == np.float32:
             return keys.view(np.float32)
         return keys.astype(np.uint16).view(np.float16).astype(np.float32)
-
-    @property
-    def smallest_bits(self) -> int:
-        """The bits of the smallest impact; 0 without impacts."""
-        return self._smallest_bits or 0
-
-    @property
-    def largest_bits(self) -> int:
-        """The bits of the largest impact; 0 without impacts."""
-        return int(self._numbering.largest[: self._numbering.n].max(initial=0))
 
     def chunks(self, n: int) -> Iterator[Chunk]:
         """Yield all rows, `n` documents at a time."""

@@ -1,7 +1,7 @@
-"""Packing documents: the heaviest terms of each in its sketch, the others after it (see kernels.lines and .further).
+"""Packing documents: the heaviest terms of each in its sketch, the others in further lines (see kernels.lines).
 
 Two passes over the rows: the first finds each document's heaviest terms, which decide the order of the lines; the
-second fills the lines. How many places the further terms take is known afterwards: then the gaps are closed.
+second fills the lines.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from index.arrays.new_arrays import NewArrays, new_documents
 from index.building.coherent_order import coherent_order
 from index.building.incoming import Chunk, IncomingRows
-from index.kernels.further import close_gaps, impact_code
-from index.kernels.impacts import impact_values
 from index.kernels.lines import (
     Documents,
     count_terms,
     heaviest_terms,
+    impact_values,
     pack_documents,
     read_documents,
 )
@@ -58,7 +57,7 @@ def pack_all(
     *,
     coherent: bool,
 ) -> Packed:
-    """Create and fill `lines`, `impacts`, `further`, `remainders`, `impact_code`, `doc_lines` and `line_docs`.
+    """Create and fill `lines`, `impacts`, `further`, `doc_lines` and `line_docs`.
 
     numbers   the segment's number of each incoming term     scale  float32[n_local], by the segment's number
     coherent  order the lines for block maxima, instead of by heaviest terms
@@ -68,8 +67,7 @@ def pack_all(
     doc_lines = arrays.create("doc_lines", (rows.n_docs,), np.uint32)
     line_docs[:] = coherent_order(rows) if coherent else _by_heaviest_terms(rows, numbers, threads)
     doc_lines[line_docs] = np.arange(rows.n_docs, dtype=np.uint32)
-    code = impact_code(rows.smallest_bits, rows.largest_bits)
-    documents, links = new_documents(rows.lengths[line_docs], term_type, rows.impact_type, code, scale, arrays)
+    documents, links = new_documents(rows.lengths[line_docs], term_type, rows.impact_type, scale, arrays)
 
     def work(chunk: Chunk) -> int:
         stored = chunk.impacts
@@ -80,9 +78,7 @@ def pack_all(
 
     for done in in_order(work, rows.chunks(_CHUNK), threads):
         progress(done)
-    used = int(close_gaps(documents.line_links, documents.further, documents.remainders))
-    further, remainders = arrays.shorten("further", used), arrays.shorten("remainders", used)
-    return Packed(documents._replace(further=further, remainders=remainders), doc_lines)
+    return Packed(documents, doc_lines)
 
 
 def _by_heaviest_terms(rows: IncomingRows, numbers: NDArray[np.uint32], threads: int) -> NDArray[np.int64]:

@@ -27,7 +27,7 @@ def search_approximately(
     query_cut, heap_factor, beta, n_knn,
     allowed, line_docs,
     list_block, list_summary, block_start, block_docs, summary_terms, summary_bytes,
-    line_terms, line_bytes, line_links, impacts, further, remainders, code, coarse, steps_per_unit,
+    line_terms, line_bytes, line_links, impacts, further_terms, further_impacts, steps_per_unit,
     scale, neighbours,
     per_step, per_unit, visited, epoch, estimates, order, batch, firsts, heap, counters,
     places, ids, scores, found,
@@ -41,9 +41,7 @@ def search_approximately(
     Oracles: those of `find_candidates` and `rank_candidates`.
     """
     queries = Queries(query_start, query_terms, query_weights)
-    documents = Documents(
-        line_terms, line_bytes, line_links, impacts, further, remainders, code, coarse, steps_per_unit
-    )
+    documents = Documents(line_terms, line_bytes, line_links, impacts, further_terms, further_impacts, steps_per_unit)
     n = len(found)
     candidates = np.empty((n, len(heap)), dtype=np.uint32)
     n_candidates = np.empty(n, dtype=np.int64)

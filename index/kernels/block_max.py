@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from index.kernels.exhaustive import WINDOW, Windows, find_entry
 from index.kernels.heap import key_of, offer, threshold_of
-from index.kernels.impacts import impact_value
+from index.kernels.lines import impact_value
 from index.kernels.prefetching import prefetch
 
 SUPERBLOCK = 64

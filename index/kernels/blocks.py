@@ -71,7 +71,6 @@ def build_lists(list_start, list_docs, seeds, shape, documents, scale, scratch, 
     """
     heads, maxima, touched = scratch.heads, scratch.maxima, scratch.touched
     line_terms, line_bytes = documents.line_terms, documents.line_bytes
-    largest = scale.max()
     n_blocks = 0
     lines = 0
     for i in range(len(list_start) - 1):
@@ -99,8 +98,8 @@ def build_lists(list_start, list_docs, seeds, shape, documents, scale, scratch, 
             n_blocks += 1
             block = blocks[starts[b] : starts[b + 1]]
             summarise_block(
-                block, shape.summary_lines, documents, scale, largest, maxima, touched, out.summary_terms,
-                out.summary_bytes, lines,
+                block, shape.summary_lines, documents, scale, maxima, touched, out.summary_terms, out.summary_bytes,
+                lines,
             )  # fmt: skip
             lines += shape.summary_lines
     return lines

@@ -52,14 +52,14 @@ class CandidateLists(NamedTuple):
     list_block      int64[n_terms + 1] into block_start
     list_summary    int64[n_terms + 1] into summary_*: the same number of lines for each block of a list, or none at
                     all, which means that the list is short and always visited
-    block_start     uint32[n_blocks + 1] into block_docs, uint8[n, 3|4]: documents, by their lines, lower bytes first
+    block_start     uint32[n_blocks + 1] into block_docs, uint32[]: documents, by their lines
     summary_terms   uint16[n, 32]|uint32[n, 16], summary_bytes  uint8[n, 64]: the same lines, see kernels.lines
     """
 
     list_block: NDArray[np.int64]
     list_summary: NDArray[np.int64]
     block_start: NDArray[np.uint32]
-    block_docs: NDArray[np.uint8]
+    block_docs: NDArray[np.uint32]
     summary_terms: NDArray[Any]
     summary_bytes: NDArray[np.uint8]
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numba.extending import overload
 
 from index.kernels.candidate_arrays import Query
 from index.kernels.heap import doc_of, sketch_threshold_of
@@ -200,7 +199,7 @@ def visit_blocks(n_blocks, ends, shift, parameters, lists, documents, allowed, s
             upcoming += 1
             counters[1] += 1
             for j in range(first, stop_doc):
-                doc = min(line_of(block_docs, j), last)
+                doc = min(np.int64(block_docs[j]), last)
                 # Without a branch, which could not be predicted: the next document overwrites one that does not count.
                 # Measured: other forms of the check (a function of its own, a variable) are 7 to 35 % slower.
                 batch[n_batch] = doc
@@ -241,27 +240,6 @@ def score_neighbours(size, parameters, documents, neighbours, allowed, scratch):
                 size = score_batch(n_batch, size, parameters.beta, documents, scratch)
                 n_batch = 0
     return score_batch(n_batch, size, parameters.beta, documents, scratch)
-
-
-def line_of(block_docs, j):
-    """Return the j-th number of a line, an int64: of bytes, or in an index of version 3 of uint32."""
-    return np.int64(block_docs[j]) if block_docs.ndim == 1 else joined_bytes(block_docs, j)
-
-
-@overload(line_of, inline="always")
-def _line_of(block_docs, j):  # noqa: ARG001
-    if block_docs.ndim == 1:
-        return lambda block_docs, j: np.int64(block_docs[j])
-    return lambda block_docs, j: joined_bytes(block_docs, j)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def joined_bytes(block_docs, j):
-    """Return a number of 3 or 4 bytes, the lower ones first."""
-    number = np.int64(block_docs[j, 0]) | np.int64(block_docs[j, 1]) << 8 | np.int64(block_docs[j, 2]) << 16
-    if block_docs.shape[1] == 4:
-        number |= np.int64(block_docs[j, 3]) << 24
-    return number
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -17,8 +17,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from index.kernels.heap import key_of
-from index.kernels.impacts import impact_value
 from index.kernels.largest import keep, score_of, select_largest, threshold_from_sample
+from index.kernels.lines import impact_value
 
 WINDOW = 1 << 16
 # Share of a window's documents, as 1 over it: with more postings the whole window is swept, not the postings again.

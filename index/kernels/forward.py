@@ -3,7 +3,7 @@
 A document's score is the sum over its terms, by ascending collection term id, of weight * impact in float64, rounded
 once to float32. Each product is exact in float64 (24 bits times 24), so the result depends only on the numbers.
 
-A document's terms are not in that order (kernels.lines, kernels.further). To add its few matching terms in the right
+A document's lines hold its terms by descending impact (kernels.lines). To add its few matching terms in the right
 order, each product is written to the term's position in the query, whose terms ascend: `places` holds, for each of the
 segment's terms, 1 + its position in the query, or 0. Adding the zeros of the other positions changes no sum.
 
@@ -15,9 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from index.kernels.further import further_places, impact_at, place_at, prefetch_further, term_after
 from index.kernels.heap import best_of, key_of
-from index.kernels.impacts import impact_value
+from index.kernels.lines import further_lines, further_width, impact_value, prefetch_further
 from index.kernels.prefetching import prefetch
 
 _LINES_AHEAD = 10
@@ -52,7 +51,7 @@ def score_document(doc, documents, places, weights, products):
     Oracle: oracle.canonical_scores.
     """
     line_terms, impacts = documents.line_terms, documents.impacts
-    further, remainders, code = documents.further, documents.remainders, documents.code
+    further_terms, further_impacts = documents.further_terms, documents.further_impacts
     mask = np.int64(len(places) - 1)
     matched = False
     for p in range(impacts.shape[1]):
@@ -61,16 +60,21 @@ def score_document(doc, documents, places, weights, products):
         if place > 0 and impacts[doc, p] != 0:
             products[place - 1] = np.float64(weights[place - 1]) * np.float64(impact_value(impacts[doc, p]))
             matched = True
-    first, stop = further_places(doc, documents.line_links, further, remainders)
-    term = np.int64(0)
-    for j in range(first, stop):
-        held = place_at(j, further, remainders)
-        term = term_after(term, held, further)
-        place = places[term & mask]
-        if place > 0 and held > 255:
-            impact = impact_value(impact_at(j, held, further, remainders, code))
-            products[place - 1] = np.float64(weights[place - 1]) * np.float64(impact)
-            matched = True
+    width = further_width(further_terms, further_impacts)
+    from_end = further_impacts.shape[1] - width
+    line, left = further_lines(doc, documents.line_links, further_terms, width)
+    first = np.int64(1)
+    while left > 0:
+        stop = min(width, first + left)
+        for p in range(first, stop):
+            place = places[np.int64(further_terms[line, p]) & mask]
+            if place > 0:
+                impact = impact_value(further_impacts[line, from_end + p])
+                products[place - 1] = np.float64(weights[place - 1]) * np.float64(impact)
+                matched = True
+        left -= stop - first
+        first = np.int64(0)
+        line += 1
     total = 0.0
     if matched:
         for i in range(len(weights)):
@@ -158,9 +162,9 @@ def scan_documents(first, threshold, documents, scale, terms, weights, places, b
 
 @njit(cache=True, nogil=True, inline="always")
 def prefetch_document(doc, documents):
-    """Prefetch a document's impacts and its further terms; its line, which says where these are, is read now."""
+    """Prefetch a document's impacts and its further lines; its line, which says where these are, is read now."""
     prefetch(documents.impacts, doc)
-    prefetch_further(doc, documents.line_links, documents.further)
+    prefetch_further(doc, documents.line_links, documents.further_terms)
 
 
 @njit(cache=True, nogil=True)

@@ -1,17 +1,19 @@
-"""Documents as kernels read them: a sketch of the heaviest terms in a 64-byte cache line, then further terms.
+"""Documents as kernels read them, in 64-byte cache lines: a sketch of the heaviest terms, then further lines.
 
 **The sketch**, or the document's line, holds `width` terms (20 of uint16 or 12 of uint32) by descending impact, a
-one-byte impact for each, and in its last four bytes where the document's further terms begin (uint32; NO_LINE if it
-has no other terms). Unused places hold term 0 with impact 0. A one-byte impact is in steps of its term's scale, at
+one-byte impact for each, and in its last four bytes the number of the document's first further line (uint32; NO_LINE if
+it has no other terms). Unused places hold term 0 with impact 0. A one-byte impact is in steps of its term's scale, at
 least one step. At query time the scale is multiplied into the query's weight, so a sketch score costs one table
 look-up, one multiplication and one addition per term. The canonical impacts of a sketch's terms are in an array of
 their own.
 
-The other terms, two bytes each, are in `kernels.further`.
+**Further lines** of a document are consecutive. Each holds `further_width` terms, by descending impact, and after them
+their canonical impacts: 16 terms of uint16 with float16. The first place of the first one is not a term: it says how
+many terms the document's further lines hold. An impact that is needed in steps is converted (`steps_of`).
 
 Sketches are in the order of the documents' heaviest terms (`heaviest_terms`), so that those which a search reads
 together are close together. Most documents are dropped by their sketch. Summaries of blocks are lines of the same form,
-without further terms. Returned scores are computed from canonical impacts.
+without further lines. Returned scores are computed from canonical impacts.
 """
 
 from __future__ import annotations
@@ -19,24 +21,26 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 from numpy.typing import NDArray
 
-from index.kernels.further import coarse_values, further_places, impact_at, place_at, term_after, write_further
+from index.kernels.prefetching import prefetch
 
 LINE_BYTES = 64
 NO_LINE = 2**32 - 1
+_TWO_TO_112 = np.float32(2.0**112)
 
 
 class Documents(NamedTuple):
     """What a kernel reads of documents. There is a view of the lines for each type that they hold.
 
     line_terms       uint16[n_docs, 32]|uint32[n_docs, 16]     line_bytes  uint8[n_docs, 64]
-    line_links       uint32[n_docs, 16], of which the last is the first place of the document's further terms
+    line_links       uint32[n_docs, 16], of which the last is the document's first further line
     impacts          uint16 (float16 bits)|float32[n_docs, width], the canonical impacts of a sketch's terms
-    further          uint16[n_places], remainders  uint8|uint32[n_places]: the further terms, see kernels.further
-    code             int64[2], how their impacts are divided
-    coarse           float32[256], the impact that a place's upper byte stands for
+    further_terms    uint16[n_further, 32]|uint32[n_further, 16], terms first
+    further_impacts  uint16[n_further, 32]|float32[n_further, 16], canonical impacts last: that of the first term is
+                     `further_width` places from the end
     steps_per_unit   float32[n_terms], one over the impact of one step
     """
 
@@ -44,31 +48,34 @@ class Documents(NamedTuple):
     line_bytes: NDArray[np.uint8]
     line_links: NDArray[np.uint32]
     impacts: NDArray[Any]
-    further: NDArray[np.uint16]
-    remainders: NDArray[Any]
-    code: NDArray[np.int64]
-    coarse: NDArray[np.float32]
+    further_terms: NDArray[Any]
+    further_impacts: NDArray[Any]
     steps_per_unit: NDArray[np.float32]
 
 
 def documents_over(
     lines: NDArray[np.uint8],
     impacts: NDArray[Any],
-    further: NDArray[np.uint16],
-    remainders: NDArray[Any],
-    code: NDArray[np.int64],
+    further: NDArray[np.uint8],
     scale: NDArray[np.float32],
     term_type: np.dtype[Any],
 ) -> Documents:
-    """Return Documents over lines, uint8[n_docs, 64], the arrays of Documents, and the scale, float32[n_terms], the
-    impact of one step."""
-    coarse = coarse_values(code, impacts.dtype)
-    return Documents(*line_views(lines, term_type), impacts, further, remainders, code, coarse, steps_per_unit(scale))
+    """Return Documents over lines, uint8[n_docs, 64], their impacts, further lines, uint8[n_further, 64], and the
+    scale, float32[n_terms], the impact of one step."""
+    return Documents(
+        *line_views(lines, term_type), impacts, further.view(term_type), further.view(impacts.dtype),
+        steps_per_unit(scale),
+    )  # fmt: skip
 
 
 def terms_per_line(dtype: np.dtype[Any]) -> int:
     """Return how many terms a sketch holds: 20 of uint16, 12 of uint32."""
     return 60 // (dtype.itemsize + 1)
+
+
+def terms_per_further_line(term_type: np.dtype[Any], impact_type: np.dtype[Any]) -> int:
+    """Return how many terms a further line holds with their impacts: 16 of uint16 with float16, else 10 or 8."""
+    return LINE_BYTES // (term_type.itemsize + impact_type.itemsize)
 
 
 def line_views(
@@ -85,11 +92,61 @@ def steps_per_unit(scale: NDArray[np.float32]) -> NDArray[np.float32]:
     return inverse
 
 
+def impact_values(stored: NDArray[Any]) -> NDArray[np.float32]:
+    """Return stored impacts as float32."""
+    return stored.view(np.float16).astype(np.float32) if stored.dtype == np.uint16 else stored
+
+
+def impact_value(stored):
+    """Return a stored impact as a float32. Oracle: numpy's view as float16.
+
+    Numba's CPU target has no float16. Its bits, shifted to the place of float32's exponent, are the value times
+    2**-112, subnormals included.
+    """
+    if isinstance(stored, np.uint16):
+        return np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * _TWO_TO_112
+    return np.float32(stored)
+
+
+@overload(impact_value, inline="always")
+def _impact_value(stored):
+    if stored == types.uint16:
+        return lambda stored: np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * _TWO_TO_112
+    return lambda stored: np.float32(stored)
+
+
 @njit(cache=True, nogil=True, inline="always")
 def steps_of(value, steps_per_unit):
     """Return an impact in steps, an integer of 1 .. 255."""
     steps = np.int64(np.float64(value) * np.float64(steps_per_unit) + 0.5)
     return max(np.int64(1), min(np.int64(255), steps))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def further_width(further_terms, further_impacts):
+    """Return how many terms a further line holds."""
+    return np.int64(64 // (64 // further_terms.shape[1] + 64 // further_impacts.shape[1]))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def further_lines(doc, line_links, further_terms, width):
+    """Return (the document's first further line, the number of terms in its further lines).
+
+    A damaged link leads to another document's terms or to none; a damaged number of terms is cut off at the last line.
+    """
+    line = np.int64(line_links[doc, 15])
+    n_lines = np.int64(len(further_terms))
+    if line >= n_lines:
+        return np.int64(0), np.int64(0)
+    return line, min(np.int64(further_terms[line, 0]), (n_lines - line) * width - 1)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def prefetch_further(doc, line_links, further_terms):
+    """Prefetch up to four of a document's further lines."""
+    first = np.int64(line_links[doc, 15])
+    for line in range(first, min(first + 4, np.int64(len(further_terms)))):
+        prefetch(further_terms, line)
 
 
 @njit(cache=True, nogil=True)
@@ -118,19 +175,20 @@ def heaviest_terms(indptr, terms, values, keys):
 
 @njit(cache=True, nogil=True)
 def pack_documents(lines, indptr, terms, values, stored, links, documents):
-    """Fill the lines of some documents, and write their further terms.
+    """Fill the lines of some documents, and their further ones.
 
     lines    uint32[n]; the line of each
     indptr   int64[n + 1]                terms    uint32[nnz]
     values   float32[nnz], above 0       stored   uint16|float32[nnz], the same in their stored form
-    links    uint32[n]; where the further terms of each begin, or NO_LINE
+    links    uint32[n]; the first further line of each, or NO_LINE
     documents   zeroed
 
     Ties of impact are by ascending place in the row. Oracle: oracle.packed_document.
     """
     term_bytes = LINE_BYTES // documents.line_terms.shape[1]
     width = np.int64(documents.impacts.shape[1])
-    base, shift = documents.code[0], documents.code[1]
+    per_further = further_width(documents.further_terms, documents.further_impacts)
+    from_end = documents.further_impacts.shape[1] - per_further
     for i in range(len(lines)):
         start, stop = indptr[i], indptr[i + 1]
         # Descending impact, then ascending place: the impact's bits compare as the impact does.
@@ -148,33 +206,40 @@ def pack_documents(lines, indptr, terms, values, stored, links, documents):
             documents.line_bytes[line, width * term_bytes + place] = steps_of(values[j], documents.steps_per_unit[term])
             documents.impacts[line, place] = stored[j]
         if len(keys) > width:
-            rest = start + (keys[width:] & 0xFFFFFFFF)
-            write_further(np.int64(links[i]), rest, terms, stored, documents.further, documents.remainders, base, shift)
+            line = np.int64(links[i])
+            documents.further_terms[line, 0] = len(keys) - width
+            place = 1
+            for key in keys[width:]:
+                if place == per_further:
+                    line += 1
+                    place = 0
+                j = start + (key & 0xFFFFFFFF)
+                documents.further_terms[line, place] = terms[j]
+                documents.further_impacts[line, from_end + place] = stored[j]
+                place += 1
 
 
 @njit(cache=True, nogil=True)
 def count_terms(lines, documents, counts):
     """Write to counts, int64[n], how many terms each of the documents with these lines, uint32[n], has."""
-    line_links, impacts = documents.line_links, documents.impacts
-    further, remainders = documents.further, documents.remainders
+    line_links, impacts, further_terms = documents.line_links, documents.impacts, documents.further_terms
+    width = further_width(further_terms, documents.further_impacts)
     for i in range(len(counts)):
-        counts[i] = 0
+        _, counts[i] = further_lines(lines[i], line_links, further_terms, width)
         for place in range(impacts.shape[1]):
             counts[i] += np.int64(impacts[lines[i], place] != 0)
-        first, stop = further_places(lines[i], line_links, further, remainders)
-        for j in range(first, stop):
-            counts[i] += np.int64(place_at(j, further, remainders) > 255)
 
 
 @njit(cache=True, nogil=True)
 def read_documents(lines, documents, terms, stored):
-    """Write the terms and the canonical impacts of the documents with these lines, uint32[n]: first those of the
-    sketch, by descending impact, then the others, by ascending term.
+    """Write the terms and the canonical impacts of the documents with these lines, uint32[n], by descending impact.
 
     terms  uint16|uint32[the number that `count_terms` counted]     stored  uint16|float32[the same number]
     """
     line_terms, line_links, impacts = documents.line_terms, documents.line_links, documents.impacts
-    further, remainders, code = documents.further, documents.remainders, documents.code
+    further_terms, further_impacts = documents.further_terms, documents.further_impacts
+    width = further_width(further_terms, further_impacts)
+    from_end = further_impacts.shape[1] - width
     written = 0
     for line in lines:
         for place in range(impacts.shape[1]):
@@ -182,12 +247,8 @@ def read_documents(lines, documents, terms, stored):
                 terms[written] = line_terms[line, place]
                 stored[written] = impacts[line, place]
                 written += 1
-        first, stop = further_places(line, line_links, further, remainders)
-        term = np.int64(0)
-        for j in range(first, stop):
-            place = place_at(j, further, remainders)
-            term = term_after(term, place, further)
-            if place > 255:
-                terms[written] = term
-                stored[written] = impact_at(j, place, further, remainders, code)
-                written += 1
+        further, n_further = further_lines(line, line_links, further_terms, width)
+        for j in range(1, 1 + n_further):
+            terms[written] = further_terms[further + j // width, j % width]
+            stored[written] = further_impacts[further + j // width, from_end + j % width]
+            written += 1

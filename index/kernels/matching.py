@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from index.kernels.exhaustive import WINDOW, document_at, find_entry
-from index.kernels.further import further_places, place_at, term_after
+from index.kernels.lines import further_lines, further_width
 
 
 @njit(cache=True, nogil=True)
@@ -39,17 +39,21 @@ def mark_in_lines(first, last, documents, line_docs, wanted, found):
     """
     mask = np.int64(len(wanted) - 1)
     line_terms, impacts = documents.line_terms, documents.impacts
-    line_links, further, remainders = documents.line_links, documents.further, documents.remainders
+    further_terms, further_impacts = documents.further_terms, documents.further_impacts
+    width = further_width(further_terms, further_impacts)
     for line in range(first, last):
         matched = False
         for p in range(impacts.shape[1]):
             matched |= wanted[np.int64(line_terms[line, p]) & mask] and impacts[line, p] != 0
         if not matched:
-            first_place, stop = further_places(line, line_links, further, remainders)
-            term = np.int64(0)
-            for j in range(first_place, stop):
-                place = place_at(j, further, remainders)
-                term = term_after(term, place, further)
-                matched |= wanted[term & mask] and place > 255
+            row, left = further_lines(line, documents.line_links, further_terms, width)
+            place = np.int64(1)
+            while left > 0 and not matched:
+                stop = min(width, place + left)
+                for p in range(place, stop):
+                    matched |= wanted[np.int64(further_terms[row, p]) & mask]
+                left -= stop - place
+                place = np.int64(0)
+                row += 1
         if matched:
             found[min(np.int64(line_docs[line]), np.int64(len(found)) - 1)] = True

@@ -137,13 +137,10 @@ def candidates_trivial_but_slow(
     lists: list[set[int]],
     n: int,
     width: int,
-    code: NDArray[np.int64],
-    coarse: NDArray[np.float32],
 ) -> list[int]:
     """Return the n largest sketch scores, descending, of the documents in the lists of the query's terms.
 
-    The `width` largest impacts of a document count in steps, the others, divided by `code`, as `coarse` has them; every
-    product is rounded down.
+    The `width` largest impacts of a document count in steps, the others as they are; every product is rounded down.
     """
     if not query:
         return []
@@ -155,30 +152,9 @@ def candidates_trivial_but_slow(
         score = 0
         for term in worth.keys() & impacts.keys():
             step, unit = worth[term]
-            byte, _ = divided_impact(int(impacts[term].view(np.uint32)), int(code[0]), int(code[1]))
-            score += step * sketches[document][term] if term in in_line else int(unit * coarse[byte])
+            score += step * sketches[document][term] if term in in_line else int(unit * impacts[term])
         scores.append(score)
     return sorted(scores, reverse=True)[:n]
-
-
-def divided_impact(bits: int, smallest: int, shift: int) -> tuple[int, int]:
-    """Return (upper byte, remainder) of an impact's bits."""
-    return 1 + (bits - smallest) // 2**shift, (bits - smallest) % 2**shift
-
-
-def further_places(terms: list[int], bits: list[int], smallest: int, shift: int) -> list[tuple[int, int, int]]:
-    """Return a document's places as (step, upper byte, remainder), by ascending term; far steps count 256 times."""
-    places = []
-    last = 0
-    for term, impact in sorted(zip(terms, bits, strict=True)):
-        step = term - last
-        last = term
-        while step > 255:
-            far = min(255, step // 256)
-            places.append((far, 0, 0))
-            step -= 256 * far
-        places.append((step, *divided_impact(impact, smallest, shift)))
-    return places
 
 
 def brute_force(scores: NDArray[np.float32], k: int, allowed: NDArray[Any] | None = None) -> list[tuple[int, float]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from index.kernels.further import further_places, impact_at, place_at, term_after
+from index.kernels.lines import further_lines, further_width
 
 
 def sort_key(stored):
@@ -39,21 +39,20 @@ def collect_largest(first, last, documents, n_keep, start, filled, floors, docs,
     caller cuts each list with `keep_largest`. Ties go to the smaller number. Oracle: oracle.largest_postings.
     """
     line_terms, line_links, impacts = documents.line_terms, documents.line_links, documents.impacts
-    further, remainders, code = documents.further, documents.remainders, documents.code
+    further_terms, further_impacts = documents.further_terms, documents.further_impacts
+    width = further_width(further_terms, further_impacts)
+    from_end = further_impacts.shape[1] - width
     for doc in range(first, last):
         for place in range(impacts.shape[1]):
             if impacts[doc, place] == 0:
                 break
             term = np.int64(line_terms[doc, place])
             collect(doc, term, sort_key(impacts[doc, place]), n_keep, start, filled, floors, docs, keys)
-        first_place, stop = further_places(doc, line_links, further, remainders)
-        term = np.int64(0)
-        for j in range(first_place, stop):
-            held = place_at(j, further, remainders)
-            term = term_after(term, held, further)
-            if held > 255:
-                key = sort_key(impact_at(j, held, further, remainders, code))
-                collect(doc, term, key, n_keep, start, filled, floors, docs, keys)
+        line, n_further = further_lines(doc, line_links, further_terms, width)
+        for j in range(1, 1 + n_further):
+            term = np.int64(further_terms[line + j // width, j % width])
+            key = sort_key(further_impacts[line + j // width, from_end + j % width])
+            collect(doc, term, key, n_keep, start, filled, floors, docs, keys)
 
 
 @njit(cache=True, nogil=True)
@@ -113,19 +112,17 @@ def keep_largest(docs, keys, n_keep):
 def count_postings(lines, documents, counts):
     """Write to counts, int64[n_terms], how many of the documents with these lines, uint32[n], hold each term."""
     line_terms, line_links, impacts = documents.line_terms, documents.line_links, documents.impacts
-    further, remainders = documents.further, documents.remainders
+    further_terms = documents.further_terms
+    width = further_width(further_terms, documents.further_impacts)
     counts[:] = 0
     for line in lines:
         for place in range(impacts.shape[1]):
             if impacts[line, place] == 0:
                 break
             counts[line_terms[line, place]] += 1
-        first, stop = further_places(line, line_links, further, remainders)
-        further_term = np.int64(0)
-        for j in range(first, stop):
-            held = place_at(j, further, remainders)
-            further_term = term_after(further_term, held, further)
-            counts[further_term] += np.int64(held > 255)
+        further, n_further = further_lines(line, line_links, further_terms, width)
+        for j in range(1, 1 + n_further):
+            counts[further_terms[further + j // width, j % width]] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -135,7 +132,9 @@ def fill_postings(lines, documents, cursors, docs, stored):
     cursors  int64[n_terms], advanced      docs  uint16[]      stored  uint16|float32[]
     """
     line_terms, line_links, impacts = documents.line_terms, documents.line_links, documents.impacts
-    further, remainders, code = documents.further, documents.remainders, documents.code
+    further_terms, further_impacts = documents.further_terms, documents.further_impacts
+    width = further_width(further_terms, further_impacts)
+    from_end = further_impacts.shape[1] - width
     for doc in range(len(lines)):
         for place in range(impacts.shape[1]):
             if impacts[lines[doc], place] == 0:
@@ -144,12 +143,9 @@ def fill_postings(lines, documents, cursors, docs, stored):
             docs[cursors[term]] = doc
             stored[cursors[term]] = impacts[lines[doc], place]
             cursors[term] += 1
-        first, stop = further_places(lines[doc], line_links, further, remainders)
-        further_term = np.int64(0)
-        for j in range(first, stop):
-            held = place_at(j, further, remainders)
-            further_term = term_after(further_term, held, further)
-            if held > 255:
-                docs[cursors[further_term]] = doc
-                stored[cursors[further_term]] = impact_at(j, held, further, remainders, code)
-                cursors[further_term] += 1
+        line, n_further = further_lines(lines[doc], line_links, further_terms, width)
+        for j in range(1, 1 + n_further):
+            term = further_terms[line + j // width, j % width]
+            docs[cursors[term]] = doc
+            stored[cursors[term]] = further_impacts[line + j // width, from_end + j % width]
+            cursors[term] += 1

@@ -2,11 +2,12 @@
 
 A sketch holds a document's heaviest terms (kernels.lines). The query is a table of integers, each a weight times its
 term's scale, so a line's score is 20 table look-ups, multiplications and additions of integers: the same on every
-machine, whatever the order, and without a branch. Of the further terms (kernels.further) the coarse impacts are read,
-and each product is rounded down to an integer.
+machine, whatever the order, and without a branch. Further lines hold impacts, and each product is rounded down to an
+integer.
 
-A document's sketch is scored first. If its score reaches `beta` times the threshold, its further terms are read, else
-the document is dropped. The lines and places of the next documents are prefetched, which hides the memory's latency.
+A document's sketch is scored first. If its score reaches `beta` times the threshold, its first further line is read,
+which must bring it half of the remaining way, and so on; otherwise the document is dropped. The lines of the next
+documents are prefetched, which hides the memory's latency.
 
 A sketch score only ranks candidates. Returned scores are computed from canonical impacts (kernels.forward).
 """
@@ -16,8 +17,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from index.kernels.further import coarse_impact, further_places, place_at, prefetch_further, term_after
 from index.kernels.heap import offer, sketch_key_of, sketch_threshold_of
+from index.kernels.lines import further_lines, further_width, impact_value, prefetch_further
 from index.kernels.prefetching import prefetch
 
 # Documents in a batch: what CandidateScratch has room for.
@@ -79,16 +80,21 @@ def score_line(line, line_terms, line_bytes, per_step):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def score_places(first, stop, further, remainders, coarse, per_unit):
-    """Return the sum over the places of per_unit[term] * coarse impact, each product as an integer."""
+def score_further_line(line, terms, impacts, width, per_unit):
+    """Return the sum over a further line's places of per_unit[term] * impact, each product as an integer.
+
+    Neither an unused place nor the number of terms, which stands in the place of a term, has an impact.
+    """
     total = np.int64(0)
-    term = np.int64(0)
-    mask = np.int64(len(per_unit) - 1)
-    for j in range(first, stop):
-        place = place_at(j, further, remainders)
-        term = term_after(term, place, further)
-        # A place without an impact adds 0.
-        total += np.int64(per_unit[term & mask] * coarse_impact(j, place, further, remainders, coarse))
+    if width == 16:
+        for p in range(16):
+            total += np.int64(per_unit[terms[line, p]] * impact_value(impacts[line, 16 + p]))
+    else:
+        mask = np.int64(len(per_unit) - 1)
+        from_end = impacts.shape[1] - width
+        for p in range(width):
+            weight = per_unit[np.int64(terms[line, p]) & mask]
+            total += np.int64(weight * impact_value(impacts[line, from_end + p]))
     return total
 
 
@@ -136,17 +142,36 @@ def score_batch(n, size, beta, documents, scratch):
 def score_further(batch, firsts, size, beta, documents, per_unit, heap):
     """Offer the documents of `batch`, whose sketches score `firsts`, to the heap; return its new size."""
     n = len(batch)
-    line_links, coarse = documents.line_links, documents.coarse
-    further, remainders = documents.further, documents.remainders
+    line_links, terms, impacts = documents.line_links, documents.further_terms, documents.further_impacts
+    width = further_width(terms, impacts)
     for i in range(min(n, _DOCUMENTS_AHEAD)):
-        prefetch_further(batch[i], line_links, further)
+        prefetch_further(batch[i], line_links, terms)
     for i in range(n):
         if i + _DOCUMENTS_AHEAD < n:
-            prefetch_further(batch[i + _DOCUMENTS_AHEAD], line_links, further)
-        if firsts[i] < np.float64(beta) * sketch_threshold_of(heap, size):
-            continue
-        first, stop = further_places(batch[i], line_links, further, remainders)
-        total = firsts[i] + score_places(first, stop, further, remainders, coarse, per_unit)
+            prefetch_further(batch[i + _DOCUMENTS_AHEAD], line_links, terms)
+        threshold = sketch_threshold_of(heap, size)
+        total = score_rest(batch[i], firsts[i], beta, threshold, line_links, terms, impacts, width, per_unit)
         if total > 0:
             size = offer(sketch_key_of(batch[i], total), heap, size)
     return size
+
+
+@njit(cache=True, nogil=True)
+def score_rest(doc, total, beta, threshold, line_links, terms, impacts, width, per_unit):
+    """Return a document's whole sketch score, of which `total` is its sketch's share; or -1 if the document is dropped.
+
+    terms, impacts   Documents' further_terms and further_impacts
+    """
+    line, left = further_lines(doc, line_links, terms, width)
+    left += np.int64(left > 0)  # the number of terms takes a place
+    share = np.float64(beta)
+    towards = 0.5 if share > 0.0 else 0.0  # with 0 no document is dropped, wherever its match is
+    while True:
+        if total < share * threshold:
+            return np.int64(-1)
+        share = towards + share / 2.0
+        if left <= 0:
+            return total
+        total += score_further_line(line, terms, impacts, width, per_unit)
+        left -= width
+        line += 1

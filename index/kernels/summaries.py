@@ -13,9 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from index.kernels.further import further_places, impact_at, place_at, prefetch_further, term_after
-from index.kernels.impacts import impact_value
-from index.kernels.lines import steps_of
+from index.kernels.lines import further_lines, further_width, impact_value, prefetch_further, steps_of
 
 # Steps of the histogram that finds how far the kept keys reach; the last one holds all that is smaller.
 _STEPS = 256
@@ -23,27 +21,21 @@ _LAST_KEY = 2**63 - 1
 
 
 @njit(cache=True, nogil=True)
-def summarise_block(docs, n_lines, documents, scale, largest, maxima, touched, out_terms, out_bytes, first):
+def summarise_block(docs, n_lines, documents, scale, maxima, touched, out_terms, out_bytes, first):
     """Write the summary of the block with these documents to lines first .. first + n_lines of the output.
 
     docs       uint32[n]          n_lines  lines a summary has
-    documents  kernels.lines.Documents     scale  float32[power of two above every term], `largest` the largest of it
+    documents  kernels.lines.Documents     scale  float32[power of two above every term]
     maxima     uint8[the same length], zeroed, and left so        touched  int64[one more], for use here
     out_terms, out_bytes   the output as terms and as bytes, zeroed
 
     Of the coordinate-wise maximum the largest values are kept, up to the number that the lines hold, by descending
-    value, then ascending term. Of the documents' further terms only those are decoded that may be among them.
-    Oracle: oracle.block_summary.
+    value, then ascending term. Of each document as many terms are read as a summary holds: a later one is no larger
+    than any of these, so it could only tie with the last that is kept. Oracle: oracle.block_summary.
     """
     term_bytes = 64 // documents.line_terms.shape[1]
     width = np.int64(60 // (term_bytes + 1))
-    n_touched = raise_by_sketches(docs, n_lines, documents, maxima, touched)
-    # The first line of a summary has room for as many values as a sketch holds: a further term is no larger.
-    if n_lines > 1:
-        reached = reached_by(n_lines * width, maxima, touched, n_touched, scale)
-        # One step is the least that an impact counts, and half a step is what rounding adds.
-        needed = np.float32(0.0) if reached <= largest else np.float32(0.9999) * reached - np.float32(0.5) * largest
-        n_touched = raise_by_further(docs, needed, documents, maxima, touched, n_touched)
+    n_touched = raise_maxima(docs, n_lines, documents, maxima, touched)
     # Descending value, then ascending term: the value's bits compare as the value does.
     keys = np.empty(n_touched + 1, dtype=np.int64)
     for j in range(n_touched):
@@ -61,17 +53,21 @@ def summarise_block(docs, n_lines, documents, scale, largest, maxima, touched, o
 
 
 @njit(cache=True, nogil=True)
-def raise_by_sketches(docs, n_lines, documents, maxima, touched):
-    """Raise `maxima` to the values of the documents' sketches, write to `touched` the terms that were 0; return how
-    many these are."""
-    line_terms, line_bytes = documents.line_terms, documents.line_bytes
+def raise_maxima(docs, n_lines, documents, maxima, touched):
+    """Raise `maxima` to the documents' values, write to `touched` the terms that were 0, and return how many."""
+    line_terms, line_bytes, line_links = documents.line_terms, documents.line_bytes, documents.line_links
+    further_terms, further_impacts = documents.further_terms, documents.further_impacts
+    steps_per_unit = documents.steps_per_unit
     term_bytes = 64 // line_terms.shape[1]
     width = np.int64(60 // (term_bytes + 1))
     mask = len(maxima) - 1
-    # Further terms are nowhere near the documents' lines.
+    last_term = np.int64(len(steps_per_unit) - 1)
+    per_further = further_width(further_terms, further_impacts)
+    from_end = further_impacts.shape[1] - per_further
+    # Further lines are nowhere near the documents' lines.
     if n_lines > 1:
         for i in range(len(docs)):
-            prefetch_further(np.int64(docs[i]), documents.line_links, documents.further)
+            prefetch_further(np.int64(docs[i]), line_links, further_terms)
     n_touched = 0
     for i in range(len(docs)):
         doc = np.int64(docs[i])
@@ -84,56 +80,21 @@ def raise_by_sketches(docs, n_lines, documents, maxima, touched):
             touched[n_touched] = term
             n_touched += np.int64(maxima[term] == 0)
             maxima[term] = max(maxima[term], steps)
-    return n_touched
-
-
-@njit(cache=True, nogil=True)
-def reached_by(wanted, maxima, touched, n_touched, scale):
-    """Return a value that at least `wanted` of the touched maxima reach, a little below the largest such; else 0."""
-    if n_touched < wanted:
-        return np.float32(0.0)
-    bits = np.empty(n_touched, dtype=np.int64)
-    highest = np.int64(0)
-    for j in range(n_touched):
-        value = np.float32(maxima[touched[j]]) * scale[touched[j]]
-        bits[j] = np.int64(np.float32(value).view(np.uint32))
-        highest = max(highest, bits[j])
-    histogram = np.zeros(_STEPS, dtype=np.int32)
-    for j in range(n_touched):
-        histogram[min(np.int64(_STEPS - 1), (highest - bits[j]) >> 17)] += 1
-    step = 0
-    above = histogram[0]
-    while above < wanted:
-        step += 1
-        above += histogram[step]
-    if step == _STEPS - 1:
-        return np.float32(0.0)
-    return np.uint32(max(np.int64(0), highest - ((step + 1) << 17))).view(np.float32)
-
-
-@njit(cache=True, nogil=True)
-def raise_by_further(docs, needed, documents, maxima, touched, n_touched):
-    """Raise `maxima` to the values of those further terms whose impacts may reach `needed`, a float32; return the
-    number of touched terms."""
-    line_links, further, remainders = documents.line_links, documents.further, documents.remainders
-    coarse, steps_per_unit = documents.coarse, documents.steps_per_unit
-    code = documents.code
-    # The middle of the next byte's range is above the range of a byte.
-    least = 1
-    while least < 255 and coarse[least + 1] < needed:
-        least += 1
-    for i in range(len(docs)):
-        first, stop = further_places(np.int64(docs[i]), line_links, further, remainders)
-        term = np.int64(0)
-        for j in range(first, stop):
-            place = place_at(j, further, remainders)
-            term = term_after(term, place, further)
-            if place >> 8 >= least:
-                impact = impact_value(impact_at(j, place, further, remainders, code))
-                steps = steps_of(impact, steps_per_unit[term])
-                touched[n_touched] = term
-                n_touched += np.int64(maxima[term] == 0)
-                maxima[term] = max(np.int64(maxima[term]), steps)
+        line, left = further_lines(doc, line_links, further_terms, per_further)
+        left = min(left, (n_lines - 1) * width)
+        place = 1
+        while left > 0:
+            if place == per_further:
+                line += 1
+                place = 0
+            term = min(np.int64(further_terms[line, place]) & mask, last_term)
+            impact = impact_value(further_impacts[line, from_end + place])
+            steps = steps_of(impact, steps_per_unit[term])
+            touched[n_touched] = term
+            n_touched += np.int64(maxima[term] == 0)
+            maxima[term] = max(np.int64(maxima[term]), steps)
+            place += 1
+            left -= 1
     return n_touched
 
 

@@ -1,6 +1,6 @@
 """Exact search: over the unpruned postings where the index has them, else by a scan of the documents.
 
-The scan reads each document's sketch, which bounds the document's score, and the further terms of a few. Work is done
+The scan reads each document's sketch, which bounds the document's score, and the further lines of a few. Work is done
 in chunks of documents, so that a deadline is kept while kernels run without the GIL.
 """
 
@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from index.arrays.segment import Segment
 from index.errors import SearchStopped
 from index.kernels.block_max import MOST_TERMS, SUPERBLOCK, BlockScratch, search_blocks
-from index.kernels.candidate_arrays import CandidateScratch
 from index.kernels.exhaustive import WINDOW, search_windows
-from index.kernels.few import may_be_best
 from index.kernels.forward import scan_documents, score_documents
 from index.kernels.heap import best_of
 
@@ -36,8 +34,6 @@ _GIVE_UP = 6
 _FEW_VISITS = 32
 # Below this, float32 has too few bits for the bound to hold.
 _TINY = 1e-30
-# A few documents are first scored coarsely if they are this many times k: else most are scored canonically anyway.
-_FEW_TIMES = 8
 
 
 class WindowScratch:
@@ -71,7 +67,6 @@ class Tables(Protocol):
 
     places: NDArray[np.int32]
     bounds: NDArray[np.float32]
-    candidates: CandidateScratch
     windows: WindowScratch
     blocks: BlockTables
 
@@ -174,13 +169,13 @@ def scan(
     """Return what `search_exact` returns, without unpruned postings."""
     ids = np.empty(0, dtype=np.int64)
     scores = np.empty(0, dtype=np.float32)
-    bounded = _bounds_hold(segment, terms, weights)
+    smallest = min(float(segment.scale[terms].min()), float((weights * segment.scale[terms]).min()))
     start, size = 0, _FIRST_CHUNK
     while start < segment.n_docs:
         if should_stop is not None and should_stop():
             raise SearchStopped("the search was stopped before it was finished")
         chunk = np.empty(min(size, segment.n_docs - start), dtype=np.float32)
-        threshold = np.float32(scores[k - 1] if len(scores) >= k and bounded else 0.0)
+        threshold = np.float32(scores[k - 1] if len(scores) >= k and smallest > _TINY else 0.0)
         scan_documents(
             start, threshold, segment.documents, segment.scale, terms, weights, tables.places, tables.bounds, allowed,
             segment.line_docs, chunk,
@@ -203,25 +198,10 @@ def score_few(
     ties: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the best k of `doc_ids` (int64, each once), ranked as by `scan`."""
-    lines = segment.lines_of(doc_ids)
-    if len(doc_ids) > _FEW_TIMES * k and _bounds_hold(segment, terms, weights):
-        chosen = np.empty(len(lines), dtype=np.int64)
-        scratch = tables.candidates
-        n = may_be_best(
-            lines, k, segment.coarse_error, segment.documents, segment.scale, terms, weights, scratch.per_step,
-            scratch.per_unit, chosen,
-        )  # fmt: skip
-        doc_ids, lines = doc_ids[chosen[:n]], lines[chosen[:n]]
     scores = np.empty(len(doc_ids), dtype=np.float32)
-    score_documents(lines, segment.documents, terms, weights, tables.places, scores)
+    score_documents(segment.lines_of(doc_ids), segment.documents, terms, weights, tables.places, scores)
     matching = scores >= 0
     return best(doc_ids[matching], scores[matching], k, ties=ties)
-
-
-def _bounds_hold(segment: Segment, terms: NDArray[np.uint32], weights: NDArray[np.float32]) -> bool:
-    """Return whether the query's numbers are large enough for bounds in float32."""
-    scale = segment.scale[terms]
-    return min(float(scale.min()), float((weights * scale).min())) > _TINY
 
 
 def best(

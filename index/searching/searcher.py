@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from index.arrays.segment import Segment
 from index.errors import SearchStopped, VectorError
 from index.kernels.candidate_arrays import CandidateParameters, Queries
-from index.kernels.few import list_allowed
 from index.kernels.forward import score_documents
 from index.kernels.query import number_query
 from index.searching import exact as exact_search
@@ -213,11 +212,9 @@ class Searcher:
     def _few(self, selection: Selection) -> NDArray[np.int64] | None:
         """Return the allowed documents if they are so few that scoring them directly is faster, else None."""
         allowed = selection.allowed
-        count = int(np.count_nonzero(allowed))
-        if not len(allowed) or count > max(selection.k, _FEW * self.segment.n_docs):
-            return None
-        ids = np.empty(count, dtype=np.int64)
-        return ids[: list_allowed(allowed, ids)]
+        if len(allowed) and np.count_nonzero(allowed) <= max(selection.k, _FEW * self.segment.n_docs):
+            return np.flatnonzero(allowed)
+        return None
 
     def _search_exactly(
         self,

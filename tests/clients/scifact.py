@@ -40,7 +40,7 @@ def load() -> SciFact:
 def small(whole: SciFact, queries: int, others: int) -> SciFact:
     """Return the first queries with their judged documents and some other documents."""
     chosen: dict[str, Any] = dict(list(whole.qrels.items())[:queries])
-    ids = {id for judged in chosen.values() for name in judged} | set(list(whole.corpus)[:others])
+    ids = {name for judged in chosen.values() for name in judged} | set(list(whole.corpus)[:others])
     return SciFact(
         {name: whole.corpus[name] for name in whole.corpus if name in ids},
         {name: whole.queries[name] for name in chosen},

@@ -38,7 +38,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield found.group()
         finally:
             service.terminate()
-            service.communicate(timeout=60)
+            service.communicate(timeout=600)
 
 
 @pytest.fixture

@@ -116,9 +116,9 @@ def test_the_index_is_the_same_in_a_folder_and_for_any_batches_and_threads(index
 
 def test_only_an_index_with_maxima_has_the_newer_version(indexes, tmp_path):
     SparseIndex.build(DOCUMENTS[:100], PLAIN, tmp_path / "plain")
-    assert read_manifest(tmp_path / "plain")["version"] == 5
+    assert read_manifest(tmp_path / "plain")["version"] == 3
     assert "block_maxima.npy" not in read_manifest(tmp_path / "plain")["files"]
-    assert read_manifest(indexes[0].path)["version"] == 6
+    assert read_manifest(indexes[0].path)["version"] == 4
     assert indexes[0].config.block_maxima is True
     assert verify_index(indexes[0].path) == []
 
@@ -165,7 +165,7 @@ def test_damaged_values_never_lead_out_of_an_array(tmp_path):
 
 def test_a_manifest_without_the_arrays_is_refused(tmp_path):
     SparseIndex.build(DOCUMENTS[:100], PLAIN, tmp_path / "index")
-    replace_manifest(tmp_path / "index", {"version": 6})
+    replace_manifest(tmp_path / "index", {"version": 4})
     with pytest.raises(IndexCorrupt, match="superblock_starts"):
         SparseIndex.open(tmp_path / "index")
 

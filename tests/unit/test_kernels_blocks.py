@@ -22,7 +22,6 @@ from index.kernels.candidate_arrays import (
 )
 from index.kernels.candidates import find_candidates
 from index.kernels.clustering import cluster_list
-from index.kernels.further import impact_code
 from index.kernels.lines import LINE_BYTES, line_views, pack_documents, terms_per_line
 from index.kernels.summaries import summarise_block
 
@@ -46,8 +45,7 @@ def packed(documents, term_type=np.uint16):
     terms = np.array([term for row in rows for term, _ in row], dtype=np.uint32)
     steps = np.array([steps for row in rows for _, steps in row], dtype=np.float32)
     impacts, lines = (steps * SCALE[terms]).astype(np.float32), np.arange(len(rows), dtype=np.uint32)
-    scale, code = SCALE[:N_TERMS], impact_code(int(impacts.view(np.uint32).min()), int(impacts.view(np.uint32).max()))
-    made, links = new_documents(np.diff(start), np.dtype(term_type), impacts.dtype, code, scale, ArraysInMemory())
+    made, links = new_documents(np.diff(start), np.dtype(term_type), impacts.dtype, SCALE[:N_TERMS], ArraysInMemory())
     pack_documents(lines, start, terms, impacts, impacts, links, made)
     return made
 
@@ -81,8 +79,7 @@ def test_a_summary_holds_the_largest_of_the_maximum(documents, n_lines, term_typ
     out = line_views(np.zeros((5, LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
     maxima, touched = np.zeros(ROOM, dtype=np.uint8), np.zeros(ROOM + 1, dtype=np.int64)
     docs = np.arange(len(documents), dtype=np.uint32)
-    made = packed(documents, term_type)
-    summarise_block(docs, n_lines, made, SCALE, SCALE.max(), maxima, touched, *out[:2], 2)
+    summarise_block(docs, n_lines, packed(documents, term_type), SCALE, maxima, touched, *out[:2], 2)
     found = []
     for place in range(n_lines * width):
         steps = out[1][2 + place // width, width * np.dtype(term_type).itemsize + place % width]
@@ -116,8 +113,7 @@ def inverted(documents, term_type, centroid_fraction, short):
 
     list_summary = offsets(np.where(np.diff(start) > short, 2 * out.list_blocks, 0))
     block_start = offsets(out.sizes[: out.list_blocks.sum()]).astype(np.uint32)
-    block_docs = out.docs.view(np.uint8).reshape(-1, 4)[:, :3]
-    blocks = CandidateLists(offsets(out.list_blocks), list_summary, block_start, block_docs, *summaries[:2])
+    blocks = CandidateLists(offsets(out.list_blocks), list_summary, block_start, out.docs, *summaries[:2])
     return (blocks, made), [set(docs) for docs in lists]
 
 
@@ -165,9 +161,7 @@ def test_uncut_candidate_search_finds_the_best_sketch_scores(documents, query, n
     # A block is never skipped with heap_factor 0, a document never dropped with beta 0.
     docs, scores, _ = candidates(query, n, arrays, len(documents), heap_factor=0, beta=0)
     width = terms_per_line(np.dtype(term_type))
-    expected = oracle.candidates_trivial_but_slow(
-        documents, query, SCALE, lists, n, width, arrays[1].code, arrays[1].coarse
-    )
+    expected = oracle.candidates_trivial_but_slow(documents, query, SCALE, lists, n, width)
     # Scores tie, so documents are compared by their scores.
     assert scores == expected
     assert len(docs) == len(set(docs)) == len(expected)

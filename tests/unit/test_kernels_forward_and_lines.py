@@ -10,26 +10,15 @@ from hypothesis import strategies as st
 from index.arrays.new_arrays import ArraysInMemory, new_documents
 from index.canonical_weights import stored
 from index.kernels import oracle
-from index.kernels.few import list_allowed, may_be_best
 from index.kernels.forward import scan_documents, score_document, score_documents, score_rows
-from index.kernels.further import (
-    HEADER,
-    close_gaps,
-    coarse_error,
-    coarse_values,
-    impact_code,
-    largest_shift,
-    most_places,
-    remainder_type,
-    write_further,
-)
-from index.kernels.impacts import impact_value
 from index.kernels.lines import (
     NO_LINE,
     count_terms,
     heaviest_terms,
+    impact_value,
     pack_documents,
     read_documents,
+    steps_of,
     terms_per_line,
 )
 
@@ -59,16 +48,9 @@ def csr(rows, impact_type="float16"):
 def packed(rows, term_type=np.uint16, impact_type="float16"):
     """Pack rows, in their order."""
     start, terms, values, kept = csr(rows, impact_type)
-    made, links = new_documents(np.diff(start), np.dtype(term_type), kept.dtype, code_of(kept), SCALE, ArraysInMemory())
+    made, links = new_documents(np.diff(start), np.dtype(term_type), kept.dtype, SCALE, ArraysInMemory())
     pack_documents(lines_of(rows), start, terms, values, kept, links, made)
-    used = close_gaps(made.line_links, made.further, made.remainders)
-    return made._replace(further=made.further[:used], remainders=made.remainders[:used])
-
-
-def code_of(kept):
-    """How these stored impacts are divided."""
-    bits = kept.view(f"u{kept.itemsize}")
-    return impact_code(int(bits.min()), int(bits.max())) if len(bits) else impact_code(0, 0)
+    return made
 
 
 def lines_of(rows):
@@ -172,93 +154,17 @@ def test_documents_are_packed_by_descending_impact(rows, term_type, impact_type)
         assert in_line == expected[:width]
         if len(row) <= width:
             assert made.line_links[document, 15] == NO_LINE
-            continue
-        rest = [(term, np.dtype(impact_type).type(dict(row)[term])) for term, _ in expected[width:]]
-        bits = [int(impact.view(f"u{impact.itemsize}")) for _, impact in rest]
-        places = oracle.further_places([term for term, _ in rest], bits, *made.code.tolist())
-        first = int(made.line_links[document, 15]) + HEADER
-        used = slice(first, first + len(places))
-        assert made.further[first - HEADER : first].tolist() == [len(places), 0]
-        assert made.further[used].tolist() == [step | byte << 8 for step, byte, _ in places]
-        assert made.remainders[used].tolist() == [remainder for _, _, remainder in places]
-
-
-wide = st.dictionaries(st.integers(0, 199_999), impacts, min_size=1, max_size=60).map(lambda d: sorted(d.items()))
-
-
-@settings(max_examples=30, deadline=None)
-@given(wide, st.sampled_from(["float16", "float32"]))
-def test_far_terms_are_read_as_they_were_written(row, impact_type):
-    _, terms, _, kept = csr([row], impact_type)
-    code = code_of(kept)
-    needed = int(most_places(np.array([len(row)]), 200_000)[0])
-    further, remainders = np.zeros(needed, np.uint16), np.zeros(needed, remainder_type(kept.dtype))
-    write_further(0, np.arange(len(row)), terms, kept, further, remainders, *code)
-    bits = kept.view(f"u{kept.itemsize}").tolist()
-    places = oracle.further_places(terms.tolist(), bits, *code.tolist())
-    count = int(further[0]) | int(further[1]) << 16
-    written = further[HEADER : HEADER + count]
-    assert [(int(w) & 255, int(w) >> 8) for w in written] == [place[:2] for place in places]
-    made = packed([[]], np.uint32, impact_type)._replace(further=further, remainders=remainders, code=code)
-    made.line_links[0, 15] = 0
-    found = np.empty(len(row), np.uint32), np.empty(len(row), kept.dtype)
-    read_documents(lines_of([row]), made, *found)
-    assert found[0].tolist() == terms.tolist()
-    assert found[1].tolist() == kept.tolist()
-
-
-@pytest.mark.parametrize("impact_type", ["float16", "float32"])
-def test_a_coarse_impact_is_near_the_canonical_one(impact_type):
-    kept = stored(np.geomspace(0.01, 4, 5000).astype(np.float32), impact_type)
-    code = code_of(kept)
-    bits = kept.view(f"u{kept.itemsize}").astype(np.int64)
-    assert 0 <= code[1] <= largest_shift(kept.dtype)
-    coarse = coarse_values(code, kept.dtype)[1 + ((bits - code[0]) >> code[1])]
-    exact = kept.view(np.float16).astype(np.float64) if impact_type == "float16" else kept
-    assert np.abs(coarse / exact - 1).max() < 0.035
-
-
-def test_the_widest_impacts_leave_a_remainder_that_fits():
-    assert impact_code(1, 0x7BFF)[1] == largest_shift(np.dtype(np.uint16))
-    assert impact_code(1, 0x7F7FFFFF)[1] == largest_shift(np.dtype(np.float32))
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    documents.filter(len), queries.filter(len), st.integers(1, 3), st.sampled_from(["float16", "float32"]), st.data()
-)
-def test_what_may_be_best_holds_every_document_that_is(rows, query, k, impact_type, data):
-    made = packed(rows, np.uint16, impact_type)
-    lines = np.array(data.draw(st.permutations(range(len(rows)))), dtype=np.uint32)
-    per_step, per_unit = np.zeros(1 << 16, np.uint16), np.zeros(1 << 16, np.float32)
-    chosen, error = np.empty(len(rows), np.int64), coarse_error(made.code, made.impacts.dtype)
-    n = may_be_best(lines, k, error, made, SCALE, *query_arrays(query), per_step, per_unit, chosen)
-    scores = np.float32(oracle.canonical_scores(rounded(rows, impact_type), query))
-    best = {document for document, _ in oracle.brute_force(scores, k)}
-    ties = {document for document in range(len(rows)) if best and scores[document] >= min(scores[d] for d in best)}
-    assert ties - {-1} <= set(lines[chosen[:n]].tolist())
-    assert n == len(set(chosen[:n].tolist()))
-    assert not per_step.any()
-    assert not per_unit.any()
-
-
-def test_documents_far_below_the_best_are_not_scored_canonically():
-    rows = [[(0, 3.0 if document < 4 else 0.5), (1, 0.25)] for document in range(40)]
-    made = packed(rows)
-    per_step, per_unit, chosen = np.zeros(1 << 16, np.uint16), np.zeros(1 << 16, np.float32), np.empty(40, np.int64)
-    query = query_arrays({0: 1.0, 1: 1.0})
-    n = may_be_best(lines_of(rows), 2, 0.1, made, SCALE, *query, per_step, per_unit, chosen)
-    assert chosen[:n].tolist() == [0, 1, 2, 3]
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.booleans(), max_size=200))
-def test_allowed_documents_are_listed(values):
-    allowed = np.array(values, dtype=np.bool_)
-    ids = np.full(int(allowed.sum()), -1)
-    assert list_allowed(allowed, ids) == len(ids)
-    assert ids.tolist() == np.flatnonzero(allowed).tolist()
-    assert list_allowed(allowed, ids[:1]) == min(1, len(ids))
+        else:
+            per_line = 64 // (term_bytes + made.impacts.dtype.itemsize)
+            first = int(made.line_links[document, 15])
+            used = slice(first, first + -(-(1 + len(row) - width) // per_line))
+            terms = made.further_terms[used, :per_line].flatten().tolist()
+            stored = made.further_impacts[used, -per_line:].flatten()
+            values = stored.view(np.float16) if impact_type == "float16" else stored
+            further = list(zip(terms, values.tolist(), strict=True))
+            assert further[0] == (len(row) - width, 0)
+            held = [(term, steps_of(value, 1 / SCALE[term])) for term, value in further[1 : 1 + len(row) - width]]
+            assert held == expected[width:]
 
 
 @settings(max_examples=30, deadline=None)

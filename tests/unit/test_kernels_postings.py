@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from index.arrays.new_arrays import ArraysInMemory, new_documents
 from index.canonical_weights import stored
 from index.kernels import oracle
-from index.kernels.further import impact_code
 from index.kernels.lines import pack_documents
 from index.kernels.numbering import fill_slots, number_terms
 from index.kernels.postings import collect_largest, count_postings, fill_postings, keep_largest, sort_key
@@ -30,9 +29,7 @@ def packed(rows, impact_type, term_type=np.uint32):
     values = np.array([row[term] for row in rows for term in sorted(row)], dtype=np.float32)
     kept = stored(values, impact_type)
     lines, scale = np.arange(len(rows), dtype=np.uint32), np.ones(N_TERMS, dtype=np.float32)
-    bits = kept.view(f"u{kept.itemsize}")
-    code = impact_code(int(bits.min()), int(bits.max())) if len(bits) else impact_code(0, 0)
-    made, links = new_documents(np.diff(start), np.dtype(term_type), kept.dtype, code, scale, ArraysInMemory())
+    made, links = new_documents(np.diff(start), np.dtype(term_type), kept.dtype, scale, ArraysInMemory())
     pack_documents(lines, start, terms, values, kept, links, made)
     return made
 

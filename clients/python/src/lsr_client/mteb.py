@@ -85,7 +85,7 @@ class LsrSearchModel:
                 self._client.search(
                     self._collection,
                     text,
-                    **{"params": runs.EXACT, **options, "filter": {"ids": list(top_ranked[qid])}},
+                    **{**runs.EVALUATION, **options, "filter": {"ids": list(top_ranked[qid])}},
                 )
                 for qid, text in texts.items()
             ]

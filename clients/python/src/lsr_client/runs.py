@@ -14,14 +14,15 @@ from lsr_client.models import Hit, SearchAnswer
 
 MOST = 1000  # hits of a search
 _STEP = 2.0**-22  # a float32, as trec_eval reads scores, has 24 bits
-EXACT: Mapping[str, Any] = {"exact": True}
+# Nobody waits for a single answer of an evaluation: a search may take as long as the service allows.
+EVALUATION: Mapping[str, Any] = {"params": {"exact": True}, "timeout_ms": 60_000}
 
 
 def answers(
     client: Client, collection: str, texts: Sequence[str], options: Mapping[str, Any], batch: int = 20
 ) -> Iterator[SearchAnswer]:
     """Yield the answer of each text in order, `batch` texts per request. A search is exact unless `params` differ."""
-    common = {"params": EXACT, **options}
+    common = {**EVALUATION, **options}
     for first in range(0, len(texts), batch):
         searches = [{"query": {"text": text}, **common} for text in texts[first : first + batch]]
         yield from client.search_many(collection, searches)
