@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 class Body(Protocol):
     """Token ids to the hidden states of the tokens, one text after the other, without padding."""
 
-    device: torch.device
-    dtype: torch.dtype
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision it computes in."""
+        ...
 
     @property
     def hidden_size(self) -> int:

@@ -118,7 +118,7 @@ class PooledSide(TransformerSide):
 
     def _computed(self, pooled: Tensor, keys: Tensor, values: Tensor, known: Tensor) -> Tensor:
         """Return the head's weights without a gradient: only the terms of the texts are touched again."""
-        weights = self.head.expansion(pooled).relu_()
+        weights: Tensor = self.head.expansion(pooled).relu_()
         if not known.all():
             weights[~known] = 0.0
         weights.view(-1)[keys] += values * torch.relu(self.head.factor)[keys % self.n_terms]
