@@ -1,6 +1,7 @@
 """docker-compose.yml with the real image: index, serve, search, stop, start again, upgrade.
 
-`make container-test` builds the image and runs this with podman and podman-compose. By itself it is skipped. The figures that it prints are the image's size and the time from `up` to the first answer.
+`make container-test` builds the image and runs this with podman and podman-compose. By itself it is skipped. The figures
+that it prints are the image's size and the time from `up` to the first answer.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Project:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     if shutil.which("podman") is None or COMPOSE is None:
-        pytest.skip("podman and podman-compose are not installed")
+        pytest.skip("make container-test runs these, with podman and podman-compose")
     if subprocess.run(["podman", "image", "exists", IMAGE], check=False).returncode:
         pytest.skip(f"the image {IMAGE} does not exist: make image builds it")
     made = Project(tmp_path_factory.mktemp("lsrcompose"))
