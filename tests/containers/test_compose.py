@@ -1,6 +1,6 @@
 """docker-compose.yml with the real image: index, serve, search, stop, start again, upgrade.
 
-`make container-test` builds the image and runs this with podman and podman-compose; otherwise it is skipped. The figures
+`make container-test` builds the image and runs this with podman and podman-compose. Else it is skipped. The figures
 that it prints are the image's size and the time from `up` to the first answer.
 """
 
