@@ -147,7 +147,8 @@ def _query_warnings(answered: Answered) -> list[str]:
     legs = [leg for leg in answered.legs if leg is not None]
     for leg in legs:
         if leg.query.unknown:
-            shown = ", ".join(repr(token) for token in leg.query.unknown[:5])
+            # Sorted: the order in the query vector would show a bound key which of them occur outside of its part.
+            shown = ", ".join(repr(token) for token in sorted(leg.query.unknown)[:5])
             warnings.append(f"{len(leg.query.unknown)} query terms occur in no document: {shown}")
     if legs and not any(len(leg.query.term_ids) for leg in legs):
         text = answered.plan.text
