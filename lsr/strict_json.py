@@ -6,8 +6,8 @@ already refuses NaN, Infinity, numbers beyond a float64, lone surrogates and byt
 64 bits, which orjson returns as the nearest float, is returned as the integer that it is. The error gives the reason,
 the position (the character, from 0) and the field (`query.sparse.lobster`).
 
-A list or an object of two bytes takes about 70 in memory, and a microsecond to check; a string of three bytes takes 60.
-So their number is limited, and counted in the bytes before they are parsed (`check_size`).
+A list of two bytes, or a string of three, takes many times that in memory and time. So the number of both is limited,
+and counted in the bytes before they are parsed (`check_size`).
 
 How duplicate keys are found without parsing twice: outside strings, JSON has exactly one colon per key. So the colons
 of the input are the keys that orjson kept, the colons inside the strings that it kept, and those of the keys that it
@@ -27,7 +27,7 @@ import orjson
 from lsr.errors import InvalidJson
 
 MAX_DEPTH: Final = 64
-MAX_CONTAINERS: Final = 1_000_000  # lists and objects of one text: at most some 100 MB, and a second
+MAX_CONTAINERS: Final = 1_000_000  # lists and objects of one text
 MAX_STRINGS: Final = 4_000_000  # and keys
 
 _PATH_LIMIT: Final = 1 << 20  # characters; beyond it an error does not name the field: the scan in Python is slow

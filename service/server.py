@@ -56,7 +56,7 @@ class ServerAddressError(SettingsError):
 
 
 def serve(
-    directory: Path,
+    collections: Path | Callable[[], CollectionStore],
     *,
     host: str = DEFAULT_HOST,
     port: int = DEFAULT_PORT,
@@ -66,31 +66,7 @@ def serve(
     on_listening: Callable[[str], None] | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve `directory`, a collection or a folder of collections, until SIGINT or SIGTERM; see `serve_store`."""
-    serve_store(
-        lambda: CollectionStore(directory),
-        host=host,
-        port=port,
-        api_key_file=api_key_file,
-        insecure=insecure,
-        settings=settings,
-        on_listening=on_listening,
-        on_ready=on_ready,
-    )
-
-
-def serve_store(
-    open_store: Callable[[], CollectionStore],
-    *,
-    host: str = DEFAULT_HOST,
-    port: int = DEFAULT_PORT,
-    api_key_file: Path | None = None,
-    insecure: bool = False,
-    settings: ServiceSettings | None = None,
-    on_listening: Callable[[str], None] | None = None,
-    on_ready: Callable[[str], None] | None = None,
-) -> None:
-    """Serve the collections of a store until SIGINT or SIGTERM.
+    """Serve a collection or a folder of collections, or the store that a function opens, until SIGINT or SIGTERM.
 
     `port` 0: any free port. `on_listening` and `on_ready` are called with the base URL, the second one when the service
     is ready to search. After the signal no new connection is accepted, requests in flight are finished, and the
@@ -110,7 +86,7 @@ def serve_store(
         if on_ready is not None:
             on_ready(url)
 
-    with _listen(host, port) as listener, open_store() as store:
+    with _listen(host, port) as listener, _opened(collections) as store:
         server = _server(store, settings, listener, ready, _take_long_turns)
         if on_listening is not None:
             on_listening(_url(listener))
@@ -121,6 +97,10 @@ def serve_store(
         raise KeyboardInterrupt
     if server.service.readiness.failure is not None:
         raise server.service.readiness.failure
+
+
+def _opened(collections: Path | Callable[[], CollectionStore]) -> CollectionStore:
+    return CollectionStore(collections) if isinstance(collections, Path) else collections()
 
 
 @contextmanager

@@ -140,10 +140,10 @@ def serve_sharded(
     """Serve a publication until Ctrl-C. Raises what `deployed` raises."""
     from service.cluster.connection import connected
     from service.cluster.serving import ServingOptions, deployed
-    from service.server import serve_store
+    from service.server import serve
 
     with connected(ray), deployed(uri, ServingOptions(replicas, cache)) as store:
-        serve_store(
+        serve(
             lambda: store,
             host=host,
             port=port,

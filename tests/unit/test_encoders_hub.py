@@ -73,7 +73,7 @@ def test_weights_of_the_root_in_bin_and_of_a_subfolder_in_safetensors(
     for found, folder in ((encoder.encode_documents, documents), (encoder.encode_queries, queries)):
         expected = load_encoder(str(folder), dtype="float32").encode_documents(texts)
         # Where the arrays begin in memory decides how MKL adds: 2.1e-6 with AVX2. Other weights differ by tenths.
-        assert np.abs((found(texts) - expected).toarray()).max() < 1e-5
+        assert np.abs((found(texts) - expected).toarray()).max() < 3e-6
     # Everything is in the cache now: the hub is not asked again.
     hub.asked, hub.online = 0, False
     load_encoder("somebody/two-models")
