@@ -85,7 +85,7 @@ clean: ## remove the environment and everything that the other targets made
 browser: $(VENV)/dev.stamp ## the page's tests in a real browser
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	npm install --silent --no-save --prefix .browser axe-core@4
-	$(BIN)/pytest tests/browser
+	$(BIN)/pytest tests/browser --timeout 1800
 
 # The site of docs/: strict, so that a link to nothing fails. Its packages go into an environment of their own.
 .PHONY: site
@@ -108,7 +108,7 @@ clients: $(VENV)/models.stamp ## the Python client's optional modules with the r
 .PHONY: exchange
 exchange: $(VENV)/dev.stamp ## import and export through Qdrant Edge, Milvus Lite and the package datasets
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[exchange]'
-	$(BIN)/pytest tests/exchange
+	$(BIN)/pytest tests/exchange --timeout 1800
 
 # The container image: podman's buildah builds it, or IMAGE_BUILD='docker build' does. IMAGE_OPTIONS goes to either, such as
 # --build-arg TORCH_INDEX_URL=…, or --isolation chroot where a build must do without namespaces.

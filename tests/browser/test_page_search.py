@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import httpx
 
 from tests.browser.conftest import until
 
@@ -224,19 +228,41 @@ def test_reasons_fold_and_unfold_by_mouse_and_keyboard(visit: Start) -> None:
         assert table.is_visible() != before
 
 
-def test_a_search_is_copied(visit: Start) -> None:
-    page = visit(permissions=["clipboard-read", "clipboard-write"]).open("/?c=recipes&q=it%27s+soup")
+def test_a_search_is_copied_and_what_is_copied_runs(visit: Start, service: str) -> None:
+    address = "/?c=recipes&q=it%27s+lobster+soup%22+%5C+%F0%9F%A6%9E&terms=%7B%22default%22%3A%7B%22soup%22%3A2.5%7D%7D"
+    page = visit(permissions=["clipboard-read", "clipboard-write"]).open(address)
     page.locator(".hit").first.wait_for()
+    shown = [one.removeprefix("id ") for one in page.locator(".field.id").all_inner_texts()]
     copied = {}
     for kind in ("curl", "Python", "JSON"):
         page.get_by_role("button", name=kind, exact=True).click()
         page.get_by_role("button", name="Copied").wait_for()
         copied[kind] = page.evaluate("navigator.clipboard.readText()")
         page.get_by_role("button", name=kind, exact=True).wait_for()
-    assert json.loads(copied["JSON"])["query"] == {"text": "it's soup"}
-    assert copied["curl"].startswith("curl -s 'http://127.0.0.1")
-    assert "it'\\''s soup" in copied["curl"]
-    compile(copied["Python"], "copied", "exec")
+    body = json.loads(copied["JSON"])
+    assert body["query"]["fusion"]["queries"][1]["text"] == "it's lobster soup\" \\ 🦞"
+    answers = [httpx.post(f"{service}/v1/collections/recipes/search", json=body).json()]
+    answers.append(json.loads(ran(["sh", "-c", copied["curl"]])))
+    for answer in answers:
+        assert [hit["id"] for hit in answer["hits"]] == shown
+    printed = ran([sys.executable, "-"], copied["Python"]).splitlines()
+    assert [line.split()[1] for line in printed] == shown
+
+
+def ran(command: list[str], given: str = "") -> str:
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def test_a_recall_target_is_part_of_the_search_and_of_the_address(visit: Start) -> None:
+    page = search(visit)
+    page.get_by_text("Ranking", exact=True).click()
+    with page.expect_request(lambda one: "recall" in (one.post_data or "")) as sent:
+        page.get_by_label("Recall target").select_option("0.95")
+    assert json.loads(sent.value.post_data)["params"] == {"recall": 0.95}
+    assert asked(page)["recall"] == ["0.95"]
+    page.get_by_label("Exact search", exact=True).check()
+    until(page, "[...document.querySelectorAll('#ranking select')].some(one => one.disabled)")
+    assert page.get_by_label("Recall target").is_disabled()
 
 
 def test_pieces_of_unknown_words_are_folded_and_flagged(visit: Start) -> None:
