@@ -17,7 +17,7 @@ function shape(tag, attributes, text) {
 export function recallCurve(answers, search) {
   const measured = answers.filter((one) => Object.keys(one.curves).length);
   if (!measured.length) {
-    return [el("p", {}, "Nothing is measured here: a collection with small segments, or one of BM25 alone, is searched exactly, and its recall is 100 %.")];
+    return [el("p", {}, "No curve is measured: small segments, and weights that are as even as those of BM25, are searched exactly, and recall is 100 %.")];
   }
   return measured.flatMap((one) => {
     const k = Object.hasOwn(one.curves, "10") ? "10" : Object.keys(one.curves)[0];
