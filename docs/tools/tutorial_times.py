@@ -20,7 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import run_tutorial
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
+import run_tutorial  # noqa: E402
 
 TUTORIALS = ("service", "research", "rag")
 _RUN = """
