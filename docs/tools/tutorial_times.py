@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
-import run_tutorial  # noqa: E402
+import run_tutorial
 
 TUTORIALS = ("service", "research", "rag")
 _RUN = """
