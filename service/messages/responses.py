@@ -397,6 +397,7 @@ class InfoModel(BaseModel):
     """
 
     model_id: str
+    served_model_name: str
     model_sha: str | None
     model_dtype: str
     model_type: dict[str, Any]
