@@ -66,6 +66,46 @@ def test_a_chip_switched_off_repeats_the_search_without_its_term(visit: Start) -
     assert "Lobster" in titles(page)[0]
 
 
+def test_terms_of_each_origin_have_a_colour_of_their_own(visit: Start) -> None:
+    visited = visit()
+
+    def with_expansion(route: Any) -> None:
+        answered = route.fetch()
+        answer = answered.json()
+        added = answer["query"]["terms"][0] | {"token": "crustacean", "origin": "expansion", "weight": 0.5}
+        answer["query"]["terms"].append(added)
+        route.fulfill(response=answered, json=answer)
+
+    visited.page.route("**/search", with_expansion)  # BM25 itself adds nothing to a query
+    page = visited.open("/?c=recipes&q=lobster&prf=1")
+    page.locator(".chip.prf").first.wait_for()
+    colours = {
+        origin: page.locator(f".chip.{origin}")
+        .first.locator("button")
+        .evaluate("node => getComputedStyle(node).color + getComputedStyle(node.parentNode).backgroundColor")
+        for origin in ("input", "expansion", "prf")
+    }
+    assert len(set(colours.values())) == 3
+    said = page.locator(".legend").inner_text()
+    assert all(one in said for one in ("from your query", "added by the encoder", "added from the first hits"))
+
+
+def test_lists_of_the_fusion_and_rescoring_are_switched(visit: Start) -> None:
+    page = search(visit, "/?c=pipeline&q=lobster+soup")
+    legs = page.locator(".hit").first.locator(".leg-head .name")
+    assert sorted(one.strip() for one in legs.all_inner_texts()) == ["bm25", "default", "meaning"]
+    page.get_by_text("Ranking", exact=True).click()
+    with page.expect_request(lambda one: '"rescore":false' in (one.post_data or "")):
+        page.get_by_role("checkbox", name="by meaning").uncheck()
+    until(page, "document.querySelectorAll('.hit')[0].querySelectorAll('.leg-head').length === 2")
+    assert asked(page)["rescore"] == ["0"]
+    page.get_by_role("checkbox", name="bm25").uncheck()
+    until(page, "document.querySelectorAll('.hit')[0].querySelectorAll('.leg-head').length === 1")
+    assert json.loads(asked(page)["legs"][0]) == {"default": 1, "bm25": 0}
+    page.get_by_role("button", name="Back to the collection's defaults").click()
+    until(page, "document.querySelectorAll('.hit')[0].querySelectorAll('.leg-head').length === 3")
+
+
 def test_a_new_weight_is_searched_with(visit: Start) -> None:
     page = search(visit)
     weight = page.get_by_label("Weight of soup").first
