@@ -4,9 +4,9 @@ For each tutorial the repository's last commit is cloned into a temporary folder
 the clone itself; then the others, as `run_tutorial.py` runs and checks them. So the environment and the kernel cache
 are new each time; what pip has downloaded before is not. Needs git, a package index and 3 GB of disk space.
 
-    {"tutorial": "service", "install_s": 95.1, "install_cpu_s": 80.0, "blocks": 21, "run_s": 130.2, "run_cpu_s": 140.4, …}
+    {"tutorial": "service", "install_s": 95.1, "install_cpu_s": 80.0, "blocks": 21, "run_s": 130.2, …}
 
-`cpu_s` are seconds of all processor cores, which other jobs on the machine change less than the time that passes.
+`…_cpu_s` are seconds of all processor cores, which other jobs on the machine change less than the time that passes.
 `slowest` are the three slowest blocks: the line in the file, and seconds.
 """
 
