@@ -22,7 +22,7 @@ class ShardedStore(CollectionStore):
     def __init__(self, collections: Mapping[str, ShardedCollection]) -> None:
         """The collections are closed with the store."""
         self.directory = Path()
-        self._collections = dict(collections)
+        self._collections: dict[str, ShardedCollection] = dict(collections)
 
     def close(self) -> None:
         """Close every collection."""
