@@ -116,6 +116,7 @@ class Inquiry:
         self.missing: dict[int, str] = dict(missing or {})
         self._documents = documents
         trace = TRACE.get()
+        self.on_version: Callable[[int, int], None] | None = None  # called with a shard's number and the version read
         self._pins = [Pin(one, trace=trace) for one in least or (0,) * len(shards)]
         self._end = None if timeout_ms is None else time.monotonic() + timeout_ms / 1e3
 
@@ -175,6 +176,8 @@ class Inquiry:
             for at, answer in begun.items():
                 try:
                     found[at] = answer()
+                    if self.on_version is not None:
+                        self.on_version(at, self._pins[at].version or 0)
                 except ShardUnavailable as error:
                     self._leave_out(at, error, str(error), first=first)
                 except SearchStopped as error:

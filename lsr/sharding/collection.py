@@ -53,6 +53,7 @@ class ShardedCollection(Collection):
     """An open generation of shards. Safe to use from many threads."""
 
     has_parts = False
+    waits_for_others = True
 
     def __init__(
         self,

@@ -99,12 +99,21 @@ class Closing(Protocol):
 class ShardReader:
     """An open shard. Safe to use from many threads."""
 
-    def __init__(self, opened: Path | ReadShard) -> None:
-        """Open the collection in a folder, or read an open one; raises what `Collection.open` raises."""
+    def __init__(self, opened: Path | ReadShard, *, published: int | None = None) -> None:
+        """Open the collection in a folder, or read an open one; raises what `Collection.open` raises.
+
+        published  with how many documents it was published, where that is not what it has
+        """
+        self._published = published
         self._state: ReadShard = open_to_read(opened) if isinstance(opened, Path) else opened
         self.space = RowSpace(self._state.generation)
         self._filters: OrderedDict[str, Allowed] = OrderedDict()
         self._operations: Mapping[str, Callable[..., Any]] = {name: getattr(self, name) for name in OPERATIONS}
+
+    @property
+    def newest(self) -> ShardReader:
+        """This one: an immutable shard has one version."""
+        return self
 
     def close(self) -> None:
         """Close its catalog."""
@@ -150,7 +159,8 @@ class ShardReader:
         vectors |= {name: vector.fingerprint for name, vector in state.dense.items()}
         generation = state.generation
         count = generation.document_count
-        return ShardInfo(len(self.space), count, vectors, generation.damage, count)
+        published = count if self._published is None else self._published
+        return ShardInfo(len(self.space), count, vectors, generation.damage, published)
 
     def warm(self) -> None:
         """Compile the kernels and touch the files."""

@@ -41,8 +41,9 @@ class ShardedStore(CollectionStore):
 
     @property
     def read_only(self) -> Mapping[str, str]:
-        """All of them, with the reason."""
-        return {name: str(one.read_only) for name, one in self._collections.items()}
+        """Those that cannot be written, with the reason."""
+        reasons = {name: one.read_only for name, one in self._collections.items()}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
     @property
     def known_aliases(self) -> Aliases:

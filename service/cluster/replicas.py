@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -17,11 +18,14 @@ from index.errors import SearchStopped
 from lsr.errors import EXPECTED_ERRORS, LsrError, QueryError, ShardUnavailable, UnknownField
 from lsr.sharding.asking import Reads, VersionGone
 from lsr.sharding.cache import ShardCache
+from lsr.sharding.live_reader import LiveReader
 from lsr.sharding.manifest import FolderEntry
 from lsr.sharding.places import place_of
 from lsr.sharding.shard import ShardReader
 from service.cluster.channel import Address, Listener
 from service.cluster.directory import REPORT_SECONDS, directory
+from service.cluster.writers import ActorWriter
+from service.http.tracing import span, trace_id
 
 _logger = logging.getLogger("lsr.cluster")
 _DRAIN_SECONDS: Final = 5.0
@@ -70,34 +74,53 @@ class ReplicaServer:
         operation, arguments, seconds, version, least, trace = request
         began = time.perf_counter()
         try:
-            result, read = self._reader.answer(operation, arguments, seconds, version, least)
+            with span(f"shard {operation}", trace, replica=self._name):
+                result, read = self._reader.answer(operation, arguments, seconds, version, least)
         except (*EXPECTED_ERRORS, VersionGone) as error:
-            _logger.info("%s: %s refused (%s), trace %s", self._name, operation, error, trace or "none")
+            _logger.info("%s: %s refused (%s), trace %s", self._name, operation, error, trace_id(trace) or "none")
             return tuple(Refusal(type(error).__name__, str(error), getattr(error, "field", None))), None, False
         except Exception as error:
-            _logger.exception("%s: %s failed, trace %s", self._name, operation, trace or "none")
+            _logger.exception("%s: %s failed, trace %s", self._name, operation, trace_id(trace) or "none")
             return tuple(Refusal("LsrError", f"{operation} failed: {error!r}", None)), None, False
         took = time.perf_counter() - began
         level = logging.WARNING if took >= _SLOW_SECONDS else logging.DEBUG
-        _logger.log(level, "%s: %s took %.1f ms, trace %s", self._name, operation, took * 1e3, trace or "none")
+        _logger.log(
+            level, "%s: %s took %.1f ms, trace %s", self._name, operation, took * 1e3, trace_id(trace) or "none"
+        )
         return result, read, self._sticky
 
 
 class Replica:
     """One replica of a shard."""
 
-    def __init__(self, application: str, uri: str, entry: FolderEntry, cache: str, cache_bytes: int) -> None:
-        """Fill the cache, open the shard, warm it, listen; raises what these raise."""
+    def __init__(
+        self,
+        application: str,
+        uri: str,
+        entry: FolderEntry,
+        cache: str,
+        cache_bytes: int,
+        writer: str | None = None,
+    ) -> None:
+        """Fill the cache, open the shard, warm it, listen; raises what these raise.
+
+        writer  the name of the shard's writer, whose writes the replica follows; None for an immutable shard
+        """
         import ray
         from ray import serve
 
         self._held = ShardCache(Path(cache), cache_bytes).open(place_of(uri), entry)
-        self._reader = ShardReader(self._held.path)
-        self._reader.warm()
         self._application = application
         self._name = str(serve.get_replica_context().replica_id.unique_id)
+        self._reader: ShardReader | LiveReader
+        if writer is None:
+            self._reader = ShardReader(self._held.path)
+        else:
+            scratch = Path(cache) / "following" / f"{os.getpid()}-{self._name}"
+            self._reader = LiveReader(self._held.path, scratch, ActorWriter(writer))
+        self._reader.newest.warm()
         host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        self._server = ReplicaServer(self._reader, host, name=f"{application} {self._name}")
+        self._server = ReplicaServer(self._reader, host, name=f"{application} {self._name}", sticky=writer is not None)
         self._ended = threading.Event()
         self._directory = directory(ray)
         self._report()
@@ -109,10 +132,11 @@ class Replica:
             self._ended.set()
             self._directory.leave.remote(self._application, self._name)
             self._server.close(_DRAIN_SECONDS)
+            self._reader.close()
 
     def check_health(self) -> None:
         """Raise where the shard cannot be read any more; Ray Serve then replaces the replica."""
-        damage = self._reader.describe().damage
+        damage = self._reader.newest.describe().damage
         if damage:
             raise LsrError(f"{damage[0].path}: {damage[0].reason}")
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lsr.errors import EXPECTED_ERRORS, ClusterUnavailable
+from lsr.errors import EXPECTED_ERRORS, ClusterUnavailable, ShardMismatch, ShardUnavailable
 from lsr.sharding.cache import DEFAULT_BYTES, ShardCache
 from lsr.sharding.collection import ShardedCollection
+from lsr.sharding.live_collection import LiveCollection
 from lsr.sharding.manifest import Publication
 from lsr.sharding.places import Place, place_of
 from lsr.sharding.publishing import published
@@ -31,6 +32,7 @@ from service.cluster.directory import directory
 from service.cluster.replicas import Replica
 from service.cluster.router import ReplicatedShard
 from service.cluster.shard_metrics import ShardMetrics
+from service.cluster.writers import ActorRegistry, ActorWriter, LiveOptions, start_writers, writer_name
 
 _logger = logging.getLogger("lsr.cluster")
 _ONGOING: Final = 64  # requests of one replica through Serve, which are health checks only
@@ -47,6 +49,8 @@ class ServingOptions:
     cache          folder for shards that come from an object store, on every machine
     cpus           that one replica reserves
     drain_seconds  how long the replicas of a former generation stay after the router has changed over
+    published_seconds  from one look for a new generation to the next
+    live           where documents are written; None: the shards are not written
     """
 
     replicas: int = 1
@@ -55,6 +59,7 @@ class ServingOptions:
     cpus: float = 0.5
     drain_seconds: float = 60.0
     published_seconds: float = _PUBLISHED_SECONDS
+    live: LiveOptions | None = None
 
 
 def collection_name(uri: str) -> str:
@@ -101,6 +106,7 @@ class ClusterStore(ShardedStore):
         self._ended = threading.Event()
         self._next_look = 0.0
         self._refused = 0  # a generation that could not be served
+        self._writers: tuple[ActorRegistry, list[ActorWriter]] | None = None
 
     def begin(self, publication: Publication) -> None:
         """Serve a generation, and begin to follow which replicas there are. Raises as `deployed`."""
@@ -113,22 +119,32 @@ class ClusterStore(ShardedStore):
         current = list(self._collections.values())
         self.close()
         for one in [*(former for _, former in self._former), *current]:
-            if isinstance(one, ShardedCollection):
-                self._delete(one.publication)
+            self._delete(one.publication)
+        if self._writers is not None:
+            for actor in (*self._writers[1], self._writers[0]):
+                actor.stop()
 
     def follow(self) -> Followed:
         """Serve a generation that was published since; the former one stays where that fails."""
         now = time.monotonic()
         followed = Followed()
         self._end_former(now)
+        current = self._current
+        if isinstance(current, LiveCollection):
+            with contextlib.suppress(ShardUnavailable):  # a search says so
+                current.follow()
         if now < self._next_look:
             return followed
         try:
             found = published(self._place)
-            current = self._current
             if current is None or found.generation <= max(current.publication.generation, self._refused):
                 return followed
             try:
+                if self._writers is not None:
+                    raise ShardMismatch(
+                        f"generation {found.generation} was published while documents are written to generation "
+                        f"{current.publication.generation}: start the router again to serve it"
+                    )
                 self._change_to(found)
             except EXPECTED_ERRORS:
                 self._refused = found.generation
@@ -143,11 +159,11 @@ class ClusterStore(ShardedStore):
 
     @property
     def _current(self) -> ShardedCollection | None:
-        found = self._collections.get(self._name)
-        return found if isinstance(found, ShardedCollection) else None
+        return self._collections.get(self._name)
 
     def _change_to(self, publication: Publication) -> None:
         """Start a generation's replicas, open and warm it, and put it in place of the former one."""
+        self._start_writers(publication)
         _deploy(self._serve, self._place, publication, self._name, self._options)
         shards: tuple[ReplicatedShard, ...] = ()
         try:
@@ -155,7 +171,7 @@ class ClusterStore(ShardedStore):
             common = self._cache.open(self._place, publication.common)
             statistics = self._cache.open(self._place, publication.statistics)
             frequencies = read_frequencies(statistics.path, publication.statistics)
-            collection = ShardedCollection(common.path, publication, shards, frequencies, self._name)
+            collection = self._collection_of(publication, shards, common.path, frequencies)
             if self._collections:
                 collection.warm()
         except BaseException:
@@ -165,6 +181,26 @@ class ClusterStore(ShardedStore):
             raise
         self._shards = (*self._shards, *shards)
         self._collections[self._name] = collection
+
+    def _collection_of(
+        self, publication: Publication, shards: tuple[ReplicatedShard, ...], common: Path, frequencies: Any
+    ) -> ShardedCollection:
+        if self._writers is None:
+            return ShardedCollection(common, publication, shards, frequencies, self._name)
+        registry, writers = self._writers
+        return LiveCollection(
+            common, publication, shards, frequencies, self._name, writers=writers, extend=registry.extend
+        )
+
+    def _start_writers(self, publication: Publication) -> None:
+        options = self._options
+        if options.live is not None:
+            cache, size = str(options.cache.expanduser()), options.cache_bytes
+            self._writers = start_writers(
+                self._ray, self._place.uri, publication, self._name, options.live, cache, size
+            )
+            for writer in self._writers[1]:
+                writer.delete(())  # raises where it does not start
 
     def _shard(self, publication: Publication, name: str) -> ReplicatedShard:
         application = application_name(self._name, publication.generation, name)
@@ -221,7 +257,9 @@ def _deploy(serve: Any, place: Place, publication: Publication, name: str, optio
             health_check_period_s=5,
             graceful_shutdown_timeout_s=10,
         )
-        bound = deployment.bind(application, place.uri, entry, str(options.cache.expanduser()), options.cache_bytes)
+        writer = None if options.live is None else writer_name(name, publication.generation, entry.name)
+        cache = str(options.cache.expanduser())
+        bound = deployment.bind(application, place.uri, entry, cache, options.cache_bytes, writer)
         targets.append(serve.RunTarget(bound, name=application, route_prefix=None))
     try:
         serve.run_many(targets)

@@ -30,6 +30,7 @@ from service.cluster.indexing import BuildReport, build_shards
 from service.cluster.serving import ServingOptions, application_name, collection_name, deployed
 from service.server import running
 from tests.service import sharded_requests as requests
+from tests.service.cluster_processes import worker_processes
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'lsr[ray]'")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -120,32 +121,6 @@ def test_a_build_whose_driver_is_killed_goes_on_with_resume(corpus: Path, whole:
     report = json.loads(again.stdout)
     assert (report["accepted"], report["failed"], report["documents"]) == (3000, 0, 3000)
     assert sum_of(entry["digest"] for entry in report["shards"]) == digest_of(whole)
-
-
-def worker_processes(name: str) -> list[int]:
-    """The processes of this test's actors of a class: Ray shows the class in the process's title."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            title = (folder / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-        except OSError:
-            continue  # it has ended meanwhile
-        if title.startswith("ray::") and name in title and is_ours(int(folder.name)):
-            found.append(int(folder.name))
-    return sorted(found)
-
-
-def is_ours(process: int) -> bool:
-    """Whether a process descends from this one."""
-    while process > 1:
-        if process == os.getpid():
-            return True
-        try:
-            status = Path(f"/proc/{process}/stat").read_text()
-        except OSError:
-            return False
-        process = int(status.rpartition(")")[2].split()[1])
-    return False
 
 
 @pytest.fixture(scope="module")
