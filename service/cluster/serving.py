@@ -164,7 +164,8 @@ class ClusterStore(ShardedStore):
     def _change_to(self, publication: Publication) -> None:
         """Start a generation's replicas, open and warm it, and put it in place of the former one."""
         self._start_writers(publication)
-        _deploy(self._serve, self._place, publication, self._name, self._options)
+        nodes = sum(1 for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU"))
+        _deploy(self._serve, self._place, publication, self._name, self._options, nodes)
         shards: tuple[ReplicatedShard, ...] = ()
         try:
             shards = tuple(self._shard(publication, entry.name) for entry in publication.shards)
@@ -244,14 +245,18 @@ def application_name(name: str, generation: int, shard: str) -> str:
     return f"lsr-{name}-{generation}-{shard}"
 
 
-def _deploy(serve: Any, place: Place, publication: Publication, name: str, options: ServingOptions) -> None:
-    """Start the replicas of all shards at the same time, and return when all are ready."""
+def _deploy(serve: Any, place: Place, publication: Publication, name: str, options: ServingOptions, nodes: int) -> None:
+    """Start the replicas of all shards at the same time, and return when all are ready.
+
+    Where there are enough machines, the replicas of a shard are on different ones.
+    """
     targets = []
     for entry in publication.shards:
         application = application_name(name, publication.generation, entry.name)
         deployment = serve.deployment(Replica).options(
             name=entry.name,
             num_replicas=options.replicas,
+            max_replicas_per_node=1 if nodes >= options.replicas > 1 else None,
             max_ongoing_requests=_ONGOING,
             ray_actor_options={"num_cpus": options.cpus},
             health_check_period_s=5,
