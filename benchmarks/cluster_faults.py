@@ -8,7 +8,7 @@ has been there longest is killed, without warning, and a new one is added. Print
 
     searches, wrong           answers, and those of them that are not what one machine answers, to the last bit
     written, lost             acknowledged documents, and those of them that are not found at the end
-    failed, failed_writes     requests that were not answered with 200 (or, for a write, a job that succeeded), by status
+    failed, failed_writes     requests not answered with 200 (or, for a write, a job that succeeded), by status
     slowest_ms                the slowest search, and the slowest write
 """
 

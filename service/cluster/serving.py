@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lsr.errors import EXPECTED_ERRORS, ClusterUnavailable, ShardMismatch, ShardUnavailable
-from lsr.sharding.cache import DEFAULT_BYTES, ShardCache
+from lsr.sharding.cache import DEFAULT_BYTES, ShardCache, check_published
 from lsr.sharding.collection import ShardedCollection
 from lsr.sharding.live_collection import LiveCollection
 from lsr.sharding.manifest import Publication
@@ -163,6 +163,7 @@ class ClusterStore(ShardedStore):
 
     def _change_to(self, publication: Publication) -> None:
         """Start a generation's replicas, open and warm it, and put it in place of the former one."""
+        check_published(self._place, publication)
         self._start_writers(publication)
         nodes = sum(1 for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU"))
         _deploy(self._serve, self._place, publication, self._name, self._options, nodes)
