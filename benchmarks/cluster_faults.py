@@ -10,6 +10,7 @@ has been there longest is killed, without warning, and a new one is added. Print
     written, lost             acknowledged documents, and those of them that are not found at the end
     failed, failed_writes     requests not answered with 200 (or, for a write, a job that succeeded), by status
     slowest_ms                the slowest search, and the slowest write
+    slow_starts               new nodes that did not start in three minutes, and were started again
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from service.server import running
 
 WORDS = ("lobster", "roll", "heart", "attack", "sparse", "vector", "river", "stone", "light", "seven")
 PATH = "/v1/collections/papers"
+_SLOW_STARTS = 3
 
 
 def main() -> None:
@@ -65,7 +67,7 @@ def main() -> None:
         ):
             load = Load(client, expected)
             killed = load.run(given.seconds, given.every, cluster)
-            figures = load.figures()
+            figures = {**load.figures(), "slow_starts": cluster.slow_starts}
         print(json.dumps({"seconds": given.seconds, "killed": killed, **figures}), flush=True)
 
 
@@ -112,10 +114,19 @@ class Nodes:
         self._cluster = cluster
         self._memory = memory
         self._alive: deque[Any] = deque()
+        self.slow_starts = 0
 
     def add(self) -> None:
         """Add a node."""
-        self._alive.append(self._cluster.add_node(num_cpus=2, object_store_memory=self._memory))
+        while True:
+            try:
+                self._alive.append(self._cluster.add_node(num_cpus=2, object_store_memory=self._memory))
+            except Exception as error:  # Ray raises plain ones where a node is slow to start: on a busy machine
+                self.slow_starts += 1
+                if self.slow_starts > _SLOW_STARTS:
+                    raise SystemExit(f"nodes do not start on this machine: {error}") from error
+            else:
+                return
 
     def kill(self) -> None:
         """Kill the oldest node without warning."""

@@ -212,7 +212,8 @@ class ClusterStore(ShardedStore):
                 return self._ray.get(self._directory.replicas.remote(application), timeout=5)
             except Exception as error:  # it is restarted; what is known stays in use
                 _logger.warning("the directory of replicas does not answer: %r", error)
-                self._directory = directory(self._ray)
+                with contextlib.suppress(Exception):  # it is asked for again with the next look
+                    self._directory = directory(self._ray)
                 return None
 
         return ReplicatedShard(name, find, self.shard_metrics)
