@@ -68,7 +68,7 @@ class Builder:
         SettingError, DeviceUnavailable."""
         self._device = resolve_device(device)
         self._dtype = resolve_dtype(dtype or "auto", self._device)
-        self._models: dict[tuple[Path, Path | None, str], tuple[Body, Projection | None]] = {}
+        self._models: dict[tuple[Path, Path | None, str, bool], tuple[Body, Projection | None]] = {}
         self._linears: dict[tuple[Path, int], nn.Linear] = {}
         self._new_term_weights = new_term_weights
         self._allow_remote_code = allow_remote_code
@@ -114,7 +114,7 @@ class Builder:
 
     def _model(self, source: SideSource, tokenization: Tokenization) -> tuple[Body, Projection | None]:
         auto_class = _AUTO_CLASSES[source.settings.family]
-        key = (source.folder, source.adapter, auto_class)
+        key = (source.folder, source.adapter, auto_class, source.settings.family is Family.BIDIRECTIONAL)
         if key not in self._models:
             self._models[key] = (
                 self._static(source) or self._own(source, tokenization) or self._transformers(source, tokenization)

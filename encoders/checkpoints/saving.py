@@ -31,6 +31,8 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> None:
     sides = (encoder.queries, encoder.documents)
     shared = getattr(encoder.queries, "body", None) is getattr(encoder.documents, "body", object())
     shared = shared and not any(getattr(side, "table", None) is not None for side in sides)  # each its own table
+    linear = getattr(encoder.queries, "linear", None)  # in the same file as that of the documents
+    shared = shared and (linear is None or linear is getattr(encoder.documents, "linear", None))
     folders = {"documents": "documents", "queries": "documents" if shared else "queries"}
     _save_side(encoder.documents, folder / "documents")
     if not shared:

@@ -105,6 +105,7 @@ def train(config: TrainingConfig, out: Path, context: RunContext) -> Report:
     model = TrainableEncoder(
         start,
         train_static=config.model.train_queries,
+        train_static_documents=config.model.train_documents,
         frozen=freeze_documents(start, config, pairs, cache, context),
     )
     trainer = Trainer(
@@ -167,10 +168,10 @@ def _idf(config: TrainingConfig, model: TrainableEncoder) -> torch.Tensor | None
     """Return the idf in the training score of IDF-aware FLOPS: the query table at the start of the run."""
     if config.loss.regulariser is not Regulariser.IDF_FLOPS:
         return None
-    tables = model.tables()
-    if len(tables) != 1 or config.model.train_queries:
+    table = model.query_table()
+    if table is None or config.model.train_queries:
         raise SettingsError("[loss] idf-flops needs a static query side that is not trained: its table is the idf")
-    return tables[0].detach().clone()
+    return table.detach().clone()
 
 
 def _evaluator(
