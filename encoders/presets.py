@@ -16,11 +16,12 @@ where the kind has a vocabulary head, which expands the text with other terms:
     epic             the same, with the importance of each position and the quality of the text
     echo             the head of a decoder that reads the text twice: Mistral-SPLADE
     bidirectional    the head of a decoder without its causal mask: Lion
+    prosper          the head of a decoder at the last position, and a residual for the text's own terms: PROSPER
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from encoders.errors import SettingError
@@ -84,6 +85,7 @@ class SideKind(NamedTuple):
 
 
 _MASKED_LM, _DECODER = "ForMaskedLM", "ForCausalLM"
+_PROSPER = SideSettings(family=Family.PROSPER, pooling=Pooling.LAST)
 
 
 def _both(settings: SideSettings, head: str | None) -> SideKind:
@@ -106,6 +108,7 @@ SIDES = {
     "epic": _both(_EPIC, _MASKED_LM),
     "echo": _both(SideSettings(family=Family.ECHO), _DECODER),
     "bidirectional": _both(SideSettings(family=Family.BIDIRECTIONAL), _DECODER),
+    "prosper": SideKind(replace(_PROSPER, cosine=True), _PROSPER, _DECODER),
 }
 
 

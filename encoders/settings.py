@@ -20,6 +20,7 @@ class Family(StrEnum):
     STATIC = "static"  # a fixed weight per token, no model: idf, learned query weights, binary
     ECHO = "echo"  # a decoder that reads the text twice: Mistral-SPLADE
     BIDIRECTIONAL = "bidirectional"  # a decoder trained with bidirectional attention: Lion
+    PROSPER = "prosper"  # a decoder's last position, and a residual that makes up for low weights of the text's terms
     EPIC = "epic"  # a vocabulary head whose positions vote with a learned importance
     EPIC_SCALED = "epic-scaled"  # ... as the LSR framework computes it: the importance scales the logits
     ONNX = "onnx"  # an exported graph with the pooling inside
@@ -121,6 +122,7 @@ _POOLINGS = {
     Family.EPIC: (Pooling.MAX,),
     Family.EPIC_SCALED: (Pooling.MAX,),
     Family.LITERAL: (Pooling.MAX,),
+    Family.PROSPER: (Pooling.LAST,),
     Family.AUTOENCODER: (
         Pooling.MEAN,
         Pooling.MAX,

@@ -23,6 +23,7 @@ from encoders.checkpoints.builder import Builder
 from encoders.checkpoints.fingerprint import fingerprint
 from encoders.checkpoints.sides import build_sides
 from encoders.checkpoints.sources import SideSource, Sources
+from encoders.compute.transformer import BertBody, TransformersBody
 from encoders.learned import LearnedEncoder
 from encoders.presets import preset
 from encoders.settings import SideSettings
@@ -31,6 +32,7 @@ from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
 from encoders.sides.pooled import PooledSide
+from encoders.sides.prosper import ProsperSide
 from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
 from encoders.sides.transformer_side import TransformerSide
@@ -142,6 +144,8 @@ class TrainableEncoder(nn.Module):
         self.parts = nn.ModuleList(parts.values())
         for parameter in self.parts.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
+        for side in (encoder.queries, encoder.documents):
+            _freeze_base(side)
         device = next((one.device for one in self.parts.parameters()), torch.device("cpu"))
         # Teachers' scores have their own range. Where most terms get no gradient in a step, this factor adapts to it,
         # not the weights: those of seen terms would shrink, and those of the others would stay.
@@ -165,7 +169,9 @@ class TrainableEncoder(nn.Module):
         """
         side = self.encoder.documents
         if self._frozen is None or not isinstance(side, PooledSide):
-            return PairWeights(self.queries(queries), self.documents(documents))
+            weights = self._with_base("queries", self.encoder.queries, queries)
+            answers = self._with_base("documents", side, documents)
+            return PairWeights(weights[0], answers[0], base_queries=weights[1], base_documents=answers[1])
         of_queries = self.queries(queries)
         asked = (of_queries.detach() > 0).any(dim=0)
         others = torch.nonzero(~asked & (side.ordinary > 0).to(asked.device))[:, 0]
@@ -208,11 +214,19 @@ class TrainableEncoder(nn.Module):
         return next((table for name, table in self._tables.items() if name == "queries"), None)
 
     def term_weights(self) -> list[nn.Module]:
-        """Return the linear layers to one weight per token; they start untrained and may learn faster than the rest."""
+        """Return the layers besides the models; they start untrained and may learn faster than the rest."""
         sides = (self.encoder.queries, self.encoder.documents)
-        return [side.linear for side in sides if isinstance(side, EpicSide | LiteralSide | MLPSide)] + [
-            side.head for side in sides if isinstance(side, PooledSide)
+        return [
+            *(side.linear for side in sides if isinstance(side, EpicSide | LiteralSide | MLPSide)),
+            *(side.residual for side in sides if isinstance(side, ProsperSide)),
+            *(side.head for side in sides if isinstance(side, PooledSide)),
         ]
+
+    def _with_base(self, name: str, side: Side, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+        """Return the weights of scores, and those that regularisers see, where they are others."""
+        if isinstance(side, ProsperSide):
+            return side.weights_and_base(side.ids(check_texts(texts)))
+        return self._dense(name, side, check_texts(texts)), None
 
     def _dense(self, name: str, side: Side, texts: list[str]) -> Tensor:
         if isinstance(side, TransformerSide):
@@ -231,6 +245,8 @@ def _modules(side: Side) -> list[nn.Module]:
     """Return the modules with a side's parameters."""
     if isinstance(side, EpicSide | LiteralSide):
         return [side.body.model, side.projection.layer, side.linear]
+    if isinstance(side, ProsperSide):
+        return [side.body.model, side.projection.layer, side.residual]
     if isinstance(side, MaskedLMSide):
         return [side.body.model, side.projection.layer]
     if isinstance(side, MLPSide):
@@ -238,3 +254,14 @@ def _modules(side: Side) -> list[nn.Module]:
     if isinstance(side, PooledSide):
         return [side.head]  # its body is not trained
     return []
+
+
+def _freeze_base(side: Side) -> None:
+    """Of a model with an adapter only that is trained: neither the model's own weights nor its vocabulary head."""
+    body = side.body if isinstance(side, TransformerSide) else None
+    if not isinstance(body, TransformersBody | BertBody) or not body.is_adapted:
+        return
+    for name, parameter in body.model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+    if isinstance(side, MaskedLMSide):
+        side.projection.layer.requires_grad_(False)

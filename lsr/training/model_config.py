@@ -53,6 +53,11 @@ class ModelConfig:
     query_max_active_dims: int | None = field(default=None, metadata={"minimum": 1})
     # pooled: numbers in the vectors of a static body that takes the backbone's place; None: the backbone stays
     static_size: int | None = field(default=None, metadata={"minimum": 1})
+    # LoRA: the rank of the adapters that are trained in place of the backbone's own weights; None: without adapters.
+    lora_rank: int | None = field(default=None, metadata={"minimum": 1})
+    lora_alpha: int | None = field(default=None, metadata={"minimum": 1})  # None: twice the rank
+    lora_dropout: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 0.99})
+    lora_targets: tuple[str, ...] = ()  # the ends of the layers' names, such as q_proj; empty: all linear layers
     int8: bool = False  # pooled: whether the result is stored with one byte per weight
 
     @property
@@ -71,6 +76,10 @@ class ModelConfig:
             raise SettingsError("[model] needs either a backbone to start from or an encoder to train further")
         if self.static_size is not None and (self.start != POOLED or self.backbone is None):
             raise SettingsError("[model] static_size needs the method pooled and a backbone to learn from")
+        if self.lora_rank is None and (self.lora_alpha is not None or self.lora_targets or self.lora_dropout):
+            raise SettingsError("[model] lora_alpha, lora_dropout and lora_targets need lora_rank")
+        if self.lora_rank is not None and (self.backbone is None or self.starts_at_bm25):
+            raise SettingsError("[model] lora_rank needs a backbone, and a method other than literal and pooled")
         if self.queries is None and self.documents is None:
             if self.method is not None:
                 _check_name("method", self.method, (LITERAL, POOLED, *PRESETS))
