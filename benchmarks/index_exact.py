@@ -1,15 +1,17 @@
-"""Exact search over unpruned postings: this tree, other trees of the repository and SINDI, alternately.
+"""Exact search over unpruned postings: this tree, other trees of the repository and peers, alternately.
 
-usage: python benchmarks/index_exact.py VECTORS.npz INDEX [--docs N] [--queries 200] [--rounds 7] [-k 10 100 1000]
-                                        [--tree DIR ...] [--maxima INDEX] [--sindi]
+usage: python benchmarks/index_exact.py VECTORS.npz INDEX [--docs N] [--queries 200] [--side q] [--rounds 7]
+                                        [-k 10 100 1000] [--tree DIR ...] [--maxima INDEX]
+                                        [--peer sindi|bmp|pisa ...] [--peer-python PYTHON]
 
-VECTORS.npz holds documents and queries as `lsr bench` reads them; INDEX is the folder of the index over its first N
-documents, built with unpruned postings if it is missing. Each tree (a checkout of this repository; this one if none is
-given) runs in a process of its own, on one thread, and all processes search the same queries in turns; --maxima adds
-one for the same documents with block maxima, in a folder of its own. Prints a JSON line for each k and process: mean
-and percentiles of the queries' medians over the rounds, in microseconds of the thread's own time, and whether hits and
-scores equal those of the first process. SINDI (package pyvsag) prunes nothing; its scores are its own, so only the
-number of common hits is printed.
+VECTORS.npz holds documents and queries as `lsr bench` reads them (--side l: a second set of queries, l_indptr ...);
+INDEX is the folder of the index over its first N documents, built with unpruned postings if it is missing. Each tree (a
+checkout of this repository; this one if none is given) and each peer (packages pyvsag, bmp, pyterrier-pisa; of the
+interpreter PYTHON) runs in a process of its own, on one thread, and all processes search the same queries in turns;
+--maxima adds one for the same documents with block maxima, in a folder of its own. Prints a JSON line for each k and
+process: mean and percentiles of the queries' medians over the rounds, in microseconds of the process's own time, and
+whether hits and scores equal those of the first process. Nothing is pruned by a peer; its scores are its own, so only
+the number of common hits is printed.
 """
 
 from __future__ import annotations
@@ -20,16 +22,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from exact_peers import PEERS, Query, Rows, Search
 from numpy.typing import NDArray
 
 HERE = str(Path(__file__).resolve().parent.parent)
-Query = tuple[NDArray[np.int64], NDArray[np.float32]]
-Search = Callable[[Query, int], tuple[NDArray[np.int64], NDArray[np.float32]]]
 
 
 def read(path: Path, side: str, rows: int | None = None) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -39,9 +39,9 @@ def read(path: Path, side: str, rows: int | None = None) -> tuple[NDArray[Any], 
     return indptr, held[f"{side}_indices"][: indptr[-1]], held[f"{side}_data"][: indptr[-1]].astype(np.float32)
 
 
-def open_queries(path: Path, wanted: int) -> list[Query]:
+def open_queries(path: Path, wanted: int, side: str) -> list[Query]:
     """Return evenly spaced queries, without empty ones."""
-    indptr, terms, weights = read(path, "q")
+    indptr, terms, weights = read(path, side)
     chosen = np.unique(np.linspace(0, len(indptr) - 2, min(wanted, len(indptr) - 1)).astype(np.int64))
     rows = [slice(int(indptr[i]), int(indptr[i + 1])) for i in chosen]
     return [(terms[row].astype(np.int64), weights[row]) for row in rows if row.stop > row.start]
@@ -64,25 +64,16 @@ def open_lsr(vectors: Path, folder: Path, docs: int | None, *, maxima: bool) -> 
     return lambda query, k: index.search_one(*query, k, exact=True)
 
 
-def open_sindi(vectors: Path, docs: int | None) -> Search:
-    """Return the search of a SINDI index that prunes nothing."""
-    import pyvsag  # type: ignore[import-untyped, import-not-found, unused-ignore]
-
-    indptr, terms, impacts = read(vectors, "d", docs)
-    width = int(np.load(vectors)["V"])
-    index = {"use_reorder": False, "term_id_limit": width, "doc_prune_ratio": 0.0, "window_size": 60_000}
-    settings = {"dtype": "sparse", "metric_type": "ip", "dim": width, "index_param": index}
-    sindi = pyvsag.Index("sindi", json.dumps(settings))
-    ids = np.arange(len(indptr) - 1, dtype=np.int64)
-    sindi.build(indptr.astype(np.uint32), terms.astype(np.uint32), impacts, ids)
-
-    def search(query: Query, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        pointers = np.array([0, len(query[0])], dtype=np.uint32)
-        options = json.dumps({"sindi": {"query_prune_ratio": 0.0, "n_candidate": k}})
-        found, distances = sindi.knn_search(pointers, query[0].astype(np.uint32), query[1], k, options)
-        return np.ravel(found), np.ravel(distances)
-
-    return search
+def open_peer(name: str, vectors: Path, docs: int | None, folder: Path) -> Search:
+    """Return the search of a peer; what its native code prints meanwhile goes to stderr: stdout is for answers."""
+    rows = Rows(*read(vectors, "d", docs), int(np.load(vectors)["V"]))
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        return PEERS[name](rows, folder)
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def serve(search: Search, queries: list[Query]) -> None:
@@ -91,15 +82,15 @@ def serve(search: Search, queries: list[Query]) -> None:
         k, *rest = line.split()
         answers: list[Any] = []
         for query in queries:
-            started = time.thread_time_ns()
+            started = time.process_time_ns()
             ids, scores = search(query, int(k))
-            taken = time.thread_time_ns() - started
+            taken = time.process_time_ns() - started
             answers.append([ids.tolist(), scores.tolist()] if rest else taken)
         print(json.dumps(answers), flush=True)
 
 
 class Process:
-    """One tree, this one with block maxima, or SINDI, in a process of its own."""
+    """One tree, this one with block maxima, or a peer, in a process of its own."""
 
     def __init__(self, name: str, given: argparse.Namespace) -> None:
         self.name = name
@@ -109,15 +100,18 @@ class Process:
             str(given.maxima if name == "maxima" else given.index),
             "--queries",
             str(given.queries),
+            "--side",
+            given.side,
         ]
         if given.docs is not None:
             arguments += ["--docs", str(given.docs)]
-        environment = dict(os.environ)
         tree = HERE if name == "maxima" else name
-        if name != "sindi":
-            environment |= {"PYTHONPATH": tree, "NUMBA_CACHE_DIR": f"{tree}/.numba_cache"}
+        benchmarks = str(Path(__file__).resolve().parent)
+        environment = dict(os.environ) | {"PYTHONPATH": benchmarks, "RAYON_NUM_THREADS": "1"}
+        if name not in PEERS:
+            environment |= {"PYTHONPATH": f"{tree}:{benchmarks}", "NUMBA_CACHE_DIR": f"{tree}/.numba_cache"}
         self._process = subprocess.Popen(
-            [sys.executable, *arguments, "--serve", name],
+            [given.peer_python if name in PEERS else sys.executable, *arguments, "--serve", name],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True,
         )  # fmt: skip
 
@@ -162,17 +156,19 @@ def main() -> None:
     parser.add_argument("-k", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--tree", action="append", help="a checkout of this repository; can be repeated")
     parser.add_argument("--maxima", type=Path, help="the folder of an index with block maxima")
-    parser.add_argument("--sindi", action="store_true")
+    parser.add_argument("--side", default="q", help="q, or l for the file's second set of queries")
+    parser.add_argument("--peer", action="append", default=[], choices=sorted(PEERS), help="can be repeated")
+    parser.add_argument("--peer-python", default=sys.executable, help="the interpreter that has the peers' packages")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve is not None:
-        if given.serve == "sindi":
-            search = open_sindi(given.vectors, given.docs)
+        if given.serve in PEERS:
+            search = open_peer(given.serve, given.vectors, given.docs, Path(f"{given.index}-{given.serve}"))
         else:
             search = open_lsr(given.vectors, given.index, given.docs, maxima=given.serve == "maxima")
-        serve(search, open_queries(given.vectors, given.queries))
+        serve(search, open_queries(given.vectors, given.queries, given.side))
         return
-    names = [*(given.tree or [HERE]), *(["maxima"] if given.maxima else []), *(["sindi"] if given.sindi else [])]
+    names = [*(given.tree or [HERE]), *(["maxima"] if given.maxima else []), *given.peer]
     processes = []
     # One after the other: the first builds the index that the others open.
     for name in names:
