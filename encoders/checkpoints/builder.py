@@ -129,7 +129,8 @@ class Builder:
         """Return a pooled side's body where it is static, which needs no transformer."""
         if source.settings.family is not Family.POOLED or not is_static_body(source.folder):
             return None
-        body = read_static_body(source.folder)
+        halves = self._device.type == "cpu" and self._dtype == torch.bfloat16
+        body = read_static_body(source.folder, torch.bfloat16 if halves else torch.float32)
         body.to(self._device)
         return body, None
 

@@ -51,6 +51,8 @@ class ModelConfig:
     # Number of a document's largest weights that are kept, and of a query's; None: all, or as the method has it.
     max_active_dims: int | None = field(default=None, metadata={"minimum": 1})
     query_max_active_dims: int | None = field(default=None, metadata={"minimum": 1})
+    # pooled: how much larger the weights of a short document are; not part of the training's scores
+    length_power: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
     # pooled: numbers in the vectors of a static body that takes the backbone's place; None: the backbone stays
     static_size: int | None = field(default=None, metadata={"minimum": 1})
     # LoRA: the rank of the adapters that are trained in place of the backbone's own weights; None: without adapters.
