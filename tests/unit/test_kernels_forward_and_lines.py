@@ -12,10 +12,14 @@ from index.canonical_weights import stored
 from index.kernels import oracle
 from index.kernels.forward import scan_documents, score_document, score_documents, score_rows
 from index.kernels.lines import (
+    FREE,
+    GROUP,
+    LEVELLED,
     NO_LINE,
     count_terms,
     heaviest_terms,
     impact_value,
+    level_at,
     pack_documents,
     read_documents,
     steps_of,
@@ -155,16 +159,23 @@ def test_documents_are_packed_by_descending_impact(rows, term_type, impact_type)
         if len(row) <= width:
             assert made.line_links[document, 15] == NO_LINE
         else:
-            per_line = 64 // (term_bytes + made.impacts.dtype.itemsize)
+            with_levels = made.further_impacts.shape[1] == LEVELLED
+            per_line = LEVELLED if with_levels else 64 // (term_bytes + made.impacts.dtype.itemsize)
             first = int(made.line_links[document, 15])
             used = slice(first, first + -(-(1 + len(row) - width) // per_line))
-            terms = made.further_terms[used, :per_line].flatten().tolist()
+            terms = made.further_terms[used, :per_line].flatten().astype(int).tolist()
             stored = made.further_impacts[used, -per_line:].flatten()
             values = stored.view(np.float16) if impact_type == "float16" else stored
             further = list(zip(terms, values.tolist(), strict=True))
-            assert further[0] == (len(row) - width, 0)
+            n_further = len(row) - width
+            assert further[0] == (FREE - n_further if with_levels else n_further, 0)
             held = [(term, steps_of(value, 1 / SCALE[term])) for term, value in further[1 : 1 + len(row) - width]]
             assert held == expected[width:]
+            if with_levels:
+                assert set(terms[1 + n_further :]) <= {FREE}
+                said = [level_at(first + at // LEVELLED, at % LEVELLED // GROUP, made.further_terms)
+                        for at in range(1, 1 + n_further)]  # fmt: skip
+                assert [value * 2.0**112 for value in said] == oracle.levels([value for _, value in further[1 : 1 + n_further]])
 
 
 @settings(max_examples=30, deadline=None)
