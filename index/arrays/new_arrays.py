@@ -141,7 +141,7 @@ def new_documents(
     scale: NDArray[np.float32],
     arrays: NewArrays,
 ) -> tuple[Documents, NDArray[np.uint32]]:
-    """Create `lines`, `impacts`, `further` and `further_impacts` for documents of these lengths, in the order of their lines.
+    """Create `lines`, `impacts`, `further`, `further_impacts` for documents of these lengths, in their lines' order.
 
     Returns the empty documents and the links that `pack_documents` will write, uint32[n_docs]. Raises VectorError for
     more further lines than a link can number.

@@ -139,9 +139,7 @@ class Segment:
     @cached_property
     def documents(self) -> Documents:
         """The documents as kernels read them."""
-        return documents_over(
-            self.lines, self.impacts, self.further, self.further_impacts, self.scale, self.term_type
-        )
+        return documents_over(self.lines, self.impacts, self.further, self.further_impacts, self.scale, self.term_type)
 
     @cached_property
     def candidate_lists(self) -> CandidateLists:
@@ -165,6 +163,11 @@ class Segment:
     def most_blocks(self) -> int:
         """The largest number of blocks of a list."""
         return int(np.diff(self.list_block).max()) if len(self.terms) else 0
+
+    @property
+    def candidate_bytes(self) -> int:
+        """Size of the arrays that candidate search reads all over, which should be in memory."""
+        return sum(int(getattr(self, name).nbytes) for name in _READ_BY_CANDIDATE_SEARCH)
 
     @property
     def bytes(self) -> int:
@@ -203,7 +206,12 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
 
 
 NEIGHBOURS = "neighbours"
-_READ_AT_RANDOM = ("line_docs", "lines", "impacts", "further", "block_docs", "summaries")
+# Canonical impacts are read for the few documents that may be returned, so they stay mapped.
+_READ_AT_RANDOM = ("line_docs", "lines", "further", "block_docs", "summaries")
+_READ_BY_CANDIDATE_SEARCH = (
+    *_READ_AT_RANDOM, "lookup_ids", "lookup_numbers", "frequencies", "scale", "list_block", "block_start",
+    "list_summary",
+)  # fmt: skip
 _NO_NEIGHBOURS = np.zeros((0, 0), dtype=np.uint32)
 _NO_NEIGHBOURS.setflags(write=False)
 _NO_LEVELS = np.zeros((0, LEVELLED), dtype=np.uint16)

@@ -11,10 +11,10 @@ every block, its largest impact there in 255 steps, rounded up. A query
    collection term id and in float64, so each sum is the canonical score.
 
 Bounds are float32 sums of at most MOST_TERMS products; the threshold is lowered by _SLACK, which is more than their
-rounding errors together. Superblocks are visited in small batches, so that the processor fetches what the next ones
-read. Sources: Mallia, Suel, Tonellotto, Faster learned sparse retrieval with block-max pruning, SIGIR 2024; Carlson et
-al., Dynamic superblock pruning for fast learned sparse retrieval, SIGIR 2025. Bounds of superblocks of their own were
-tried and left out: for queries of more than five terms they exclude little (docs/decisions/0126).
+rounding errors together. What the next visits read is prefetched. Bounds of superblocks of their own were tried and
+left out: for queries of more than five terms they exclude little (docs/decisions/0126). Sources: Mallia, Suel,
+Tonellotto, Faster learned sparse retrieval with block-max pruning, SIGIR 2024; Carlson et al., Dynamic superblock
+pruning for fast learned sparse retrieval, SIGIR 2025.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ BLOCK = 8
 BLOCKS = SUPERBLOCK // BLOCK
 MOST_TERMS = 100
 _PER_WINDOW = WINDOW // SUPERBLOCK
+# How many visits ahead postings are prefetched; where they begin, twice as many.
 _AHEAD = 12
 _UP = np.float32(1.0 + 1e-6)
 _SLACK = np.float32(1.0 - 1e-5)
@@ -46,8 +47,6 @@ _NARROWER = np.float32(0.93)
 _TINY = np.float32(1e-37)
 # Bounds that are compared at a time.
 _SPAN = 32
-# Maxima that are prefetched at a time.
-_STRIDE = 512
 
 
 class BlockMaxima(NamedTuple):
@@ -184,8 +183,8 @@ def visit_best_first(
             sort_by_bound(found[:n], bounds, level, below, order)
             found, sorted_to = order, (below - level) / np.float32(_BUCKETS - 1) * _UP
         size, visits = visit(
-            found[:n], sorted_to, windows, maxima, postings, frequent, weights, bounds, heads, runs, line_docs, n_docs, allowed,
-            visits, heap, size,
+            found[:n], sorted_to, windows, maxima, postings, frequent, weights, bounds, heads, runs, line_docs, n_docs,
+            allowed, visits, heap, size,
         )  # fmt: skip
         least = threshold_of(heap, size) * _SLACK
         if least >= level or level <= _TINY:
@@ -265,10 +264,7 @@ def bound_superblocks(windows, maxima, postings, frequent, steps, weights, bound
 
 @njit(cache=True, nogil=True)
 def add_rows(blocks, frequent, first, steps, sums):
-    """Add each frequent term's step times its row of maxima, from block `first` on, to sums; two rows at a time.
-
-    What the next window reads of a row is prefetched: a row of a window is too short for the processor to foresee it.
-    """
+    """Add each frequent term's step times its row of maxima, from block `first` on, to sums; two rows at a time."""
     waiting = np.int64(-1)
     n = np.int64(len(sums))
     for i in range(len(frequent)):
@@ -278,31 +274,16 @@ def add_rows(blocks, frequent, first, steps, sums):
             waiting = i
             continue
         at, other = frequent[waiting] * BLOCKS + first, frequent[i] * BLOCKS + first
+        row, second = blocks[at : at + n], blocks[other : other + n]
         step, second_step = steps[waiting], steps[i]
-        for start in range(0, n, _STRIDE):
-            stop = min(n, start + _STRIDE)
-            prefetch_row(blocks, at + start + n)
-            prefetch_row(blocks, other + start + n)
-            row, second, own = blocks[at + start : at + stop], blocks[other + start : other + stop], sums[start:stop]
-            for j in range(len(own)):
-                own[j] += step * np.float32(row[j]) + second_step * np.float32(second[j])
+        for j in range(n):
+            sums[j] += step * np.float32(row[j]) + second_step * np.float32(second[j])
         waiting = np.int64(-1)
     if waiting >= 0:
         at = frequent[waiting] * BLOCKS + first
-        step = steps[waiting]
-        for start in range(0, n, _STRIDE):
-            stop = min(n, start + _STRIDE)
-            prefetch_row(blocks, at + start + n)
-            row, own = blocks[at + start : at + stop], sums[start:stop]
-            for j in range(len(own)):
-                own[j] += step * np.float32(row[j])
-
-
-@njit(cache=True, nogil=True, inline="always")
-def prefetch_row(blocks, first):
-    """Prefetch _STRIDE maxima from `first` on, as far as there are."""
-    for place in range(first, min(first + _STRIDE, np.int64(len(blocks))), 64):
-        prefetch(blocks, place)
+        row, step = blocks[at : at + n], steps[waiting]
+        for j in range(n):
+            sums[j] += step * np.float32(row[j])
 
 
 @njit(cache=True, nogil=True)
@@ -376,9 +357,7 @@ def visit(
             size = offer_superblock(np.int64(order[place]), sums, line_docs, n_docs, allowed, heap, size)
         if 0 <= place + _AHEAD < n:
             own = (place + _AHEAD) % _AHEAD
-            find_runs(
-                np.int64(order[place + _AHEAD]), frequent, postings, starts_of, heads, runs, begin[own], end[own]
-            )
+            find_runs(np.int64(order[place + _AHEAD]), frequent, postings, starts_of, heads, runs, begin[own], end[own])
             for i in range(m):
                 prefetch(docs, min(begin[own, i], last))
                 prefetch(impacts, min(begin[own, i], last))

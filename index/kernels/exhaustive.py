@@ -78,9 +78,7 @@ def search_windows(
                 leave_out(totals, allowed[base : base + width])
             if threshold == 0.0 and (len(allowed) == 0 or len(line_docs) == 0):
                 threshold = threshold_from_sample(totals, k, sample)
-            size, threshold = keep_all(
-                totals, base, line_docs, allowed, found, found_sums, threshold, k, keys, size
-            )
+            size, threshold = keep_all(totals, base, line_docs, allowed, found, found_sums, threshold, k, keys, size)
         else:
             size, threshold = keep_matching(
                 windows, starts, stops, sums, base, width, line_docs, allowed, threshold, k, keys, size
@@ -165,7 +163,8 @@ def take_above(sums, least, found, found_sums):
 
     found, found_sums   int32, float64[at least len(sums) + 1]
 
-    Returned is how many there are. A number that rounds to a float32 of at least the threshold is above the threshold times _SURELY_LESS.
+    Returned is how many there are. A number that rounds to a float32 of at least the threshold is above the threshold
+    times _SURELY_LESS.
     """
     n = np.int64(0)
     for first in range(0, len(sums), _SPAN):

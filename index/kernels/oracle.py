@@ -179,7 +179,7 @@ def candidates_trivial_but_slow(
 
 
 def _levelled_score(further: list[int], said: list[float], worth: dict[int, tuple[int, np.float32]]) -> int:
-    """Return the sum over lines of 28 places, of which the first is not a term, of each group's weights times its level.
+    """Return the sum over lines of 28 places, the first of which is not a term, of a group's weights times its level.
 
     In float32 and in the order of the kernel.
     """

@@ -27,9 +27,10 @@ _CHUNK = 1 << 16
 _WINDOWS = 16
 # Keys collected beyond 2 k before the k best are selected: for a small k a selection has a fixed cost.
 _ROOM = 64
-# Nanoseconds, measured on two-core machines, for a posting added up and a document's sum (docs/decisions/0103, 0118); with block maxima, for a superblock visited and for a document
-# and term of the bounds. A search that would visit more superblocks than are worth it adds up everything, and one for k
-# hits is not begun for more than _MOST_HITS, or where _VISITS_PER_HIT times k are too many (docs/decisions/0126).
+# Nanoseconds, measured on two-core machines, for a posting added up and a document's sum (docs/decisions/0103, 0118);
+# with block maxima, for a superblock visited and for a document and term of the bounds. A search that would visit more
+# superblocks than are worth it adds up everything, and one for k hits is not begun for more than _MOST_HITS, or where
+# _VISITS_PER_HIT times k are too many (docs/decisions/0126).
 POSTING_COST, SUM_COST = 2.0, 0.3
 _VISIT_COST, _BOUND_COST = 1000.0, 0.02
 _VISITS_PER_HIT = 8
@@ -137,7 +138,11 @@ def _search_postings(
 
 
 def _search_blocks(
-    segment: Segment, terms: NDArray[np.uint32], weights: NDArray[np.float32], tables: BlockTables, k: int,
+    segment: Segment,
+    terms: NDArray[np.uint32],
+    weights: NDArray[np.float32],
+    tables: BlockTables,
+    k: int,
     allowed: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
     """Return the best k by block maxima; None if too many superblocks would be visited, or bounds cannot hold."""

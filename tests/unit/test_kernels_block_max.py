@@ -66,8 +66,9 @@ def search(
     size = search_blocks(
         len(rows), *windowed(rows, dtype, term_type), *maxima_of(rows, n_frequent, dtype, term_type), scale_of(rows),
         line_docs, np.array(sorted(query), dtype=np.uint32), np.float32([query[term] for term in sorted(query)]),
-        allowed, np.zeros(n, np.float32), np.zeros(WINDOW // 8, np.float32), heads, np.zeros((N_TERMS * len(rows), 4), np.int64), np.zeros(n + 1, np.int32),
-        np.zeros(n + 1, np.int32), most_visits, heap,
+        allowed, np.zeros(n, np.float32), np.zeros(WINDOW // 8, np.float32), heads,
+        np.zeros((N_TERMS * len(rows), 4), np.int64), np.zeros(n + 1, np.int32), np.zeros(n + 1, np.int32),
+        most_visits, heap,
     )  # fmt: skip
     assert (heads == -1).all()
     if size < 0:

@@ -175,7 +175,9 @@ def test_documents_are_packed_by_descending_impact(rows, term_type, impact_type)
                 assert set(terms[1 + n_further :]) <= {FREE}
                 said = [level_at(first + at // LEVELLED, at % LEVELLED // GROUP, made.further_terms)
                         for at in range(1, 1 + n_further)]  # fmt: skip
-                assert [value * 2.0**112 for value in said] == oracle.levels([value for _, value in further[1 : 1 + n_further]])
+                assert [value * 2.0**112 for value in said] == oracle.levels(
+                    [value for _, value in further[1 : 1 + n_further]]
+                )
 
 
 @settings(max_examples=30, deadline=None)
