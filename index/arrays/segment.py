@@ -122,6 +122,11 @@ class Segment:
         return len(self.posting_docs) == self.nnz
 
     @property
+    def has_levels(self) -> bool:
+        """Whether further lines have levels, see kernels.lines."""
+        return len(self.further_impacts) > 0
+
+    @property
     def has_block_maxima(self) -> bool:
         """Whether exact search can skip documents; the windows are then in the order of lines."""
         return self.superblock_starts.size > 0

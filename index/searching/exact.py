@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from index.arrays.segment import Segment
 from index.errors import SearchStopped
 from index.kernels.block_max import BLOCKS, MOST_TERMS, SUPERBLOCK, BlockScratch, search_blocks
+from index.kernels.candidate_arrays import CandidateScratch
 from index.kernels.exhaustive import WINDOW, search_windows
+from index.kernels.few import may_be_best
 from index.kernels.forward import scan_documents, score_documents
 from index.kernels.heap import best_of
 
@@ -73,6 +75,7 @@ class Tables(Protocol):
     bounds: NDArray[np.float32]
     windows: WindowScratch
     blocks: BlockTables
+    candidates: CandidateScratch
 
 
 def search_exact(
@@ -211,8 +214,16 @@ def score_few(
     ties: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the best k of `doc_ids` (int64, each once), ranked as by `scan`."""
+    lines = segment.lines_of(doc_ids)
+    if segment.has_levels and len(doc_ids) > k:
+        chosen = np.empty(len(lines), dtype=np.int64)
+        n = may_be_best(
+            lines, k, segment.documents, segment.scale, terms, weights, tables.bounds, tables.candidates.per_unit,
+            np.empty(len(lines), dtype=np.float64), chosen,
+        )  # fmt: skip
+        doc_ids, lines = doc_ids[chosen[:n]], lines[chosen[:n]]
     scores = np.empty(len(doc_ids), dtype=np.float32)
-    score_documents(segment.lines_of(doc_ids), segment.documents, terms, weights, tables.places, scores)
+    score_documents(lines, segment.documents, terms, weights, tables.places, scores)
     matching = scores >= 0
     return best(doc_ids[matching], scores[matching], k, ties=ties)
 
