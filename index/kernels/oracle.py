@@ -129,7 +129,7 @@ def levels(impacts: list[float]) -> list[float]:
     said = []
     for group in range(0, len(impacts) + 1, 4):
         held = impacts[max(0, group - 1) : group + 3]
-        bits = np.float16(held).view(np.uint16).astype(int)
+        bits = np.array(held, dtype=np.float16).view(np.uint16).astype(int)
         middle = np.uint16(((int(bits.sum()) // max(1, len(held))) >> 7 << 7) | 64).view(np.float16)
         said += [float(middle)] * len(held)
     return said
