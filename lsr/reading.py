@@ -39,6 +39,8 @@ from lsr.vectors import VectorConfig, vector_of
 class Reader:
     """The documents of an open collection, or a part of them."""
 
+    waits_for_others = False  # whether a search asks other processes
+
     def __init__(self, path: Path, name: str | None, answers: Answers) -> None:
         """Internal."""
         self.path = path
