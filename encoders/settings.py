@@ -20,6 +20,7 @@ class Family(StrEnum):
     STATIC = "static"  # a fixed weight per token, no model: idf, learned query weights, binary
     ECHO = "echo"  # a decoder that reads the text twice: Mistral-SPLADE
     BIDIRECTIONAL = "bidirectional"  # a decoder trained with bidirectional attention: Lion
+    PROSPER = "prosper"  # a decoder's last position, and a residual that makes up for low weights of the text's terms
     EPIC = "epic"  # a vocabulary head whose positions vote with a learned importance
     EPIC_SCALED = "epic-scaled"  # ... as the LSR framework computes it: the importance scales the logits
     ONNX = "onnx"  # an exported graph with the pooling inside
@@ -74,7 +75,7 @@ class SideSettings:
     pool_special_positions: bool = True  # whether the positions of CLS, SEP, ... are pooled
     zero_special_ids: bool = False  # whether the weights of the special tokens are set to zero
     lexical: bool = False  # keep only the weights of the text's own tokens, times their static weights if there are any
-    term_frequency: bool = False  # static: a token counts as often as it occurs, not once
+    term_frequency: bool = False  # static: a token counts as often as it occurs, not once; BM25 with average_length
     logit_scale: float = 1.0  # multiplies every logit: hidden_size ** -0.25 in Lion
     max_active_dims: int | None = None  # keep only so many of the largest weights
     prune_ratio: float = 0.0  # keep only weights above this share of the largest
@@ -82,9 +83,11 @@ class SideSettings:
     missing_weight: float | None = None  # static: for tokens that idf.json does not name; None: all must be named
     windows: Windows = Windows.TRUNCATE
     cosine: bool = False  # scale every vector to length 1, after pruning, so that scores are cosines
-    k1: float = 0.9  # literal, pooled: BM25's saturation
-    b: float = 0.4  # literal, pooled: BM25's length normalisation
-    average_length: float | None = None  # literal, pooled: mean number of word pieces in a document
+    k1: float = 0.9  # literal, pooled, static with average_length: BM25's saturation
+    b: float = 0.4  # the same: BM25's length normalisation
+    average_length: float | None = None  # the same: mean number of word pieces in a document
+    # pooled: a text of length < average_length has all weights times (average_length / length) ** length_power
+    length_power: float = 0.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -121,6 +124,7 @@ _POOLINGS = {
     Family.EPIC: (Pooling.MAX,),
     Family.EPIC_SCALED: (Pooling.MAX,),
     Family.LITERAL: (Pooling.MAX,),
+    Family.PROSPER: (Pooling.LAST,),
     Family.AUTOENCODER: (
         Pooling.MEAN,
         Pooling.MAX,
@@ -174,7 +178,7 @@ def _checked(name: str, value: Any) -> Any:
         expected = _is_number(value) and 0.0 <= value <= (1.0 if name == "b" else 1e9)
     elif name == "average_length":
         expected = value is None or (_is_number(value) and 1.0 <= value <= 1e9)
-    elif name == "collection_idf":
+    elif name in ("collection_idf", "length_power"):
         expected = _is_number(value) and 0.0 <= value <= 1.0
     elif name == "prune_ratio":
         expected = _is_number(value) and 0.0 <= value < 1.0

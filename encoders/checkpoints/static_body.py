@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -23,14 +24,15 @@ def is_static_body(folder: Path) -> bool:
     return file.is_file() and read_object(file).get("body") == KIND
 
 
-def read_static_body(folder: Path) -> StaticBody:
-    """Return the body; raise CheckpointError naming the file that is missing, damaged or does not fit config.json."""
+def read_static_body(folder: Path, dtype: torch.dtype = torch.float32) -> StaticBody:
+    """Return the body, for products in `dtype`; raise CheckpointError naming the file that is missing, damaged or does
+    not fit config.json."""
     file = folder / FILE_INT8 if (folder / FILE_INT8).is_file() else folder / FILE
     if not file.is_file():
         raise CheckpointError(f"{folder}: a static body needs {FILE} or {FILE_INT8}, and has neither")
     try:
         tensors = load_int8(file) if file.name == FILE_INT8 else load_file(file)
-        body = StaticBody(*(tensors[name] for name in _TENSORS))
+        body = StaticBody(*(tensors[name] for name in _TENSORS), dtype=dtype)
     except KeyError as error:
         raise CheckpointError(f"{file}: the tensor {error} is missing") from None
     except (OSError, SafetensorError, ValueError) as error:

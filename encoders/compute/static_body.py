@@ -31,9 +31,15 @@ class StaticBody(nn.Module):
     token_weights: Tensor
     offset: Tensor
 
-    def __init__(self, vectors: Tensor, token_weights: Tensor, offset: Tensor) -> None:
-        """Raises ValueError for shapes that do not fit and for weights below zero."""
+    def __init__(
+        self, vectors: Tensor, token_weights: Tensor, offset: Tensor, *, dtype: torch.dtype = torch.float32
+    ) -> None:
+        """`dtype` is for what reads the means; they are computed in float32.
+
+        Raises ValueError for shapes that do not fit and for weights below zero.
+        """
         super().__init__()
+        self._dtype = dtype
         if vectors.ndim != 2 or token_weights.shape != vectors.shape[:1] or offset.shape != vectors.shape[1:]:
             raise ValueError(
                 f"vectors {list(vectors.shape)}, weights {list(token_weights.shape)} and offset {list(offset.shape)} "
@@ -54,8 +60,8 @@ class StaticBody(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """float32: a row is read once for each token, so that another precision saves nothing that counts."""
-        return self.vectors.dtype
+        """The precision of the products with the means, float32 or bfloat16."""
+        return self._dtype
 
     @property
     def hidden_size(self) -> int:

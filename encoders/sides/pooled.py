@@ -1,6 +1,6 @@
 """BM25 impacts, and an expansion from the pooled vector that a dense retriever computes for the text.
 
-    weight[v]    = factor[v] * impact[v] + relu(u_v . p + b_v)
+    weight[v]    = factor[v] * impact[v] + relu(u_v . p + b_v)          times the text's scale with `length_power`
     p            = mean of the hidden states of the first max_length tokens, normalised to length 1
     impact[v]    = BM25's over word pieces (encoders.sides.bm25_impacts), 0 where v is not in the text
 
@@ -31,6 +31,7 @@ from torch.nn import functional
 
 from encoders.compute.batches import compute_each
 from encoders.compute.device import float32_products
+from encoders.compute.head_rows import HeadRows
 from encoders.compute.rows import in_order, to_csr
 from encoders.compute.static_body import StaticBody
 from encoders.compute.transformer import Body
@@ -42,7 +43,7 @@ from encoders.sides.rows import prune
 from encoders.sides.transformer_side import TransformerSide, work_on_each
 from encoders.text.tokenization import Tokenization
 
-_HEAD_ROWS = 64  # texts whose weights are computed together: 8 MB of float32 for 30,000 terms
+_HEAD_ROWS = 64  # texts whose products are computed together: 8 MB of float32 for 30,000 terms
 _SLOPE = 20.0  # of the surrogate gradient: how fast it becomes small below zero
 
 
@@ -82,6 +83,9 @@ class PooledSide(TransformerSide):
         self._special = torch.nonzero(self.ordinary == 0)[:, 0]
         unknown = tokenization.unknown_id
         self.wordless = frozenset(tokenization.special_ids) | ({unknown} if unknown is not None else set())
+        # A static body is in float32; its dtype is that of the head's products.
+        self._halves = isinstance(body, StaticBody) and body.dtype == torch.bfloat16
+        self._packed_head: HeadRows | None = None
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return every token of each text; `pooled` drops the tokens that the model does not read."""
@@ -107,14 +111,22 @@ class PooledSide(TransformerSide):
         """Return the weights of texts with known p, float32 [len(ids), n_terms]."""
         keys, values = (part.to(pooled.device) for part in self.impacts(ids))
         known = torch.from_numpy(self._reads_words(ids)).to(pooled.device)
+        found = self._scales(ids)
+        scales = None if found is None else torch.from_numpy(found[:, None]).to(pooled.device)
         with torch.autocast(pooled.device.type, enabled=False):
             if not torch.is_grad_enabled():
-                return self._computed(pooled, keys, values, known)
+                computed = self._computed(pooled, keys, values, known)
+                return computed if scales is None else computed.mul_(scales)
             flat = torch.zeros(len(ids) * self.n_terms, device=pooled.device)
             flat[keys] = values
             weights: Tensor = self.head(pooled, flat.view(len(ids), self.n_terms))
             literal = flat.view(len(ids), self.n_terms) * torch.relu(self.head.factor)
-            return torch.where(known[:, None], weights, literal) * self.ordinary
+            weights = torch.where(known[:, None], weights, literal) * self.ordinary
+            return weights if scales is None else weights * scales
+
+    def _scales(self, ids: list[list[int]]) -> NDArray[np.float32] | None:
+        """Return what the weights of each text are multiplied by, float32 [len(ids)]; None: nothing."""
+        return self.impacts.scales(ids) if self.settings.length_power else None
 
     def _computed(self, pooled: Tensor, keys: Tensor, values: Tensor, known: Tensor) -> Tensor:
         """Return the head's weights without a gradient: only the terms of the texts are touched again."""
@@ -174,16 +186,40 @@ class PooledSide(TransformerSide):
         return pooled
 
     def _all_weights(self, pooled: NDArray[np.float32], ids: list[list[int]]) -> csr_array:
-        """Return the weights of texts with known p, in blocks: the head's weights, which no cache holds, are read once
-        for each."""
+        """Return the weights of texts with known p, at most max_active_dims for each, in blocks: the head's weights,
+        which no cache holds, are read once for each."""
         blocks = [slice(first, first + _HEAD_ROWS) for first in range(0, len(ids), _HEAD_ROWS)]
+        if self._device.type != "cpu":
+            with torch.inference_mode():
+                parts = [
+                    to_csr(self.weights_of(torch.from_numpy(pooled[at]).to(self._device), ids[at])) for at in blocks
+                ]
+            return in_order(parts, range(len(ids)), self.n_terms)
+        head = self._head_rows()
 
-        def weights(block: slice) -> csr_array:
-            with torch.inference_mode(), float32_products(rows=_HEAD_ROWS):
-                return to_csr(self.weights_of(torch.from_numpy(pooled[block]).to(self._device), ids[block]))
+        def largest(block: slice) -> csr_array:
+            part = ids[block]
+            keys, impacts = self.impacts(part)
+            with torch.inference_mode():
+                known = self._reads_words(part)
+                found = head(pooled[block], known, keys.numpy(), impacts.numpy(), self.settings.max_active_dims)
+            scales = self._scales(part)
+            if scales is not None:
+                found.data *= np.repeat(scales, np.diff(found.indptr))
+            return found
 
-        parts = compute_each(weights, blocks) if self._device.type == "cpu" else [weights(block) for block in blocks]
-        return in_order(parts, range(len(ids)), self.n_terms)
+        return in_order(compute_each(largest, blocks), range(len(ids)), self.n_terms)
+
+    def _head_rows(self) -> HeadRows:
+        """Return the head as it is now; one of a static body in bfloat16, which is for inference only, is kept."""
+        if self._packed_head is not None:
+            return self._packed_head
+        with torch.no_grad():
+            expansion = self.head.expansion
+            made = HeadRows(expansion.weight, expansion.bias, self.head.factor, self._special, halves=self._halves)
+        if self._halves:
+            self._packed_head = made
+        return made
 
     def _pooled_without_gradient(self, ids: list[list[int]]) -> NDArray[np.float32]:
         with torch.inference_mode(), float32_products(rows=sum(map(len, ids))):

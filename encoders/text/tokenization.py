@@ -17,6 +17,7 @@ from tokenizers import Encoding, Tokenizer, normalizers
 
 from encoders.errors import SettingError
 from encoders.text.conflation import conflated_terms
+from encoders.text.run_ids import RunIds
 from encoders.text.tokenizer import LoadedTokenizer
 from encoders.text.word_cache import Runs
 from encoders.text.words import Word
@@ -98,7 +99,38 @@ class Tokenization:
 
     def ids(self, texts: Sequence[str], *, special_tokens: bool = True, truncate: bool = True) -> list[list[int]]:
         """Return each text's token ids, by default with the model's special tokens around them."""
-        return [encoding.ids for encoding in self._encode(texts, special_tokens, truncate)]
+        if self._run_ids is None:
+            return [encoding.ids for encoding in self._encode(texts, special_tokens, truncate)]
+        limit = self.max_length if truncate else None
+        before, after = self._special_around if special_tokens else ([], [])
+        own = self._run_ids.of([self.prompt + text for text in texts] if self.prompt else texts)
+        if limit is not None:
+            room = limit - len(before) - len(after)
+            own = [one if len(one) <= room else self._cut(one, room) for one in own]
+        return [[*before, *one, *after] for one in own] if before or after else own
+
+    def _cut(self, ids: list[int], room: int) -> list[int]:
+        return ids[len(ids) - room :] if self._loaded.truncation_side == "left" else ids[:room]
+
+    @cached_property
+    def _run_ids(self) -> RunIds | None:
+        """The ids of runs, where the ids of a text are those of its runs."""
+        _, after = self._special_around
+        if not after or not _splits_at_spaces(self._loaded.content):
+            return None
+        whole = self._whole
+        return RunIds(
+            lambda texts: [one.ids for one in whole.encode_batch_fast(texts, add_special_tokens=False)],
+            self.tokens[after[-1]],
+            after[-1],
+        )
+
+    @cached_property
+    def _special_around(self) -> tuple[list[int], list[int]]:
+        """The special tokens before and after a text."""
+        before, _ = self._added
+        ids = self._whole.encode("").ids
+        return ids[:before], ids[before:]
 
     def terms(self, ids: Sequence[int]) -> list[int]:
         """Return the term of each token."""

@@ -176,9 +176,9 @@ def reshard(
     threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.", metavar="N")] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Change the number of shards, or split a collection into shards, without encoding a text again.
+    """Change the number of shards, or split a collection.
 
-    The result is published as a new generation; scores stay the same to the last bit.
+    No text is encoded again. The result is published as a new generation; scores stay the same to the last bit.
     """
     from lsr.errors import QueryError
     from lsr.sharding.places import place_of

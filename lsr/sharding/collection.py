@@ -38,6 +38,7 @@ from lsr.sharding.shard import ShardInfo
 from lsr.sharding.space import ShardedSpace
 from lsr.storage.files import OnRead
 from lsr.storage.live_state import open_to_read
+from lsr.storage.sizes import sizes_by_kind
 from lsr.vectors import vector_of
 
 _READ_ONLY = (
@@ -139,8 +140,8 @@ class ShardedCollection(Collection):
 
     def info(self) -> CollectionInfo:
         """Return the counts, sizes, vectors and schema; segments are not counted."""
-        sizes = sum(file.bytes for entry in self.publication.shards for file in entry.files.values())
-        return replace(super().info(), segments=len(self._shards), bytes=sizes)
+        files = [(path, file.bytes) for entry in self.publication.shards for path, file in entry.files.items()]
+        return replace(super().info(), segments=len(self._shards), stored=sizes_by_kind(files, self._live.dense))
 
     def page(self, after: str | None = None, size: int = 100, *, filter: object = None) -> list[Document]:  # noqa: A002
         """Return the first `size` documents with an id above `after`, by ascending id."""
