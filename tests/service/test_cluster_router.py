@@ -109,12 +109,13 @@ def test_requests_go_to_all_replicas_and_are_counted(two: Replicas) -> None:
 
 
 def test_a_request_whose_replica_dies_is_sent_to_another_one(two: Replicas) -> None:
-    entered = threading.Event()
-    two.readers["r0"].before = lambda: (entered.set(), time.sleep(30))
+    entered, release = threading.Event(), threading.Event()
+    two.readers["r0"].before = lambda: (entered.set(), release.wait(30))
     answer = two.shard.begin("describe", (), 10.0, Pin())
     assert entered.wait(10)
     two.kill("r0")
     assert answer() == "r1"
+    release.set()
     assert two.shard.replicas == ["r1"]
     assert two.sample("lsr_shard_replica_lost_total", shard="shard-0", replica="r0") == 1
 
