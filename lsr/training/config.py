@@ -70,6 +70,7 @@ class ModelConfig:
     length_power: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
     # pooled: numbers in the vectors of a static body that takes the backbone's place; None: the backbone stays
     static_size: int | None = field(default=None, metadata={"minimum": 1})
+    train_body: bool = False  # pooled: whether the transformer is trained too, which needs a GPU
     int8: bool = False  # pooled: whether the result is stored with one byte per weight
 
 
@@ -137,6 +138,8 @@ class TrainingConfig:
             raise SettingsError("[model] needs either a backbone to start from or an encoder to train further")
         if self.model.static_size is not None and (self.model.method != POOLED or self.model.backbone is None):
             raise SettingsError("[model] static_size needs the method pooled and a backbone to learn from")
+        if self.model.train_body and self.model.method != POOLED:
+            raise SettingsError("[model] train_body is for the method pooled; all others train the body")
         if not self.data:
             raise SettingsError("there is no data: give [[data]] with a path")
         if not (self.loss.infonce or self.loss.needs_teacher):
