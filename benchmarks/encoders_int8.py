@@ -2,7 +2,7 @@
 
     python benchmarks/encoders_int8.py export FOLDER                       body.onnx, and int8 by ONNX Runtime (dynamic)
     OTHER_PYTHON benchmarks/encoders_int8.py openvino FOLDER               int8 by NNCF and OpenVINO (post-training)
-    python benchmarks/encoders_int8.py measure FOLDER [--threads 1] [--rounds 3] [--documents 256] [--words 90]
+    python benchmarks/encoders_int8.py measure FOLDER [--threads 1] [--rounds 3] [--only WAY ...]
 
 OTHER_PYTHON needs nncf, openvino and onnx (not dependencies of this project), the last step openvino where FOLDER has
 its model. The texts are SciFact's abstracts, cut to WORDS words; NNCF calibrates its activations on the 128 abstracts
@@ -85,7 +85,7 @@ def openvino(folder: Path) -> None:
     ov.save_model(quantised, folder / "int8.xml")
 
 
-def measure(folder: Path, *, threads: int, rounds: int, documents: int, words: int) -> None:
+def measure(folder: Path, only: list[str], *, threads: int, rounds: int, documents: int, words: int) -> None:
     """Print a line for each way."""
     import torch
 
@@ -101,6 +101,9 @@ def measure(folder: Path, *, threads: int, rounds: int, documents: int, words: i
         "ONNX Runtime, dynamic int8": onnxruntime(folder / "body.int8.onnx"),
         **openvino_ways(folder, threads),
     }
+    ways = {name: forward for name, forward in ways.items() if not only or name in only}
+    reference = own("float32")
+    exact = np.concatenate([pooled(reference(batch), batch[1]) for batch in batches])
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     wall: dict[str, list[float]] = {name: [] for name in ways}
     spent: dict[str, list[float]] = {name: [] for name in ways}
@@ -115,7 +118,7 @@ def measure(folder: Path, *, threads: int, rounds: int, documents: int, words: i
             vectors[name] = np.concatenate(found)
     print(json.dumps({"machine": describe_machine(), "threads": threads, "documents": documents, "words": words}))
     for name in ways:
-        cosine = float((vectors[name] * vectors["own, float32"]).sum(axis=1).mean())
+        cosine = float((vectors[name] * exact).sum(axis=1).mean())
         line = {"way": name, "per_second": wall[name], "per_second_of_own_time": spent[name]}
         print(json.dumps({**line, "cosine": round(cosine, 4)}))
 
@@ -218,6 +221,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=["export", "openvino", "measure"])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", nargs="+", default=[], help="such as 'own, bfloat16'")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--documents", type=int, default=256)
@@ -228,7 +232,14 @@ def main() -> None:
     elif given.step == "openvino":
         openvino(given.folder)
     else:
-        measure(given.folder, threads=given.threads, rounds=given.rounds, documents=given.documents, words=given.words)
+        measure(
+            given.folder,
+            given.only,
+            threads=given.threads,
+            rounds=given.rounds,
+            documents=given.documents,
+            words=given.words,
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""lsr-mini's sparse vectors alone against BM25 on development sets, and what `length_power` changes, with tests.
+"""lsr-mini's sparse vectors alone against BM25 on development sets, and with larger weights for short documents.
 
     python -m benchmarks.ranking_study encode DEV/* --cache CACHE
-    python -m benchmarks.ranking_lengths DEV/* --cache CACHE [--powers 0 0.05 0.1] [--made-with 0.05]
+    python -m benchmarks.ranking_lengths DEV/* --cache CACHE [--powers 0 0.05 0.1]
 
-The matrices are those of `ranking_study encode`; a document's weights are multiplied as the setting does it (its word
-pieces are counted here). --made-with is the length_power that the model had when CACHE was made. Printed are nDCG@10
-by exact search, and the randomisation tests of each power against BM25, and against the first power, with Holm's
-correction over a table. Document frequencies do not depend on the power, so the queries' weights are the cached ones.
+The matrices are those of `ranking_study encode`. For each power, a document's weights are multiplied by
+max(1, average length / length) ** power, lengths in word pieces; 0 is the shipped model. Printed are nDCG@10 by exact
+search, and the randomisation tests of each power against BM25, and against the first power, with Holm's correction over
+a table. Document frequencies do not depend on the power, so the queries' weights are the cached ones.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--powers", type=float, nargs="+", default=[0.0, 0.05, 0.1])
-    parser.add_argument("--made-with", type=float, default=0.0)
     given = parser.parse_args()
     side = lsr_mini("float32").documents
     if not isinstance(side, PooledSide):
@@ -51,7 +50,7 @@ def main() -> None:
         with np.load(given.cache / f"{folder.name}.mini.npz") as file:
             queries, documents = read_matrix(file, "q"), read_matrix(file, "d")
         for power in given.powers:
-            scales = ratios ** (power - given.made_with)
+            scales = ratios**power
             data = (documents.data * np.repeat(scales, np.diff(documents.indptr))).astype(np.float32)
             scaled = csr_array((data, documents.indices, documents.indptr), shape=documents.shape)
             rows[str(power)][folder.name] = ndcg(queries, scaled, judged)
@@ -59,7 +58,7 @@ def main() -> None:
     for against in ("bm25", str(given.powers[0])):
         for power in map(str, given.powers):
             if power != against:
-                print(f"\nlength_power {power} against {against}\n\n{tests(rows[power], rows[against])}")
+                print(f"\npower {power} against {against}\n\n{tests(rows[power], rows[against])}")
 
 
 def length_ratios(folder: Path, side: PooledSide, impacts: BM25Impacts) -> Values:

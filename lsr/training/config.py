@@ -66,8 +66,6 @@ class ModelConfig:
     max_active_dims: int | None = field(
         default=None, metadata={"minimum": 1}
     )  # number of a document's largest weights that are kept
-    # pooled: how much larger the weights of a short document are; not part of the training's scores
-    length_power: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
     # pooled: numbers in the vectors of a static body that takes the backbone's place; None: the backbone stays
     static_size: int | None = field(default=None, metadata={"minimum": 1})
     train_body: bool = False  # pooled: whether the transformer is trained too, which needs a GPU
