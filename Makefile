@@ -78,7 +78,7 @@ docs: ## where the documentation is
 	@echo "README.md, docs/architecture.md, docs/ (make site); the HTTP API at /openapi.json of a running service"
 
 clean: ## remove the environment and everything that the other targets made
-	rm -rf $(VENV) .clients .containers .site .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .clients .cluster .containers .site .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Needs Debian's chromium and npm; axe-core (MPL-2.0) is for these tests alone and is not part of the repository.
 .PHONY: browser
@@ -103,6 +103,14 @@ clients: $(VENV)/models.stamp ## the Python client's optional modules with the r
 	$(if $(filter test,$(CLIENT_EXTRAS)),$(call install_torch,.clients/bin))
 	.clients/bin/pip install --quiet --disable-pip-version-check -c clients/python/constraints.txt -e 'clients/python[$(CLIENT_EXTRAS)]' pytest
 	HF_HUB_OFFLINE=1 HAYSTACK_TELEMETRY_ENABLED=False LSR=$(CURDIR)/$(BIN)/lsr .clients/bin/python -P -m pytest -q -rs -p no:cacheprovider --noconftest -c /dev/null --rootdir $(CURDIR) $(CURDIR)/tests/clients $(CLIENT_TESTS)
+
+# moto, a real S3 server, needs an older python-dateutil than the development tools: an environment of its own.
+.PHONY: cluster
+cluster: ## the tests of shards in an object store, against a real S3 server
+	test -d .cluster || $(PYTHON) -m venv .cluster
+	grep -v '^python-dateutil==' constraints.txt > .cluster/constraints.txt
+	.cluster/bin/pip install --quiet --disable-pip-version-check -c .cluster/constraints.txt -e '.[cluster]'
+	.cluster/bin/python -P -m pytest -p no:cacheprovider tests/unit/test_sharding_object_store.py $(CLUSTER_TESTS)
 
 # The real systems that package registries have; others are spoken to by what they document (tests/service/import_servers.py).
 .PHONY: exchange
