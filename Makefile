@@ -84,8 +84,8 @@ clean: ## remove the environment and everything that the other targets made
 .PHONY: browser
 browser: $(VENV)/dev.stamp ## the page's tests in a real browser
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
-	npm install --silent --no-save --prefix .browser axe-core@4
-	$(BIN)/pytest tests/browser
+	test -d .browser/node_modules/axe-core || npm install --silent --no-save --prefix .browser axe-core@4
+	$(BIN)/pytest tests/browser --timeout 1800 $(BROWSER_TESTS)
 
 # The site of docs/: strict, so that a link to nothing fails. Its packages go into an environment of their own.
 .PHONY: site
@@ -102,13 +102,13 @@ clients: $(VENV)/models.stamp ## the Python client's optional modules with the r
 	test -d .clients || $(PYTHON) -m venv .clients
 	$(if $(filter test,$(CLIENT_EXTRAS)),$(call install_torch,.clients/bin))
 	.clients/bin/pip install --quiet --disable-pip-version-check -c clients/python/constraints.txt -e 'clients/python[$(CLIENT_EXTRAS)]' pytest
-	HF_HUB_OFFLINE=1 HAYSTACK_TELEMETRY_ENABLED=False LSR=$(CURDIR)/$(BIN)/lsr .clients/bin/python -P -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir $(CURDIR) $(CURDIR)/tests/clients $(CLIENT_TESTS)
+	HF_HUB_OFFLINE=1 HAYSTACK_TELEMETRY_ENABLED=False LSR=$(CURDIR)/$(BIN)/lsr .clients/bin/python -P -m pytest -q -rs -p no:cacheprovider --noconftest -c /dev/null --rootdir $(CURDIR) $(CURDIR)/tests/clients $(CLIENT_TESTS)
 
 # The real systems that package registries have; others are spoken to by what they document (tests/service/import_servers.py).
 .PHONY: exchange
 exchange: $(VENV)/dev.stamp ## import and export through Qdrant Edge, Milvus Lite and the package datasets
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[exchange]'
-	$(BIN)/pytest tests/exchange
+	$(BIN)/pytest tests/exchange --timeout 1800
 
 # The container image: podman's buildah builds it, or IMAGE_BUILD='docker build' does. IMAGE_OPTIONS goes to either, such as
 # --build-arg TORCH_INDEX_URL=…, or --isolation chroot where a build must do without namespaces.

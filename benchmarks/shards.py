@@ -5,7 +5,8 @@
 Queries are titles of the collection, in several forms (one list, the default pipeline, a filter, feedback, facets).
 A folder --work that has the shards already is used again. Prints JSON lines: `equal` says for how many queries ids and
 scores (to the last bit), totals and facets are those of the collection; `latency` milliseconds at p50 and p99 for each
-way, one client.
+way, one client. With --equal each text is asked in one of the forms, in turn, and only `equal` is printed, after every
+100 queries.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import contextlib
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--ray", action="store_true")
+    parser.add_argument("--equal", action="store_true")
     parser.add_argument("--work", type=Path)
     given = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -55,6 +58,10 @@ def main() -> None:
         ways["shards in this process"] = stack.enter_context(open_shards(work, publication, "c"))
         if given.ray:
             ways["shards on Ray"] = stack.enter_context(on_ray(work))
+        if given.equal:
+            for way, collection in list(ways.items())[1:]:
+                compare_in_turn(way, collection, whole, forms, texts)
+            return
         for way, collection in ways.items():
             for text in texts[:20]:
                 for options in forms.values():
@@ -105,6 +112,28 @@ def compare(
         show("latency", way=way, form=form, p50_ms=p50, p99_ms=p99)
         if collection is not whole:
             show("equal", way=way, form=form, queries=len(texts), equal=equal)
+
+
+def compare_in_turn(
+    way: str, collection: Reader, whole: Collection, forms: dict[str, dict[str, Any]], texts: list[str]
+) -> None:
+    """Ask each text in one of the forms, and print how many answers are equal, by form."""
+    asked, equal = Counter[str](), Counter[str]()
+    names = list(forms)
+    for number, text in enumerate(texts):
+        form = names[number % len(names)]
+        found, expected = (one.search(text, exact=True, cache=False, **forms[form]) for one in (collection, whole))
+        asked[form] += 1
+        equal[form] += answer_of(found) == answer_of(expected)
+        if (number + 1) % 100 == 0 or number + 1 == len(texts):
+            same = equal.total()
+            show(
+                "equal",
+                way=way,
+                queries=number + 1,
+                equal=same,
+                forms={name: [equal[name], asked[name]] for name in names},
+            )
 
 
 answer_of: Callable[[Any], Any] = lambda result: (  # noqa: E731

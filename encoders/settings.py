@@ -20,6 +20,7 @@ class Family(StrEnum):
     STATIC = "static"  # a fixed weight per token, no model: idf, learned query weights, binary
     ECHO = "echo"  # a decoder that reads the text twice: Mistral-SPLADE
     BIDIRECTIONAL = "bidirectional"  # a decoder trained with bidirectional attention: Lion
+    PROSPER = "prosper"  # a decoder's last position, and a residual that makes up for low weights of the text's terms
     EPIC = "epic"  # a vocabulary head whose positions vote with a learned importance
     EPIC_SCALED = "epic-scaled"  # ... as the LSR framework computes it: the importance scales the logits
     ONNX = "onnx"  # an exported graph with the pooling inside
@@ -74,7 +75,7 @@ class SideSettings:
     pool_special_positions: bool = True  # whether the positions of CLS, SEP, ... are pooled
     zero_special_ids: bool = False  # whether the weights of the special tokens are set to zero
     lexical: bool = False  # keep only the weights of the text's own tokens, times their static weights if there are any
-    term_frequency: bool = False  # static: a token counts as often as it occurs, not once
+    term_frequency: bool = False  # static: a token counts as often as it occurs, not once; BM25 with average_length
     logit_scale: float = 1.0  # multiplies every logit: hidden_size ** -0.25 in Lion
     max_active_dims: int | None = None  # keep only so many of the largest weights
     prune_ratio: float = 0.0  # keep only weights above this share of the largest
@@ -82,9 +83,9 @@ class SideSettings:
     missing_weight: float | None = None  # static: for tokens that idf.json does not name; None: all must be named
     windows: Windows = Windows.TRUNCATE
     cosine: bool = False  # scale every vector to length 1, after pruning, so that scores are cosines
-    k1: float = 0.9  # literal, pooled: BM25's saturation
-    b: float = 0.4  # literal, pooled: BM25's length normalisation
-    average_length: float | None = None  # literal, pooled: mean number of word pieces in a document
+    k1: float = 0.9  # literal, pooled, static with average_length: BM25's saturation
+    b: float = 0.4  # the same: BM25's length normalisation
+    average_length: float | None = None  # the same: mean number of word pieces in a document
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -121,6 +122,7 @@ _POOLINGS = {
     Family.EPIC: (Pooling.MAX,),
     Family.EPIC_SCALED: (Pooling.MAX,),
     Family.LITERAL: (Pooling.MAX,),
+    Family.PROSPER: (Pooling.LAST,),
     Family.AUTOENCODER: (
         Pooling.MEAN,
         Pooling.MAX,

@@ -110,7 +110,7 @@ class Part(Reader):
             name: replace(one, terms=0) if name in self._state.vectors and self._grows(name) else one
             for name, one in found.vectors.items()
         }
-        return replace(found, bytes=0, segments=0, deleted=0, vectors=vectors, is_part=True)
+        return replace(found, stored=(), segments=0, deleted=0, vectors=vectors, is_part=True)
 
     def check(self, document: Document) -> None:
         """Raise InvalidDocument if the document cannot be written here."""

@@ -29,15 +29,17 @@ from lsr.search.filters import Filter
 from lsr.search.plan import OnQuery, Searched
 from lsr.search.request import Feedback, Query, RankingOptions, SearchKeywords, split_keywords
 from lsr.search.suggestions import Suggested, Suggestions, sampled
-from lsr.storage import layout
 from lsr.storage.index_info import index_info, largest_index
 from lsr.storage.live_state import ReadState
 from lsr.storage.sample_queries import spaced_texts
+from lsr.storage.sizes import sizes_on_disk
 from lsr.vectors import VectorConfig, vector_of
 
 
 class Reader:
     """The documents of an open collection, or a part of them."""
+
+    waits_for_others = False  # whether a search asks other processes
 
     def __init__(self, path: Path, name: str | None, answers: Answers) -> None:
         """Internal."""
@@ -284,7 +286,7 @@ class Reader:
             segments=len(generation.segments),
             pending=len(generation.pending),
             deleted=sum(len(view.dead) for view in generation.segments),
-            bytes=layout.size_on_disk(self.path),
+            stored=sizes_on_disk(self.path, state.dense),
             vectors={
                 name: VectorInfo(
                     vector.config.encoder,

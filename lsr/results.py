@@ -231,6 +231,14 @@ class VectorInfo:
     index: IndexInfo | None = None
 
 
+class StoredBytes(NamedTuple):
+    """The bytes of one kind of file (see lsr/storage/sizes.py), and the named vector that they belong to, if any."""
+
+    kind: str
+    vector: str | None
+    bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class SampleInfo:
     """The sample of real queries that a collection keeps: by vector, how many it holds, and how many there were."""
@@ -251,7 +259,7 @@ class CollectionInfo:
     segments: int
     pending: int
     deleted: int
-    bytes: int  # on disk
+    stored: tuple[StoredBytes, ...]  # on disk
     vectors: Mapping[str, VectorInfo]
     schema: Mapping[str, str]
     seq: int
@@ -261,6 +269,11 @@ class CollectionInfo:
     read_only: str | None = None  # why nothing can be written, None where writes are accepted
     query_sample: SampleInfo | None = None
     is_part: bool = False  # of the documents that a filter matches: bytes, segments and deleted are not known
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of its files."""
+        return sum(one.bytes for one in self.stored)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,8 @@ class Followed:
 class CollectionStore:
     """Open collections by name. Use as a context manager; safe to use from many threads."""
 
+    shard_metrics: Any = None  # a collector of Prometheus, where the collections are in shards
+
     def __init__(self, directory: Path | str, mode: Literal["r", "w"] = "w") -> None:
         """Open every collection of the directory; raises CollectionNotFound if the directory does not exist."""
         self.directory = Path(directory)

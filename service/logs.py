@@ -64,6 +64,7 @@ def log_access(
     seconds: float,
     received: int = 0,
     request_id: str = "",
+    trace_id: str = "",
     client: str = "",
     route: str = "",
     answered_by: Literal["application", "protocol"] = "application",
@@ -80,6 +81,7 @@ def log_access(
         "bytes_received": received,
         "client": client,
         "request_id": request_id,
+        "trace_id": trace_id,
         "answered_by": answered_by,
     }
     _access.info(

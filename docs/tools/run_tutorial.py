@@ -81,6 +81,11 @@ def left_out(text: str) -> list[str]:
     return [match["reason"] for match in _FENCE.finditer(text) if match["reason"]]
 
 
+def not_run(text: str) -> list[str]:
+    """Return the blocks that are not run (tutorial_times.py runs them)."""
+    return [match["body"] for match in _FENCE.finditer(text) if match["reason"]]
+
+
 def agrees(expected: str, printed: str) -> bool:
     """Whether a block printed what the tutorial says, apart from the placeholders."""
     pattern = ""

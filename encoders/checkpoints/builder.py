@@ -16,7 +16,7 @@ from encoders.checkpoints.pooled_head import read_pooled_head
 from encoders.checkpoints.sources import SideSource
 from encoders.checkpoints.static_body import is_static_body, read_static_body
 from encoders.checkpoints.static_weights import read_static_weights
-from encoders.checkpoints.term_weights import load_term_weights
+from encoders.checkpoints.term_weights import load_residual, load_term_weights
 from encoders.checkpoints.vocabularies import named_terms
 from encoders.compute.device import resolve_device, resolve_dtype
 from encoders.compute.transformer import (
@@ -37,6 +37,7 @@ from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
 from encoders.sides.onnx import OnnxSide
 from encoders.sides.pooled import PooledSide
+from encoders.sides.prosper import ProsperSide
 from encoders.sides.side import Side
 from encoders.text.tokenization import Tokenization
 
@@ -44,6 +45,7 @@ _AUTO_CLASSES = {
     Family.MASKED_LM: "AutoModelForMaskedLM",
     Family.ECHO: "AutoModelForCausalLM",
     Family.BIDIRECTIONAL: "AutoModelForCausalLM",
+    Family.PROSPER: "AutoModelForCausalLM",
     Family.EPIC: "AutoModelForMaskedLM",
     Family.EPIC_SCALED: "AutoModelForMaskedLM",
     Family.AUTOENCODER: "AutoModel",
@@ -68,7 +70,7 @@ class Builder:
         SettingError, DeviceUnavailable."""
         self._device = resolve_device(device)
         self._dtype = resolve_dtype(dtype or "auto", self._device)
-        self._models: dict[tuple[Path, Path | None, str], tuple[Body, Projection | None]] = {}
+        self._models: dict[tuple[Path, Path | None, str, bool], tuple[Body, Projection | None]] = {}
         self._linears: dict[tuple[Path, int], nn.Linear] = {}
         self._new_term_weights = new_term_weights
         self._allow_remote_code = allow_remote_code
@@ -95,6 +97,8 @@ class Builder:
                 linear = self._linear(source, body.hidden_size, 2)
                 epic = EpicSide if settings.family is Family.EPIC else ScaledEpicSide
                 return epic(tokenization, settings, body, projection, linear), terms
+            if settings.family is Family.PROSPER:
+                return ProsperSide(tokenization, settings, body, projection, self._residual(source, projection)), terms
             side = EchoSide if settings.family is Family.ECHO else MaskedLMSide
             return side(tokenization, settings, body, projection, self._table(source, settings, terms)), terms
         if settings.family is Family.AUTOENCODER:
@@ -114,7 +118,7 @@ class Builder:
 
     def _model(self, source: SideSource, tokenization: Tokenization) -> tuple[Body, Projection | None]:
         auto_class = _AUTO_CLASSES[source.settings.family]
-        key = (source.folder, source.adapter, auto_class)
+        key = (source.folder, source.adapter, auto_class, source.settings.family is Family.BIDIRECTIONAL)
         if key not in self._models:
             self._models[key] = (
                 self._static(source) or self._own(source, tokenization) or self._transformers(source, tokenization)
@@ -184,8 +188,21 @@ class Builder:
         table, *_ = read_static_weights(source.static_weights, terms, settings.missing_weight)
         return torch.from_numpy(table).to(self._device)
 
+    def _residual(self, source: SideSource, projection: Projection) -> nn.Linear:
+        """Return the literal residual layer of a PROSPER side, [vocabulary, size]."""
+        outputs, size = projection.weight.shape
+        key = source.layers, int(outputs)
+        if key not in self._linears:
+            if self._new_term_weights:
+                linear = nn.Linear(size, outputs)
+            else:
+                linear = load_residual(source.layers, (int(outputs), int(size)))
+            ready(linear, device=self._device, dtype=self._dtype)
+            self._linears[key] = linear
+        return self._linears[key]
+
     def _linear(self, source: SideSource, size: int, outputs: int = 1) -> nn.Linear:
-        folder = source.folder
+        folder = source.layers
         key = folder, outputs
         if key not in self._linears:
             if self._new_term_weights:

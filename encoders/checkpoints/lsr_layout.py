@@ -1,8 +1,9 @@
 """This project's own layout: encoder.json with the settings of both sides, and a folder for each.
 
 encoder.json    {"format": 1, "queries": {"folder": "queries", "settings": {...}}, "documents": {...}}
-documents/      as transformers writes it; with term_weights.safetensors in an MLP, EPIC or literal side,
-                pooled_head.safetensors in a pooled one; matrices may be in int8 (encoders.checkpoints.int8)
+documents/      as transformers writes it, or as peft writes an adapter; with term_weights.safetensors in an MLP, EPIC
+                or literal side, literal_residual.safetensors in a PROSPER one, pooled_head.safetensors in a pooled
+                one; matrices may be in int8 (encoders.checkpoints.int8)
 queries/        the same; or tokenizer and static_weights.safetensors (`weight`, and the training texts' `idf` for
                 collection_idf); missing where it shares the document model
 """
@@ -21,6 +22,7 @@ FILE = "encoder.json"
 FORMAT = 1
 STATIC_WEIGHTS = "static_weights.safetensors"
 TERM_WEIGHTS = "term_weights.safetensors"
+LITERAL_RESIDUAL = "literal_residual.safetensors"
 POOLED_HEAD = "pooled_head.safetensors"
 POOLED_HEAD_INT8 = "pooled_head.int8.safetensors"
 

@@ -10,7 +10,15 @@ from safetensors.torch import save_file
 
 from encoders.checkpoints.int8 import FILE as INT8_FILE
 from encoders.checkpoints.int8 import save_int8
-from encoders.checkpoints.lsr_layout import FILE, FORMAT, POOLED_HEAD, POOLED_HEAD_INT8, STATIC_WEIGHTS, TERM_WEIGHTS
+from encoders.checkpoints.lsr_layout import (
+    FILE,
+    FORMAT,
+    LITERAL_RESIDUAL,
+    POOLED_HEAD,
+    POOLED_HEAD_INT8,
+    STATIC_WEIGHTS,
+    TERM_WEIGHTS,
+)
 from encoders.checkpoints.pooled_head import save_pooled_head
 from encoders.checkpoints.static_body import FILE_INT8 as STATIC_BODY_INT8
 from encoders.compute.static_body import FILE as STATIC_BODY
@@ -21,6 +29,7 @@ from encoders.sides.literal import LiteralSide
 from encoders.sides.masked_lm import MaskedLMSide
 from encoders.sides.mlp import MLPSide
 from encoders.sides.pooled import PooledSide
+from encoders.sides.prosper import ProsperSide
 from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
 
@@ -31,6 +40,9 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> None:
     sides = (encoder.queries, encoder.documents)
     shared = getattr(encoder.queries, "body", None) is getattr(encoder.documents, "body", object())
     shared = shared and not any(getattr(side, "table", None) is not None for side in sides)  # each its own table
+    for name in ("linear", "residual"):  # in the same file as that of the documents
+        own = getattr(encoder.queries, name, None)
+        shared = shared and (own is None or own is getattr(encoder.documents, name, None))
     folders = {"documents": "documents", "queries": "documents" if shared else "queries"}
     _save_side(encoder.documents, folder / "documents")
     if not shared:
@@ -75,6 +87,9 @@ def _save_side(side: Side, folder: Path) -> None:
         side.body.save(folder, None)
     if isinstance(side, EpicSide | LiteralSide | MLPSide):
         save_file({name: tensor.detach() for name, tensor in side.linear.state_dict().items()}, folder / TERM_WEIGHTS)
+    if isinstance(side, ProsperSide):
+        layer = {name: tensor.detach() for name, tensor in side.residual.state_dict().items()}
+        save_file(layer, folder / LITERAL_RESIDUAL)
     if isinstance(side, PooledSide):
         save_pooled_head(side.head, folder)
     if isinstance(side, StaticSide):

@@ -41,20 +41,26 @@ class Sides(NamedTuple):
     terms: list[str]
 
 
-def build_sides(sources: Sources, builder: Callable[[], Builder], *, defer: bool = True) -> Sides:
+def build_sides(
+    sources: Sources, builder: Callable[[], Builder], *, defer: bool = True, separate: bool = False
+) -> Sides:
     """Return the sides; `builder` is called when a model has to be read; without `defer`, at once.
 
-    Raises CheckpointError, SettingError, and what `builder` raises.
+    With `separate`, equal sources give two sides. Raises CheckpointError, SettingError, and what `builder` raises.
     """
     documents = _Part(sources.documents)
-    if sources.queries == sources.documents:
+    if sources.queries == sources.documents and not separate:
         side, terms = _build(documents, None, builder)
         return Sides(side, side, terms)
     queries = _Part(sources.queries)
     document_side: Side | DeferredSide
     deferred = _defer(documents, queries, builder) if defer and queries.is_static else None
-    document_side, terms = deferred or _build(documents, None, builder)
-    query_side, query_terms = _build(queries, terms, builder)
+    if documents.is_narrow and not queries.is_narrow:  # the vocabulary head decides the number of terms
+        query_side, query_terms = _build(queries, None, builder)
+        document_side, terms = _build(documents, query_terms, builder)
+    else:
+        document_side, terms = deferred or _build(documents, None, builder)
+        query_side, query_terms = _build(queries, terms, builder)
     if query_terms != terms:
         raise CheckpointError(
             f"the vocabularies of the query side ({sources.queries.folder}, {len(query_terms)} terms) and the "
@@ -71,6 +77,8 @@ class _Part:
         self.tokenizer = load_tokenizer(source)
         self.settings = settings_in_force(source, self.tokenizer)
         self.is_static = source.settings.family is Family.STATIC
+        # One weight per token: the other side's vocabulary head may have more terms, which have no token.
+        self.is_narrow = self.is_static or source.settings.family is Family.MLP
 
     @cached_property
     def tokenization(self) -> Tokenization:

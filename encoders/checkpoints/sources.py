@@ -22,6 +22,11 @@ class SideSource:
     base_config: str | None = None  # JSON: the transformer's config.json, where the one in `folder` is a wrapper's
     unit_length: bool = False  # whether those embeddings are normalised to length 1 first
 
+    @property
+    def layers(self) -> Path:
+        """The folder of the linear layers that a side has besides its model: with an adapter they are next to that."""
+        return self.adapter or self.folder
+
 
 @dataclass(frozen=True)
 class Sources:

@@ -19,7 +19,14 @@ from encoders.text.tokenizer import LoadedTokenizer
 # A vocabulary matrix is often padded to a multiple of 64 or so; more than this is another model's tokenizer.
 _MOST_UNNAMED = 1024
 _DEFAULT_LENGTH = 512  # where neither tokenizer nor model names a limit
-_WITH_VOCABULARY_HEAD = (Family.MASKED_LM, Family.LITERAL, Family.EPIC, Family.ECHO, Family.BIDIRECTIONAL)
+_WITH_VOCABULARY_HEAD = (
+    Family.MASKED_LM,
+    Family.LITERAL,
+    Family.EPIC,
+    Family.ECHO,
+    Family.BIDIRECTIONAL,
+    Family.PROSPER,
+)
 
 
 def load_tokenizer(source: SideSource) -> LoadedTokenizer:

@@ -69,18 +69,20 @@ class _MaxOverPositions(torch.autograd.Function):
         return best + bias
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, Tensor, None]:
         (gradient,) = gradients
         hidden, weight, winner = ctx.saved_tensors
         rows, terms = gradient.nonzero(as_tuple=True)
         values = gradient[rows, terms]
         positions = winner[rows, terms].long()
-        to_hidden, to_weight = torch.zeros_like(hidden), torch.zeros_like(weight)
+        to_hidden = torch.zeros_like(hidden)
+        to_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None  # not of a frozen head
         for start in range(0, len(terms), _CHUNK):
             chunk = slice(start, start + _CHUNK)
             factor = values[chunk, None]
             to_hidden.index_add_(0, positions[chunk], factor * weight[terms[chunk]])
-            to_weight.index_add_(0, terms[chunk], factor * hidden[positions[chunk]])
+            if to_weight is not None:
+                to_weight.index_add_(0, terms[chunk], factor * hidden[positions[chunk]])
         return to_hidden, to_weight, gradient.sum(dim=0), None
 
 

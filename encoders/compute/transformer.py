@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ class Body(Protocol):
         ...
 
     def save(self, folder: Path, projection: Projection | None) -> None:
-        """Write the model as transformers does, with its projection back in place."""
+        """Write the model as transformers does, with its projection back in place; or its adapter, as peft does."""
         ...
 
 
@@ -75,6 +75,7 @@ class TransformersBody:
         self._pad_id = pad_id
         self._head = head
         self._look_ahead = look_ahead
+        self._adapter: Any = None
 
     @property
     def hidden_size(self) -> int:
@@ -110,8 +111,20 @@ class TransformersBody:
         added = torch.zeros(mask.shape, dtype=self.model.dtype, device=self.device).masked_fill(~mask, hidden)
         return added[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
 
+    @property
+    def is_adapted(self) -> bool:
+        """Whether it has an adapter (encoders.training.lora), which alone is trained and saved."""
+        return self._adapter is not None
+
+    def adapt(self, adapter: Any) -> None:
+        """Save `adapter`, a PeftModel around `model`, in place of the model from now on."""
+        self._adapter = adapter
+
     def save(self, folder: Path, projection: Projection | None) -> None:
-        """Write the model as transformers does, with its projection back in place."""
+        """As `Body` says."""
+        if self._adapter is not None:
+            self._adapter.save_pretrained(folder, save_embedding_layers=False)
+            return
         if self._head is not None and projection is not None:
             self.model.set_submodule(self._head, projection.layer)
         try:
@@ -155,6 +168,15 @@ class BertBody:
         if bert is None or torch.is_grad_enabled():
             return self._transformers().with_states(ids)
         return bert(ids, self._pad_id)
+
+    @property
+    def is_adapted(self) -> bool:
+        """As TransformersBody's."""
+        return self._body is not None and self._body.is_adapted
+
+    def adapt(self, adapter: Any) -> None:
+        """As TransformersBody's."""
+        self._transformers().adapt(adapter)
 
     def save(self, folder: Path, projection: Projection | None) -> None:
         """As `Body` says."""

@@ -11,13 +11,14 @@ with BM25's idf (encoders.bm25.idf), where the collection is known; otherwise th
 docs/decisions/0707.
 
 The table is idf (OpenSearch's doc models), learned (SPLADE with static query embeddings), or 1 everywhere (binary:
-SPLADE-v3-doc, DeepImpact, SPARTA). Presence counts, with `term_frequency` the number of occurrences, and no special
-tokens are added to the text.
+SPLADE-v3-doc, DeepImpact, SPARTA). Presence counts, with `term_frequency` the number of occurrences tf, with
+`average_length` as well BM25's saturation of it, tf / (tf + k1 * (1 - b + b * length / average_length)): a BM25
+document. No special tokens are added to the text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,20 +62,30 @@ class StaticSide:
 
         `statistics` are those of the searched collection, where it is known.
         """
-        truncate = self.settings.windows is Windows.TRUNCATE
-        texts_terms = [
-            self.tokenization.terms(ids)
-            for ids in self.tokenization.ids(texts, special_tokens=False, truncate=truncate)
-        ]
-        rows = [np.array(sorted(set(terms)), dtype=np.int64) for terms in texts_terms]
-        rows = [row[self.table[row] > 0] for row in rows]
-        weights = [self._weights(row, statistics) for row in rows]
-        if self.settings.term_frequency:
-            weights = [
-                weight * np.array([terms.count(term) for term in row.tolist()], dtype=np.float32)
-                for row, weight, terms in zip(rows, weights, texts_terms, strict=True)
-            ]
+        rows, weights = [], []
+        for terms, factors in self.occurrences(texts):
+            kept = self.table[terms] > 0
+            rows.append(terms[kept])
+            own = self._weights(terms[kept], statistics)
+            weights.append(own * factors[kept] if self.settings.term_frequency else own)
         return prune(from_rows(rows, weights, len(self.table)), self.settings)
+
+    def occurrences(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield each text's distinct terms, ascending, and the factor of each: 1, tf, or its saturation."""
+        settings = self.settings
+        truncate = settings.windows is Windows.TRUNCATE
+        for ids in self.tokenization.ids(texts, special_tokens=False, truncate=truncate):
+            found = self.tokenization.terms(ids)
+            if not settings.term_frequency:
+                terms = np.array(sorted(set(found)), dtype=np.int64)
+                yield terms, np.ones(len(terms), dtype=np.float32)
+                continue
+            terms, counts = np.unique(np.array(found, dtype=np.int64), return_counts=True)
+            if settings.average_length is None:
+                yield terms, counts.astype(np.float32)
+            else:
+                length = 1.0 - settings.b + settings.b * len(ids) / settings.average_length
+                yield terms, (counts / (counts + settings.k1 * length)).astype(np.float32)
 
     def _weights(self, terms: NDArray[np.int64], statistics: CorpusStatistics | None) -> NDArray[np.float32]:
         own = self.table[terms]

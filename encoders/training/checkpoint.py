@@ -1,6 +1,6 @@
 """Checkpoints of a run: complete or missing, whenever the process is killed.
 
-    checkpoints/step-00000500/parameters.safetensors   every trained parameter by name
+    checkpoints/step-00000500/parameters.safetensors   every trained parameter by name, none that is frozen
                               optimizer.safetensors    AdamW's moments, `<parameter>/exp_avg` and so on
                               state.json               step, the run's identity, the loop's memory
 
@@ -45,7 +45,7 @@ def save_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
-        _save(dict(model.named_parameters()), partial / "parameters.safetensors")
+        _save(_trained(model), partial / "parameters.safetensors")
         _save(_optimizer_tensors(model, optimizer), partial / "optimizer.safetensors")
         content = {"step": step, "identity": identity, "memory": dict(memory)}
         (partial / "state.json").write_text(json.dumps(content))
@@ -89,11 +89,11 @@ def load_checkpoint(
             f"{checkpoint} was written with other settings or other data; train into another folder, or use the same"
         )
     own = dict(model.named_parameters())
-    if own.keys() != parameters.keys():
+    if not _trained(model).keys() <= parameters.keys() <= own.keys():
         raise CheckpointMismatch(f"{checkpoint}: its parameters are not those of the model")
     with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(parameters[name])
+        for name, parameter in parameters.items():
+            own[name].copy_(parameter)
     for name, parameter in own.items():
         entries = {key.rsplit("/", 1)[1]: tensor for key, tensor in moments.items() if key.rsplit("/", 1)[0] == name}
         if entries:
@@ -101,6 +101,10 @@ def load_checkpoint(
                 key: tensor if key == "step" else tensor.to(parameter.device) for key, tensor in entries.items()
             }
     return step, memory
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -80,6 +80,19 @@ def l1(weights: Tensor, share: Tensor | None = None) -> Tensor:
     return (by_term if share is None else by_term * share).sum()
 
 
+def focus(weights: Tensor, window: int | None) -> Tensor:
+    """Return `weights` [texts, terms] with all but the `window` largest of each text set to 0; None: all are kept.
+
+    A text with no more active terms than that is unchanged. PROSPER's lexical focusing window (Song et al. 2025,
+    arXiv:2510.18527): of the many terms that an untrained vocabulary head activates, only the largest get a gradient
+    from the ranking loss.
+    """
+    if window is None or window >= weights.shape[1]:
+        return weights
+    kept = weights.topk(window, dim=1)
+    return torch.zeros_like(weights).scatter(1, kept.indices, kept.values)
+
+
 def infonce(scores: Tensor, positives: Tensor, mask: Tensor, temperature: float) -> Tensor:
     """InfoNCE, the contrastive loss (van den Oord et al. 2018, arXiv:1807.03748).
 

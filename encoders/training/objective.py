@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from encoders.errors import SettingError
 from encoders.training.batch import Batch
 from encoders.training.losses import (
     flops,
+    focus,
     idf_flops,
     idf_queries,
     infonce,
@@ -19,8 +21,9 @@ from encoders.training.losses import (
     margin_mse,
     thresholded_flops,
 )
+from encoders.training.schedules import window_at
 from encoders.training.settings import LossSettings, Regulariser
-from encoders.training.trainable import TrainableEncoder
+from encoders.training.trainable import PairWeights, TrainableEncoder
 
 
 @dataclass(frozen=True)
@@ -31,37 +34,54 @@ class Objective:
     idf: Tensor | None = None
 
     def __call__(
-        self, model: TrainableEncoder, batch: Batch, ramp: float, bf16: bool
+        self, model: TrainableEncoder, batch: Batch, ramp: float, bf16: bool, progress: float = 0.0
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the loss, a scalar with gradient, and its parts and other figures for the log.
 
-        `ramp` in [0, 1] is the share of the regularisers' final weights that is in force.
+        `ramp` in [0, 1] is the share of the regularisers' final weights that is in force, `progress` in [0, 1) the
+        share of the steps that is done.
         """
         device = next(model.parameters()).device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            queries, documents, terms, share, scale = model.pair(batch.queries, batch.documents)
-        weights = queries
-        if self.settings.regulariser is Regulariser.IDF_FLOPS:
-            if self.idf is None:
-                raise ValueError("IDF-aware FLOPS needs idf")
-            idf = self.idf.to(device)
-            weights = idf_queries(queries, idf if terms is None else idf[terms])
-        scores = weights @ documents.T * scale
+            pair = model.pair(batch.queries, batch.documents)
+        scores = self._scores(model, pair, progress)
         groups = torch.from_numpy(batch.groups).to(device)
         parts = self._ranking(scores, groups, batch)
         figures = {f"loss_{name}": float(value.detach()) for name, (_, value) in parts.items()}
         total = torch.stack([weight * value for weight, value in parts.values()]).sum()
-        sparsity = self._sparsity(documents, share)
+        sparsity = self._sparsity(self.settings.regulariser, pair.plain_documents, pair.share)
         figures["regulariser"] = float(sparsity.detach())
         total = total + ramp * self.settings.document_lambda * sparsity
         if self.settings.query_lambda:
-            total = total + ramp * self.settings.query_lambda * l1(queries)
-        figures["scale"] = float(torch.as_tensor(scale).detach())
+            sparsity = self._sparsity(self.settings.query_regulariser, pair.plain_queries, None)
+            figures["query_regulariser"] = float(sparsity.detach())
+            total = total + ramp * self.settings.query_lambda * sparsity
+        figures["scale"] = float(torch.as_tensor(pair.scale).detach())
         figures["accuracy"] = float((scores.gather(1, groups).argmax(dim=1) == 0).float().mean())
-        active = (documents.detach() > 0).float()
+        active = (pair.documents.detach() > 0).float()
+        share = pair.share
         figures["document_terms"] = float((active if share is None else active * share).sum(dim=1).mean())
-        figures["query_terms"] = float((queries.detach() > 0).sum(dim=1).float().mean())
+        figures["query_terms"] = float((pair.queries.detach() > 0).sum(dim=1).float().mean())
         return total, figures
+
+    def _scores(self, model: TrainableEncoder, pair: PairWeights, progress: float) -> Tensor:
+        """Return float32 [queries, documents], of the weights within the windows; of a side with `cosine` they have
+        length 1."""
+        queries, documents = pair.queries, pair.documents
+        if self.settings.regulariser is Regulariser.IDF_FLOPS:
+            if self.idf is None:
+                raise ValueError("IDF-aware FLOPS needs idf")
+            idf = self.idf.to(queries.device)
+            queries = idf_queries(queries, idf if pair.terms is None else idf[pair.terms])
+        if pair.share is not None and self.settings.document_top_k:
+            raise SettingError("document_top_k needs every term of a document; a pooled side trains on a sample")
+        queries = focus(queries, window_at(self.settings.query_top_k, progress))
+        documents = focus(documents, window_at(self.settings.document_top_k, progress))
+        if model.encoder.queries.settings.cosine:
+            queries = functional.normalize(queries, dim=1)
+        if model.encoder.documents.settings.cosine and pair.share is None:
+            documents = functional.normalize(documents, dim=1)
+        return queries @ documents.T * pair.scale
 
     def _ranking(self, scores: Tensor, groups: Tensor, batch: Batch) -> dict[str, tuple[float, Tensor]]:
         settings, parts = self.settings, {}
@@ -78,19 +98,19 @@ class Objective:
                 parts["kl"] = (settings.kl, kl_divergence(student, teacher, settings.temperature))
         return parts
 
-    def _sparsity(self, documents: Tensor, share: Tensor | None) -> Tensor:
-        match self.settings.regulariser:
+    def _sparsity(self, regulariser: Regulariser, weights: Tensor, share: Tensor | None) -> Tensor:
+        match regulariser:
             case Regulariser.NONE:
-                return torch.zeros((), device=documents.device)
+                return torch.zeros((), device=weights.device)
             case Regulariser.FLOPS:
-                return flops(documents, share)
+                return flops(weights, share)
             case Regulariser.L1:
-                return l1(documents, share)
+                return l1(weights, share)
             case Regulariser.IDF_FLOPS:
-                return idf_flops(documents, share)
+                return idf_flops(weights, share)
             case Regulariser.THRESHOLDED_FLOPS:
                 if share is not None:
                     raise SettingError(
                         "thresholded-flops needs every term of a document; a pooled side trains on a sample"
                     )
-                return thresholded_flops(documents, self.settings.threshold)
+                return thresholded_flops(weights, self.settings.threshold)

@@ -1,6 +1,8 @@
-"""How the regulariser's weight and the learning rate change over the steps."""
+"""How the regulariser's weight, the learning rate and the windows of the scores change over the steps."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def quadratic_ramp(step: int, ramp_steps: int, final: float) -> float:
@@ -18,3 +20,8 @@ def warm_up_then_linear(step: int, warm_up_steps: int, steps: int) -> float:
     if step < warm_up_steps:
         return (step + 1) / warm_up_steps
     return max((steps - step) / max(steps - warm_up_steps, 1), 0.0)
+
+
+def window_at(windows: Sequence[int], progress: float) -> int | None:
+    """Return the window at `progress` in [0, 1) of the steps, each of `windows` for an equal part; None without one."""
+    return windows[min(int(progress * len(windows)), len(windows) - 1)] if windows else None

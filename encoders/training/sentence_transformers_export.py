@@ -30,6 +30,7 @@ import torch
 from safetensors.torch import save_file
 
 from encoders.checkpoints.files import read_object
+from encoders.checkpoints.lora_layout import has_adapter
 from encoders.checkpoints.lsr_layout import STATIC_WEIGHTS
 from encoders.learned import LearnedEncoder
 from encoders.loading import load_encoder
@@ -54,6 +55,8 @@ def write_sentence_transformers(folder: Path) -> bool:
     if sides["queries"].family is Family.STATIC and sides["documents"].family in (Family.LITERAL, Family.POOLED):
         _describe_own(folder, conflated=sides["queries"].conflate)
         return True
+    if any(has_adapter(folder / content[name]["folder"]) for name in sides):
+        return False
     if not _is_plain(sides["queries"], sides["documents"]) or not _silence_special(folder, sides["documents"]):
         return False
     _describe_plain(folder, {name: str(content[name]["folder"]) for name in sides}, sides)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Regulariser(StrEnum):
-    """The loss that keeps document vectors sparse."""
+    """The loss that keeps the vectors of a side sparse."""
 
     NONE = "none"
     FLOPS = "flops"
@@ -28,7 +28,12 @@ class LossSettings:
     document_lambda: float = field(
         default=0.0, metadata={"minimum": 0.0}
     )  # for this regulariser; another one needs another value
-    query_lambda: float = field(default=0.0, metadata={"minimum": 0.0})  # L1 on the weights of a learned query side
+    query_regulariser: Regulariser = Regulariser.L1  # of a learned query side; any but idf-flops
+    query_lambda: float = field(default=0.0, metadata={"minimum": 0.0})
+    # How many of a vector's largest weights count in scores: one number, or one for each equal part of the steps,
+    # such as (512, 256, 128). Regularisers see all weights. Empty: all count.
+    document_top_k: tuple[int, ...] = field(default=(), metadata={"minimum": 1})
+    query_top_k: tuple[int, ...] = field(default=(), metadata={"minimum": 1})
     ramp: float = field(default=1 / 3, metadata={"minimum": 0.0, "maximum": 1.0})  # share of the steps
     threshold: int = field(default=150, metadata={"minimum": 0})  # active terms, of thresholded FLOPS
 

@@ -131,7 +131,9 @@ class Trainer:
         sums: dict[str, float] = {}
         for part in range(settings.accumulation):
             torch.manual_seed((settings.seed * 1_000_003 + step) * 1_009 + part)  # dropout's
-            loss, figures = self._objective(self._model, self._source.batch(step, part), ramp, settings.bf16)
+            loss, figures = self._objective(
+                self._model, self._source.batch(step, part), ramp, settings.bf16, step / settings.steps
+            )
             figures["loss"] = float(loss.detach())
             if not math.isfinite(figures["loss"]):
                 self._diverged(step, f"loss {figures['loss']}", figures)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ from index.kernels.candidate_arrays import CandidateParameters, Queries
 from index.kernels.heap import best_of
 from index.kernels.many_queries import search_rows
 from index.searching.approximate import Scratch, approximate_search
-from index.searching.parameters import EVERYTHING
+from index.searching.parameters import EVERYTHING, HEAP_FACTOR, QUERY_CUT
 
 Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
 
@@ -85,12 +85,17 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Calibration:
-    """The curves of one index, by k, each by ascending floor and cost; when they were measured, and on which sample."""
+    """The curves of one index, by k, each by ascending floor and cost; when they were measured, and on which sample.
+
+    `usual` is, by k, the setting of a search that names none; it may lie below the curve. Empty if an older version
+    measured.
+    """
 
     made: str
     source: str
     queries: int
     curves: Mapping[int, tuple[Point, ...]]
+    usual: Mapping[int, Point] = field(default_factory=dict)
 
     def parameters(self, k: int, recall: float) -> CandidateParameters | None:
         """Return the parameters of `choose`."""
@@ -121,26 +126,26 @@ class Calibration:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         curves = {str(k): [point._asdict() for point in points] for k, points in self.curves.items()}
-        return {"made": self.made, "source": self.source, "queries": self.queries, "curves": curves}
+        usual = {str(k): point._asdict() for k, point in self.usual.items()}
+        return {"made": self.made, "source": self.source, "queries": self.queries, "curves": curves, "usual": usual}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Calibration:
         """Return the calibration that `to_json` wrote; raises KeyError, TypeError, ValueError for other values."""
-        curves = {
-            int(k): tuple(
-                Point(
-                    float(point["recall"]),
-                    float(point["floor"]),
-                    int(point["query_cut"]),
-                    float(point["heap_factor"]),
-                    float(point["beta"]),
-                    float(point["cost"]),
-                )
-                for point in points
-            )
-            for k, points in values["curves"].items()
-        }
-        return cls(str(values["made"]), str(values["source"]), int(values["queries"]), curves)
+        curves = {int(k): tuple(map(_point, points)) for k, points in values["curves"].items()}
+        usual = {int(k): _point(point) for k, point in values.get("usual", {}).items()}
+        return cls(str(values["made"]), str(values["source"]), int(values["queries"]), curves, usual)
+
+
+def _point(values: Mapping[str, Any]) -> Point:
+    return Point(
+        float(values["recall"]),
+        float(values["floor"]),
+        int(values["query_cut"]),
+        float(values["heap_factor"]),
+        float(values["beta"]),
+        float(values["cost"]),
+    )
 
 
 def calibrate(
@@ -166,6 +171,8 @@ def calibrate(
     """
     n = len(queries.start) - 1
     curves: dict[int, tuple[Point, ...]] = {}
+    usual: dict[int, Point] = {}
+    default = CandidateParameters(QUERY_CUT, HEAP_FACTOR, segment.beta)
     wanted = [k for k in sizes if k <= segment.n_docs] or [max(1, segment.n_docs)]
     if segment.has_blocks and not segment.is_flat and n and len(queries.terms):
         truth = exact_top(rows, segment.n_docs, sample, max(wanted))
@@ -174,12 +181,14 @@ def calibrate(
                 part = _first(queries, min(n, sizes.get(k, n)))
                 measure = partial(_measure, segment, part, truth, k, from_documents)
                 by_cut = pool.map(partial(_measure_cut, measure, segment.beta), QUERY_CUTS)
-                front = _front([point for points in by_cut for point in points])
+                points = [point for points in by_cut for point in points]
+                front = _front(points)
+                usual[k] = next((one for one in points if one.parameters == default), None) or measure(default)
                 sharper = [
                     point.parameters._replace(beta=beta) for point in front for beta in BETAS if beta > segment.beta
                 ]
                 curves[k] = _front([*front, *pool.map(measure, sharper)])
-    return Calibration(datetime.now(UTC).isoformat(timespec="seconds"), source, n, curves)
+    return Calibration(datetime.now(UTC).isoformat(timespec="seconds"), source, n, curves, usual)
 
 
 def exact_top(rows: Callable[[int, int], csr_array], n_docs: int, sample: csr_array, k: int) -> list[Hits]:

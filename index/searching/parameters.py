@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 from index.errors import SearchParameterError
 
+# The setting of the candidate search where a search names none.
+QUERY_CUT = 12
+HEAP_FACTOR = 0.7
+
 EVERYTHING = np.zeros(0, dtype=np.bool_)
 EVERYTHING.setflags(write=False)
 

@@ -26,14 +26,11 @@ from index.kernels.query import number_query
 from index.searching import exact as exact_search
 from index.searching.approximate import Scratch, ScratchPool, approximate_search
 from index.searching.calibration import Calibration, Choice
-from index.searching.parameters import SearchParameters, Selection
+from index.searching.parameters import HEAP_FACTOR, QUERY_CUT, SearchParameters, Selection
 from index.vectors import check_query
 
 ShouldStop = Callable[[], bool]
 Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
-
-QUERY_CUT = 12
-HEAP_FACTOR = 0.7
 
 # Below this share of allowed documents, scoring them directly is faster than a search.
 _FEW = 0.01

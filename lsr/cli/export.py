@@ -82,7 +82,7 @@ def export(
     key_file: KeyFileOption = None,
     ca_file: CaFileOption = None,
 ) -> int:
-    """Export a collection to the format of another system, or into that system.
+    """Export a collection to a file or server of another system.
 
     lsr index --format vectors reads jsonl, arrow and parquet again, lsr import also the folder of huggingface and the
     systems themselves.

@@ -44,9 +44,9 @@ def import_source(
     source: Annotated[
         str,
         typer.Argument(
-            help="qdrant:URL/COLLECTION, opensearch:URL/INDEX, elasticsearch:URL/INDEX, milvus:URL/COLLECTION, "
-            "milvus:FILE.db/COLLECTION; or a file or folder: JSON vectors (Pyserini, Seismic, ours), Parquet, Arrow, "
-            "a data set saved by the package datasets.",
+            help="qdrant:URL/COLLECTION, qdrant:FILE.snapshot, opensearch:URL/INDEX, elasticsearch:URL/INDEX, "
+            "milvus:URL/COLLECTION, milvus:FILE.db/COLLECTION; or a file or folder: JSON vectors (Pyserini, Seismic, "
+            "ours), Parquet, Arrow, a data set saved by the package datasets.",
             metavar="SOURCE",
         ),
     ],

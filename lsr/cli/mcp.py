@@ -30,9 +30,10 @@ def mcp(
     port: Annotated[int, typer.Option(help="Port, with --http.", metavar="N", min=1, max=65535)] = 8090,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow other machines; there are no keys.")] = False,
 ) -> int:
-    """Offer a collection to a language model's agent: search, fetch, explain.
+    """Offer a collection as tools of a language model's agent.
 
-    Over stdio the agent starts this command. With --http it is at http://ADDRESS:PORT/mcp until Ctrl-C.
+    The tools are search, fetch and explain. Over stdio the agent starts this command. With --http it is at
+    http://ADDRESS:PORT/mcp until Ctrl-C.
     """
     from lsr.cli.arguments import one_collection
     from lsr.cli.output import say

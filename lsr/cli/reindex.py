@@ -83,10 +83,11 @@ def reindex(
     threads: Annotated[int | None, typer.Option(help="Default: all cores.", metavar="N")] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Add vectors, encode one again, change the metadata fields or rebuild the indexes, in a new collection.
+    """Copy a collection with vectors, fields or indexes changed.
 
-    DIR is only read and may be served meanwhile; what is written to it after the start is not in NEW. Vectors that
-    stay are copied as they are stored. lsr alias FOLDER NAME --back returns an alias to the collection from before.
+    Adds vectors, encodes one again, changes the metadata fields or rebuilds the indexes, in a new collection. DIR
+    is only read and may be served meanwhile; what is written to it after the start is not in NEW. Vectors that stay
+    are copied as they are stored. lsr alias FOLDER NAME --back returns an alias to the collection from before.
     """
     from lsr.cli.reindex_comparison import Comparison, compare_and_print
     from lsr.comparing import read_queries

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lsr.cli.shards import DEFAULT_CACHE, CacheOption, RayOption, ReplicasOption, serve_sharded
+from lsr.cli.shards import DEFAULT_CACHE, CacheOption, LiveOption, RayOption, ReplicasOption, serve_sharded
 from lsr.settings import SERVICE_SETTINGS, Settings, describe_setting, setting_type
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def serve(
     ray: RayOption = None,
     replicas: ReplicasOption = 1,
     cache: CacheOption = DEFAULT_CACHE,
+    live: LiveOption = None,
     **options: Any,
 ) -> int:
     """Serve collections over HTTP until Ctrl-C.
@@ -67,6 +68,7 @@ def serve(
             ray=ray,
             replicas=replicas,
             cache=cache,
+            live=live,
             host=settings.host,
             port=settings.port,
             api_key_file=settings.api_key_file,

@@ -43,6 +43,12 @@ ReplicasOption = Annotated[int, typer.Option(help="With --ray: replicas of each 
 CacheOption = Annotated[
     Path, typer.Option("--cache", help="With --ray: folder for shards that come from an object store.")
 ]
+LiveOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--live", help="With --ray: accept writes, and keep them below this folder of the machines that run writers."
+    ),
+]
 DEFAULT_CACHE = Path("~/.cache/lsr/shards")
 
 
@@ -130,6 +136,7 @@ def serve_sharded(
     ray: str,
     replicas: int,
     cache: Path,
+    live: Path | None,
     host: str,
     port: int,
     api_key_file: Path | None,
@@ -140,9 +147,11 @@ def serve_sharded(
     """Serve a publication until Ctrl-C. Raises what `deployed` raises."""
     from service.cluster.connection import connected
     from service.cluster.serving import ServingOptions, deployed
+    from service.cluster.writers import LiveOptions
     from service.server import serve
 
-    with connected(ray), deployed(uri, ServingOptions(replicas, cache)) as store:
+    options = ServingOptions(replicas, cache, live=None if live is None else LiveOptions(live))
+    with connected(ray), deployed(uri, options) as store:
         serve(
             lambda: store,
             host=host,
@@ -167,9 +176,9 @@ def reshard(
     threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.", metavar="N")] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Change the number of shards, or split a collection into shards, without encoding a text again.
+    """Change the number of shards, or split a collection.
 
-    The result is published as a new generation; scores stay the same to the last bit.
+    No text is encoded again. The result is published as a new generation; scores stay the same to the last bit.
     """
     from lsr.errors import QueryError
     from lsr.sharding.places import place_of

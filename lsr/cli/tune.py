@@ -35,10 +35,11 @@ def tune(
     own_document: OwnDocumentOption = OwnDocument.auto,
     json: JsonFlag = False,
 ) -> int:
-    """Choose weights, normalisation, rescoring and limits by your own judgements.
+    """Choose a collection's search defaults by your judgements.
 
-    Reports nDCG@10 on held-out queries next to the present search defaults and to each vector alone. The defaults
-    chosen on all queries are written to the collection if the held-out mean is not lower than at present.
+    Tries weights, normalisation, rescoring and limits. Reports nDCG@10 on held-out queries next to the present
+    search defaults and to each vector alone. The defaults chosen on all queries are written to the collection if
+    the held-out mean is not lower than at present.
     """
     if (dataset is None) == (queries is None) or (queries is None) != (qrels is None):
         raise typer.BadParameter("give --queries with --qrels, or --dataset", param_hint="--queries")

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from index.errors import SearchStopped
 from lsr.errors import ShardUnavailable
 from lsr.results import Damage
-from lsr.sharding.shard import ShardReader
 
-Answer = Callable[
-    [], Any
-]  # waits for the answer; raises ShardUnavailable, SearchStopped, and what the operation raises
+# Waits for the answer; raises ShardUnavailable, SearchStopped, and what the operation raises.
+Answer = Callable[[], Any]
+TRACE: ContextVar[str] = ContextVar("trace", default="")  # W3C's traceparent of the request in this thread
+
+
+@dataclass(slots=True)
+class Pin:
+    """Which documents of a shard one search reads: all its questions get answers from the same version of them.
+
+    least    the version that the first answer must have reached; the first answer sets the two below
+    version  the version of all further answers
+    replica  which replica has it, where not every one has
+    """
+
+    least: int = 0
+    version: int | None = None
+    replica: object | None = None
+    trace: str = ""
+
+
+class VersionGone(Exception):
+    """A shard has no longer the version that a search began with: the search starts again."""
 
 
 class Shard(Protocol):
@@ -25,8 +45,8 @@ class Shard(Protocol):
         """Its name in the manifest."""
         ...
 
-    def begin(self, operation: str, arguments: Sequence[Any], seconds: float | None) -> Answer:
-        """Send an operation (see shard.py) and return what waits for its answer."""
+    def begin(self, operation: str, arguments: Sequence[Any], seconds: float | None, pin: Pin) -> Answer:
+        """Send an operation (see shard.py) and return what waits for its answer, which sets the pin."""
         ...
 
     def close(self) -> None:
@@ -34,17 +54,36 @@ class Shard(Protocol):
         ...
 
 
+class Reads(Protocol):
+    """What answers a shard's operations: a ShardReader, or a LiveReader."""
+
+    def answer(
+        self, operation: str, arguments: Sequence[Any], seconds: float | None, version: int | None, least: int
+    ) -> tuple[Any, int]:
+        """Run an operation; return its result and the version of the documents that it read; raises VersionGone."""
+        ...
+
+    def close(self) -> None:
+        """Release the files."""
+        ...
+
+
 class LocalShard:
     """A shard that is opened in this process."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        """Raises what opening the collection raises."""
+    def __init__(self, name: str, reader: Reads) -> None:
+        """`reader` is closed with the shard."""
         self.name = name
-        self._reader = ShardReader(folder)
+        self._reader = reader
 
-    def begin(self, operation: str, arguments: Sequence[Any], seconds: float | None) -> Answer:
+    def begin(self, operation: str, arguments: Sequence[Any], seconds: float | None, pin: Pin) -> Answer:
         """Run the operation when the answer is waited for."""
-        return lambda: self._reader.run(operation, arguments, seconds)
+
+        def answer() -> Any:
+            found, pin.version = self._reader.answer(operation, arguments, seconds, pin.version, pin.least)
+            return found
+
+        return answer
 
     def close(self) -> None:
         """Close the collection."""
@@ -66,12 +105,19 @@ class Inquiry:
         timeout_ms: float | None = None,
         accepts_partial: bool = False,
         missing: Mapping[int, str] | None = None,
+        least: Sequence[int] = (),
     ) -> None:
-        """`documents` are the shards' document counts; `missing` names those that are left out already, and why."""
+        """`documents` are the shards' document counts; `missing` names those that are left out already, and why.
+
+        least  the version of each shard that its first answer must have reached
+        """
         self.shards = shards
         self.accepts_partial = accepts_partial
         self.missing: dict[int, str] = dict(missing or {})
         self._documents = documents
+        trace = TRACE.get()
+        self.on_version: Callable[[int, int], None] | None = None  # called with a shard's number and the version read
+        self._pins = [Pin(one, trace=trace) for one in least or (0,) * len(shards)]
         self._end = None if timeout_ms is None else time.monotonic() + timeout_ms / 1e3
 
     @property
@@ -88,6 +134,11 @@ class Inquiry:
     def asked(self) -> list[int]:
         """The numbers of the shards that are not left out."""
         return [at for at in range(len(self.shards)) if at not in self.missing]
+
+    @property
+    def versions(self) -> list[int]:
+        """The version of each shard that was read; 0 where it was not asked."""
+        return [pin.version or 0 for pin in self._pins]
 
     @property
     def damage(self) -> tuple[Damage, ...]:
@@ -115,7 +166,7 @@ class Inquiry:
         if first and self.accepts_partial and seconds is not None:
             seconds *= FIRST_SHARE
         begun = {
-            at: self.shards[at].begin(operation, given, seconds)
+            at: self.shards[at].begin(operation, given, seconds, self._pins[at])
             for at, given in arguments.items()
             if at not in self.missing
         }
@@ -125,6 +176,8 @@ class Inquiry:
             for at, answer in begun.items():
                 try:
                     found[at] = answer()
+                    if self.on_version is not None:
+                        self.on_version(at, self._pins[at].version or 0)
                 except ShardUnavailable as error:
                     self._leave_out(at, error, str(error), first=first)
                 except SearchStopped as error:

@@ -25,24 +25,24 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from encoders.bm25 import BM25Encoder
 from index import IndexConfig
 from lsr.corpora import Corpus, Fields, open_corpus
 from lsr.corpora.corpus import CorpusLine
 from lsr.dense_vectors import Vectors, new_vectors
-from lsr.documents import DenseInput, Document
+from lsr.documents import Document
 from lsr.errors import CorpusDamaged, InvalidDocument, LsrError
 from lsr.metadata import MetadataSchema
 from lsr.results import IndexReport
 from lsr.sharding.digest import digest_of
 from lsr.sharding.manifest import COMMON, generation_folder, shard_name
+from lsr.sharding.new_terms import TokenFinder
 from lsr.sharding.placement import shards_of
 from lsr.sharding.splitting import Template
 from lsr.sharding.spool import SpooledCorpus, SpoolWriter
 from lsr.storage.files import sync_file, sync_tree
 from lsr.storage.live_state import open_to_read
 from lsr.vectors import NamedVector, VectorConfig
-from lsr.writing.document_vectors import document_vectors, settle_vectors
+from lsr.writing.document_vectors import document_vectors
 
 BLOCK_LINES: Final = 1024  # consecutive lines of one part; the next ones belong to the next part
 _FILE_BITS: Final = 40  # a line's number in the whole corpus: the file's number above, the line's in its file below
@@ -316,30 +316,15 @@ class _Terms:
     def __init__(self, name: str, config: VectorConfig) -> None:
         self.name = name
         self.texts = self.length = 0
-        self._grows = config.encoder in (None, "bm25")
-        self._vector = NamedVector(name, replace(config, settings={})) if self._grows else None
-        self._bm25 = BM25Encoder() if config.encoder == "bm25" else None
+        self._finder = TokenFinder(name, config)
         self._first: dict[str, int] = {}
 
     def add(self, line: int, document: Document) -> None:
         """Add the terms of a document: those of its text, or those that it brings."""
-        if self._vector is None:
-            return
-        try:
-            given = settle_vectors(document, {self.name: self._vector}, {}).vectors.get(self.name)
-        except InvalidDocument:
-            return  # the shard's load reports it
-        tokens: list[str] = []
-        if given is None and self._bm25 is not None and document.full_text.strip():
-            tokens = self._bm25.terms(document.full_text)
+        tokens, is_text = self._finder.tokens(document)
+        if is_text:
             self.texts += 1
             self.length += len(tokens)
-        elif (
-            given is not None
-            and not isinstance(given, DenseInput)
-            and (self._bm25 is None or hasattr(given, "weights"))
-        ):
-            tokens = self._vector.tokens_of(given)
         for token in tokens:
             self._first.setdefault(token, line)
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Final
 
 from lsr.errors import ObjectStoreError
-from lsr.sharding.manifest import FileEntry, FolderEntry
+from lsr.sharding.manifest import FileEntry, FolderEntry, Publication
 from lsr.sharding.places import FileMissing, Place
+from lsr.storage.catalog import CATALOG_FILE
 from lsr.storage.files import storage_errors, sync_tree
 
 DEFAULT_BYTES: Final = 50 << 30
@@ -140,6 +141,22 @@ class ShardCache:
             yield
         finally:
             os.close(lock)
+
+
+def check_published(place: Place, publication: Publication) -> None:
+    """Raise ObjectStoreError unless the files of a publication are there, so that no machine begins without them.
+
+    Every file of a folder is looked for, of an object store the catalog of each shard.
+    """
+    for entry in publication.folders:
+        if place.folder is not None:
+            _check_sizes(place.folder / entry.folder, entry)
+            continue
+        name = CATALOG_FILE if CATALOG_FILE in entry.files else next(iter(entry.files), "")
+        if name and place.size(f"{entry.folder}/{name}") != entry.files[name].bytes:
+            raise ObjectStoreError(
+                f"{place.uri}: {entry.folder}/{name} is missing or not as it was published: publish the shards again"
+            )
 
 
 def _download(place: Place, path: str, target: Path, file: FileEntry) -> None:

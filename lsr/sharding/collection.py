@@ -24,20 +24,21 @@ from index import Problem
 from index.searching.calibration import Calibration
 from lsr.collection import Collection
 from lsr.documents import DEFAULT_VECTOR, Document
-from lsr.errors import CollectionReadOnly, LsrError, ShardMismatch
+from lsr.errors import CollectionReadOnly, LsrError, ShardMismatch, ShardUnavailable
 from lsr.results import CollectionInfo, Damage, SearchResult
 from lsr.search.filters import Filter
 from lsr.search.plan import Searched
 from lsr.search.request import Query, SearchKeywords, split_keywords
 from lsr.search.scanning import Scanned
 from lsr.search.suggestions import SAMPLE, Suggested, Suggestions
-from lsr.sharding.asking import Inquiry, Shard, ShardLost
+from lsr.sharding.asking import Inquiry, Shard, ShardLost, VersionGone
 from lsr.sharding.generation import ShardedGeneration
 from lsr.sharding.manifest import Publication
 from lsr.sharding.shard import ShardInfo
 from lsr.sharding.space import ShardedSpace
 from lsr.storage.files import OnRead
 from lsr.storage.live_state import open_to_read
+from lsr.storage.sizes import sizes_by_kind
 from lsr.vectors import vector_of
 
 _READ_ONLY = (
@@ -46,10 +47,14 @@ _READ_ONLY = (
 )
 
 
+_STARTS = 8  # of one search, where replicas die or documents change under it
+
+
 class ShardedCollection(Collection):
     """An open generation of shards. Safe to use from many threads."""
 
     has_parts = False
+    waits_for_others = True
 
     def __init__(
         self,
@@ -76,10 +81,14 @@ class ShardedCollection(Collection):
             damage=tuple(damage for info in infos for damage in info.damage),
             schema=self._live.generation.schema,
             shards=self._shards,
-            rows=tuple(info.rows for info in infos),
             counts=counts,
             frequencies=frequencies,
         )
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """The shards, in the order of their numbers."""
+        return self._shards
 
     def close(self) -> None:
         """Close the catalog and release the shards."""
@@ -103,16 +112,22 @@ class ShardedCollection(Collection):
         """
         ranking, parameters = split_keywords(options)
         missing: dict[int, str] = {}
+        begun = 0
         while True:
             inquiry = self._sharded.inquiry(
                 timeout_ms=timeout_ms, accepts_partial=ranking.on_late == "skip", missing=missing
             )
+            begun += 1
             try:
                 return self._answers.search(self._searching(inquiry), query, ranking, parameters, timeout_ms, scope)
             except ShardLost as lost:
                 missing = {**inquiry.missing, lost.at: lost.reason}
-                if timeout_ms is not None and (left := inquiry.seconds) is not None:
-                    timeout_ms = left * 1e3
+            except VersionGone as error:
+                missing = dict(inquiry.missing)
+                if begun >= _STARTS:
+                    raise ShardUnavailable(f"{error}: the search began {begun} times; send it again") from error
+            if timeout_ms is not None and (left := inquiry.seconds) is not None:
+                timeout_ms = left * 1e3
 
     def warm(self) -> None:
         """Load the encoders, and warm every shard."""
@@ -125,8 +140,8 @@ class ShardedCollection(Collection):
 
     def info(self) -> CollectionInfo:
         """Return the counts, sizes, vectors and schema; segments are not counted."""
-        sizes = sum(file.bytes for entry in self.publication.shards for file in entry.files.values())
-        return replace(super().info(), segments=len(self._shards), bytes=sizes)
+        files = [(path, file.bytes) for entry in self.publication.shards for path, file in entry.files.items()]
+        return replace(super().info(), segments=len(self._shards), stored=sizes_by_kind(files, self._live.dense))
 
     def page(self, after: str | None = None, size: int = 100, *, filter: object = None) -> list[Document]:  # noqa: A002
         """Return the first `size` documents with an id above `after`, by ascending id."""
@@ -199,9 +214,9 @@ class ShardedCollection(Collection):
         if len(infos) != len(self.publication.shards):
             raise ShardMismatch(f"{len(self.publication.shards)} shards were published, and {len(infos)} are given")
         for entry, info in zip(self.publication.shards, infos, strict=True):
-            if info.documents != entry.documents:
+            if info.published != entry.documents:
                 raise ShardMismatch(
-                    f"{entry.name} has {info.documents} documents, but generation {self.publication.generation} was "
+                    f"{entry.name} has {info.published} documents, but generation {self.publication.generation} was "
                     f"published with {entry.documents}: restart its replicas, so that they read the same generation"
                 )
             if info.vectors != dict(self.publication.vectors):

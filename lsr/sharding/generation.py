@@ -21,14 +21,15 @@ class ShardedGeneration(Generation):
     """The documents of several shards.
 
     shards       in the order of their numbers
-    rows         each shard's number of rows; counts: of documents
+    counts       each shard's number of documents
+    versions     the least version of each shard that a search may read; empty where shards are immutable
     frequencies  the document frequencies over all shards by named vector, int64[terms]: those of the publication, the
                  same for every search of this generation, also where a shard is missing
     """
 
     shards: tuple[Shard, ...] = ()
-    rows: tuple[int, ...] = ()
     counts: tuple[int, ...] = ()
+    versions: tuple[int, ...] = ()
     frequencies: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
@@ -38,7 +39,7 @@ class ShardedGeneration(Generation):
 
     def inquiry(self, **options: Any) -> Inquiry:
         """Return what asks the shards for one search."""
-        return Inquiry(self.shards, self.counts, **options)
+        return Inquiry(self.shards, self.counts, least=self.versions, **options)
 
     def find(self, identifier: str) -> FetchedDocument | None:  # type: ignore[override] # it is in another process
         """Return a live document, or None; raises ShardUnavailable."""

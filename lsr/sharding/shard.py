@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from index import SearchParameters, warm_kernels
 from index.searching.calibration import Calibration
 from lsr.documents import Document
 from lsr.errors import LsrError
+from lsr.metadata import MetadataSchema
 from lsr.results import Damage
 from lsr.search import listing
 from lsr.search.filters import Filter
@@ -30,7 +31,7 @@ from lsr.search.rows import Allowed, Mask, Order, Rows, RowSpace, Scores, ValueC
 from lsr.search.sorting import sorted_rows
 from lsr.search.suggestions import sampled
 from lsr.sharding.selection import Selection
-from lsr.storage.live_state import open_to_read
+from lsr.storage.live_state import ReadState, open_to_read
 from lsr.storage.sample_queries import spaced_texts
 
 IDS_WITH_HITS: Final = 1_000  # hits of a list up to which their ids are returned too: they decide ties
@@ -70,21 +71,64 @@ class ShardInfo(NamedTuple):
     documents: int
     vectors: dict[str, str | None]  # fingerprints
     damage: tuple[Damage, ...]
+    published: int  # documents that it was published with
+
+
+class ReadShard(ReadState, Protocol):
+    """What is read of a shard's state."""
+
+    @property
+    def schema(self) -> MetadataSchema:
+        """The metadata fields."""
+        ...
+
+    @property
+    def catalog(self) -> Closing:
+        """What is closed with the shard."""
+        ...
+
+
+class Closing(Protocol):
+    """What can be closed."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
 
 
 class ShardReader:
     """An open shard. Safe to use from many threads."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the collection in `folder`; raises what `Collection.open` raises."""
-        self._state = open_to_read(folder)
+    def __init__(self, opened: Path | ReadShard, *, published: int | None = None) -> None:
+        """Open the collection in a folder, or read an open one; raises what `Collection.open` raises.
+
+        published  with how many documents it was published, where that is not what it has
+        """
+        self._published = published
+        self._state: ReadShard = open_to_read(opened) if isinstance(opened, Path) else opened
         self.space = RowSpace(self._state.generation)
         self._filters: OrderedDict[str, Allowed] = OrderedDict()
         self._operations: Mapping[str, Callable[..., Any]] = {name: getattr(self, name) for name in OPERATIONS}
 
+    @property
+    def newest(self) -> ShardReader:
+        """This one: an immutable shard has one version."""
+        return self
+
     def close(self) -> None:
         """Close its catalog."""
         self._state.catalog.close()
+
+    def answer(
+        self,
+        operation: str,
+        arguments: Sequence[Any],
+        seconds: float | None,
+        version: int | None,  # noqa: ARG002 - there is only one
+        least: int,  # noqa: ARG002 - it is not written
+    ) -> tuple[Any, int]:
+        """Return the result of `run` and the version 0: an immutable shard has one."""
+        return self.run(operation, arguments, seconds), 0
 
     def run(self, operation: str, arguments: Sequence[Any], seconds: float | None) -> Any:
         """Run an operation by name; raises LsrError for an unknown one, SearchStopped after `seconds`."""
@@ -114,7 +158,9 @@ class ShardReader:
         vectors = {name: vector.fingerprint for name, vector in state.vectors.items()}
         vectors |= {name: vector.fingerprint for name, vector in state.dense.items()}
         generation = state.generation
-        return ShardInfo(len(self.space), generation.document_count, vectors, generation.damage)
+        count = generation.document_count
+        published = count if self._published is None else self._published
+        return ShardInfo(len(self.space), count, vectors, generation.damage, published)
 
     def warm(self) -> None:
         """Compile the kernels and touch the files."""

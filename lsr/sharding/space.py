@@ -1,6 +1,6 @@
 """The rows of all shards as one range of numbers, so that a router runs the same search as one machine does.
 
-Row `starts[i] + p` is row p of shard i. The stages of lsr/search work on it as on the rows of a collection; each
+Row `(i << 40) + p` is row p of shard i. The stages of lsr/search work on it as on the rows of a collection; each
 primitive asks all shards at once, and merges what they return. So raw scores are merged first, and normalised, fused,
 rescored and fed back over all documents, by the same code that does it for one collection.
 """
@@ -8,7 +8,6 @@ rescored and fed back over all documents, by the same code that does it for one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -38,6 +37,7 @@ from lsr.sharding.selection import Both, Either, Everything, Filtered, Matching,
 from lsr.sharding.shard import Found, Wanted
 from lsr.storage.generation import RowFilter
 
+_SHARD_BITS = 40  # a row's number: the shard's above, the row in the shard below
 _NOTHING = Scored(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
@@ -48,7 +48,7 @@ class ShardedSpace(RowSpace):
         self.generation: ShardedGeneration = generation
         self.inquiry = inquiry
         self.homes = ()  # they are elsewhere
-        self.starts = list(accumulate(generation.rows, initial=0))
+        self.starts = [at << _SHARD_BITS for at in range(len(generation.shards) + 1)]
         self._ids: dict[int, str] = {}
         self._prepared: dict[tuple[str, int, int], tuple[QueryVector, _Batch, int]] = {}  # by name, query, k
 

@@ -22,7 +22,7 @@ class ShardedStore(CollectionStore):
     def __init__(self, collections: Mapping[str, ShardedCollection]) -> None:
         """The collections are closed with the store."""
         self.directory = Path()
-        self._collections = dict(collections)
+        self._collections: dict[str, ShardedCollection] = dict(collections)
 
     def close(self) -> None:
         """Close every collection."""
@@ -41,8 +41,9 @@ class ShardedStore(CollectionStore):
 
     @property
     def read_only(self) -> Mapping[str, str]:
-        """All of them, with the reason."""
-        return {name: str(one.read_only) for name, one in self._collections.items()}
+        """Those that cannot be written, with the reason."""
+        reasons = {name: one.read_only for name, one in self._collections.items()}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
     @property
     def known_aliases(self) -> Aliases:

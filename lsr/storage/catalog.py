@@ -194,6 +194,11 @@ class Catalog:
         if last_row is None:
             self._check_count("pending", count, self.state().pending)
 
+    def pending_after(self, row: int) -> list[PendingRow]:
+        """Return the pending documents with a higher row number, in the order of their numbers."""
+        rows = self._rows("pending", "row, id, document, vectors", "row > ? ORDER BY row", (row,))
+        return [PendingRow(*found) for found in rows]
+
     def problems(self) -> list[str]:
         """Check the structure and content of the whole file; an empty list means that it is undamaged."""
         found: list[str] = []

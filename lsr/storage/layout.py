@@ -8,7 +8,6 @@ defaults; `recall_curves`, what was measured after a segment was written.
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -236,20 +235,6 @@ def remove_files(folder: Path, *, folder_too: bool) -> None:
             path.unlink()
     if folder_too:
         folder.rmdir()
-
-
-def size_on_disk(folder: Path) -> int:
-    """Return the bytes of a collection's files; its snapshots, which share most of them, are not counted."""
-    total = 0
-    for parent, folders, names in os.walk(folder):
-        if "snapshots" in folders:
-            folders.remove("snapshots")
-        for name in names:
-            try:
-                total += os.stat(os.path.join(parent, name)).st_size  # noqa: PTH116, PTH118 - called often
-            except FileNotFoundError:
-                continue  # removed by a merge in between
-    return total
 
 
 def _leftover(path: Path) -> bool:

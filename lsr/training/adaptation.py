@@ -9,12 +9,12 @@ from encoders.training.settings import LossSettings, Regulariser, StepSettings
 from lsr.errors import SettingsError
 from lsr.training.config import (
     EvaluationConfig,
-    ModelConfig,
     NegativesConfig,
     TeachersConfig,
     TrainingConfig,
     find_folder,
 )
+from lsr.training.model_config import ModelConfig
 from lsr.training.pairs import unlabelled
 
 ADAPTED = "lsr-mini"  # what --corpus starts from

@@ -1,6 +1,6 @@
 """A training run's configuration: a TOML file, checked before anything is read.
 
-    [model]        what is trained: a backbone with a literal residual path or a preset, or an encoder to train further
+    [model]        lsr.training.model_config.ModelConfig
     [[data]]       pairs of query and document; repeated
     [negatives]    how many candidates are mined, and how many of them a step uses per query
     [teachers]     whose scores are distilled
@@ -23,13 +23,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from encoders.training.settings import LossSettings, StepSettings
+from encoders.training.settings import LossSettings, Regulariser, StepSettings
 from lsr.errors import SettingsError
+from lsr.training.model_config import FROM_CORPUS, ModelConfig
 
 PACKAGE = "package:"
-LITERAL = "literal"
-POOLED = "pooled"
-FROM_CORPUS = "corpus"
 
 
 class Sentence(StrEnum):
@@ -37,39 +35,6 @@ class Sentence(StrEnum):
 
     FIRST = "first"
     LAST = "last"
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What is trained. Either `backbone`, from which `method` starts, or `encoder`, which is trained further."""
-
-    backbone: str | None = None
-    encoder: str | None = None
-    method: str = LITERAL  # or pooled, for a dense retriever; or a preset's name, for a masked language model
-    max_length: int = field(default=256, metadata={"minimum": 8})
-    k1: float = field(default=0.9, metadata={"minimum": 0.0})
-    b: float = field(default=0.4, metadata={"minimum": 0.0, "maximum": 1.0})
-    expansion_terms: float = field(default=0.0, metadata={"minimum": 0.0})  # of a document, at the start
-    warm_up_steps: int = field(default=0, metadata={"minimum": 0})  # of masked-LM training, where the head is new
-    warm_up_batch: int = field(default=32, metadata={"minimum": 1})
-    warm_up_learning_rate: float = field(default=1e-4, metadata={"above": 0.0})
-    sample: int = field(default=256, metadata={"minimum": 1})  # texts for solving the new head
-    idf: str = FROM_CORPUS  # the query side: from the training documents, or an idf.json
-    general_idf: str | None = None  # an idf.json of other texts; the mean with `idf` is used
-    conflate: bool = False  # literal, pooled: the forms of a word share a term; stop words and punctuation have none
-    piece_weight: float = field(
-        default=1.0, metadata={"minimum": 0.0}
-    )  # with conflate: factor of a piece within a word
-    # literal, pooled: how far a query's weights are adjusted to the idf of the searched collection
-    collection_idf: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
-    train_queries: bool = False  # whether the query side's table is trained too
-    max_active_dims: int | None = field(
-        default=None, metadata={"minimum": 1}
-    )  # number of a document's largest weights that are kept
-    # pooled: numbers in the vectors of a static body that takes the backbone's place; None: the backbone stays
-    static_size: int | None = field(default=None, metadata={"minimum": 1})
-    train_body: bool = False  # pooled: whether the transformer is trained too, which needs a GPU
-    int8: bool = False  # pooled: whether the result is stored with one byte per weight
 
 
 @dataclass(frozen=True)
@@ -132,16 +97,15 @@ class TrainingConfig:
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
-        if (self.model.backbone is None) == (self.model.encoder is None):
-            raise SettingsError("[model] needs either a backbone to start from or an encoder to train further")
-        if self.model.static_size is not None and (self.model.method != POOLED or self.model.backbone is None):
-            raise SettingsError("[model] static_size needs the method pooled and a backbone to learn from")
-        if self.model.train_body and self.model.method != POOLED:
-            raise SettingsError("[model] train_body is for the method pooled; all others train the body")
+        self.model.check()
         if not self.data:
             raise SettingsError("there is no data: give [[data]] with a path")
         if not (self.loss.infonce or self.loss.needs_teacher):
             raise SettingsError("[loss] has no ranking loss: give infonce, kl or margin_mse a weight above 0")
+        if self.loss.query_regulariser is Regulariser.IDF_FLOPS:
+            raise SettingsError(
+                "[loss] query_regulariser = 'idf-flops' is for documents; flops, l1 and none are for both"
+            )
         if self.loss.needs_teacher and not (self.teachers.dense or self.teachers.sparse):
             raise SettingsError("[loss] kl and margin_mse distil a teacher: name one in [teachers] dense or sparse")
         if self.negatives.dense and not self.teachers.dense:
@@ -256,6 +220,8 @@ def _value(declared: Any, limits: Mapping[str, Any], value: Any, where: str) -> 
         if not isinstance(value, kind):
             raise SettingsError(f"{where} = {value!r} is not {'a text' if kind is str else 'true or false'}")
         return value
+    if kind == tuple[int, ...]:
+        return tuple(_value(int, limits, one, where) for one in (value if isinstance(value, list) else [value]))
     if kind == tuple[str, ...]:
         listed = [value] if isinstance(value, str) else value
         if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):

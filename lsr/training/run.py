@@ -26,7 +26,9 @@ import torch
 
 from encoders import load_encoder
 from encoders.checkpoints.saving import save_compactly, save_encoder
+from encoders.errors import SettingError
 from encoders.learned import LearnedEncoder
+from encoders.training.lora import LoraSettings, add_adapters
 from encoders.training.objective import Objective
 from encoders.training.sentence_transformers_export import write_sentence_transformers
 from encoders.training.settings import Regulariser
@@ -81,7 +83,9 @@ def train(config: TrainingConfig, out: Path, context: RunContext) -> Report:
         per_query=config.negatives.per_query,
         seed=config.steps.seed,
     )
+    torch.manual_seed(config.steps.seed)  # of new layers
     start = start_encoder(config, pairs, data_hash, out, cache, context)
+    _add_adapters(config, start)
     identity = content_hash(
         config=as_json(dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, baseline=None))),
         data=data_hash,
@@ -105,6 +109,7 @@ def train(config: TrainingConfig, out: Path, context: RunContext) -> Report:
     model = TrainableEncoder(
         start,
         train_static=config.model.train_queries,
+        train_static_documents=config.model.train_documents,
         frozen=freeze_documents(start, config, pairs, cache, context),
     )
     trainer = Trainer(
@@ -132,6 +137,21 @@ def train(config: TrainingConfig, out: Path, context: RunContext) -> Report:
         _store_in_int8(target)
     write_sentence_transformers(target)
     return Report(target, outcome, len(examples.queries), len(pairs.documents), baseline)
+
+
+def _add_adapters(config: TrainingConfig, encoder: LearnedEncoder) -> None:
+    model = config.model
+    if model.lora_rank is None:
+        return
+    alpha = 2 * model.lora_rank if model.lora_alpha is None else model.lora_alpha
+    try:
+        add_adapters(
+            encoder,
+            LoraSettings(model.lora_rank, alpha, model.lora_dropout, model.lora_targets),
+            config.steps.seed,
+        )
+    except SettingError as error:
+        raise SettingsError(f"[model] lora_rank, lora_targets: {error}") from None
 
 
 def _development_sets(config: TrainingConfig, every: Pairs, out: Path) -> tuple[list[tuple[str, Path, str]], Pairs]:
@@ -167,10 +187,10 @@ def _idf(config: TrainingConfig, model: TrainableEncoder) -> torch.Tensor | None
     """Return the idf in the training score of IDF-aware FLOPS: the query table at the start of the run."""
     if config.loss.regulariser is not Regulariser.IDF_FLOPS:
         return None
-    tables = model.tables()
-    if len(tables) != 1 or config.model.train_queries:
+    table = model.query_table()
+    if table is None or config.model.train_queries:
         raise SettingsError("[loss] idf-flops needs a static query side that is not trained: its table is the idf")
-    return tables[0].detach().clone()
+    return table.detach().clone()
 
 
 def _evaluator(

@@ -13,6 +13,7 @@ from encoders import load_encoder
 from encoders.checkpoints.static_weights import read_static_weights
 from encoders.checkpoints.tokenizer_files import read_tokenizer
 from encoders.learned import LearnedEncoder
+from encoders.presets import preset
 from encoders.settings import Family, SideSettings
 from encoders.sides.literal import LiteralSide
 from encoders.sides.static import StaticSide
@@ -21,13 +22,15 @@ from encoders.training.literal_start import start_literal
 from encoders.training.masked_lm import warm_up_masked_lm
 from encoders.training.pooled_start import StaticStart, start_pooled
 from encoders.training.query_table import QueryTable
-from encoders.training.trainable import untrained
+from encoders.training.trainable import untrained_sides
 from encoders.training.word_pieces import idf_of, idf_of_terms, piece_statistics, query_weights
 from lsr.errors import SettingsError
-from lsr.training.config import FROM_CORPUS, LITERAL, POOLED, TrainingConfig, find_folder
+from lsr.training.config import TrainingConfig, find_folder
 from lsr.training.context import RunContext, content_hash
 from lsr.training.log import Log
+from lsr.training.model_config import FROM_CORPUS, POOLED, ModelConfig
 from lsr.training.pairs import Pairs
+from lsr.training.sides import Statistics, cut, start_sides
 from lsr.training.teachers import DenseScores
 
 
@@ -44,12 +47,47 @@ def start_encoder(
     if model.backbone is None:
         raise SettingsError("[model] needs a backbone or an encoder")
     backbone = find_folder(model.backbone)
-    if model.method not in (LITERAL, POOLED):
-        encoder = untrained(model.method, backbone, device=context.device, max_length=model.max_length)
-        if model.method.startswith("inference-free") and isinstance(encoder.queries, StaticSide):
-            _, idf = _word_pieces(config, pairs, encoder.queries.tokenization)
-            encoder.queries.table[: len(idf)] = np.where(encoder.queries.table[: len(idf)] > 0, idf, 0.0)
-        return encoder
+
+    def at_bm25() -> LearnedEncoder:
+        return _start_at_bm25(config, pairs, data_hash, out, cache, context, backbone)
+
+    def statistics(tokenization: Tokenization) -> tuple[float, NDArray[np.float32]]:
+        return _word_pieces(config, pairs, tokenization)
+
+    if model.queries is not None:
+        return start_sides(model, backbone, context.device, statistics, at_bm25)
+    if model.starts_at_bm25:
+        return at_bm25()
+    return _start_preset(model, backbone, context.device, statistics)
+
+
+def _start_preset(model: ModelConfig, backbone: Path, device: str, statistics: Statistics) -> LearnedEncoder:
+    method = preset(str(model.method))
+    encoder = untrained_sides(
+        cut(method.queries, model.query_max_active_dims),
+        cut(method.documents, model.max_active_dims),
+        backbone,
+        device=device,
+        max_length=model.max_length,
+        separate=model.separate,
+    )
+    if method.name.startswith("inference-free") and isinstance(encoder.queries, StaticSide):
+        _, idf = statistics(encoder.queries.tokenization)
+        encoder.queries.table[: len(idf)] = np.where(encoder.queries.table[: len(idf)] > 0, idf, 0.0)
+    return encoder
+
+
+def _start_at_bm25(
+    config: TrainingConfig,
+    pairs: Pairs,
+    data_hash: str,
+    out: Path,
+    cache: Path,
+    context: RunContext,
+    backbone: Path,
+) -> LearnedEncoder:
+    """Return the start of the literal or pooled method, which is kept in `out`."""
+    model = config.model
     key = content_hash(model=dataclasses.asdict(model), data=data_hash, seed=config.steps.seed)
     folder, stamp = out / "start", out / "start" / "made_from.txt"
     if not stamp.is_file() or stamp.read_text() != key:
@@ -58,6 +96,8 @@ def start_encoder(
     encoder = load_encoder(str(folder), device=context.device, dtype="float32")
     if not isinstance(encoder, LearnedEncoder):
         raise TypeError(f"{folder} gave a {type(encoder).__name__}")
+    if isinstance(encoder.queries, StaticSide):
+        encoder.queries.settings = cut(encoder.queries.settings, model.query_max_active_dims)
     return encoder
 
 
@@ -71,7 +111,7 @@ def _write_start(
     weights = query_weights(tokenization, idf, model.piece_weight) if model.conflate else idf
     queries = QueryTable(weights, idf if model.collection_idf else None, model.collection_idf)
     settings = SideSettings(
-        family=Family.POOLED if model.method == POOLED else Family.LITERAL,
+        family=Family.POOLED if model.start == POOLED else Family.LITERAL,
         max_length=model.max_length,
         zero_special_ids=True,
         conflate=model.conflate,
@@ -83,7 +123,7 @@ def _write_start(
     rng = np.random.default_rng(config.steps.seed)
     sample = [pairs.documents[i] for i in rng.permutation(len(pairs.documents))[: model.sample].tolist()]
     shutil.rmtree(folder, ignore_errors=True)
-    if model.method == POOLED:
+    if model.start == POOLED:
         start_pooled(
             backbone,
             folder,

@@ -1,6 +1,7 @@
 """A connection to a Ray cluster: one at an address, or a small one on this machine.
 
-The local cluster has no dashboard and listens on the loopback address only.
+The local cluster has no dashboard, listens on the loopback address only, and asks for a token that this process makes:
+another user of the machine cannot use it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
+import socket
 import tempfile
 from collections.abc import Iterator
 from typing import Any, Final
@@ -17,6 +20,7 @@ from lsr.errors import ClusterUnavailable
 LOCAL: Final = "local"
 _OBJECT_STORE: Final = 200 << 20  # bytes; what passes between workers is small
 _START_SECONDS: Final = "180"  # a busy machine starts Ray's processes slowly
+_CONNECT_SECONDS: Final = 5.0
 _INSTALL: Final = "pip install 'lsr[ray]'"
 
 
@@ -37,6 +41,7 @@ def connected(address: str, *, cpus: int | None = None, objects: int = _OBJECT_S
         if address == LOCAL:
             _start_local(ray, cpus, objects)
         else:
+            _check_answers(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
     except Exception as error:  # Ray raises plain exceptions, too
         raise ClusterUnavailable(
@@ -47,6 +52,13 @@ def connected(address: str, *, cpus: int | None = None, objects: int = _OBJECT_S
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise OSError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.removeprefix("ray://").strip("[]"), int(port)), _CONNECT_SECONDS).close()
 
 
 def import_ray() -> Any:
@@ -62,6 +74,8 @@ def import_ray() -> Any:
 
 
 def _start_local(ray: Any, cpus: int | None, objects: int) -> None:
+    if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray's processes inherit it
     ray.init(
         num_cpus=cpus,
         include_dashboard=False,

@@ -114,6 +114,13 @@ class Failed(NamedTuple):
     kind: str
     message: str
 
+    def error(self) -> LsrError:
+        """Return the error for the driver."""
+        hint = ""
+        if self.kind in ("UnknownEncoder", "EncoderMismatch"):
+            hint = "; put the encoder's files at the same path on every machine, then go on with --resume"
+        return LsrError(f"a worker reports {self.kind}: {self.message}{hint}")
+
 
 def answered(call: Callable[[], Any]) -> Any:
     """Return the result, or `Failed` for an expected error: not every exception can be sent between processes."""
@@ -202,7 +209,7 @@ class _Crew:
                     waiting.append(step)
                 else:
                     if isinstance(found, Failed):
-                        raise LsrError(f"a worker reports {found.kind}: {found.message}")
+                        raise found.error()
                     results[step] = found
                 idle.append(actor)
             if self._progress is not None:

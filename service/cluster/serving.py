@@ -1,46 +1,65 @@
 """`lsr serve --ray …`: one Ray Serve deployment for each shard with R replicas, and this process as the router.
 
 The router is the ordinary service (service/server.py) over a store of collections in shards, so its HTTP API is the
-same. Several routers can serve one publication; a cursor belongs to the router that gave it.
+same. Several routers can serve one publication; a cursor belongs to the router that gave it. When a new generation is
+published, its replicas are started beside those of the former one; then the router changes over, and the former ones
+end when no search reads them any longer.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lsr.errors import ClusterUnavailable
-from lsr.sharding.cache import DEFAULT_BYTES, ShardCache
+from lsr.errors import EXPECTED_ERRORS, ClusterUnavailable, ShardMismatch, ShardUnavailable
+from lsr.sharding.cache import DEFAULT_BYTES, ShardCache, check_published
 from lsr.sharding.collection import ShardedCollection
+from lsr.sharding.live_collection import LiveCollection
 from lsr.sharding.manifest import Publication
 from lsr.sharding.places import Place, place_of
 from lsr.sharding.publishing import published
 from lsr.sharding.splitting import read_frequencies
 from lsr.sharding.store import ShardedStore
+from lsr.store import Followed
+from service.cluster.directory import directory
 from service.cluster.replicas import Replica
 from service.cluster.router import ReplicatedShard
+from service.cluster.shard_metrics import ShardMetrics
+from service.cluster.writers import ActorRegistry, ActorWriter, LiveOptions, start_writers, writer_name
 
-_ONGOING: Final = 64  # requests of one replica; further ones wait at the router
+_logger = logging.getLogger("lsr.cluster")
+_ONGOING: Final = 64  # requests of one replica through Serve, which are health checks only
 _NAME: Final = re.compile(r"[^a-z0-9_-]+")
+_LOOK_SECONDS: Final = 1.0  # from one look for replicas to the next
+_PUBLISHED_SECONDS: Final = 5.0  # from one look at the manifest to the next
 
 
 @dataclass(frozen=True, slots=True)
 class ServingOptions:
     """How the shards are served.
 
-    replicas     of each shard
-    cache        folder for shards that come from an object store, on every machine
-    cpus         that one replica reserves
+    replicas       of each shard
+    cache          folder for shards that come from an object store, on every machine
+    cpus           that one replica reserves
+    drain_seconds  how long the replicas of a former generation stay after the router has changed over
+    published_seconds  from one look for a new generation to the next
+    live           where documents are written; None: the shards are not written
     """
 
     replicas: int = 1
     cache: Path = Path("~/.cache/lsr/shards")
     cache_bytes: int = DEFAULT_BYTES
     cpus: float = 0.5
+    drain_seconds: float = 60.0
+    published_seconds: float = _PUBLISHED_SECONDS
+    live: LiveOptions | None = None
 
 
 def collection_name(uri: str) -> str:
@@ -50,35 +69,177 @@ def collection_name(uri: str) -> str:
 
 
 @contextlib.contextmanager
-def deployed(uri: str, options: ServingOptions) -> Iterator[ShardedStore]:
+def deployed(uri: str, options: ServingOptions) -> Iterator[ClusterStore]:
     """Start the replicas of all shards; yields the store of a router, and ends the replicas with the block.
 
     Raises CollectionNotFound where nothing is published, ObjectStoreError, ShardMismatch, ClusterUnavailable where the
     replicas do not start.
     """
+    import ray
     from ray import serve
 
     place = place_of(uri)
     publication = published(place)
-    name = collection_name(place.uri)
     serve.start(proxy_location="Disabled")
-    try:
-        handles = _deploy(serve, place, publication, name, options)
-        shards = [
-            ReplicatedShard(entry.name, handle) for entry, handle in zip(publication.shards, handles, strict=True)
-        ]
-        cache = ShardCache(options.cache.expanduser(), options.cache_bytes)
-        common = cache.open(place, publication.common)
-        statistics = cache.open(place, publication.statistics)
-        frequencies = read_frequencies(statistics.path, publication.statistics)
-        collection = ShardedCollection(common.path, publication, shards, frequencies, name)
-        store = ShardedStore({name: collection})
-        with store:
-            yield store
-    finally:
+    with contextlib.ExitStack() as stack:
+        store = ClusterStore(ray, serve, place, options)
+        stack.callback(store.end)
+        store.begin(publication)
+        yield store
+
+
+class ClusterStore(ShardedStore):
+    """The published collection as a router serves it, on replicas of this cluster."""
+
+    def __init__(self, ray: Any, serve: Any, place: Place, options: ServingOptions) -> None:
+        super().__init__({})
+        self.shard_metrics = ShardMetrics()
+        self._serve = serve
+        self._place = place
+        self._options = options
+        self._name = collection_name(place.uri)
+        self._directory = directory(ray)
+        self._ray = ray
+        self._cache = ShardCache(options.cache.expanduser(), options.cache_bytes)
+        self._shards: tuple[ReplicatedShard, ...] = ()
+        self._former: list[tuple[float, ShardedCollection]] = []
+        self._ended = threading.Event()
+        self._next_look = 0.0
+        self._refused = 0  # a generation that could not be served
+        self._writers: tuple[ActorRegistry, list[ActorWriter]] | None = None
+
+    def begin(self, publication: Publication) -> None:
+        """Serve a generation, and begin to follow which replicas there are. Raises as `deployed`."""
+        self._change_to(publication)
+        threading.Thread(target=self._refresh_on, name="lsr-replicas", daemon=True).start()
+
+    def end(self) -> None:
+        """Close the collection and end all replicas."""
+        self._ended.set()
+        current = list(self._collections.values())
+        self.close()
+        for one in [*(former for _, former in self._former), *current]:
+            self._delete(one.publication)
+        if self._writers is not None:
+            for actor in (*self._writers[1], self._writers[0]):
+                actor.stop()
+
+    def follow(self) -> Followed:
+        """Serve a generation that was published since; the former one stays where that fails."""
+        now = time.monotonic()
+        followed = Followed()
+        self._end_former(now)
+        current = self._current
+        if isinstance(current, LiveCollection):
+            with contextlib.suppress(ShardUnavailable):  # a search says so
+                current.follow()
+        if now < self._next_look:
+            return followed
+        try:
+            found = published(self._place)
+            if current is None or found.generation <= max(current.publication.generation, self._refused):
+                return followed
+            try:
+                if self._writers is not None:
+                    raise ShardMismatch(
+                        f"generation {found.generation} was published while documents are written to generation "
+                        f"{current.publication.generation}: start the router again to serve it"
+                    )
+                self._change_to(found)
+            except EXPECTED_ERRORS:
+                self._refused = found.generation
+                raise
+            self._former.append((time.monotonic() + self._options.drain_seconds, current))
+            _logger.info("%s: generation %d is served", self._name, found.generation)
+        except EXPECTED_ERRORS as error:
+            _logger.error("%s: a new generation is not served, the former one is: %s", self._name, error)
+        finally:
+            self._next_look = time.monotonic() + self._options.published_seconds
+        return followed
+
+    @property
+    def _current(self) -> ShardedCollection | None:
+        return self._collections.get(self._name)
+
+    def _change_to(self, publication: Publication) -> None:
+        """Start a generation's replicas, open and warm it, and put it in place of the former one."""
+        check_published(self._place, publication)
+        self._start_writers(publication)
+        nodes = sum(1 for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU"))
+        _deploy(self._serve, self._place, publication, self._name, self._options, nodes)
+        shards: tuple[ReplicatedShard, ...] = ()
+        try:
+            shards = tuple(self._shard(publication, entry.name) for entry in publication.shards)
+            common = self._cache.open(self._place, publication.common)
+            statistics = self._cache.open(self._place, publication.statistics)
+            frequencies = read_frequencies(statistics.path, publication.statistics)
+            collection = self._collection_of(publication, shards, common.path, frequencies)
+            if self._collections:
+                collection.warm()
+        except BaseException:
+            for shard in shards:
+                shard.close()
+            self._delete(publication)
+            raise
+        self._shards = (*self._shards, *shards)
+        self._collections[self._name] = collection
+
+    def _collection_of(
+        self, publication: Publication, shards: tuple[ReplicatedShard, ...], common: Path, frequencies: Any
+    ) -> ShardedCollection:
+        if self._writers is None:
+            return ShardedCollection(common, publication, shards, frequencies, self._name)
+        registry, writers = self._writers
+        return LiveCollection(
+            common, publication, shards, frequencies, self._name, writers=writers, extend=registry.extend
+        )
+
+    def _start_writers(self, publication: Publication) -> None:
+        options = self._options
+        if options.live is not None:
+            cache, size = str(options.cache.expanduser()), options.cache_bytes
+            self._writers = start_writers(
+                self._ray, self._place.uri, publication, self._name, options.live, cache, size
+            )
+            for writer in self._writers[1]:
+                writer.delete(())  # raises where it does not start
+
+    def _shard(self, publication: Publication, name: str) -> ReplicatedShard:
+        application = application_name(self._name, publication.generation, name)
+
+        def find() -> Any:
+            try:
+                return self._ray.get(self._directory.replicas.remote(application), timeout=5)
+            except Exception as error:  # it is restarted; what is known stays in use
+                _logger.warning("the directory of replicas does not answer: %r", error)
+                with contextlib.suppress(Exception):  # it is asked for again with the next look
+                    self._directory = directory(self._ray)
+                return None
+
+        return ReplicatedShard(name, find, self.shard_metrics)
+
+    def _refresh_on(self) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            for shard in self._shards:
+                try:
+                    shard.refresh()
+                except Exception:
+                    _logger.exception("looking for the replicas of %s", shard.name)
+
+    def _end_former(self, now: float) -> None:
+        for end, former in list(self._former):
+            if now >= end:
+                self._former.remove((end, former))
+                former.close()
+                self._delete(former.publication)
+                closed = set(former.shards)
+                self._shards = tuple(shard for shard in self._shards if shard not in closed)
+
+    def _delete(self, publication: Publication) -> None:
         for entry in publication.shards:
             with contextlib.suppress(Exception):  # the cluster may be gone
-                serve.delete(application_name(name, publication.generation, entry.name), _blocking=False)
+                application = application_name(self._name, publication.generation, entry.name)
+                self._serve.delete(application, _blocking=False)
 
 
 def application_name(name: str, generation: int, shard: str) -> str:
@@ -86,27 +247,32 @@ def application_name(name: str, generation: int, shard: str) -> str:
     return f"lsr-{name}-{generation}-{shard}"
 
 
-def _deploy(serve: Any, place: Place, publication: Publication, name: str, options: ServingOptions) -> list[Any]:
-    """Start the replicas of all shards at the same time, and return a handle for each shard when all are ready."""
+def _deploy(serve: Any, place: Place, publication: Publication, name: str, options: ServingOptions, nodes: int) -> None:
+    """Start the replicas of all shards at the same time, and return when all are ready.
+
+    Where there are enough machines, the replicas of a shard are on different ones.
+    """
     targets = []
     for entry in publication.shards:
+        application = application_name(name, publication.generation, entry.name)
         deployment = serve.deployment(Replica).options(
             name=entry.name,
             num_replicas=options.replicas,
+            max_replicas_per_node=1 if nodes >= options.replicas > 1 else None,
             max_ongoing_requests=_ONGOING,
             ray_actor_options={"num_cpus": options.cpus},
             health_check_period_s=5,
             graceful_shutdown_timeout_s=10,
         )
-        bound = deployment.bind(place.uri, entry, str(options.cache.expanduser()), options.cache_bytes)
-        application = application_name(name, publication.generation, entry.name)
+        writer = None if options.live is None else writer_name(name, publication.generation, entry.name)
+        cache = str(options.cache.expanduser())
+        bound = deployment.bind(application, place.uri, entry, cache, options.cache_bytes, writer)
         targets.append(serve.RunTarget(bound, name=application, route_prefix=None))
     try:
-        handles: list[Any] = serve.run_many(targets)
+        serve.run_many(targets)
     except RuntimeError as error:
         reason = (str(error).strip().splitlines() or [""])[-1]
         raise ClusterUnavailable(
             f"the replicas do not start ({reason}): each reserves {options.cpus:g} CPUs and reads {place.uri}; start "
             "more workers, or give fewer --replicas"
         ) from error
-    return handles

@@ -17,8 +17,10 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lsr.sharding.asking import TRACE
 from service.http.bodies import CLIENT_CLOSED, Bodies
 from service.http.named_origins import Header, NamedOrigins
+from service.http.tracing import span, trace_id, trace_of
 from service.logs import log_access
 from service.metrics import ServiceMetrics
 from service.problems import internal_error, problem_response
@@ -56,6 +58,7 @@ class RequestContext:
         headers = Headers(scope=scope)
         request_id = scope["lsr.request_id"] = choose_request_id(headers.get("x-request-id"))
         shared = self._origins.headers(headers.get("origin", "").encode("latin-1"))
+        trace = trace_of(headers.get("traceparent"))
         answer = _Answer(send, request_id, shared, without_body=scope["method"] == "HEAD")
         seen = self._as_routed(scope)
         body = self._bodies.begin(scope, headers, receive, answer)
@@ -64,7 +67,9 @@ class RequestContext:
             if refusal is not None:
                 await refusal(seen, receive, answer.send)
             else:
-                await self._app(seen, body.receive, answer.send)
+                with span(f"{scope['method']} request", trace, path=scope["path"]) as inner:
+                    TRACE.set(inner)
+                    await self._app(seen, body.receive, answer.send)
         except ClientDisconnect:
             scope.setdefault("lsr.ended", CLIENT_CLOSED)
         except Exception as error:
@@ -86,6 +91,7 @@ class RequestContext:
                     seconds=seconds,
                     received=body.received,
                     request_id=request_id,
+                    trace_id=trace_id(trace),
                     client=(scope.get("client") or ("",))[0],
                     route=route,
                 )

@@ -48,18 +48,23 @@ class DocumentVectorModel(BaseModel):
 
 
 class CurvePointModel(BaseModel):
-    """A setting: its mean recall on the sample, and the counted cost of a query in microseconds."""
+    """A setting: its mean recall on the sample, what that is safely above, and the counted microseconds per query."""
 
     recall: float
+    floor: float
     cost_us: float
 
 
 class CurveModel(BaseModel):
-    """The measured settings by k; `source` says which queries they were measured on."""
+    """The measured settings by k; `source` says which queries they were measured on.
+
+    `usual` is the setting of a search without `params`; empty where an older version measured.
+    """
 
     using: str
     source: str | None
     curves: dict[str, list[CurvePointModel]]
+    usual: dict[str, CurvePointModel]
 
 
 class SlowSearchModel(BaseModel):

@@ -40,6 +40,7 @@ def render_collection(info: CollectionInfo, *, is_bound: bool = False) -> dict[s
         "pending": info.pending,
         "deleted": None if info.is_part else info.deleted,
         "bytes": None if info.is_part else info.bytes,
+        "stored": None if info.is_part else [one._asdict() for one in info.stored],
         "vectors": {
             name: _render_vector(vector) | ({"terms": None} if info.is_part and not vector.terms else {})
             for name, vector in info.vectors.items()

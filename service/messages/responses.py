@@ -87,10 +87,19 @@ class SampleModel(BaseModel):
     seen: dict[str, int]
 
 
+class StoredModel(BaseModel):
+    """The bytes of one kind of file, and the named vector that they belong to, if any."""
+
+    kind: Literal["catalog", "documents", "forward", "candidates", "postings", "neighbours", "dense"]
+    vector: str | None
+    bytes: int
+
+
 class CollectionModel(BaseModel):
     """A collection. While `damage` is not empty, searches return partial results and writes are refused.
 
-    To a key that is bound to a filter, `segments`, `deleted` and `bytes` are null; to any bound key `query_sample` is.
+    To a key that is bound to a filter, `segments`, `deleted`, `bytes` and `stored` are null; to any bound key
+    `query_sample` is.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -101,6 +110,7 @@ class CollectionModel(BaseModel):
     pending: int
     deleted: int | None
     bytes: int | None
+    stored: list[StoredModel] | None = Field(description="The same bytes by what the files hold")
     vectors: dict[str, VectorModel]
     fields: dict[str, str] = Field(alias="schema")
     seq: int
@@ -387,6 +397,7 @@ class InfoModel(BaseModel):
     """
 
     model_id: str
+    served_model_name: str
     model_sha: str | None
     model_dtype: str
     model_type: dict[str, Any]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
+from index.searching.calibration import Point
 from lsr.documents import DEFAULT_VECTOR
 from lsr.reading import Reader
 from lsr.results import MatchedTerm
@@ -52,16 +53,22 @@ async def show_vector(
 async def show_curve(collection: CollectionName, service: ServiceOf, using: Using = DEFAULT_VECTOR) -> Response:
     """Show the recall that the approximate search reached when the largest segment was built, and at what cost.
 
-    `curves` is empty where nothing is measured: small collections and BM25 are searched exactly.
+    `curves` is empty where nothing is measured: small collections and BM25 are searched exactly. `usual` is the setting
+    of a search without `params`; a recall target uses the first point whose `floor` reaches it.
     """
     found = await service.chores.run(lambda: service.store.get(collection).recall_curve(using))
-    curves: dict[str, Any] = {}
-    if found is not None:
-        curves = {
-            str(k): [{"recall": point.recall, "cost_us": point.cost / 1e3} for point in points]
-            for k, points in found.curves.items()
-        }
-    return json_response({"using": using, "source": found.source if found else None, "curves": curves})
+    curves, usual = ({}, {}) if found is None else (found.curves, found.usual)
+    shown: dict[str, Any] = {
+        "using": using,
+        "source": found.source if found else None,
+        "curves": {str(k): [_point(one) for one in points] for k, points in curves.items()},
+        "usual": {str(k): _point(one) for k, one in usual.items()},
+    }
+    return json_response(shown)
+
+
+def _point(point: Point) -> dict[str, float]:
+    return {"recall": point.recall, "floor": point.floor, "cost_us": point.cost / 1e3}
 
 
 @router.get("/slow", response_model=SlowModel)

@@ -68,15 +68,16 @@ async def info(service: ServiceOf) -> Response:
 
     `model_id` is empty if there is no encoder, or if there are several, of which a request must name one.
     """
-    encoders = await service.chores.run(lambda: sorted(known_encoders(service.store)))
+    encoders, meant = await service.chores.run(lambda: known_encoders(service.store))
     settings = service.settings
     return json_response(
         {
-            "model_id": encoders[0] if len(encoders) == 1 else "",
+            "model_id": meant or "",
+            "served_model_name": meant or "",
             "model_sha": None,
             "model_dtype": "float32",  # of the weights that are returned
             "model_type": {"embedding": {"pooling": "splade"}},
-            "models": encoders,
+            "models": sorted(encoders),
             "max_concurrent_requests": settings.search_threads + settings.search_queue,
             "max_client_batch_size": MAX_INPUTS,
             "max_input_characters": MAX_QUERY_CHARACTERS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from lsr.collection import Collection
+from lsr.default_pipeline import BM25
 from lsr.errors import EXPECTED_ERRORS
 from lsr.part import Part
 from service.messages.requests import EmbedRequest
@@ -43,9 +44,20 @@ def embed(store: Store, request: EmbedRequest) -> list[list[dict[str, Any]]]:
     return rows
 
 
-def known_encoders(store: Store) -> set[str]:
-    """Return the ids of the encoders that a request can name."""
-    return {source.encoder for source in _sources(store)}
+def known_encoders(store: Store) -> tuple[set[str], str | None]:
+    """Return the ids of the encoders that a request can name, and the one of a request without `model`, if any."""
+    found = {source.encoder for source in _sources(store)}
+    meant = _meant(found)
+    return found, next(iter(meant)) if len(meant) == 1 else None
+
+
+def _meant(encoders: set[str]) -> set[str]:
+    """Return which encoders a request without `model` can mean.
+
+    Clients of text-embeddings-inference cannot name one, and a collection with the default pipeline has two. Those with
+    a vocabulary of their own go before BM25, whose term numbers belong to a collection.
+    """
+    return encoders - {BM25} or encoders
 
 
 def _sources(store: Store) -> list[_Source]:
@@ -69,6 +81,9 @@ def _choose(sources: list[_Source], model: str | None) -> _Source:
     if not named:
         known = ", ".join(sorted({source.encoder for source in sources})) or "none"
         raise FieldProblem("model", f"no collection has the encoder {model!r:.200}; the encoders are: {known}")
+    if model is None:
+        meant = _meant({source.encoder for source in named})
+        named = [source for source in named if source.encoder in meant]
     if len({source.encoder for source in named}) > 1:
         choices = ", ".join(sorted({source.encoder for source in named}))
         raise FieldProblem("model", f"there are several encoders; choose one of {choices}")

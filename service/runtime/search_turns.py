@@ -72,7 +72,7 @@ class SearchTurns:
         Raises Overloaded, TimedOut if no thread or turn was free within `timeout_ms`, and what `search` raises.
         """
         kind = _kind(request)
-        if kind is None or not self._quick_ms:
+        if kind is None or not self._quick_ms or collection.waits_for_others:
             return await self._pool.run(lambda: search(None), timeout_ms=timeout_ms)
         costs = self._costs.setdefault(collection, {})
 

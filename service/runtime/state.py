@@ -73,6 +73,8 @@ class Service:
         metrics.watch_queue("encodings", lambda: service.encodings.waiting)
         metrics.watch_queue("writes", lambda: service.writes.waiting)
         metrics.watch_collections(service.sizes)
+        if store.shard_metrics is not None:
+            metrics.registry.register(store.shard_metrics)
         return service
 
     def of(self, request: Request) -> Service:

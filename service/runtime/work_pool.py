@@ -15,6 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -103,6 +104,7 @@ class WorkPool:
         if self._in_flight >= self._capacity:
             raise Overloaded(self._name)
         queued = perf_counter()
+        context = copy_context()  # the request's trace
 
         def work() -> T:
             waited = perf_counter() - queued
@@ -110,7 +112,7 @@ class WorkPool:
                 self._on_wait(waited)
             if timeout_ms is not None and waited * 1000.0 >= timeout_ms:
                 raise TimedOut(timeout_ms)
-            return job()
+            return context.run(job)
 
         return work
 

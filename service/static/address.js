@@ -1,16 +1,17 @@
 // The whole search as the address of the page: what is shown can be shared, and the back button works.
 
 const EMPTY = {
-  view: "search", c: "", q: "", like: "", filter: {}, terms: {}, legs: null, method: "", rescore: null,
+  view: "search", c: "", q: "", like: "", filter: {}, terms: {}, legs: null, method: "", rescore: null, recall: "",
   exact: false, compare: false, prf: false, group: "", sort: "", doc: "",
 };
 const OBJECTS = ["filter", "terms", "legs"];
 const SWITCHES = ["exact", "compare", "prf"];
-const TEXTS = ["c", "q", "like", "method", "group", "sort", "doc"];
+const TEXTS = ["c", "q", "like", "method", "recall", "group", "sort", "doc"];
 
 /** What is shown. Only `go` and `readAddress` change it.
  *  filter  by field: {in: […]} or {gte, lt, lte}        terms    by vector: {token: new weight, 0 for off}
- *  legs    by vector: its weight; null: the defaults     rescore  the weight, 0 for off; null: the default */
+ *  legs    by vector: its weight; null: the defaults     rescore  the weight, 0 for off; null: the default
+ *  recall  the target of the approximate search, "" for the index's own setting */
 export const state = { ...EMPTY };
 
 let listener = () => {};

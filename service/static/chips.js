@@ -6,7 +6,8 @@ import { go, state } from "./address.js";
 import { anyEdited } from "./request.js";
 import { foldedTerms } from "./words.js";
 
-const FEW = 14;
+const narrow = matchMedia("(max-width: 60rem)");
+const few = () => (narrow.matches ? 5 : 14); // chips of a list that are shown at once: on a phone the hits come first
 const ORIGINS = { input: "from your query", expansion: "added by the encoder", prf: "added from the first hits" };
 const expanded = new Set(); // vectors whose chips are all shown
 
@@ -27,7 +28,7 @@ export function chipPanel(base, query) {
 function chipList(using, terms, query, several) {
   const folded = foldedTerms(terms, query);
   const edits = state.terms[using] || {};
-  const isShown = (one, at) => at < FEW || expanded.has(using) || one.terms.some((term) => term.token in edits);
+  const isShown = (one, at) => at < few() || expanded.has(using) || one.terms.some((term) => term.token in edits);
   const list = el("ul", { class: "chips", "aria-label": several ? `Terms of ${using}` : "Terms of the query" },
     folded.filter(isShown).map((one) => chip(using, one, edits)));
   const hidden = folded.filter((one, at) => !isShown(one, at)).length;

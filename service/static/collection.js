@@ -2,11 +2,12 @@
 
 import { bytes, byId, data, el, milliseconds, number, plural, short } from "./dom.js";
 import { call, collectionPath } from "./api.js";
-import { go } from "./address.js";
+import { go, state } from "./address.js";
 import { show } from "./notices.js";
 import { examples } from "./suggest.js";
 import { sparseVectors } from "./request.js";
 import { recallCurve } from "./curve.js";
+import { storagePanel } from "./storage.js";
 import { uploadPanel } from "./upload.js";
 import { vectorPanel } from "./vector.js";
 
@@ -17,28 +18,29 @@ export async function showCollection(collection, changed) {
   document.title = `${collection.name} · lsr`;
   show("collection-view");
   const view = byId("collection-view");
-  let numbers = figures(collection);
+  let numbers = figures(collection), stored = storagePanel(collection) ?? "";
   const reload = async () => {
     const now = await optional(call(collectionPath(collection.name)));
     if (!now) return;
-    const next = figures(now);
+    const [next, kinds] = [figures(now), storagePanel(now) ?? ""];
     numbers.replaceWith(next);
-    numbers = next;
+    if (stored) stored.replaceWith(kinds);
+    [numbers, stored] = [next, kinds];
     changed(now);
   };
   const slow = el("section", { class: "panel", "aria-labelledby": "slow-title" });
   const curve = el("section", { class: "panel", "aria-labelledby": "curve-title" });
   view.replaceChildren(
     el("h1", {}, data(collection.name)), problems(collection), numbers,
-    el("div", { class: "panels" }, vectors(collection), defaults(collection), schema(collection),
-      uploadPanel(collection, reload), vectorPanel(collection), curve, slow));
+    el("div", { class: "panels" }, vectors(collection), defaults(collection), stored, schema(collection), curve, slow, uploadPanel(collection, reload)),
+    vectorPanel(collection));
   const [slowest, titles, curves] = await Promise.all([
     optional(call(collectionPath(collection.name, "/slow"))), optional(examples(collection.name, 5)),
     Promise.all(sparseVectors(collection).map((using) => optional(call(collectionPath(collection.name, `/curve?using=${encodeURIComponent(using)}`))))),
   ]);
   slow.replaceChildren(el("h2", { id: "slow-title" }, "Slow searches"), ...[slowTable(slowest)].flat());
-  curve.replaceChildren(el("h2", { id: "curve-title" }, "Recall and cost"), ...recallCurve(curves.filter(Boolean)));
-  if (titles?.length) view.append(el("section", { class: "panel" }, el("h2", {}, "Try"), el("div", { class: "examples" }, exampleButtons(titles))));
+  curve.replaceChildren(el("h2", { id: "curve-title" }, "Recall and cost"), ...recallCurve(curves.filter(Boolean), state));
+  if (titles?.length) view.append(el("section", {}, el("h2", { class: "try" }, "Try a title of ", data(collection.name)), el("div", { class: "examples" }, exampleButtons(titles))));
 }
 
 export const exampleButtons = (titles) => titles.map((title) =>

@@ -36,6 +36,7 @@ export function short(x) {
 
 export const milliseconds = (x) => `${x < 10 ? x.toFixed(1) : x.toFixed(0)} ms`;
 export const percent = (share) => `${Math.round(100 * share)} %`;
+export const percent1 = (share) => `${Number((100 * share).toFixed(1))} %`;
 export const plural = (n, word) => `${number.format(n)} ${word}${n === 1 ? "" : "s"}`;
 export const sentence = (text) => `${text.slice(0, 1).toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
 

@@ -6,6 +6,7 @@ import { foldingText, marked, marksIn, titleEnd } from "./text.js";
 import { pretty } from "./words.js";
 import { addValue } from "./facets.js";
 
+const FEW = 6; // rows of a list that are shown at once
 const narrow = matchMedia("(max-width: 60rem)");
 
 /** Return the nodes of hits. `context`: {collection, colours: by list, strength, exactIds (or null)}. */
@@ -87,10 +88,17 @@ function legTable(leg, hit, colours, largest) {
   const rows = (leg.words || []).map((one) => ({ ...one, label: one.word ?? pretty(one.tokens[0]) }));
   const weights = new Map((leg.matched || []).map((one) => [one.token, `${short(one.query_weight)} × ${short(one.doc_weight)}`]));
   const note = leg.rank === null ? "" : `rank ${leg.rank}`;
-  const table = rows.length ? el("table", {}, el("caption", { class: "visually-hidden" }, `Terms of ${leg.using} in hit ${hit.rank}`),
-    el("tbody", {}, rows.map((one) => row(leg, one, weights, colours, largest)),
+  const table = rows.length ? el("table", { "aria-label": `Terms of ${leg.using} in hit ${hit.rank}` },
+      el("tbody", {}, folded(rows.map((one) => row(leg, one, weights, colours, largest))),
       leg.other_terms > 1e-6 && el("tr", { class: "other" }, el("th", { scope: "row" }, "other terms"), el("td", {}), el("td", { class: "sum" }, short(leg.other_terms))))) : null;
   return el("div", { class: "leg" }, legHead(leg.using, hit.legs.length > 1 ? `${note} · raw ${short(leg.score)}` : note, leg.contribution, colours), table);
+}
+
+/** The first rows, and a button for the others. */
+function folded(rows) {
+  if (rows.length <= FEW + 1) return rows;
+  const more = el("tr", {}, el("td", { colspan: "3" }, el("button", { type: "button", class: "link", onclick: () => more.replaceWith(...rows.slice(FEW)) }, `${rows.length - FEW} more terms`)));
+  return [...rows.slice(0, FEW), more];
 }
 
 function legHead(name, note, contribution, colours) {

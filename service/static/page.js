@@ -89,7 +89,7 @@ async function showStart() {
   }
   if (!chosen()?.documents) return;
   const titles = await examples(state.c, 5).catch(() => []); // examples are a help: the page works without
-  byId("examples").replaceChildren(...(titles.length ? [el("h2", {}, "Try one of its titles"), ...exampleButtons(titles)] : []));
+  byId("examples").replaceChildren(...(titles.length ? [el("h2", {}, "Try a title of ", data(state.c)), ...exampleButtons(titles)] : []));
 }
 
 function start() {

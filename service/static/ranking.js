@@ -1,9 +1,9 @@
 // The switches of the ranking: lists and their weights, fusion, rescoring, exact search, feedback, groups, order; and how
 // long each step took.
 
-import { data, el, milliseconds, percent, withStyle } from "./dom.js";
+import { data, el, milliseconds, percent, percent1, withStyle } from "./dom.js";
 import { go, state } from "./address.js";
-import { denseVectors, legsOf, rescoreOf, sparseVectors } from "./request.js";
+import { denseVectors, legsOf, rescoreOf, sparseVectors, targets } from "./request.js";
 
 const METHODS = { scaled: "scaled scores", rrf: "ranks (RRF)", minmax: "min-max", zscore: "z-scores", sum: "raw sum" };
 const STEPS = { encode: "encode", search: "search", rescore: "rescore", fetch: "fetch", explain: "explain", other: "other" };
@@ -23,13 +23,14 @@ export function rankingPanel(collection) {
       several && field("Fusion by", choice("method", Object.entries(METHODS), state.method || collection.search.method || "scaled"))),
     rescoring(collection),
     el("fieldset", {}, el("legend", {}, "Search"),
+      field("Recall target", choice("recall", [["", "usual"], ...targets.map((one) => [one, percent1(Number(one))])], state.recall, state.exact)),
       toggle("exact", "Exact search", "Scores every matching document"),
       toggle("compare", "Compare with exact search", "Searches twice and shows the overlap"),
       toggle("prf", "Feedback from the first hits", "Adds terms of the first three hits")),
     el("fieldset", {}, el("legend", {}, "Hits"),
       field("One hit per", choice("group", [["", "document"], ["parent", "parent"], ...groupable(collection)], state.group)),
       field("Ordered by", choice("sort", [["", "score"], ...sortable(collection)], state.sort))),
-    el("button", { type: "button", class: "link", onclick: () => go({ legs: null, method: "", rescore: null, exact: false, compare: false, prf: false, group: "", sort: "" }) }, "Back to the collection's defaults"),
+    el("button", { type: "button", class: "link", onclick: () => go({ legs: null, method: "", rescore: null, recall: "", exact: false, compare: false, prf: false, group: "", sort: "" }) }, "Back to the collection's defaults"),
   ];
 }
 
@@ -37,8 +38,8 @@ const groupable = (collection) => Object.entries(collection.schema).filter(([, k
 const sortable = (collection) => Object.entries(collection.schema).filter(([, kind]) => kind !== "keyword[]")
   .flatMap(([name]) => [[`asc:${name}`, `${name}, ascending`], [`desc:${name}`, `${name}, descending`]]);
 
-function choice(name, options, value) {
-  return el("select", { onchange: (event) => go({ [name]: event.target.value }) },
+function choice(name, options, value, disabled = false) {
+  return el("select", { disabled, onchange: (event) => go({ [name]: event.target.value }) },
     options.map(([key, text]) => el("option", { value: key, selected: key === value }, text)));
 }
 
@@ -50,7 +51,7 @@ function toggle(name, label, title) {
 
 function listRow(using, encoder, weight, optional, set) {
   const on = el("input", { type: "checkbox", checked: weight > 0, disabled: !optional, onchange: (event) => set(using, event.target.checked ? 1 : 0) });
-  return el("div", { class: "row" }, el("label", {}, on, data(using, "name"), encoder && encoder !== using ? el("span", { class: "faint" }, " ", data(encoder)) : null),
+  return el("div", { class: "row list" }, el("label", {}, on, data(using, "name"), encoder && encoder !== using ? el("span", { class: "faint" }, " ", data(encoder)) : null),
     optional && weightInput(`Weight of ${using}`, weight, (value) => set(using, value)));
 }
 
@@ -68,7 +69,7 @@ function rescoring(collection) {
   const rescore = rescoreOf(state, collection);
   const usual = collection.search.rescore?.weight || 1;
   return el("fieldset", {}, el("legend", {}, "Rescoring"),
-    el("div", { class: "row" }, el("label", {},
+    el("div", { class: "row list" }, el("label", {},
       el("input", { type: "checkbox", checked: rescore !== null, onchange: (event) => go({ rescore: event.target.checked ? usual : 0 }) }),
       "by ", data(rescore?.using ?? denseVectors(collection)[0], "name")),
     rescore && weightInput("Weight of the rescoring", rescore.weight, (value) => go({ rescore: value }))));

@@ -1,10 +1,11 @@
 // The state as the body of a search, and that body as something to copy.
 
 import { byId } from "./dom.js";
-import { savedKey } from "./api.js";
+import { collectionPath, savedKey } from "./api.js";
 
 export const PAGE = 10;
 const SHOWN_TERMS = 12;
+export const targets = ["0.9", "0.95", "0.98", "0.99", "0.995"]; // recall targets of the approximate search
 
 export const sparseVectors = (collection) => Object.keys(collection.vectors).filter((name) => !collection.vectors[name].dense);
 export const denseVectors = (collection) => Object.keys(collection.vectors).filter((name) => collection.vectors[name].dense);
@@ -81,6 +82,7 @@ function addRanking(body, state, collection, changed, hasText) {
   }
   if (Object.keys(state.filter).length) body.filter = state.filter;
   if (state.exact) body.params = { exact: true };
+  else if (targets.includes(state.recall)) body.params = { recall: Number(state.recall) };
   const counted = Object.keys(fields).slice(0, 16);
   if (counted.length) body.facets = { fields: counted, over: "matches", size: 12 };
 }
@@ -100,7 +102,7 @@ function plainBody(body) {
 
 export function asText(kind, collection, body) {
   const json = JSON.stringify(plainBody(body), null, kind === "curl" ? 0 : 2);
-  const url = new URL(`v1/collections/${collection}/search`, document.baseURI).href;
+  const url = new URL(collectionPath(collection, "/search"), document.baseURI).href;
   if (kind === "JSON") return json;
   if (kind === "curl") {
     const key = savedKey() ? ' -H "X-API-Key: $LSR_API_KEY"' : "";

@@ -1,6 +1,6 @@
 // The search view: one search at a time, its further pages, and the panels around its hits.
 
-import { announce, button, byId, data, el, milliseconds, number, plural, sentence, whileBusy } from "./dom.js";
+import { announce, button, byId, data, el, milliseconds, number, percent1, plural, sentence, whileBusy } from "./dom.js";
 import { call, collectionPath } from "./api.js";
 import { fresh, go, state } from "./address.js";
 import { anyEdited, asText, copy, legsOf, rescoreOf, searchBody } from "./request.js";
@@ -108,8 +108,10 @@ function focusPath() {
 function summary(answer) {
   const { total } = answer;
   const found = total.relation === "eq" ? plural(total.value, "document") : `at least ${plural(total.value, "document")}`;
-  return [`${found} in `, data(state.c), answer.approximate ? " · approximate" : " · exact", answer.cached ? " · from the cache" : ""];
+  return [`${found} in `, data(state.c), answer.approximate ? ` · approximate${expected(answer)}` : " · exact", answer.cached ? " · from the cache" : ""];
 }
+
+const expected = ({ expected_recall: recall }) => (recall === null ? "" : `, recall of ${percent1(recall)} expected`);
 
 function warnings(answer, context) {
   const said = answer.hits.length ? answer.warnings.map((text) => el("p", { class: "warning" }, sentence(text))) : [];

@@ -41,8 +41,9 @@ function sparse(vector) {
   const rest = rows.length - FEW;
   const more = rest > 0 ? el("button", { type: "button", class: "link", onclick: () => { body.append(...rows.slice(FEW)); more.remove(); } }, `${rest} more`) : null;
   return el("div", { class: "vector" }, el("h4", {}, data(vector.using), el("span", { class: "note" }, ` ${plural(vector.terms.length, "term")}`)),
-    el("p", { class: "faint" }, el("span", { class: "key own" }), "in the text ", el("span", { class: "key added" }), "added by the encoder"),
-    el("table", {}, el("caption", { class: "visually-hidden" }, `Vector ${vector.using}`), body), more);
+    words.some((one) => one.word === null) && el("p", { class: "faint" }, el("span", { class: "key own" }), "in the text ", el("span", { class: "key added" }), "added by the encoder"),
+    el("table", { "aria-label": `Vector ${vector.using}` },
+      body), more);
 }
 
 function dense(vector) {

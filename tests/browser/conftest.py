@@ -16,10 +16,15 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from index import IndexConfig
+from lsr.collection import Collection
+from lsr.documents import Document, SparseByToken
 from lsr.store import CollectionStore
+from lsr.vectors import VectorConfig
 from service.auth import ApiKey
 from service.server import running
 from service.settings import ServiceSettings
+from tests.unit.test_query_sample import topical_rows
 
 CHROMIUM: Final = shutil.which("chromium")
 AXE: Final = Path(__file__).parents[2] / ".browser" / "node_modules" / "axe-core" / "axe.min.js"
@@ -76,11 +81,27 @@ def until(page: Any, expression: str, argument: Any = None) -> None:
         page.wait_for_timeout(50)
 
 
+def measured(folder: Path) -> None:
+    """Write a collection whose approximate search has a measured curve, of 300 queries that were asked."""
+    vectors = {"default": VectorConfig(None, index=IndexConfig(n_postings=60, exact_lists=False))}
+    with Collection.create(folder, vectors=vectors) as collection:
+        collection.keep_query_sample(True)
+        documents = [{"default": SparseByToken(row)} for row in topical_rows(1500, 1, 40)]
+        collection.write([Document(f"d{at}", vectors=vector) for at, vector in enumerate(documents)])
+        collection.seal()
+        for row in topical_rows(300, 2, 12):
+            collection.search(SparseByToken(row))
+        collection.wait_for_upkeep()
+        collection.measure_recall()
+
+
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve the collections `recipes` (BM25, two lists) and `hostile`; returns the address."""
+    """Serve `recipes` (BM25, two lists), `hostile`, `pipeline` (the defaults) and `measured`; returns the address."""
+    folder = tmp_path_factory.mktemp("collections")
+    measured(folder / "measured")
     with (
-        CollectionStore(tmp_path_factory.mktemp("collections")) as store,
+        CollectionStore(folder) as store,
         running(store) as url,
         httpx.Client(base_url=url, timeout=60) as client,
     ):
@@ -92,6 +113,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         body = {"encoder": "bm25", "schema": {"tag": "keyword[]"}}
         client.put("/v1/collections/hostile", json=body).raise_for_status()
         client.post("/v1/collections/hostile/documents", json={"documents": HOSTILE}).raise_for_status()
+        client.put("/v1/collections/pipeline", json={"encoder": "lsr-mini"}).raise_for_status()
+        few = [{name: one[name] for name in ("id", "title")} for one in recipes()[:12]]
+        client.post("/v1/collections/pipeline/documents", json={"documents": few}, timeout=600).raise_for_status()
         yield url
 
 

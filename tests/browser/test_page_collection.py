@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from tests.browser.conftest import until
+
 Start = Callable[..., Any]
 
 
@@ -24,9 +26,48 @@ def test_the_collection_shows_what_it_holds(visit: Start) -> None:
         "Fused: default × 1, second × 1 (scaled)",
         "No search took longer",
         "searched exactly",
+        "Bytes by kind",
     ):
         assert part in shown, part
     assert "object HTML" not in shown
+
+
+def test_bytes_are_shown_by_kind_and_follow_an_upload(visit: Start, service: str) -> None:
+    httpx.put(f"{service}/v1/collections/growing", json={"encoder": "bm25"}).raise_for_status()
+    page = visit().open("/?c=growing&view=collection")
+
+    def shown() -> list[str]:
+        return page.locator(".storage tr").all_inner_texts()
+
+    before = shown()
+    assert [one.split()[0] for one in before] == ["Catalog"]
+    content = "\n".join(json.dumps({"id": str(n), "text": "lobster " * 200}) for n in range(1500)).encode()
+    page.set_input_files("#upload-file", {"name": "u.jsonl", "mimeType": "application/x-ndjson", "buffer": content})
+    page.get_by_role("button", name="Upload").click()
+    page.get_by_text("Done: what was accepted").wait_for()
+    until(page, "before => document.querySelector('.storage tr').innerText !== before", before[0])
+    listed = page.locator("#collection-view").get_by_role("table", name="What the files hold")
+    assert listed.get_by_role("row").count() == len(shown())
+
+
+def test_the_curve_shows_the_operating_point_of_the_search(visit: Start, service: str) -> None:
+    measured = httpx.get(f"{service}/v1/collections/measured/curve").json()
+    usual = measured["usual"]["10"]
+    page = visit().open("/?c=measured&view=collection")
+    assert page.locator(".curve circle.point").count() == 1
+    assert page.locator(".curve circle:not(.point)").count() == len(measured["curves"]["10"])
+    note = page.locator(".curve-note")
+    percent = f"{100 * usual['recall']:.1f}".removesuffix(".0")
+    assert f"Now: recall {percent} %" in note.inner_text()
+    page.goto(page.url + "&recall=0.9")
+    page.locator(".curve").wait_for()
+    reached = next(point for point in measured["curves"]["10"] if point["floor"] >= 0.9)
+    percent = f"{100 * reached['recall']:.1f}".removesuffix(".0")
+    assert f"target 90 %: recall {percent} %" in note.inner_text()
+    page.goto(page.url.replace("recall=0.9", "exact=1"))
+    page.locator(".curve").wait_for()
+    assert "exact search" in note.inner_text()
+    assert page.locator(".curve circle.point").count() == 0
 
 
 def test_a_documents_vector_is_shown_by_word(visit: Start) -> None:

@@ -18,6 +18,7 @@ VIEWS = {
     "hostile": "/?c=hostile&q=lobster",
     "nothing": "/?c=recipes&q=xylophone",
     "collection": "/?c=recipes&view=collection&doc=r3",
+    "measured": "/?c=measured&view=collection&doc=d3",
 }
 
 

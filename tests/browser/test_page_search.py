@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import httpx
 
 from tests.browser.conftest import until
 
@@ -60,6 +64,46 @@ def test_a_chip_switched_off_repeats_the_search_without_its_term(visit: Start) -
     until(page, "document.querySelectorAll('.chip.off').length === 0")
     page.wait_for_load_state("networkidle")
     assert "Lobster" in titles(page)[0]
+
+
+def test_terms_of_each_origin_have_a_colour_of_their_own(visit: Start) -> None:
+    visited = visit()
+
+    def with_expansion(route: Any) -> None:
+        answered = route.fetch()
+        answer = answered.json()
+        added = answer["query"]["terms"][0] | {"token": "crustacean", "origin": "expansion", "weight": 0.5}
+        answer["query"]["terms"].append(added)
+        route.fulfill(response=answered, json=answer)
+
+    visited.page.route("**/search", with_expansion)  # BM25 itself adds nothing to a query
+    page = visited.open("/?c=recipes&q=lobster&prf=1")
+    page.locator(".chip.prf").first.wait_for()
+    colours = {
+        origin: page.locator(f".chip.{origin}")
+        .first.locator("button")
+        .evaluate("node => getComputedStyle(node).color + getComputedStyle(node.parentNode).backgroundColor")
+        for origin in ("input", "expansion", "prf")
+    }
+    assert len(set(colours.values())) == 3
+    said = page.locator(".legend").inner_text()
+    assert all(one in said for one in ("from your query", "added by the encoder", "added from the first hits"))
+
+
+def test_lists_of_the_fusion_and_rescoring_are_switched(visit: Start) -> None:
+    page = search(visit, "/?c=pipeline&q=lobster+soup")
+    legs = page.locator(".hit").first.locator(".leg-head .name")
+    assert sorted(one.strip() for one in legs.all_inner_texts()) == ["bm25", "default", "meaning"]
+    page.get_by_text("Ranking", exact=True).click()
+    with page.expect_request(lambda one: '"rescore":false' in (one.post_data or "")):
+        page.get_by_role("checkbox", name="by meaning").uncheck()
+    until(page, "document.querySelectorAll('.hit')[0].querySelectorAll('.leg-head').length === 2")
+    assert asked(page)["rescore"] == ["0"]
+    page.get_by_role("checkbox", name="bm25").uncheck()
+    until(page, "document.querySelectorAll('.hit')[0].querySelectorAll('.leg-head').length === 1")
+    assert json.loads(asked(page)["legs"][0]) == {"default": 1, "bm25": 0}
+    page.get_by_role("button", name="Back to the collection's defaults").click()
+    until(page, "document.querySelectorAll('.hit')[0].querySelectorAll('.leg-head').length === 3")
 
 
 def test_a_new_weight_is_searched_with(visit: Start) -> None:
@@ -224,19 +268,41 @@ def test_reasons_fold_and_unfold_by_mouse_and_keyboard(visit: Start) -> None:
         assert table.is_visible() != before
 
 
-def test_a_search_is_copied(visit: Start) -> None:
-    page = visit(permissions=["clipboard-read", "clipboard-write"]).open("/?c=recipes&q=it%27s+soup")
+def test_a_search_is_copied_and_what_is_copied_runs(visit: Start, service: str) -> None:
+    address = "/?c=recipes&q=it%27s+lobster+soup%22+%5C+%F0%9F%A6%9E&terms=%7B%22default%22%3A%7B%22soup%22%3A2.5%7D%7D"
+    page = visit(permissions=["clipboard-read", "clipboard-write"]).open(address)
     page.locator(".hit").first.wait_for()
+    shown = [one.removeprefix("id ") for one in page.locator(".field.id").all_inner_texts()]
     copied = {}
     for kind in ("curl", "Python", "JSON"):
         page.get_by_role("button", name=kind, exact=True).click()
         page.get_by_role("button", name="Copied").wait_for()
         copied[kind] = page.evaluate("navigator.clipboard.readText()")
         page.get_by_role("button", name=kind, exact=True).wait_for()
-    assert json.loads(copied["JSON"])["query"] == {"text": "it's soup"}
-    assert copied["curl"].startswith("curl -s 'http://127.0.0.1")
-    assert "it'\\''s soup" in copied["curl"]
-    compile(copied["Python"], "copied", "exec")
+    body = json.loads(copied["JSON"])
+    assert body["query"]["fusion"]["queries"][1]["text"] == "it's lobster soup\" \\ 🦞"
+    answers = [httpx.post(f"{service}/v1/collections/recipes/search", json=body).json()]
+    answers.append(json.loads(ran(["sh", "-c", copied["curl"]])))
+    for answer in answers:
+        assert [hit["id"] for hit in answer["hits"]] == shown
+    printed = ran([sys.executable, "-"], copied["Python"]).splitlines()
+    assert [line.split()[1] for line in printed] == shown
+
+
+def ran(command: list[str], given: str = "") -> str:
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def test_a_recall_target_is_part_of_the_search_and_of_the_address(visit: Start) -> None:
+    page = search(visit)
+    page.get_by_text("Ranking", exact=True).click()
+    with page.expect_request(lambda one: "recall" in (one.post_data or "")) as sent:
+        page.get_by_label("Recall target").select_option("0.95")
+    assert json.loads(sent.value.post_data)["params"] == {"recall": 0.95}
+    assert asked(page)["recall"] == ["0.95"]
+    page.get_by_label("Exact search", exact=True).check()
+    until(page, "[...document.querySelectorAll('#ranking select')].some(one => one.disabled)")
+    assert page.get_by_label("Recall target").is_disabled()
 
 
 def test_pieces_of_unknown_words_are_folded_and_flagged(visit: Start) -> None:

@@ -105,6 +105,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 EXPECTED: Final = sorted(document["id"] for document in DOCUMENTS if "lobster" in document["text"])
 
 
+def measured(**figures: float) -> None:
+    """Print figures as a JSON line."""
+    print("\n" + json.dumps({name: round(value, 1) for name, value in figures.items()}))
+
+
 @pytest.mark.timeout(1800)
 def test_a_job_fills_a_collection_and_the_service_answers(project: Project) -> None:
     started = time.monotonic()
@@ -116,10 +121,7 @@ def test_a_job_fills_a_collection_and_the_service_answers(project: Project) -> N
     assert project.hits() == EXPECTED
     answered = time.monotonic()
     size = int(podman("image", "inspect", IMAGE, "--format", "{{.Size}}"))
-    print(
-        f"\nimage: {size / 1e6:,.0f} MB; index job with empty volumes: {indexed - started:.1f} s; "
-        f"from up to the first answer: {answered - indexed:.1f} s"
-    )
+    measured(image_mb=size / 1e6, job_with_empty_volumes_s=indexed - started, up_to_first_answer_s=answered - indexed)
 
 
 def test_the_container_has_no_rights_that_it_does_not_need(project: Project) -> None:
@@ -148,7 +150,7 @@ def test_what_was_indexed_is_there_after_a_stop(project: Project) -> None:
     assert stopped - started < 30  # before it is killed
     project.compose("start", "service")
     assert project.hits() == EXPECTED
-    print(f"\nstop: {stopped - started:.1f} s; from start to the first answer: {time.monotonic() - stopped:.1f} s")
+    measured(stop_s=stopped - started, start_to_first_answer_s=time.monotonic() - stopped)
 
 
 @pytest.mark.timeout(1800)
@@ -156,6 +158,8 @@ def test_an_upgrade_keeps_the_collections(project: Project) -> None:
     before = podman("inspect", project.container, "--format", "{{.Image}}")
     podman("commit", "--quiet", "--change", "LABEL upgraded=yes", project.container, "lsr:upgraded")
     project.environment["LSR_IMAGE"] = "lsr:upgraded"
+    started = time.monotonic()
     project.compose("up", "--detach", "service")
     assert project.hits() == EXPECTED
+    measured(upgrade_to_first_answer_s=time.monotonic() - started)
     assert podman("inspect", project.container, "--format", "{{.Image}}") != before

@@ -6,7 +6,9 @@ requests of Qdrant's API into its calls, so that the vectors and payloads pass t
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,61 @@ def test_qdrant_edge_keeps_documents_and_vectors(qdrant: QdrantEdge, collection:
     assert run(["export", str(collection), "--out", source]) == 0
     assert run(["import", source, "--out", str(tmp_path / "again"), "--batch", "100"]) == 0
     assert contents(tmp_path / "again") == contents(collection)
+
+
+def shard_files(folder: Path, archive: tarfile.TarFile, prefix: str) -> None:
+    """Add a shard as a server's snapshot has it: each segment an archive, without the file of Qdrant Edge."""
+    for segment in sorted((folder / "segments").iterdir()):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as inner:
+            inner.add(segment, arcname="snapshot/files")
+        entry = tarfile.TarInfo(f"{prefix}segments/{segment.name}.tar")
+        entry.size = packed.tell()
+        packed.seek(0)
+        archive.addfile(entry, packed)
+    archive.add(folder / "wal", arcname=f"{prefix}wal")
+
+
+@pytest.mark.parametrize("form", ["shard", "collection"])
+def test_a_snapshot_of_qdrant_is_read_by_qdrants_own_code(collection: Path, tmp_path: Path, form: str) -> None:
+    servers = []
+    for name in ("one", "two") if form == "collection" else ("one",):
+        server = QdrantEdge(tmp_path / f"shard-{name}")
+        servers.append(server)
+        with server.running():
+            assert run(["export", str(collection), "--out", f"qdrant:{server.url}/books"]) == 0
+    points = server.edge.UpdateOperation
+    ids = [record.id for record in server.shard.scroll(server.edge.ScrollRequest(limit=1000))[0]]
+    if form == "collection":  # each shard has its own part of the documents
+        servers[0].shard.update(points.delete_points(ids[:120]))
+        servers[1].shard.update(points.delete_points(ids[120:]))
+    for server in servers:
+        server.shard.flush()
+        server.shard.close()
+    with tarfile.open(tmp_path / "books.snapshot", "w") as archive:
+        for at, server in enumerate(servers):
+            shard_files(server.folder, archive, f"{at}/" if form == "collection" else "")
+        if form == "collection":
+            (tmp_path / "config.json").write_text("{}")
+            archive.add(tmp_path / "config.json", arcname="config.json")
+    source = f"qdrant:{tmp_path}/books.snapshot"
+    assert run(["import", source, "--out", str(tmp_path / "again"), "--batch", "100"]) == 0
+    assert contents(tmp_path / "again") == contents(collection)
+
+
+def test_a_file_that_is_no_snapshot_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("qdrant_edge")
+    (tmp_path / "x.snapshot").write_bytes(b"no archive")
+    with tarfile.open(tmp_path / "y.snapshot", "w") as archive:
+        archive.add(tmp_path / "x.snapshot", arcname="file")
+    for name, words in (
+        ("x", "cannot be read as a snapshot"),
+        ("y", "without a folder segments"),
+        ("z", "no such file"),
+    ):
+        assert run(["import", f"qdrant:{tmp_path}/{name}.snapshot", "--out", str(tmp_path / "c")]) != 0
+        assert words in " ".join(capfd.readouterr().err.split())
+    assert not (tmp_path / "c").exists()
 
 
 def test_milvus_lite_keeps_documents_and_vectors(

@@ -14,7 +14,18 @@ WORDS = ("lobster", "roll", "heart", "attack", "sparse", "vector", "river", "sto
 VECTORS = {"default": VectorConfig("bm25")}
 SCHEMA = {"year": "int", "tag": "keyword"}
 _TIMES = frozenset(
-    {"took_ms", "timings", "next_cursor", "bytes", "segments", "read_only", "pending", "deleted", "request_id"}
+    {
+        "took_ms",
+        "timings",
+        "next_cursor",
+        "bytes",
+        "stored",
+        "segments",
+        "read_only",
+        "pending",
+        "deleted",
+        "request_id",
+    }
 )
 
 

@@ -65,11 +65,16 @@ def collection(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_python_m_lsr_is_the_lsr_command() -> None:
     script = Path(sys.executable).with_name("lsr")
     outputs = [
-        subprocess.run([*command, "--help"], capture_output=True, timeout=240, check=True).stdout
+        subprocess.run(
+            [*command, "--help"], env={**os.environ, "COLUMNS": "80"}, capture_output=True, timeout=240, check=True
+        ).stdout
         for command in ([script], [sys.executable, "-m", "lsr"])
     ]
     assert outputs[0] == outputs[1]
     assert outputs[0].startswith(b"Usage: lsr ")
+    commands = outputs[0].partition(b"Commands:")[2].splitlines()
+    assert len(commands) > 20
+    assert [line for line in commands if line.endswith(b"...")] == [], "a description is cut"
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -28,6 +28,7 @@ from lsr_client import (
     Unreachable,
     models,
 )
+from pydantic import TypeAdapter
 
 from lsr.store import CollectionStore
 from service import ServiceSettings, create_app
@@ -266,6 +267,7 @@ MODELS = {
     "DeleteModel": models.DeleteAnswer,
     "PatchModel": models.PatchAnswer,
     "JobModel": models.Job,
+    "StoredModel": models.Stored,
     "CollectionModel": models.Collection,
     "CollectionsModel": models.Collections,
     "AliasModel": models.Alias,
@@ -282,6 +284,8 @@ def test_models_and_paths_are_those_of_the_openapi_document(tmp_path: Path) -> N
             known = info.alias or field
             assert known in theirs["properties"], f"{name}.{known}"
             assert not info.is_required() or known in theirs["required"], f"{name}.{known} may be missing"
+            if {"type": "null"} in theirs["properties"][known].get("anyOf", []):
+                TypeAdapter(info.annotation).validate_python(None)  # it may be null
     routes = {(method.upper(), path) for path, known in document["paths"].items() for method in known}
     client, requests = answering(*[PAGE] * 40)
     for call in (

@@ -22,7 +22,8 @@ from lsr.errors import ClusterUnavailable, CollectionNotFound
 from lsr.sharding.building import Build, Plan, new_plan
 from lsr.sharding.digest import digest_of, sum_of
 from lsr.sharding.places import place_of
-from lsr.sharding.publishing import find_published
+from lsr.sharding.publishing import find_published, publish
+from lsr.sharding.resharding import reshard_publication
 from lsr.store import CollectionStore
 from lsr.writing.bulk_load import index_corpus
 from service.cluster.connection import connected
@@ -30,6 +31,7 @@ from service.cluster.indexing import BuildReport, build_shards
 from service.cluster.serving import ServingOptions, application_name, collection_name, deployed
 from service.server import running
 from tests.service import sharded_requests as requests
+from tests.service.cluster_processes import worker_processes
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'lsr[ray]'")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -122,35 +124,10 @@ def test_a_build_whose_driver_is_killed_goes_on_with_resume(corpus: Path, whole:
     assert sum_of(entry["digest"] for entry in report["shards"]) == digest_of(whole)
 
 
-def worker_processes(name: str) -> list[int]:
-    """The processes of this test's actors of a class: Ray shows the class in the process's title."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            title = (folder / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-        except OSError:
-            continue  # it has ended meanwhile
-        if title.startswith("ray::") and name in title and is_ours(int(folder.name)):
-            found.append(int(folder.name))
-    return sorted(found)
-
-
-def is_ours(process: int) -> bool:
-    """Whether a process descends from this one."""
-    while process > 1:
-        if process == os.getpid():
-            return True
-        try:
-            status = Path(f"/proc/{process}/stat").read_text()
-        except OSError:
-            return False
-        process = int(status.rpartition(")")[2].split()[1])
-    return False
-
-
 @pytest.fixture(scope="module")
 def router(ray: Any, published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    options = ServingOptions(replicas=2, cache=tmp_path_factory.mktemp("cache"), cpus=0.1)
+    cache = tmp_path_factory.mktemp("cache")
+    options = ServingOptions(replicas=2, cache=cache, cpus=0.1, drain_seconds=3.0, published_seconds=0.5)
     with (
         deployed(str(published), options) as store,
         running(store) as url,
@@ -197,6 +174,39 @@ def test_no_request_fails_while_a_replica_is_killed(plain: httpx.Client, router:
     assert len(worker_processes("Replica")) == 2 * SHARDS  # they were replaced
     assert len(answers) > 5
     assert [answer for answer in answers if answer != (200, expected)] == []
+
+
+def test_no_request_fails_while_a_new_generation_takes_over(
+    plain: httpx.Client, router: httpx.Client, published: Path
+) -> None:
+    body = {"query": {"text": "lobster stone"}, "k": 10, "params": {"exact": True}, "cache": False}
+    expected = requests.without_times(plain.post("/v1/collections/papers/search", json=body).json())
+    answers: list[Any] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            answer = router.post("/v1/collections/papers/search", json={**body, "timeout_ms": 50_000})
+            answers.append((answer.status_code, requests.without_times(answer.json())))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    place = place_of(str(published))
+    former = find_published(place)
+    assert former is not None
+    assert router.get("/v1/collections/papers").json()["seq"] == former.generation
+    publish(place, reshard_publication(place, former, published, 1, generation=former.generation + 1), published)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and router.get("/v1/collections/papers").json()["seq"] == former.generation:
+        time.sleep(0.2)
+    while time.monotonic() < deadline and len(worker_processes("Replica")) > 2:  # the former ones are drained
+        time.sleep(0.2)
+    stop.set()
+    thread.join()
+    assert router.get("/v1/collections/papers").json()["seq"] == former.generation + 1
+    assert len(worker_processes("Replica")) == 2
+    assert [answer for answer in answers if answer != (200, expected)] == []
+    assert 'lsr_shard_replicas{shard="shard-0000-of-0001"} 2.0' in router.get("/metrics").text
 
 
 def test_a_place_without_shards_is_named(ray: Any, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.service.conftest import Serve
+
 BATCH = "/v1/collections/dishes/search:batch"
 
 
@@ -48,6 +50,19 @@ def test_texts_are_encoded_as_term_numbers_with_weights(client: httpx.Client) ->
     assert {(one["index"], one["value"]) for one in rows[0]} == {(term["id"], term["weight"]) for term in terms}
     single = client.post("/embed_sparse", json=body | {"inputs": "lobster roll"}).json()
     assert single == rows[:1]
+
+
+def test_without_a_model_the_encoder_with_a_vocabulary_of_its_own_is_meant(serve: Serve) -> None:
+    """Clients of text-embeddings-inference cannot name a model, and the default pipeline has two encoders."""
+    client = serve()
+    client.put("/v1/collections/both", json={"encoder": "lsr-mini"}).raise_for_status()
+    info = client.get("/info").json()
+    assert (info["model_id"], info["models"]) == ("lsr-mini", ["bm25", "lsr-mini"])
+    body = {"inputs": ["lobster roll"], "prompt_name": "query"}
+    (row,) = client.post("/embed_sparse", json=body).raise_for_status().json()
+    assert len(row) >= 2
+    assert [row] == client.post("/embed_sparse", json=body | {"model": "lsr-mini"}).json()
+    assert [row] != client.post("/embed_sparse", json=body | {"model": "bm25"}).json()
 
 
 @pytest.mark.parametrize(

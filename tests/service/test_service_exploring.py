@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
 
+from lsr.collection import Collection
+from lsr.documents import DenseInput, Document
+from lsr.vectors import VectorConfig
 from service.auth import ApiKey
 from service.settings import ServiceSettings
 from tests.service.conftest import DISHES, Serve
@@ -79,9 +84,32 @@ def test_a_dense_vector_has_numbers(serve: Serve) -> None:
 
 
 def test_a_collection_that_is_searched_exactly_has_no_curve(client: httpx.Client) -> None:
-    expected = {"using": "default", "source": None, "curves": {}}
+    expected = {"using": "default", "source": None, "curves": {}, "usual": {}}
     assert client.get("/v1/collections/dishes/curve").json() == expected
     assert client.get("/v1/collections/dishes/curve?using=other").status_code == 422
+
+
+def test_the_bytes_of_a_collection_are_listed_by_what_the_files_hold(serve: Serve, tmp_path: Path) -> None:
+    vectors = {"default": VectorConfig("bm25"), "meaning": VectorConfig(None, dense=True, dimensions=4)}
+    with Collection.create(tmp_path / "kinds", vectors=vectors) as collection:
+        assert [(one.kind, one.vector) for one in collection.info().stored] == [("catalog", None)]
+        collection.write(
+            [
+                Document(str(n), text=f"lobster {n}", vectors={"meaning": DenseInput((1.0, n, 0.0, 1.0))})
+                for n in range(50)
+            ]
+        )
+        collection.seal()
+    found = serve(folder=tmp_path).get("/v1/collections/kinds").json()
+    stored = {(one["kind"], one["vector"]): one["bytes"] for one in found["stored"]}
+    assert len(stored) == len(found["stored"])
+    assert sum(stored.values()) == found["bytes"]
+    assert {("catalog", None), ("documents", None), ("forward", "default"), ("dense", "meaning")} <= set(stored)
+    assert {vector for kind, vector in stored if kind not in ("catalog", "documents", "dense")} == {"default"}
+    assert stored["dense", "meaning"] >= 50 * 4
+    (segment,) = (tmp_path / "kinds" / "segments").iterdir()
+    files = [file for file in segment.iterdir() if file.is_file()]
+    assert stored["documents", None] == sum(file.stat().st_size for file in files)
 
 
 def test_slow_searches_are_listed_without_what_was_asked(serve: Serve) -> None:

@@ -291,7 +291,7 @@ def test_health_and_info_have_its_form(encoding: httpx.Client) -> None:
     assert (info["model_id"], info["models"], info["auto_truncate"]) == ("bm25", ["bm25"], True)
     assert info["model_type"] == {"embedding": {"pooling": "splade"}}
     of_its_router = {"model_sha", "model_dtype", "max_input_length", "max_batch_tokens", "max_batch_requests",
-                     "tokenization_workers", "sha", "docker_label"}  # fmt: skip
+                     "served_model_name", "tokenization_workers", "sha", "docker_label"}  # fmt: skip
     assert of_its_router <= set(info)  # a client that reads /info strictly fails without them
     assert encoding.post("/embed_sparse", json={"inputs": "heron", "model": info["model_id"]}).is_success
 

@@ -12,7 +12,7 @@ import pytest
 from index.errors import SearchStopped
 from lsr.collection import Collection
 from lsr.errors import ShardUnavailable
-from lsr.sharding.asking import Answer, LocalShard
+from lsr.sharding.asking import Answer, LocalShard, Pin
 from lsr.sharding.collection import ShardedCollection
 from lsr.sharding.local import open_shards
 from lsr.sharding.manifest import Publication
@@ -101,12 +101,12 @@ class Troubled:
         self.name = shard.name
         self.fails: Callable[[str], Exception | None] = lambda _: None
 
-    def begin(self, operation: str, arguments: Sequence[Any], seconds: float | None) -> Answer:
+    def begin(self, operation: str, arguments: Sequence[Any], seconds: float | None, pin: Pin) -> Answer:
         def answer() -> Any:
             error = self.fails(operation)
             if error is not None:
                 raise error
-            return self._shard.begin(operation, arguments, seconds)()
+            return self._shard.begin(operation, arguments, seconds, pin)()
 
         return answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from index.arrays.folder import verify_index
 from index.errors import IndexCorrupt, SearchParameterError
 from index.searching import searcher
 from index.searching.calibration import BUILD_SAMPLE, Calibration, Point, exact_top, pseudo_queries
+from index.searching.parameters import HEAP_FACTOR, QUERY_CUT
 
 N_DOCS, N_TERMS = 2000, 500
 CONFIG = IndexConfig(n_postings=60, exact_lists=False)
@@ -89,6 +91,23 @@ def test_the_curve_is_stored_with_the_index_and_the_files_stay_sound(tmp_path):
     assert again.queries == 30
     assert verify_index(tmp_path / "index") == []
     assert {path.suffix for path in (tmp_path / "index").iterdir()} == {".npy", ".json"}
+
+
+@pytest.mark.parametrize("k", [10, 100])
+def test_the_setting_of_a_search_that_names_none_is_measured_too(index, k):
+    usual = index.calibration.usual[k]
+    assert (usual.query_cut, usual.heap_factor) == (QUERY_CUT, HEAP_FACTOR)
+    # By score, as the measurement counts: of documents that tie, each is right.
+    exact, found = index.search(SAMPLE, k, exact=True), index.search(SAMPLE, k, query_cut=QUERY_CUT)
+    n = {10: 300, 100: 150}[k]
+    share = float(np.mean((found.scores >= exact.scores[:, -1:])[:n]))
+    assert usual.recall == pytest.approx(share, abs=1e-6)
+
+
+def test_a_curve_of_a_version_that_did_not_measure_the_usual_setting_is_read(index):
+    stored = index.calibration.to_json()
+    del stored["usual"]
+    assert Calibration.from_json(stored) == replace(index.calibration, usual={})
 
 
 def test_the_same_sample_gives_the_same_curve_whatever_the_threads():

@@ -11,6 +11,7 @@ import torch
 from encoders.training.losses import (
     ensemble,
     flops,
+    focus,
     idf_queries,
     infonce,
     kl_divergence,
@@ -18,7 +19,7 @@ from encoders.training.losses import (
     margin_mse,
     thresholded_flops,
 )
-from encoders.training.schedules import quadratic_ramp, warm_up_then_linear
+from encoders.training.schedules import quadratic_ramp, warm_up_then_linear, window_at
 
 SCORES = torch.tensor([[2.0, 1.0, -0.5], [0.3, 0.1, 4.0]])
 TEACHER = torch.tensor([[1.0, 0.2, 0.0], [3.0, 2.5, -1.0]])
@@ -82,3 +83,20 @@ def test_lambda_rises_with_the_square_and_then_stays() -> None:
 
 def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
     assert [warm_up_then_linear(step, 2, 10) for step in (0, 1, 2, 6, 10)] == [0.5, 1.0, 1.0, 0.5, 0.0]
+
+
+def test_a_window_keeps_the_largest_weights_and_gives_the_others_no_gradient() -> None:
+    weights = torch.tensor([[1.0, 3.0, 2.0, 0.0], [0.0, 0.5, 0.0, 0.0]], requires_grad=True)
+    found = focus(weights, 2)
+    assert found.tolist() == [[0.0, 3.0, 2.0, 0.0], [0.0, 0.5, 0.0, 0.0]]
+    found.sum().backward()
+    assert weights.grad is not None
+    assert weights.grad[0].tolist() == [0.0, 1.0, 1.0, 0.0]
+    assert focus(weights, 4) is weights
+    assert focus(weights, None) is weights
+
+
+def test_windows_follow_each_other_in_equal_parts_of_the_steps() -> None:
+    assert [window_at((512, 256, 128), step / 6) for step in range(6)] == [512, 512, 256, 256, 128, 128]
+    assert window_at((9,), 0.99) == 9
+    assert window_at((), 0.5) is None

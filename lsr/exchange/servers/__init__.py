@@ -1,6 +1,7 @@
 """Reading collections of other search systems: Qdrant, OpenSearch, Elasticsearch, Milvus.
 
     qdrant:http://localhost:6333/books            scroll API
+    qdrant:books.snapshot                         a snapshot file, by Qdrant's own code
     opensearch:https://search.example:9200/books  _search with a point in time
     elasticsearch:https://…/books                 the same
     milvus:http://localhost:19530/books           query iterator of pymilvus; milvus:FILE.db/books is a Milvus Lite file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -19,9 +20,13 @@ def is_remote(source: str) -> bool:
 def open_remote(source: str, access: Access) -> RemoteCollection:
     """Return the collection that `source` names; it has been reached.
 
-    Raises CorpusUnreadable for a source that is not KIND:URL/NAME, SourceFailed for a server that cannot be reached,
-    refuses, or has no such collection.
+    Raises CorpusUnreadable for a source that is not KIND:URL/NAME or qdrant:FILE, SourceFailed for a server that cannot
+    be reached, refuses, or has no such collection.
     """
+    if source.startswith("qdrant:") and is_snapshot(source):
+        from lsr.exchange.servers.qdrant_snapshot import QdrantSnapshot
+
+        return QdrantSnapshot(source, Path(source.removeprefix("qdrant:")), access)
     kind, server, name = parse_source(source)
     if kind == "milvus":
         from lsr.exchange.servers.milvus import MilvusCollection
@@ -34,6 +39,11 @@ def open_remote(source: str, access: Access) -> RemoteCollection:
     from lsr.exchange.servers.search_engine import SearchEngineIndex
 
     return SearchEngineIndex(source, server, name, access)
+
+
+def is_snapshot(source: str) -> bool:
+    """Return whether a source of Qdrant is a snapshot file, not a server."""
+    return "://" not in source
 
 
 def parse_source(source: str) -> tuple[str, str, str]:

@@ -33,7 +33,7 @@ class QdrantCollection:
             counted = self._client.request("POST", f"{self._path}/points/count", {"exact": True})
             try:
                 parameters = info["result"]["config"]["params"]
-                self.vectors = _vectors(parameters)
+                self.vectors = vectors_of(parameters)
                 self.count: int | None = int(counted["result"]["count"])
             except (KeyError, TypeError, ValueError) as error:
                 raise SourceFailed(f"{source}: not an answer of Qdrant: {error!r} is missing or wrong") from None
@@ -48,7 +48,7 @@ class QdrantCollection:
                 body["offset"] = position
             answer = self._client.request("POST", f"{self._path}/points/scroll", body)
             try:
-                rows = [_row(point, wanted) for point in answer["result"]["points"]]
+                rows = [row_of(point, wanted) for point in answer["result"]["points"]]
                 position = answer["result"].get("next_page_offset")
             except (KeyError, TypeError, AttributeError) as error:
                 raise SourceFailed(f"{self.name}: a point cannot be read: {error!r}") from None
@@ -61,7 +61,8 @@ class QdrantCollection:
         self._client.close()
 
 
-def _vectors(parameters: Mapping[str, Any]) -> RemoteVectors:
+def vectors_of(parameters: Mapping[str, Any]) -> RemoteVectors:
+    """Return the vectors that the parameters of a collection name."""
     dense = parameters.get("vectors") or {}
     if "size" in dense and not isinstance(dense["size"], Mapping):
         dense = {UNNAMED: dense}
@@ -70,7 +71,8 @@ def _vectors(parameters: Mapping[str, Any]) -> RemoteVectors:
     return RemoteVectors(tuple(parameters.get("sparse_vectors") or {}), single)
 
 
-def _row(point: Mapping[str, Any], wanted: Sequence[str]) -> RemoteRow:
+def row_of(point: Mapping[str, Any], wanted: Sequence[str]) -> RemoteRow:
+    """Return a point, as the HTTP API gives it, as a document."""
     vectors = point.get("vector") or {}
     if isinstance(vectors, list):
         vectors = {UNNAMED: vectors}

@@ -174,21 +174,34 @@ class Job(_Answer):
     problem: dict[str, Any] | None = None
 
 
+class Stored(_Answer):
+    """The bytes of one kind of file, and the named vector that they belong to, if any."""
+
+    kind: str
+    vector: str | None
+    bytes: int
+
+
 class Collection(_Answer):
-    """A collection's sizes, vectors, schema and search defaults."""
+    """A collection's sizes, vectors, schema and search defaults.
+
+    With a key that is bound to a filter, `segments`, `deleted`, `bytes` and `stored` are None.
+    """
 
     name: str
     documents: int
-    segments: int
+    segments: int | None
     pending: int
-    deleted: int
-    bytes: int
+    deleted: int | None
+    bytes: int | None
+    stored: list[Stored] | None = None
     vectors: dict[str, dict[str, Any]]
     fields: dict[str, str] = Field(alias="schema")
     seq: int
     damage: list[dict[str, Any]]
     search: dict[str, Any]
     notes: list[str]
+    read_only: str | None = None
 
 
 class Collections(_Answer):

@@ -1,0 +1,48 @@
+"""Which replicas there are and where they listen: an actor that they report to once per second.
+
+Ray Serve starts, checks and replaces replicas. Requests do not pass through Serve, so routers ask here where to send
+them. The directory keeps nothing that the next reports do not bring again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from service.cluster.channel import Address
+
+NAMESPACE: Final = "lsr"
+NAME: Final = "lsr-directory"
+REPORT_SECONDS: Final = 1.0
+LOST_SECONDS: Final = 5.0  # without a report
+
+
+class Directory:
+    """An actor: replicas report, routers ask."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, tuple[Address, float]]] = {}  # application -> replica -> address, last report
+
+    def report(self, application: str, replica: str, address: Address) -> None:
+        """Note that a replica is alive."""
+        self._known.setdefault(application, {})[replica] = (address, time.monotonic())
+
+    def leave(self, application: str, replica: str) -> None:
+        """Note that a replica accepts nothing more."""
+        self._known.get(application, {}).pop(replica, None)
+
+    def replicas(self, application: str) -> list[tuple[str, Address]]:
+        """Return the replicas that have reported of late."""
+        now = time.monotonic()
+        own = self._known.get(application, {})
+        for name in [name for name, (_, seen) in own.items() if now - seen > LOST_SECONDS]:
+            del own[name]
+        return [(name, address) for name, (address, _) in sorted(own.items())]
+
+
+def directory(ray: Any) -> Any:
+    """Return the cluster's directory, which is started where there is none."""
+    made = ray.remote(Directory).options(
+        name=NAME, namespace=NAMESPACE, get_if_exists=True, num_cpus=0, max_restarts=-1, max_task_retries=-1
+    )
+    return made.remote()
