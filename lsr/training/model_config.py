@@ -59,7 +59,6 @@ class ModelConfig:
     lora_alpha: int | None = field(default=None, metadata={"minimum": 1})  # None: twice the rank
     lora_dropout: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 0.99})
     lora_targets: tuple[str, ...] = ()  # the ends of the layers' names, such as q_proj; empty: all linear layers
-    train_body: bool = False  # pooled: whether the transformer is trained too, which needs a GPU
     int8: bool = False  # pooled: whether the result is stored with one byte per weight
 
     @property
