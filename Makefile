@@ -129,7 +129,10 @@ image: ## build the container image
 container-base: ## a base image from Debian's packages, where the registry of the Dockerfile's cannot be reached
 	docker/base.sh
 
-container-test: $(VENV)/dev.stamp image ## docker-compose.yml with the real image: index, serve, stop, start, upgrade
-	test -d .containers || $(PYTHON) -m venv .containers
-	.containers/bin/pip install --quiet --disable-pip-version-check 'podman-compose>=1.3'
+container-test: $(VENV)/dev.stamp image .containers/bin/podman-compose ## docker-compose.yml with the real image: index, serve, stop, start, upgrade
 	COMPOSE=$(CURDIR)/.containers/bin/podman-compose $(BIN)/pytest tests/containers -s
+
+# Debian 12 has version 1.0, which knows no profiles.
+.containers/bin/podman-compose:
+	$(PYTHON) -m venv .containers
+	.containers/bin/pip install --quiet --disable-pip-version-check 'podman-compose>=1.3'

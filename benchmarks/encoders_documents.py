@@ -1,8 +1,10 @@
-"""Documents per second of several encoders, measured alternately in one run, on a CPU.
+r"""Documents per second of several encoders, measured alternately in one run, on a CPU.
 
-    python benchmarks/encoders_documents.py lsr-mini runs/nano/model bm25 [--documents 512] [--words 90] [--rounds 3]
+    python benchmarks/encoders_documents.py lsr-mini lsr-mini:float32 runs/nano/model bm25 \
+        [--documents 512] [--words 90] [--rounds 3] [--threads 1]
 
-The texts are SciFact's abstracts, cut to WORDS words (90 words are some 128 word pieces). A JSON line for each encoder:
+The texts are SciFact's abstracts, cut to WORDS words (90 words are some 128 word pieces); each round has others, so
+that an encoder that remembers words meets new ones. After a colon stands a dtype. A JSON line for each encoder:
 documents per second of wall-clock time in each round, and per second of the process's own time on all cores. On a
 shared machine only the second can be compared between runs.
 """
@@ -18,6 +20,8 @@ import torch
 
 from encoders import load_encoder
 from encoders.bm25 import BM25Encoder
+from encoders.encoder import Encoder
+from encoders.settings import DTYPES
 from eval.machine import describe_machine
 from lsr.corpora import open_corpus
 from lsr.documents import Document
@@ -37,24 +41,33 @@ def main() -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     lines = (line.content for line in open_corpus(str(SCIFACT / "corpus.jsonl.zst")))
-    texts = [" ".join(one.text.split()[: given.words]) for one in lines if isinstance(one, Document)][: given.documents]
-    loaded = {name: load_encoder(name) for name in given.encoders}
+    texts = [" ".join(one.text.split()[: given.words]) for one in lines if isinstance(one, Document)]
+    if len(texts) < given.documents * (given.rounds + 1):
+        raise SystemExit(f"{len(texts):,} abstracts are too few for {given.rounds} rounds of {given.documents:,}")
+    loaded = {name: _load(name) for name in given.encoders}
     wall: dict[str, list[float]] = {name: [] for name in loaded}
     own: dict[str, list[float]] = {name: [] for name in loaded}
     for encoder in loaded.values():
         if isinstance(encoder, BM25Encoder):
             encoder.measure(texts)
-        encoder.encode_documents(texts[:64])
-    for _ in range(given.rounds):
+        encoder.encode_documents(texts[-64:])
+    for round_ in range(given.rounds):
+        part = texts[round_ * given.documents : (round_ + 1) * given.documents]
         for name, encoder in loaded.items():
             begun, begun_own = time.perf_counter(), time.process_time()
-            encoder.encode_documents(texts)
-            wall[name].append(round(len(texts) / (time.perf_counter() - begun), 1))
-            own[name].append(round(len(texts) / (time.process_time() - begun_own), 1))
-    print(json.dumps({"machine": describe_machine(), "threads": torch.get_num_threads(), "documents": len(texts)}))
+            encoder.encode_documents(part)
+            wall[name].append(round(len(part) / (time.perf_counter() - begun), 1))
+            own[name].append(round(len(part) / (time.process_time() - begun_own), 1))
+    print(json.dumps({"machine": describe_machine(), "threads": torch.get_num_threads(), "documents": given.documents}))
     for name, encoder in loaded.items():
         shown = {"encoder": name, "dtype": encoder.dtype}
         print(json.dumps({**shown, "per_second": wall[name], "per_second_of_own_time": own[name]}))
+
+
+def _load(name: str) -> Encoder:
+    """Return the encoder of NAME or NAME:DTYPE."""
+    known, _, dtype = name.rpartition(":")
+    return load_encoder(known, dtype=dtype) if dtype in DTYPES else load_encoder(name)
 
 
 if __name__ == "__main__":

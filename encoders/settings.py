@@ -86,8 +86,6 @@ class SideSettings:
     k1: float = 0.9  # literal, pooled, static with average_length: BM25's saturation
     b: float = 0.4  # the same: BM25's length normalisation
     average_length: float | None = None  # the same: mean number of word pieces in a document
-    # pooled: a text of length < average_length has all weights times (average_length / length) ** length_power
-    length_power: float = 0.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -178,7 +176,7 @@ def _checked(name: str, value: Any) -> Any:
         expected = _is_number(value) and 0.0 <= value <= (1.0 if name == "b" else 1e9)
     elif name == "average_length":
         expected = value is None or (_is_number(value) and 1.0 <= value <= 1e9)
-    elif name in ("collection_idf", "length_power"):
+    elif name == "collection_idf":
         expected = _is_number(value) and 0.0 <= value <= 1.0
     elif name == "prune_ratio":
         expected = _is_number(value) and 0.0 <= value < 1.0

@@ -43,8 +43,6 @@ def fingerprint(*sides: tuple[SideSource, SideSettings]) -> str:
             del in_force["cosine"]
         if not settings.term_frequency:
             del in_force["term_frequency"]
-        if settings.length_power == 0.0:
-            del in_force["length_power"]
         if settings.lexical or not settings.pool_special_positions:
             in_force["special"] = "added"  # since then a text's own [UNK] or [MASK] is not a special token
         digest.update(json.dumps(in_force, sort_keys=True).encode())

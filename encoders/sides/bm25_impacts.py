@@ -3,9 +3,6 @@
     impact[v] = tf / (tf + k1 * (1 - b + b * length / average_length))
 
 tf and length are those of the whole text without special tokens; with `conflate`, tf counts all tokens of a term.
-A saturating impact hardly distinguishes a text of ten words from one of fifty: both are far below average_length. With
-`length_power`, `scales` does, and the weights of the text are multiplied by it (docs/decisions/0711).
-
 The key of a term in a text is row * n_terms + term, so that a batch's impacts are two flat arrays in ascending order.
 """
 
@@ -33,7 +30,6 @@ class BM25Impacts:
                 f"a {settings.family} side needs average_length: the mean number of word pieces in a document"
             )
         self._k1, self._b, self._average_length = settings.k1, settings.b, settings.average_length
-        self._length_power = settings.length_power
         tokens = range(len(tokenization.tokens))
         self._term_of = np.array(tokenization.terms(tokens), dtype=np.int64)  # of each token
         self._ordinary = np.ones(len(tokens), dtype=np.bool_)  # by term
@@ -49,14 +45,6 @@ class BM25Impacts:
         saturation = self._k1 * (1.0 - self._b + self._b * lengths / self._average_length)
         impacts = frequencies / (frequencies + saturation[keys // self._n_terms])
         return torch.from_numpy(keys), torch.from_numpy(impacts.astype(np.float32))
-
-    def scales(self, ids: list[list[int]]) -> NDArray[np.float32]:
-        """Return max(1, average_length / length) ** length_power of each text, float32 [len(ids)]."""
-        flat, _ = self._keys(ids)
-        lengths = np.bincount(flat // self._n_terms, minlength=len(ids))
-        ratios = np.maximum(1.0, self._average_length / np.maximum(lengths, 1))
-        scales: NDArray[np.float32] = (ratios**self._length_power).astype(np.float32)
-        return scales
 
     def keys(self, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Return the key of each ordinary token in the order of the texts, int64, and their mask over all tokens."""

@@ -1,6 +1,6 @@
 """BM25 impacts, and an expansion from the pooled vector that a dense retriever computes for the text.
 
-    weight[v]    = factor[v] * impact[v] + relu(u_v . p + b_v)          times the text's scale with `length_power`
+    weight[v]    = factor[v] * impact[v] + relu(u_v . p + b_v)
     p            = mean of the hidden states of the first max_length tokens, normalised to length 1
     impact[v]    = BM25's over word pieces (encoders.sides.bm25_impacts), 0 where v is not in the text
 
@@ -111,22 +111,14 @@ class PooledSide(TransformerSide):
         """Return the weights of texts with known p, float32 [len(ids), n_terms]."""
         keys, values = (part.to(pooled.device) for part in self.impacts(ids))
         known = torch.from_numpy(self._reads_words(ids)).to(pooled.device)
-        found = self._scales(ids)
-        scales = None if found is None else torch.from_numpy(found[:, None]).to(pooled.device)
         with torch.autocast(pooled.device.type, enabled=False):
             if not torch.is_grad_enabled():
-                computed = self._computed(pooled, keys, values, known)
-                return computed if scales is None else computed.mul_(scales)
+                return self._computed(pooled, keys, values, known)
             flat = torch.zeros(len(ids) * self.n_terms, device=pooled.device)
             flat[keys] = values
             weights: Tensor = self.head(pooled, flat.view(len(ids), self.n_terms))
             literal = flat.view(len(ids), self.n_terms) * torch.relu(self.head.factor)
-            weights = torch.where(known[:, None], weights, literal) * self.ordinary
-            return weights if scales is None else weights * scales
-
-    def _scales(self, ids: list[list[int]]) -> NDArray[np.float32] | None:
-        """Return what the weights of each text are multiplied by, float32 [len(ids)]; None: nothing."""
-        return self.impacts.scales(ids) if self.settings.length_power else None
+            return torch.where(known[:, None], weights, literal) * self.ordinary
 
     def _computed(self, pooled: Tensor, keys: Tensor, values: Tensor, known: Tensor) -> Tensor:
         """Return the head's weights without a gradient: only the terms of the texts are touched again."""
@@ -202,11 +194,7 @@ class PooledSide(TransformerSide):
             keys, impacts = self.impacts(part)
             with torch.inference_mode():
                 known = self._reads_words(part)
-                found = head(pooled[block], known, keys.numpy(), impacts.numpy(), self.settings.max_active_dims)
-            scales = self._scales(part)
-            if scales is not None:
-                found.data *= np.repeat(scales, np.diff(found.indptr))
-            return found
+                return head(pooled[block], known, keys.numpy(), impacts.numpy(), self.settings.max_active_dims)
 
         return in_order(compute_each(largest, blocks), range(len(ids)), self.n_terms)
 

@@ -37,7 +37,7 @@ from encoders.sides.side import Side
 from encoders.sides.static import StaticSide
 from encoders.sides.transformer_side import TransformerSide
 from encoders.text.checks import check_texts
-from encoders.training.frozen_documents import FrozenDocuments
+from encoders.training.frozen_documents import FrozenDocuments, LiveDocuments
 from encoders.vocabulary import FixedVocabulary
 
 _SAMPLED_TERMS = 2048  # added to a batch's query terms, for the regulariser of a pooled side
@@ -130,9 +130,9 @@ class TrainableEncoder(nn.Module):
         *,
         train_static: bool = False,
         train_static_documents: bool = False,
-        frozen: FrozenDocuments | None = None,
+        frozen: FrozenDocuments | LiveDocuments | None = None,
     ) -> None:
-        """`frozen` are the training documents of a pooled side, whose body is not trained."""
+        """`frozen` are the training documents of a pooled side, whose body is trained only where they are live."""
         super().__init__()
         self.encoder = encoder
         self._frozen = frozen
@@ -141,6 +141,9 @@ class TrainableEncoder(nn.Module):
         for side in (encoder.queries, encoder.documents):
             for module in _modules(side):
                 parts[id(module)] = module
+        if isinstance(frozen, LiveDocuments) and isinstance(encoder.documents, PooledSide):
+            body = encoder.documents.body.model
+            parts[id(body)] = body
         self.parts = nn.ModuleList(parts.values())
         for parameter in self.parts.parameters():
             parameter.requires_grad_(parameter.is_floating_point())

@@ -51,10 +51,9 @@ class ModelConfig:
     # Number of a document's largest weights that are kept, and of a query's; None: all, or as the method has it.
     max_active_dims: int | None = field(default=None, metadata={"minimum": 1})
     query_max_active_dims: int | None = field(default=None, metadata={"minimum": 1})
-    # pooled: how much larger the weights of a short document are; not part of the training's scores
-    length_power: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
     # pooled: numbers in the vectors of a static body that takes the backbone's place; None: the backbone stays
     static_size: int | None = field(default=None, metadata={"minimum": 1})
+    train_body: bool = False  # pooled: whether the transformer is trained too, which needs a GPU
     # LoRA: the rank of the adapters that are trained in place of the backbone's own weights; None: without adapters.
     lora_rank: int | None = field(default=None, metadata={"minimum": 1})
     lora_alpha: int | None = field(default=None, metadata={"minimum": 1})  # None: twice the rank
@@ -78,6 +77,8 @@ class ModelConfig:
             raise SettingsError("[model] needs either a backbone to start from or an encoder to train further")
         if self.static_size is not None and (self.start != POOLED or self.backbone is None):
             raise SettingsError("[model] static_size needs the method pooled and a backbone to learn from")
+        if self.train_body and self.start != POOLED:
+            raise SettingsError("[model] train_body is for the method pooled; all others train the body")
         if self.lora_rank is None and (self.lora_alpha is not None or self.lora_targets or self.lora_dropout):
             raise SettingsError("[model] lora_alpha, lora_dropout and lora_targets need lora_rank")
         if self.lora_rank is not None and (self.backbone is None or self.starts_at_bm25):

@@ -119,7 +119,6 @@ def _write_start(
         b=model.b,
         average_length=average_length,
         max_active_dims=model.max_active_dims,
-        length_power=model.length_power,
     )
     rng = np.random.default_rng(config.steps.seed)
     sample = [pairs.documents[i] for i in rng.permutation(len(pairs.documents))[: model.sample].tolist()]

@@ -3,7 +3,6 @@ in int8; and what a pooled side computes with it."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -205,22 +204,6 @@ def test_fewer_numbers_keep_what_counts() -> None:
 def test_what_cannot_be_learned_is_refused(ids: list[list[int]], size: int | None, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         distil(ids, np.eye(4)[:1], np.eye(4), special=(0,), size=size)
-
-
-def test_a_short_text_has_larger_weights_with_length_power(encoder: LearnedEncoder) -> None:
-    side = encoder.documents
-    assert isinstance(side, PooledSide)
-    settings = dataclasses.replace(side.settings, length_power=0.5)
-    scaled = PooledSide(side.tokenization, settings, side.body, side.head)
-    before, after = side.encode(TEXTS), scaled.encode(TEXTS)
-    np.testing.assert_array_equal(after.indices, before.indices)
-    lengths = [len(ids) - 2 for ids in side.ids(TEXTS)]
-    assert lengths[1] < 8.0 < lengths[2]  # the average length is 8
-    for row, length in enumerate(lengths[:3]):
-        wanted = before[[row]].toarray() * max(1.0, 8.0 / length) ** 0.5
-        np.testing.assert_allclose(after[[row]].toarray(), wanted, rtol=1e-6)
-    dense = scaled.weights(scaled.ids(TEXTS)).numpy()  # without the cut, and as in training
-    np.testing.assert_allclose(dense[after.nonzero()], after.data, rtol=1e-5)
 
 
 def test_in_bfloat16_the_products_alone_are_rounded(encoder: LearnedEncoder, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from encoders.checkpoints.saving import save_compactly, save_encoder
 from encoders.compute.static_body import StaticBody
 from encoders.sides.pooled import PooledHead, PooledSide
 from encoders.training.dense_teacher import DenseTeacher
-from encoders.training.frozen_documents import FrozenDocuments
+from encoders.training.frozen_documents import FrozenDocuments, LiveDocuments
 from encoders.training.losses import flops
 from encoders.training.pooled_start import MARGIN, SCALE
 from encoders.training.trainable import TrainableEncoder
@@ -369,3 +369,34 @@ def test_the_shipped_model_is_adapted_unless_another_is_named() -> None:
     assert wanted.model.max_length == 128  # its dense teacher reads the same number of word pieces
     with pytest.raises(SettingsError, match="give either --encoder"):
         adaptation("corpus.jsonl", encoder="lsr-mini", backbone="somewhere", dense=None)
+
+
+def test_with_train_body_two_steps_change_the_transformer_too(retriever: Path, pairs: Path, tmp_path: Path) -> None:
+    made = config(retriever, pairs, model={"train_body": True}, steps={"steps": 2, "learning_rate": 1e-2})
+    train(made, tmp_path, RunContext(device="cpu"))
+    start, trained = pooled_side(tmp_path / "start"), pooled_side(tmp_path / "model")
+    before, after = (side.encode_dense(["heart attack"]) for side in (start, trained))
+    assert np.abs(before - after).max() > 1e-3
+    assert (trained.head.expansion.weight != start.head.expansion.weight).any()
+    assert [line["step"] for line in lines(tmp_path) if "loss_kl" in line] == [1, 2]
+
+
+def test_live_documents_are_what_frozen_ones_were(retriever: Path, run: Path) -> None:
+    side = pooled_side(run / "start")
+    texts = ["heart of 41 and 3", "vitamin of 45"]
+    columns = torch.arange(0, side.n_terms, 3)
+    vectors = side.encode_dense(texts).astype(np.float16)
+    frozen, live = FrozenDocuments(side, texts, vectors), LiveDocuments(side)
+    for kept, read in zip(frozen.read(texts, columns), live.read(texts, columns), strict=True):
+        torch.testing.assert_close(read.detach(), kept, atol=1e-3, rtol=0)
+
+
+def test_train_body_needs_the_pooled_method(retriever: Path, pairs: Path) -> None:
+    with pytest.raises(SettingsError, match="train_body"):
+        config(retriever, pairs, model={"train_body": True, "method": "literal"})
+
+
+def test_a_static_body_is_not_trained(retriever: Path, pairs: Path, tmp_path: Path) -> None:
+    made = config(retriever, pairs, model={"train_body": True, "static_size": 12})
+    with pytest.raises(SettingsError, match="train_body"):
+        train(made, tmp_path, RunContext(device="cpu"))
