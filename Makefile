@@ -78,7 +78,7 @@ docs: ## where the documentation is
 	@echo "README.md, docs/architecture.md, docs/ (make site); the HTTP API at /openapi.json of a running service"
 
 clean: ## remove the environment and everything that the other targets made
-	rm -rf $(VENV) .clients .containers .site .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .clients .cluster .containers .site .numba_cache .demo .bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Needs Debian's chromium and npm; axe-core (MPL-2.0) is for these tests alone and is not part of the repository.
 .PHONY: browser
@@ -104,6 +104,14 @@ clients: $(VENV)/models.stamp ## the Python client's optional modules with the r
 	.clients/bin/pip install --quiet --disable-pip-version-check -c clients/python/constraints.txt -e 'clients/python[$(CLIENT_EXTRAS)]' pytest
 	HF_HUB_OFFLINE=1 HAYSTACK_TELEMETRY_ENABLED=False LSR=$(CURDIR)/$(BIN)/lsr .clients/bin/python -P -m pytest -q -rs -p no:cacheprovider --noconftest -c /dev/null --rootdir $(CURDIR) $(CURDIR)/tests/clients $(CLIENT_TESTS)
 
+# moto, a real S3 server, needs an older python-dateutil than the development tools: an environment of its own.
+.PHONY: cluster
+cluster: ## the tests of shards in an object store, against a real S3 server
+	test -d .cluster || $(PYTHON) -m venv .cluster
+	grep -v '^python-dateutil==' constraints.txt > .cluster/constraints.txt
+	.cluster/bin/pip install --quiet --disable-pip-version-check -c .cluster/constraints.txt -e '.[cluster]'
+	.cluster/bin/python -P -m pytest -p no:cacheprovider tests/unit/test_sharding_object_store.py $(CLUSTER_TESTS)
+
 # The real systems that package registries have; others are spoken to by what they document (tests/service/import_servers.py).
 .PHONY: exchange
 exchange: $(VENV)/dev.stamp ## import and export through Qdrant Edge, Milvus Lite and the package datasets
@@ -121,7 +129,10 @@ image: ## build the container image
 container-base: ## a base image from Debian's packages, where the registry of the Dockerfile's cannot be reached
 	docker/base.sh
 
-container-test: $(VENV)/dev.stamp image ## docker-compose.yml with the real image: index, serve, stop, start, upgrade
-	test -d .containers || $(PYTHON) -m venv .containers
-	.containers/bin/pip install --quiet --disable-pip-version-check 'podman-compose>=1.3'
+container-test: $(VENV)/dev.stamp image .containers/bin/podman-compose ## docker-compose.yml with the real image: index, serve, stop, start, upgrade
 	COMPOSE=$(CURDIR)/.containers/bin/podman-compose $(BIN)/pytest tests/containers -s
+
+# Debian 12 has version 1.0, which knows no profiles.
+.containers/bin/podman-compose:
+	$(PYTHON) -m venv .containers
+	.containers/bin/pip install --quiet --disable-pip-version-check 'podman-compose>=1.3'

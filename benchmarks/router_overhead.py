@@ -5,6 +5,10 @@
 Queries are titles of the collection; exact searches of one list, and the collection's default pipeline. The clients are
 a process of their own; service, replicas (one per shard) and clients share this machine. Prints JSON lines: requests
 per second, milliseconds at p50 and p99, and answers by status.
+
+`model` is what docs/scale.md predicts for one client and one list, from measurements in which no router takes part:
+the search of each shard alone, and the rest of a request of the service, which a router has too; and from the hop, a
+request to all shards that does nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import contextlib
 import http.client
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,12 +34,15 @@ import numpy as np
 
 from lsr.collection import Collection
 from lsr.sharding.places import place_of
-from lsr.sharding.publishing import find_published, publish
+from lsr.sharding.publishing import find_published, publish, published
 from lsr.sharding.splitting import split_collection
 from lsr.store import CollectionStore
 from service.cluster.connection import connected
 from service.cluster.serving import ServingOptions, deployed
 from service.server import running
+
+CORES = os.cpu_count() or 1
+ROUNDS = 2  # of a search of one list: the list, and the documents
 
 
 def main() -> None:
@@ -62,38 +70,85 @@ def main() -> None:
         work = given.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ray = stack.enter_context(connected("local", cpus=8))
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        texts_of = [(text, forms["one list"]["using"]) for text in texts[:100]]
+        searched = alone(given.collection, texts_of)
+        rest = 0.0
         for count in (0, *given.shards):
-            with served(given.collection, work, count) as (url, name):
+            with served(given.collection, work, count) as (url, name, hop):
                 way = "one service" if not count else f"router, {count} shards"
                 for form, options in forms.items():
                     for clients in given.clients:
-                        measure(way, form, options, f"{url}/v1/collections/{name}/search", texts, clients, given)
+                        target = f"{url}/v1/collections/{name}/search"
+                        p50 = measure(way, form, options, target, texts, clients, given)
+                        if (form, clients) != ("one list", 1):
+                            continue
+                        if not count:
+                            rest = p50 - searched
+                            continue
+                        root = work / f"papers{count}"
+                        shards = [alone(root / one.folder, texts_of) for one in published(place_of(str(root))).shards]
+                        parts = {"rest": rest, "shards": sum(shards) / min(count, CORES), "hops": ROUNDS * hop}
+                        rounded = {key: round(value, 2) for key, value in parts.items()}
+                        show(
+                            "model", way=way, **rounded, model_p50_ms=round(sum(parts.values()), 2), measured_p50_ms=p50
+                        )
         del ray
 
 
+def alone(folder: Path, queries: list[tuple[str, str]]) -> float:
+    """Return the median milliseconds of an exact search of one collection in this process."""
+    took = []
+    with Collection.open(folder) as collection:
+        for number in range(2):
+            for text, using in queries:
+                began = time.perf_counter()
+                collection.search(text, using=using, k=10, exact=True, cache=False)
+                if number:
+                    took.append((time.perf_counter() - began) * 1e3)
+    return float(np.median(took))
+
+
+def hop_of(collection: Any) -> float:
+    """Return the median milliseconds of a request to all shards that does next to nothing."""
+    took = []
+    for _ in range(200):
+        began = time.perf_counter()
+        collection._ask_all("ids", np.empty(0, dtype=np.int64))
+        took.append((time.perf_counter() - began) * 1e3)
+    return float(np.median(took))
+
+
+def show(what: str, **values: Any) -> None:
+    """Print one JSON line."""
+    print(json.dumps({"what": what, **values}), flush=True)
+
+
 @contextlib.contextmanager
-def served(collection: Path, work: Path, shards: int) -> Iterator[tuple[str, str]]:
-    """Serve the collection, as it is (0 shards) or by a router; yields the URL and the collection's name."""
+def served(collection: Path, work: Path, shards: int) -> Iterator[tuple[str, str, float]]:
+    """Serve the collection, as it is (0 shards) or by a router; yields the URL, the collection's name and the hop."""
     if not shards:
         with CollectionStore(collection, "r") as store, running(store) as url:
-            yield url, store.names()[0]
+            yield url, store.names()[0], 0.0
         return
     root = work / f"papers{shards}"
     if find_published(place_of(str(root))) is None:
         publish(place_of(str(root)), split_collection(collection, root, shards), root)
     options = ServingOptions(cpus=0.1, cache=work / "cache")
     with deployed(str(root), options) as router, running(router) as url:
-        yield url, router.names()[0]
+        name = router.names()[0]
+        yield url, name, hop_of(router.get(name))
 
 
 def measure(
     way: str, form: str, options: dict[str, Any], url: str, texts: list[str], clients: int, given: argparse.Namespace
-) -> None:
-    """Run the clients, and print what they measured."""
+) -> float:
+    """Run the clients, print what they measured, and return their p50 in milliseconds."""
     task = {"url": url, "options": options, "texts": texts, "clients": clients, "seconds": given.seconds}
     command = [sys.executable, __file__, str(given.collection), "--load", json.dumps(task)]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
-    print(json.dumps({"way": way, "form": form, "clients": clients, **json.loads(found.stdout)}), flush=True)
+    figures = json.loads(found.stdout)
+    show("requests", way=way, form=form, clients=clients, **figures)
+    return float(figures["p50_ms"])
 
 
 def load(task: dict[str, Any]) -> dict[str, Any]:

@@ -164,6 +164,11 @@ class SparseIndex:
         return self._segment.nnz
 
     @property
+    def candidate_bytes(self) -> int:
+        """Size of the arrays that candidate search reads all over, which should be in memory."""
+        return self._segment.candidate_bytes
+
+    @property
     def bytes(self) -> int:
         """Size of all arrays."""
         return self._segment.bytes

@@ -48,7 +48,6 @@ def _with_block_maxima(index: SparseIndex) -> SparseIndex:
     segment = replace(
         segment,
         superblock_starts=arrays["superblock_starts"],
-        superblock_maxima=arrays["superblock_maxima"],
         block_maxima=arrays["block_maxima"],
     )
     return SparseIndex(segment, index.config, None)

@@ -116,6 +116,7 @@ class Session:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
         environment["COLUMNS"] = "120"
+        environment["PYTHONUNBUFFERED"] = "1"  # as on a terminal, where stdout and stderr keep their order
         self._environment = environment
         self._bash = self._start(["bash", "--norc", "-o", "pipefail"])
         self._python = self._start([sys.executable, "-c", _PYTHON])

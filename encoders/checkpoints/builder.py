@@ -89,18 +89,7 @@ class Builder:
             return OnnxSide(tokenization, settings, session, n_terms), named_terms(source, tokenization.tokens, n_terms)
         body, projection = self._model(source, tokenization)
         if projection is not None:
-            terms = named_terms(source, tokenization.tokens, int(projection.weight.shape[0]))
-            if settings.family is Family.LITERAL:
-                linear = self._linear(source, int(projection.weight.shape[1]))
-                return LiteralSide(tokenization, settings, body, projection, linear), terms
-            if settings.family in (Family.EPIC, Family.EPIC_SCALED):
-                linear = self._linear(source, body.hidden_size, 2)
-                epic = EpicSide if settings.family is Family.EPIC else ScaledEpicSide
-                return epic(tokenization, settings, body, projection, linear), terms
-            if settings.family is Family.PROSPER:
-                return ProsperSide(tokenization, settings, body, projection, self._residual(source, projection)), terms
-            side = EchoSide if settings.family is Family.ECHO else MaskedLMSide
-            return side(tokenization, settings, body, projection, self._table(source, settings, terms)), terms
+            return self._with_head(source, settings, tokenization, body, projection)
         if settings.family is Family.AUTOENCODER:
             autoencoder = read_autoencoder(source, body.hidden_size, self._device)
             latents = [f"[latent {number}]" for number in range(len(autoencoder.latent_bias))]
@@ -115,6 +104,28 @@ class Builder:
             linear = self._linear(source, body.hidden_size)
             return MLPSide(tokenization, settings, body, linear, len(terms)), terms
         raise CheckpointError(f"{source.folder}: family {settings.family} has no model to build")
+
+    def _with_head(
+        self,
+        source: SideSource,
+        settings: SideSettings,
+        tokenization: Tokenization,
+        body: Body,
+        projection: Projection,
+    ) -> tuple[Side, list[str]]:
+        """Return the side with a vocabulary head, and its terms."""
+        terms = named_terms(source, tokenization.tokens, int(projection.weight.shape[0]))
+        if settings.family is Family.LITERAL:
+            linear = self._linear(source, int(projection.weight.shape[1]))
+            return LiteralSide(tokenization, settings, body, projection, linear), terms
+        if settings.family in (Family.EPIC, Family.EPIC_SCALED):
+            linear = self._linear(source, body.hidden_size, 2)
+            epic = EpicSide if settings.family is Family.EPIC else ScaledEpicSide
+            return epic(tokenization, settings, body, projection, linear), terms
+        if settings.family is Family.PROSPER:
+            return ProsperSide(tokenization, settings, body, projection, self._residual(source, projection)), terms
+        side = EchoSide if settings.family is Family.ECHO else MaskedLMSide
+        return side(tokenization, settings, body, projection, self._table(source, settings, terms)), terms
 
     def _model(self, source: SideSource, tokenization: Tokenization) -> tuple[Body, Projection | None]:
         auto_class = _AUTO_CLASSES[source.settings.family]

@@ -39,9 +39,11 @@ class FolderKind(NamedTuple):
     latest: int
 
 
-# An index with block maxima: its unpruned postings are in the order of lines.
+# Version 4 adds block maxima: the unpruned postings are then in the order of lines. Version 5 adds the levels of
+# further lines, and may have block maxima. Indexes are written as version 5; 3 and 4 are read.
 WITH_BLOCK_MAXIMA = 4
-SPARSE_INDEX = FolderKind(FORMAT, VERSION, WITH_BLOCK_MAXIMA)
+WITH_LEVELS = 5
+SPARSE_INDEX = FolderKind(FORMAT, VERSION, WITH_LEVELS)
 DENSE_ROWS = FolderKind("lsr-dense-rows", 1, 1)
 
 

@@ -20,10 +20,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from index.errors import VectorError
 from index.kernels.lines import (
+    LEVELLED,
     LINE_BYTES,
     NO_LINE,
     Documents,
     documents_over,
+    has_levels,
     terms_per_further_line,
     terms_per_line,
 )
@@ -139,13 +141,15 @@ def new_documents(
     scale: NDArray[np.float32],
     arrays: NewArrays,
 ) -> tuple[Documents, NDArray[np.uint32]]:
-    """Create `lines`, `impacts` and `further` for documents of these lengths, in the order of their lines.
+    """Create `lines`, `impacts`, `further`, `further_impacts` for documents of these lengths, in their lines' order.
 
     Returns the empty documents and the links that `pack_documents` will write, uint32[n_docs]. Raises VectorError for
     more further lines than a link can number.
     """
-    width, per_further = terms_per_line(term_type), terms_per_further_line(term_type, impact_type)
+    width = terms_per_line(term_type)
     further = np.maximum(lengths - width, 0)
+    levels = has_levels(term_type, impact_type, len(scale), int(further.max(initial=0)))
+    per_further = LEVELLED if levels else terms_per_further_line(term_type, impact_type)
     needed = np.where(further > 0, -(-(further + 1) // per_further), 0)
     n_further = int(needed.sum())
     if n_further >= NO_LINE:
@@ -154,6 +158,7 @@ def new_documents(
         arrays.create("lines", (len(lengths), LINE_BYTES), np.uint8),
         arrays.create("impacts", (len(lengths), width), impact_type),
         arrays.create("further", (n_further, LINE_BYTES), np.uint8),
+        arrays.create("further_impacts", (n_further if levels else 0, LEVELLED), np.uint16),
         scale,
         term_type,
     )

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.arrays.folder import MANIFEST, WITH_BLOCK_MAXIMA, map_array
+from index.arrays.folder import MANIFEST, WITH_BLOCK_MAXIMA, WITH_LEVELS, map_array
 from index.arrays.new_arrays import aligned_zeros
 from index.errors import IndexCorrupt
 from index.kernels.block_max import BLOCKS, SUPERBLOCK, BlockMaxima
 from index.kernels.candidate_arrays import CandidateLists
 from index.kernels.exhaustive import WINDOW, Windows
-from index.kernels.lines import LINE_BYTES, Documents, documents_over, line_views, terms_per_line
+from index.kernels.lines import LEVELLED, LINE_BYTES, Documents, documents_over, line_views, terms_per_line
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Segment:
     line_docs         uint32[n_docs]    the document of each line
     lines             uint8[n_docs, 64] the documents' sketches, see kernels.lines
     impacts           uint16 (float16 bits)|float32[n_docs, width]  their canonical impacts, place by place
-    further           uint8[n_further, 64]  the further lines: their other terms, with canonical impacts
+    further           uint8[n_further, 64]  the further lines: their other terms, with levels or canonical impacts
+    further_impacts   uint16[n_further, 28]  the canonical impacts of further lines with levels; without, no rows
     list_block        int64[n_local + 1] into block_start
     block_start       uint32[n_blocks + 1]  into block_docs
     block_docs        uint32[n_postings]    documents of the candidate lists, by their lines, block by block
@@ -51,9 +52,8 @@ class Segment:
     list_summary      int64[n_local + 1] into summaries; a short list has none
     summaries         uint8[n_summary_lines, 64]  of the blocks, the same number of lines for each
     neighbours        uint32[n_docs, n_knn]  by lines: nearest documents of each, itself in unused places
-    superblock_starts   uint16[n_frequent, n_superblocks]  see kernels.block_max; these three are empty, or the windows
+    superblock_starts   uint16[n_frequent, n_superblocks]  see kernels.block_max; these two are empty, or the windows
                         hold lines instead of documents
-    superblock_maxima   uint8[n_frequent, n_superblocks]
     block_maxima        uint8[n_frequent, 8 * n_superblocks]
     """
 
@@ -72,6 +72,7 @@ class Segment:
     lines: NDArray[np.uint8]
     impacts: NDArray[Any]
     further: NDArray[np.uint8]
+    further_impacts: NDArray[np.uint16]
     list_block: NDArray[np.int64]
     block_start: NDArray[np.uint32]
     block_docs: NDArray[np.uint32]
@@ -84,7 +85,6 @@ class Segment:
     summaries: NDArray[np.uint8]
     neighbours: NDArray[np.uint32]
     superblock_starts: NDArray[np.uint16]
-    superblock_maxima: NDArray[np.uint8]
     block_maxima: NDArray[np.uint8]
 
     def resident(self) -> Segment:
@@ -122,9 +122,14 @@ class Segment:
         return len(self.posting_docs) == self.nnz
 
     @property
+    def has_levels(self) -> bool:
+        """Whether further lines have levels, see kernels.lines."""
+        return len(self.further_impacts) > 0
+
+    @property
     def has_block_maxima(self) -> bool:
         """Whether exact search can skip documents; the windows are then in the order of lines."""
-        return self.superblock_maxima.size > 0
+        return self.superblock_starts.size > 0
 
     @property
     def window_lines(self) -> NDArray[np.uint32]:
@@ -139,7 +144,7 @@ class Segment:
     @cached_property
     def documents(self) -> Documents:
         """The documents as kernels read them."""
-        return documents_over(self.lines, self.impacts, self.further, self.scale, self.term_type)
+        return documents_over(self.lines, self.impacts, self.further, self.further_impacts, self.scale, self.term_type)
 
     @cached_property
     def candidate_lists(self) -> CandidateLists:
@@ -157,14 +162,17 @@ class Segment:
     @cached_property
     def maxima(self) -> BlockMaxima:
         """The block maxima as kernels read them."""
-        return BlockMaxima(
-            self.superblock_starts.reshape(-1), self.superblock_maxima.reshape(-1), self.block_maxima.reshape(-1)
-        )
+        return BlockMaxima(self.superblock_starts.reshape(-1), self.block_maxima.reshape(-1))
 
     @cached_property
     def most_blocks(self) -> int:
         """The largest number of blocks of a list."""
         return int(np.diff(self.list_block).max()) if len(self.terms) else 0
+
+    @property
+    def candidate_bytes(self) -> int:
+        """Size of the arrays that candidate search reads all over, which should be in memory."""
+        return sum(int(getattr(self, name).nbytes) for name in _READ_BY_CANDIDATE_SEARCH)
 
     @property
     def bytes(self) -> int:
@@ -188,6 +196,7 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "lines": (("uint8",), None),
     "impacts": (("uint16", "float32"), None),
     "further": (("uint8",), None),
+    "further_impacts": (("uint16",), None),
     "list_block": (("int64",), "n_local + 1"),
     "block_start": (("uint32",), None),
     "block_docs": (("uint32",), None),
@@ -202,15 +211,21 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
 
 
 NEIGHBOURS = "neighbours"
-_READ_AT_RANDOM = ("line_docs", "lines", "impacts", "further", "block_docs", "summaries")
+# Canonical impacts are read for the few documents that may be returned, so they stay mapped.
+_READ_AT_RANDOM = ("line_docs", "lines", "further", "block_docs", "summaries")
+_READ_BY_CANDIDATE_SEARCH = (
+    *_READ_AT_RANDOM, "lookup_ids", "lookup_numbers", "frequencies", "scale", "list_block", "block_start",
+    "list_summary",
+)  # fmt: skip
 _NO_NEIGHBOURS = np.zeros((0, 0), dtype=np.uint32)
 _NO_NEIGHBOURS.setflags(write=False)
+_NO_LEVELS = np.zeros((0, LEVELLED), dtype=np.uint16)
+_NO_LEVELS.setflags(write=False)
 _NO_LINES = np.zeros(0, dtype=np.uint32)
 _NO_LINES.setflags(write=False)
 # The type of each, and how many values it holds for a superblock.
 BLOCK_MAXIMA: Mapping[str, tuple[type, int]] = {
     "superblock_starts": (np.uint16, 1),
-    "superblock_maxima": (np.uint8, 1),
     "block_maxima": (np.uint8, BLOCKS),
 }
 
@@ -251,9 +266,12 @@ def open_segment(folder: Path, manifest: Mapping[str, Any]) -> Segment:
     lengths = counts | {"n_local + 1": counts["n_local"] + 1, "n_windows + 1": -(-counts["n_docs"] // WINDOW) + 1}
     arrays: dict[str, NDArray[Any]] = {}
     for name, (dtypes, length) in ARRAYS.items():
+        if name == "further_impacts" and manifest["version"] < WITH_LEVELS:
+            arrays[name] = _NO_LEVELS
+            continue
         array = map_array(folder, manifest, name)
         path = folder / f"{name}.npy"
-        dimensions = 2 if name in ("lines", "impacts", "further", "summaries") else 1
+        dimensions = 2 if name in ("lines", "impacts", "further", "further_impacts", "summaries") else 1
         if array.dtype.name not in dtypes or array.ndim != dimensions:
             wanted = f"{' or '.join(dtypes)} in {dimensions}"
             raise IndexCorrupt(path, f"holds {array.dtype} in {array.ndim} dimensions, not {wanted}")
@@ -293,7 +311,8 @@ def _map_block_maxima(
     folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], counts: Mapping[str, int]
 ) -> dict[str, NDArray[Any]]:
     """Map the block maxima, if the version says that they exist. Their values need no check: kernels cut them off."""
-    if manifest["version"] < WITH_BLOCK_MAXIMA:
+    listed = any(f"{name}.npy" in manifest["files"] for name in BLOCK_MAXIMA)
+    if manifest["version"] < WITH_BLOCK_MAXIMA or (manifest["version"] >= WITH_LEVELS and not listed):
         return {name: _frozen_maxima({}, name) for name in BLOCK_MAXIMA}
     if len(arrays["posting_docs"]) != counts["nnz"] or not counts["nnz"]:
         raise IndexCorrupt(folder / MANIFEST, "an index with block maxima has no unpruned postings")
@@ -312,6 +331,13 @@ def _check_documents(folder: Path, arrays: Mapping[str, NDArray[Any]], n_docs: i
     for name in ("further", "summaries"):
         if arrays[name].shape[1] != LINE_BYTES:
             raise IndexCorrupt(folder / f"{name}.npy", f"holds {arrays[name].shape}, not lines of 64 bytes")
+    levels = arrays["further_impacts"]
+    if levels.shape[1] != LEVELLED or len(levels) not in (0, len(arrays["further"])):
+        raise IndexCorrupt(
+            folder / "further_impacts.npy", f"holds {levels.shape}, not {(len(arrays['further']), LEVELLED)}"
+        )
+    if len(levels) and (arrays["entry_terms"].dtype != np.uint16 or arrays["impacts"].dtype != np.uint16):
+        raise IndexCorrupt(folder / "further_impacts.npy", "belongs to 16-bit terms and impacts")
     width = terms_per_line(arrays["entry_terms"].dtype)
     for name, wanted in (("lines", (n_docs, LINE_BYTES)), ("impacts", (n_docs, width))):
         if arrays[name].shape != wanted:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from index.arrays.folder import WITH_BLOCK_MAXIMA
+from index.arrays.folder import WITH_LEVELS
 from index.arrays.new_arrays import NewArrays
 from index.building.candidate_lists import build_blocks, largest_lists
 from index.building.choice import decide, observe
@@ -91,9 +91,8 @@ def build_arrays(
         "max_impact": float(rows.largest.max(initial=0.0)),
         "beta": beta,
         "choice": choice.to_json(),
+        "version": WITH_LEVELS,
     }
-    if coherent:
-        counts["version"] = WITH_BLOCK_MAXIMA
     return counts, config
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from index.arrays.segment import FLAT
 from index.config import IndexConfig
-from index.searching.searcher import POSTING_COST, SUM_COST
+from index.searching.exact import POSTING_COST, SUM_COST
 from index.vectors import Rows
 
 # Impacts up to which unpruned postings are kept, at 4 bytes per impact.

@@ -80,16 +80,15 @@ def build_windows(
 def build_block_maxima(
     windows: Windows, n_docs: int, frequencies: NDArray[np.int64], scale: NDArray[np.float32], arrays: NewArrays
 ) -> None:
-    """Create and fill `superblock_starts`, `superblock_maxima` and `block_maxima` over windows in the order of lines.
+    """Create and fill `superblock_starts` and `block_maxima` over windows in the order of lines.
 
     frequencies   int64[n_terms], descending      scale  float32[n_terms]
     """
     n_superblocks = -(-n_docs // SUPERBLOCK)
     n_frequent = max(1, int(np.count_nonzero(frequencies * FREQUENT >= n_docs)))
     starts = arrays.create("superblock_starts", (n_frequent, n_superblocks), np.uint16)
-    superblocks = arrays.create("superblock_maxima", (n_frequent, n_superblocks), np.uint8)
     blocks = arrays.create("block_maxima", (n_frequent, BLOCKS * n_superblocks), np.uint8)
-    fill_maxima(n_frequent, *windows, scale, starts.reshape(-1), superblocks.reshape(-1), blocks.reshape(-1))
+    fill_maxima(n_frequent, *windows, scale, starts.reshape(-1), blocks.reshape(-1))
 
 
 def create_empty_windows(packed: Packed, arrays: NewArrays) -> None:

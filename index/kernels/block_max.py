@@ -1,19 +1,20 @@
 """Exact search that skips documents: bounds of blocks of documents, best first (block-max pruning).
 
-Lines lie in a coherent order (building.coherent_order): neighbours share their terms. 64 consecutive lines are a
-superblock, 8 a block. For each frequent term three arrays say, for every superblock, where its postings begin, and, for
-every superblock and block, its largest impact there in 255 steps, rounded up. A query
+Lines lie in a coherent order (building.coherent_order): neighbours share their terms. 8 consecutive lines are a block,
+8 blocks a superblock. For each frequent term two arrays say where its postings begin in every superblock, and, for
+every block, its largest impact there in 255 steps, rounded up. A query
 
-1. bounds each superblock: the sum of its weights times the maxima. A term that is not frequent is read posting by
-   posting, and its largest impact in the superblock counts.
-2. visits superblocks by descending bound, until none can reach the threshold: first the bounds of its eight blocks,
-   then, if one of these can reach it, all postings of the superblock, by ascending collection term id and in float64:
-   so each sum is the canonical score.
+1. bounds each block, window by window: the sum of its weights times the maxima. That is a few rows of bytes, read from
+   end to end, eight or sixteen blocks at a time. A term that is not frequent is read posting by posting. A
+   superblock's bound is the largest of its blocks'.
+2. visits superblocks by descending bound, until none can reach the threshold: all postings are added up by ascending
+   collection term id and in float64, so each sum is the canonical score.
 
 Bounds are float32 sums of at most MOST_TERMS products; the threshold is lowered by _SLACK, which is more than their
-rounding errors together. Superblocks are collected in small batches, so that the processor fetches what the next ones
-read. Sources: Mallia, Suel, Tonellotto, Faster learned sparse retrieval with block-max pruning, SIGIR 2024; Carlson et
-al., Dynamic superblock pruning for fast learned sparse retrieval, SIGIR 2025.
+rounding errors together. What the next visits read is prefetched. Bounds of superblocks of their own were tried and
+left out: for queries of more than five terms they exclude little (docs/decisions/0126). Sources: Mallia, Suel,
+Tonellotto, Faster learned sparse retrieval with block-max pruning, SIGIR 2024; Carlson et al., Dynamic superblock
+pruning for fast learned sparse retrieval, SIGIR 2025.
 """
 
 from __future__ import annotations
@@ -34,54 +35,57 @@ BLOCK = 8
 BLOCKS = SUPERBLOCK // BLOCK
 MOST_TERMS = 100
 _PER_WINDOW = WINDOW // SUPERBLOCK
-_BUCKETS = 256
-_BATCH = 12
-_AHEAD = 8
+# How many visits ahead postings are prefetched; where they begin, twice as many.
+_AHEAD = 12
 _UP = np.float32(1.0 + 1e-6)
 _SLACK = np.float32(1.0 - 1e-5)
 _SURELY_LESS = 1.0 - 2.0**-23
-# Superblocks below this share of the largest bound are sorted only if the threshold turns out to be lower.
-_FIRST_SHARE = np.float32(0.35)
+_BUCKETS = 256
+# The least superblocks to begin with, and by what the level is multiplied until that many reach it.
+_FIRST = 16
+_NARROWER = np.float32(0.93)
+_TINY = np.float32(1e-37)
+# Bounds that are compared at a time.
+_SPAN = 32
 
 
 class BlockMaxima(NamedTuple):
     """The largest impacts of the frequent terms, 0 .. n_frequent - 1, term by term.
 
-    starts       uint16[n_frequent * n_superblocks]      postings of the window before the superblock's first
-    superblocks  uint8[n_frequent * n_superblocks]       largest impact in steps of the term's scale, rounded up
-    blocks       uint8[n_frequent * n_superblocks * 8]   the same of each block
+    starts   uint16[n_frequent * n_superblocks]      postings of the window before the superblock's first
+    blocks   uint8[n_frequent * n_superblocks * 8]   largest impact in steps of the term's scale, rounded up
     """
 
     starts: NDArray[np.uint16]
-    superblocks: NDArray[np.uint8]
     blocks: NDArray[np.uint8]
 
 
 class BlockScratch(NamedTuple):
     """What a search writes to.
 
-    bounds  float32[n_superblocks]
+    bounds  float32[n_superblocks]      sums  float32[8 * superblocks of a window], the bounds of a window's blocks
     heads   int32[n_superblocks], all -1, and left so: the first run of each superblock
     runs    int64[at least the postings of the query's other terms, 4]: place in the query, first, stop, next run
-    order   int32[n_superblocks + 1]      found  int32[n_superblocks + 1]
+    found, order   int32[n_superblocks + 1]
     """
 
     bounds: NDArray[np.float32]
+    sums: NDArray[np.float32]
     heads: NDArray[np.int32]
     runs: NDArray[np.int64]
-    order: NDArray[np.int32]
     found: NDArray[np.int32]
+    order: NDArray[np.int32]
 
 
 @njit(cache=True, nogil=True)
-def fill_maxima(n_frequent, window_entry, entry_terms, entry_start, docs, impacts, scale, starts, superblocks, blocks):
+def fill_maxima(n_frequent, window_entry, entry_terms, entry_start, docs, impacts, scale, starts, blocks):
     """Fill a BlockMaxima, zeroed, from unpruned postings in the order of lines.
 
     scale  float32[n_terms], the impact of one step of each term      others  see `exhaustive.Windows`
 
     Oracle: oracle.block_maxima.
     """
-    n_superblocks = np.int64(len(superblocks)) // max(np.int64(1), n_frequent)
+    n_superblocks = np.int64(len(starts)) // max(np.int64(1), n_frequent)
     for window in range(len(window_entry) - 1):
         first = np.int64(window) * _PER_WINDOW
         stop = min(n_superblocks, first + _PER_WINDOW)
@@ -95,10 +99,8 @@ def fill_maxima(n_frequent, window_entry, entry_terms, entry_start, docs, impact
                 starts[row + superblock] = place - entry_start[entry]
                 end = (superblock - first + 1) * SUPERBLOCK
                 while place < last and np.int64(docs[place]) < end:
-                    step = steps_up(impacts[place], scale[term])
                     block = (row + first) * BLOCKS + (np.int64(docs[place]) >> 3)
-                    blocks[block] = max(np.int64(blocks[block]), step)
-                    superblocks[row + superblock] = max(np.int64(superblocks[row + superblock]), step)
+                    blocks[block] = max(np.int64(blocks[block]), steps_up(impacts[place], scale[term]))
                     place += 1
 
 
@@ -113,27 +115,28 @@ def steps_up(stored, scale):
 def search_blocks(
     n_docs,
     window_entry, entry_terms, entry_start, docs, impacts,
-    starts, superblocks, blocks,
-    scale, line_docs, terms, weights,
-    bounds, heads, runs, order, found,
+    starts, blocks,
+    scale, line_docs, terms, weights, allowed,
+    bounds, sums, heads, runs, found, order,
     most_visits, heap,
 ):  # fmt: skip
-    """Put the best documents on the heap and return how many those are; -1 if more superblocks than that are visited.
+    """Put the best documents on the heap and return how many those are; -1 if more superblocks than that would count.
 
-    window_entry .. impacts   exhaustive.Windows in the order of lines     starts .. blocks   BlockMaxima
+    window_entry .. impacts   exhaustive.Windows in the order of lines     starts, blocks   BlockMaxima
     scale      float32[n_terms]                 line_docs  uint32[n_docs], the document of each line
     terms      uint32[m], the query's in the segment's numbers, by ascending collection term id; m <= MOST_TERMS
     weights    float32[m], above 0
+    allowed    bool[n_docs], or bool[0] for every document
     bounds .. found   BlockScratch
     heap       int64[k]
 
     Oracle: oracle.brute_force over oracle.canonical_scores.
     """
     windows = Windows(window_entry, entry_terms, entry_start, docs, impacts)
-    maxima = BlockMaxima(starts, superblocks, blocks)
+    maxima = BlockMaxima(starts, blocks)
     m = len(terms)
     n_superblocks = np.int64(len(heads))
-    n_frequent = np.int64(len(superblocks)) // max(np.int64(1), n_superblocks)
+    n_frequent = np.int64(len(starts)) // max(np.int64(1), n_superblocks)
     frequent = np.empty(m, dtype=np.int64)
     steps = np.empty(m, dtype=np.float32)
     postings = np.zeros((m, len(window_entry) - 1, 2), dtype=np.int64)
@@ -145,193 +148,220 @@ def search_blocks(
             if entry >= 0:
                 postings[i, window, 0] = entry_start[entry]
                 postings[i, window, 1] = entry_start[entry + 1]
-    bound_superblocks(windows, maxima, postings, frequent, steps, weights, bounds, heads, runs)
-    top = np.float32(0.0)
-    for superblock in range(n_superblocks):
-        top = max(top, bounds[superblock])
-    size, visits = np.int64(0), np.int64(0)
-    most, least = np.float32(np.inf), top * _FIRST_SHARE
-    while visits >= 0:
-        n = order_superblocks(bounds, least, most, top, order, found)
-        size, visits = visit(
-            order[:n], windows, maxima, postings, frequent, steps, weights, bounds, heads, runs, line_docs, n_docs,
-            visits, most_visits, heap, size,
-        )  # fmt: skip
-        if least == 0.0 or threshold_of(heap, size) * _SLACK > least:
-            break
-        most, least = least, np.float32(0.0)
+    bound_superblocks(windows, maxima, postings, frequent, steps, weights, bounds, sums, heads, runs)
+    size, _ = visit_best_first(
+        windows, maxima, postings, frequent, weights, bounds, heads, runs, line_docs, n_docs, allowed, found, order,
+        most_visits, heap,
+    )  # fmt: skip
     heads[:] = -1
-    return size if visits >= 0 else np.int64(-1)
+    return size
 
 
 @njit(cache=True, nogil=True)
-def bound_superblocks(windows, maxima, postings, frequent, steps, weights, bounds, heads, runs):
-    """Write each superblock's bound, and the runs of the terms that are not frequent: their postings in a superblock.
+def visit_best_first(
+    windows, maxima, postings, frequent, weights, bounds, heads, runs, line_docs, n_docs, allowed, found, order,
+    most_visits, heap,
+):  # fmt: skip
+    """Visit the superblocks by descending bound; return (what `search_blocks` returns, how many were visited).
 
-    postings  int64[m, n_windows, 2], where each term's are      frequent  int64[m], the term's row in maxima, or -1
-    steps     float32[m], weight times scale                     others    see `search_blocks`
+    First a few with the largest bounds, as they lie: then the threshold is nearly known, and little is left to sort.
     """
-    docs, impacts, rows = windows.docs, windows.impacts, maxima.superblocks
-    n_superblocks = len(bounds)
-    bounds[:] = 0.0
-    for i in range(len(frequent)):
-        if frequent[i] >= 0:
-            add_row(rows[frequent[i] : frequent[i] + n_superblocks], steps[i], bounds)
-    n = 0
-    for i in range(len(frequent)):
-        if frequent[i] >= 0:
-            continue
-        weight = weights[i] * _UP
-        for window in range(postings.shape[1]):
-            place, last = postings[i, window, 0], postings[i, window, 1]
-            first_superblock = window * _PER_WINDOW
-            while place < last:
-                within = np.int64(docs[place]) >> 6
-                # A damaged document stays inside the collection.
-                superblock = min(first_superblock + within, n_superblocks - 1)
-                first = place
-                largest = impact_value(impacts[place])
-                place += 1
-                while place < last and np.int64(docs[place]) >> 6 == within:
-                    largest = max(largest, impact_value(impacts[place]))
-                    place += 1
-                bounds[superblock] += weight * largest
-                runs[n, 0] = i
-                runs[n, 1] = first
-                runs[n, 2] = place
-                runs[n, 3] = heads[superblock]
-                heads[superblock] = n
-                n += 1
-
-
-@njit(cache=True, nogil=True)
-def add_row(row, step, bounds):
-    """Add step times each value of row, uint8[n], to bounds, float32[n]."""
-    for j in range(len(bounds)):
-        bounds[j] += step * np.float32(row[j])
-
-
-@njit(cache=True, nogil=True)
-def order_superblocks(bounds, least, most, top, order, found):
-    """Write the superblocks with a bound above 0 and in least .. most, most excluded, to `order`; return their number.
-
-    By descending bound, in steps of a 256th of the range up to `top`.
-    """
-    n = np.int64(0)
+    size, visits = np.int64(0), np.int64(0)
+    below, sorted_to = np.float32(np.inf), np.float32(np.inf)
+    level = np.float32(0.0)
     for superblock in range(len(bounds)):
-        bound = bounds[superblock]
-        found[n] = superblock
-        n += np.int64((bound >= least) & (bound < most) & (bound > 0.0))
-    high = min(top, most)
-    share = np.float32(_BUCKETS - 1) / max(high - least, np.float32(1e-30))
-    counts = np.zeros(_BUCKETS + 1, dtype=np.int64)
-    for j in range(n):
-        counts[bucket_of(bounds[found[j]], least, share)] += 1
+        level = max(level, bounds[superblock])
+    wanted = max(np.int64(_FIRST), np.int64(len(heap)) // 8)
+    while level > _TINY and count_between(bounds, level, below) < wanted:
+        level *= _NARROWER
+    while True:
+        level = max(level, _TINY)
+        n = find_between(bounds, level, below, found)
+        if n > most_visits - visits:
+            return np.int64(-1), visits
+        if below < np.inf:
+            sort_by_bound(found[:n], bounds, level, below, order)
+            found, sorted_to = order, (below - level) / np.float32(_BUCKETS - 1) * _UP
+        size, visits = visit(
+            found[:n], sorted_to, windows, maxima, postings, frequent, weights, bounds, heads, runs, line_docs, n_docs,
+            allowed, visits, heap, size,
+        )  # fmt: skip
+        least = threshold_of(heap, size) * _SLACK
+        if least >= level or level <= _TINY:
+            return size, visits
+        below, level = level, least
+
+
+@njit(cache=True, nogil=True)
+def sort_by_bound(found, bounds, least, most, order):
+    """Write the superblocks of `found`, whose bounds are in least .. most, to `order` by descending bound.
+
+    In steps of a 256th of the range.
+    """
+    share = np.float32(_BUCKETS - 1) / max(most - least, np.float32(1e-30))
+    counts = np.zeros(_BUCKETS, dtype=np.int64)
+    for superblock in found:
+        counts[bucket_of(bounds[superblock], least, share)] += 1
     place = np.int64(0)
     for bucket in range(_BUCKETS - 1, -1, -1):
         here = counts[bucket]
         counts[bucket] = place
         place += here
-    for j in range(n):
-        bucket = bucket_of(bounds[found[j]], least, share)
-        order[counts[bucket]] = found[j]
+    for superblock in found:
+        bucket = bucket_of(bounds[superblock], least, share)
+        order[counts[bucket]] = superblock
         counts[bucket] += 1
-    return n
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def bucket_of(bound, least, share):
     """Return the bucket of a bound, 0 .. _BUCKETS - 1."""
     return max(np.int64(0), min(np.int64((bound - least) * share), np.int64(_BUCKETS - 1)))
 
 
 @njit(cache=True, nogil=True)
-def visit(
-    order, windows, maxima, postings, frequent, steps, weights, bounds, heads, runs, line_docs, n_docs, visits,
-    most_visits, heap, size,
-):  # fmt: skip
-    """Visit the superblocks of `order` that can reach the threshold; return (the heap's size, visits so far, or -1)."""
-    m = len(weights)
-    starts_of, blocks_of = maxima.starts, maxima.blocks
-    docs, impacts = windows.docs, windows.impacts
-    sums = np.zeros(SUPERBLOCK, dtype=np.float64)
-    block_bounds = np.empty(BLOCKS, dtype=np.float32)
-    batch = np.empty(_BATCH, dtype=np.int64)
-    begin = np.empty((_BATCH, m), dtype=np.int64)
-    end = np.empty((_BATCH, m), dtype=np.int64)
-    place = np.int64(0)
-    while place < len(order):
-        n = 0
-        least = threshold_of(heap, size) * _SLACK
-        while place < len(order) and n < _BATCH:
-            ahead = np.int64(order[min(place + _AHEAD, len(order) - 1)])
-            if bounds[ahead] >= least:
-                for i in range(m):
-                    if frequent[i] >= 0:
-                        prefetch(blocks_of, (frequent[i] + ahead) * BLOCKS)
-            superblock = np.int64(order[place])
-            place += 1
-            if bounds[superblock] < least or (
-                largest_bound(superblock, frequent, steps, weights, windows, blocks_of, heads, runs, block_bounds)
-                < least
-            ):
-                continue
-            for i in range(m):
-                if frequent[i] >= 0:
-                    prefetch(starts_of, frequent[i] + superblock)
-            batch[n] = superblock
-            n += 1
-        for b in range(n):
-            find_runs(batch[b], frequent, postings, starts_of, heads, runs, begin[b], end[b])
-            for i in range(m):
-                prefetch(docs, min(begin[b, i], np.int64(len(docs)) - 1))
-                prefetch(impacts, min(begin[b, i], np.int64(len(docs)) - 1))
-        for b in range(n):
-            for i in range(m):
-                weight = np.float64(weights[i])
-                for p in range(begin[b, i], end[b, i]):
-                    sums[np.int64(docs[p]) & (SUPERBLOCK - 1)] += weight * np.float64(impact_value(impacts[p]))
-            size = offer_superblock(batch[b], sums, line_docs, n_docs, heap, size)
-        visits += n
-        if visits > most_visits:
-            return size, np.int64(-1)
-    return size, visits
+def count_between(bounds, least, below):
+    """Return how many bounds are in least .. below, below excluded."""
+    n = np.int32(0)
+    for superblock in range(len(bounds)):
+        n += np.int32((bounds[superblock] >= least) & (bounds[superblock] < below))
+    return np.int64(n)
 
 
 @njit(cache=True, nogil=True)
-def largest_bound(superblock, frequent, steps, weights, windows, blocks_of, heads, runs, bounds):
-    """Return the largest bound of the superblock's blocks."""
-    a = b = c = d = e = f = g = h = np.float32(0.0)
+def find_between(bounds, least, below, found):
+    """Write the superblocks that `count_between` counts to `found`, int32[one more], ascending; return their number."""
+    n = np.int64(0)
+    for first in range(0, len(bounds), _SPAN):
+        span = bounds[first : min(first + _SPAN, len(bounds))]
+        if count_between(span, least, below) > 0:
+            for place in range(len(span)):
+                found[n] = first + place
+                n += np.int64((span[place] >= least) & (span[place] < below))
+    return n
+
+
+@njit(cache=True, nogil=True)
+def bound_superblocks(windows, maxima, postings, frequent, steps, weights, bounds, sums, heads, runs):
+    """Write each superblock's bound, and the runs of the terms that are not frequent: their postings in a superblock.
+
+    postings  int64[m, n_windows, 2], where each term's are      frequent  int64[m], the term's row in maxima, or -1
+    steps     float32[m], weight times scale                     others    see `search_blocks`
+    """
+    n_superblocks = np.int64(len(bounds))
+    n = np.int64(0)
+    for window in range(postings.shape[1]):
+        first = np.int64(window) * _PER_WINDOW
+        stop = min(n_superblocks, first + _PER_WINDOW)
+        own = sums[: (stop - first) * BLOCKS]
+        own[:] = 0.0
+        add_rows(maxima.blocks, frequent, first * BLOCKS, steps, own)
+        for i in range(len(frequent)):
+            if frequent[i] < 0:
+                n = add_postings(i, postings[i, window], weights[i] * _UP, windows, first, own, heads, runs, n)
+        largest_of_blocks(own, bounds[first:stop])
+
+
+@njit(cache=True, nogil=True)
+def add_rows(blocks, frequent, first, steps, sums):
+    """Add each frequent term's step times its row of maxima, from block `first` on, to sums; two rows at a time."""
+    waiting = np.int64(-1)
+    n = np.int64(len(sums))
     for i in range(len(frequent)):
-        if frequent[i] >= 0:
-            step = steps[i]
-            at = (frequent[i] + superblock) * BLOCKS
-            a += step * np.float32(blocks_of[at])
-            b += step * np.float32(blocks_of[at + 1])
-            c += step * np.float32(blocks_of[at + 2])
-            d += step * np.float32(blocks_of[at + 3])
-            e += step * np.float32(blocks_of[at + 4])
-            f += step * np.float32(blocks_of[at + 5])
-            g += step * np.float32(blocks_of[at + 6])
-            h += step * np.float32(blocks_of[at + 7])
-    if heads[superblock] < 0:
-        return max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
-    bounds[0], bounds[1], bounds[2], bounds[3], bounds[4], bounds[5], bounds[6], bounds[7] = a, b, c, d, e, f, g, h
+        if frequent[i] < 0:
+            continue
+        if waiting < 0:
+            waiting = i
+            continue
+        at, other = frequent[waiting] * BLOCKS + first, frequent[i] * BLOCKS + first
+        row, second = blocks[at : at + n], blocks[other : other + n]
+        step, second_step = steps[waiting], steps[i]
+        for j in range(n):
+            sums[j] += step * np.float32(row[j]) + second_step * np.float32(second[j])
+        waiting = np.int64(-1)
+    if waiting >= 0:
+        at = frequent[waiting] * BLOCKS + first
+        row, step = blocks[at : at + n], steps[waiting]
+        for j in range(n):
+            sums[j] += step * np.float32(row[j])
+
+
+@njit(cache=True, nogil=True)
+def add_postings(i, place_and_stop, weight, windows, first_superblock, sums, heads, runs, n):
+    """Add a term's largest product in each block to sums, and a run for each superblock; return how many there are."""
     docs, impacts = windows.docs, windows.impacts
-    run = np.int64(heads[superblock])
-    while run >= 0:
-        weight = weights[runs[run, 0]] * _UP
-        place, last = runs[run, 1], runs[run, 2]
-        while place < last:
-            block = (np.int64(docs[place]) >> 3) & (BLOCKS - 1)
-            largest = impact_value(impacts[place])
-            place += 1
-            while place < last and (np.int64(docs[place]) >> 3) & (BLOCKS - 1) == block:
+    place, last = place_and_stop[0], place_and_stop[1]
+    # A damaged document stays inside the collection.
+    most = np.int64(len(sums)) - 1
+    while place < last:
+        block = min(np.int64(docs[place]) >> 3, most)
+        superblock = first_superblock + (block >> 3)
+        runs[n, 0] = i
+        runs[n, 1] = place
+        while place < last and min(np.int64(docs[place]) >> 3, most) >> 3 == block >> 3:
+            here = min(np.int64(docs[place]) >> 3, most)
+            largest = np.float32(0.0)
+            while place < last and min(np.int64(docs[place]) >> 3, most) == here:
                 largest = max(largest, impact_value(impacts[place]))
                 place += 1
-            bounds[block] += weight * largest
-        run = runs[run, 3]
-    return bounds.max()
+            sums[here] += weight * largest
+        runs[n, 2] = place
+        runs[n, 3] = heads[superblock]
+        heads[superblock] = n
+        n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def largest_of_blocks(sums, bounds):
+    """Write the largest of each eight sums to bounds."""
+    for j in range(len(bounds)):
+        own = sums[j * BLOCKS : (j + 1) * BLOCKS]
+        a, b = max(own[0], own[1]), max(own[2], own[3])
+        c, d = max(own[4], own[5]), max(own[6], own[7])
+        bounds[j] = max(max(a, b), max(c, d))
+
+
+@njit(cache=True, nogil=True)
+def visit(
+    order, sorted_to, windows, maxima, postings, frequent, weights, bounds, heads, runs, line_docs, n_docs, allowed,
+    visits, heap, size,
+):  # fmt: skip
+    """Visit the superblocks of `order` that can reach the threshold; return (the heap's size, visits so far).
+
+    sorted_to   none has a bound that exceeds that of one before it by more than this
+    What a visit reads is prefetched in two steps, since where the postings are must be read first.
+    """
+    m, n = len(weights), np.int64(len(order))
+    starts_of = maxima.starts
+    docs, impacts = windows.docs, windows.impacts
+    last = np.int64(len(docs)) - 1
+    sums = np.zeros(SUPERBLOCK, dtype=np.float64)
+    begin = np.empty((_AHEAD, m), dtype=np.int64)
+    end = np.empty((_AHEAD, m), dtype=np.int64)
+    for place in range(-2 * _AHEAD, n):
+        if 0 <= place + 2 * _AHEAD < n:
+            for i in range(m):
+                if frequent[i] >= 0:
+                    prefetch(starts_of, frequent[i] + np.int64(order[place + 2 * _AHEAD]))
+        least = threshold_of(heap, size) * _SLACK
+        if place >= 0 and bounds[order[place]] + sorted_to < least:
+            break
+        if place >= 0 and bounds[order[place]] >= least:
+            visits += 1
+            own = place % _AHEAD
+            for i in range(m):
+                weight = np.float64(weights[i])
+                for p in range(begin[own, i], end[own, i]):
+                    sums[np.int64(docs[p]) & (SUPERBLOCK - 1)] += weight * np.float64(impact_value(impacts[p]))
+            size = offer_superblock(np.int64(order[place]), sums, line_docs, n_docs, allowed, heap, size)
+        if 0 <= place + _AHEAD < n:
+            own = (place + _AHEAD) % _AHEAD
+            find_runs(np.int64(order[place + _AHEAD]), frequent, postings, starts_of, heads, runs, begin[own], end[own])
+            for i in range(m):
+                prefetch(docs, min(begin[own, i], last))
+                prefetch(impacts, min(begin[own, i], last))
+    return size, visits
 
 
 @njit(cache=True, nogil=True)
@@ -355,7 +385,7 @@ def find_runs(superblock, frequent, postings, starts_of, heads, runs, begin, end
 
 
 @njit(cache=True, nogil=True)
-def offer_superblock(superblock, sums, line_docs, n_docs, heap, size):
+def offer_superblock(superblock, sums, line_docs, n_docs, allowed, heap, size):
     """Offer a superblock's documents to the heap and set the sums to 0; return how many the heap holds then."""
     threshold = threshold_of(heap, size)
     least = np.float64(threshold) * _SURELY_LESS
@@ -368,7 +398,8 @@ def offer_superblock(superblock, sums, line_docs, n_docs, heap, size):
             score = np.float32(sums[j])
             if score > 0.0 and score >= threshold and line < n_docs:
                 doc = min(np.int64(line_docs[line]), n_docs - 1)
-                size = offer(key_of(doc, score), heap, size)
-                threshold = threshold_of(heap, size)
+                if len(allowed) == 0 or allowed[doc]:
+                    size = offer(key_of(doc, score), heap, size)
+                    threshold = threshold_of(heap, size)
     sums[:] = 0.0
     return size

@@ -48,7 +48,7 @@ class Windows(NamedTuple):
 def search_windows(
     first, last, n_docs, line_docs,
     window_entry, entry_terms, entry_start, docs, impacts,
-    terms, weights, allowed, sums, found, sample, k, keys, size,
+    terms, weights, allowed, sums, found, found_sums, sample, k, keys, size,
 ):  # fmt: skip
     """Add the best documents of the windows first .. last to `keys`, and return how many it holds then: at most k.
 
@@ -58,7 +58,7 @@ def search_windows(
     weights       float32[m], above 0
     allowed       bool[n_docs], or bool[0] for every document
     sums          float64[WINDOW], zeroed, and left so
-    found         int32[WINDOW + 1] and sample, int64[WINDOW], written
+    found         int32[WINDOW + 1], found_sums, float64[WINDOW + 1], and sample, int64[WINDOW], written
     keys          int64[more than k], of which `size` are used: the best of the windows before; see kernels.largest
 
     Oracle: oracle.brute_force over oracle.canonical_scores.
@@ -78,8 +78,7 @@ def search_windows(
                 leave_out(totals, allowed[base : base + width])
             if threshold == 0.0 and (len(allowed) == 0 or len(line_docs) == 0):
                 threshold = threshold_from_sample(totals, k, sample)
-            size, threshold = keep_all(totals, base, line_docs, allowed, found, threshold, k, keys, size)
-            sums[:] = 0.0
+            size, threshold = keep_all(totals, base, line_docs, allowed, found, found_sums, threshold, k, keys, size)
         else:
             size, threshold = keep_matching(
                 windows, starts, stops, sums, base, width, line_docs, allowed, threshold, k, keys, size
@@ -121,13 +120,13 @@ def leave_out(sums, allowed):
 
 
 @njit(cache=True, nogil=True)
-def keep_all(sums, base, line_docs, allowed, found, threshold, k, keys, size):
-    """Keep the best of a window's documents, base .. base + len(sums); return (how many keys, the threshold)."""
-    for i in range(find_above(sums, np.float64(threshold) * _SURELY_LESS, found)):
-        place = np.int64(found[i])
-        score = np.float32(sums[place])
+def keep_all(sums, base, line_docs, allowed, found, found_sums, threshold, k, keys, size):
+    """Keep the best of a window's documents, base .. base + len(sums), and set the sums to 0; return (how many keys,
+    the threshold)."""
+    for i in range(take_above(sums, np.float64(threshold) * _SURELY_LESS, found, found_sums)):
+        score = np.float32(found_sums[i])
         if score > 0.0 and score >= threshold:
-            doc = document_at(base + place, line_docs)
+            doc = document_at(base + np.int64(found[i]), line_docs)
             if len(allowed) == 0 or allowed[doc]:
                 size, threshold = keep(key_of(doc, score), k, keys, size, threshold)
     return size, threshold
@@ -159,10 +158,13 @@ def keep_matching(windows, starts, stops, sums, base, width, line_docs, allowed,
 
 
 @njit(cache=True, nogil=True)
-def find_above(sums, least, found):
-    """Write the places of the sums above `least` to found, int32[at least len(sums) + 1]; return how many there are.
+def take_above(sums, least, found, found_sums):
+    """Write the places of the sums above `least` to found, and these sums to found_sums; set all to 0.
 
-    A number that rounds to a float32 of at least the threshold is above the threshold times _SURELY_LESS.
+    found, found_sums   int32, float64[at least len(sums) + 1]
+
+    Returned is how many there are. A number that rounds to a float32 of at least the threshold is above the threshold
+    times _SURELY_LESS.
     """
     n = np.int64(0)
     for first in range(0, len(sums), _SPAN):
@@ -174,7 +176,10 @@ def find_above(sums, least, found):
         if above > 0:
             for place in range(len(span)):
                 found[n] = first + place
+                found_sums[n] = span[place]
                 n += np.int64(span[place] > least)
+        for place in range(len(span)):
+            span[place] = 0.0
     return n
 
 

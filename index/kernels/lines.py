@@ -7,9 +7,15 @@ least one step. At query time the scale is multiplied into the query's weight, s
 look-up, one multiplication and one addition per term. The canonical impacts of a sketch's terms are in an array of
 their own.
 
-**Further lines** of a document are consecutive. Each holds `further_width` terms, by descending impact, and after them
-their canonical impacts: 16 terms of uint16 with float16. The first place of the first one is not a term: it says how
-many terms the document's further lines hold. An impact that is needed in steps is converted (`steps_of`).
+**Further lines** of a document are consecutive, and hold its other terms by descending impact. Neighbours have nearly
+the same impact, so a line holds 28 terms of uint16 and one byte for each four of them: a level, which says their mean
+impact to 3 %. That is enough to rank candidates. The canonical impacts are in an array of their own, place by place,
+which is read for the documents that may be returned. The first place of the first line is not a term: it says how many
+terms the document's further lines hold, counted down from FREE, which also fills the unused places: no term has such a
+number (see `has_levels`).
+
+Indexes of version 3 and 4, and those of 32-bit terms or impacts, hold `further_width` terms in a line and their
+canonical impacts after them, 16 terms of uint16 with float16, without levels.
 
 Sketches are in the order of the documents' heaviest terms (`heaviest_terms`), so that those which a search reads
 together are close together. Most documents are dropped by their sketch. Summaries of blocks are lines of the same form,
@@ -29,7 +35,13 @@ from index.kernels.prefetching import prefetch
 
 LINE_BYTES = 64
 NO_LINE = 2**32 - 1
-_TWO_TO_112 = np.float32(2.0**112)
+# Terms in a further line with levels, and how many share one.
+LEVELLED = 28
+GROUP = 4
+FREE = 2**16 - 1
+# A level is the upper byte of a float16 without its sign: five bits of exponent, three of mantissa.
+LEVEL_SHIFT = 7
+TWO_TO_112 = np.float32(2.0**112)
 
 
 class Documents(NamedTuple):
@@ -38,8 +50,9 @@ class Documents(NamedTuple):
     line_terms       uint16[n_docs, 32]|uint32[n_docs, 16]     line_bytes  uint8[n_docs, 64]
     line_links       uint32[n_docs, 16], of which the last is the document's first further line
     impacts          uint16 (float16 bits)|float32[n_docs, width], the canonical impacts of a sketch's terms
-    further_terms    uint16[n_further, 32]|uint32[n_further, 16], terms first
-    further_impacts  uint16[n_further, 32]|float32[n_further, 16], canonical impacts last: that of the first term is
+    further_terms    uint16[n_further, 32]|uint32[n_further, 16], terms first, then the levels
+    further_impacts  the canonical impacts, uint16[n_further, 28]; without levels the same lines as further_terms,
+                     uint16[n_further, 32]|float32[n_further, 16], in which impacts come last: that of the first term is
                      `further_width` places from the end
     steps_per_unit   float32[n_terms], one over the impact of one step
     """
@@ -57,15 +70,25 @@ def documents_over(
     lines: NDArray[np.uint8],
     impacts: NDArray[Any],
     further: NDArray[np.uint8],
+    further_impacts: NDArray[np.uint16],
     scale: NDArray[np.float32],
     term_type: np.dtype[Any],
 ) -> Documents:
-    """Return Documents over lines, uint8[n_docs, 64], their impacts, further lines, uint8[n_further, 64], and the
-    scale, float32[n_terms], the impact of one step."""
+    """Return Documents over lines, uint8[n_docs, 64], their impacts, further lines, uint8[n_further, 64], their
+    impacts, uint16[n_further, 28], or uint16[0, 28] without levels, and the scale, float32[n_terms], the impact of one
+    step."""
     return Documents(
-        *line_views(lines, term_type), impacts, further.view(term_type), further.view(impacts.dtype),
-        steps_per_unit(scale),
+        *line_views(lines, term_type), impacts, further.view(term_type),
+        further_impacts if len(further_impacts) else further.view(impacts.dtype), steps_per_unit(scale),
     )  # fmt: skip
+
+
+def has_levels(term_type: np.dtype[Any], impact_type: np.dtype[Any], n_terms: int, longest: int) -> bool:
+    """Return whether the further lines of an index of n_terms terms get levels.
+
+    longest   the most terms that a document's further lines hold: it is written as FREE - longest, which no term is
+    """
+    return term_type == np.uint16 and impact_type == np.uint16 and n_terms + longest <= FREE
 
 
 def terms_per_line(dtype: np.dtype[Any]) -> int:
@@ -74,7 +97,7 @@ def terms_per_line(dtype: np.dtype[Any]) -> int:
 
 
 def terms_per_further_line(term_type: np.dtype[Any], impact_type: np.dtype[Any]) -> int:
-    """Return how many terms a further line holds with their impacts: 16 of uint16 with float16, else 10 or 8."""
+    """Return how many terms a further line without levels holds: 16 of uint16 with float16, else 10 or 8."""
     return LINE_BYTES // (term_type.itemsize + impact_type.itemsize)
 
 
@@ -104,14 +127,14 @@ def impact_value(stored):
     2**-112, subnormals included.
     """
     if isinstance(stored, np.uint16):
-        return np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * _TWO_TO_112
+        return np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * TWO_TO_112
     return np.float32(stored)
 
 
 @overload(impact_value, inline="always")
 def _impact_value(stored):
     if stored == types.uint16:
-        return lambda stored: np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * _TWO_TO_112
+        return lambda stored: np.uint32(np.uint32(stored) << np.uint32(13)).view(np.float32) * TWO_TO_112
     return lambda stored: np.float32(stored)
 
 
@@ -125,6 +148,8 @@ def steps_of(value, steps_per_unit):
 @njit(cache=True, nogil=True, inline="always")
 def further_width(further_terms, further_impacts):
     """Return how many terms a further line holds."""
+    if further_impacts.shape[1] == LEVELLED:
+        return np.int64(LEVELLED)
     return np.int64(64 // (64 // further_terms.shape[1] + 64 // further_impacts.shape[1]))
 
 
@@ -138,7 +163,36 @@ def further_lines(doc, line_links, further_terms, width):
     n_lines = np.int64(len(further_terms))
     if line >= n_lines:
         return np.int64(0), np.int64(0)
-    return line, min(np.int64(further_terms[line, 0]), (n_lines - line) * width - 1)
+    held = np.int64(further_terms[line, 0])
+    return line, min(np.int64(FREE) - held if width == LEVELLED else held, (n_lines - line) * width - 1)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def level_at(line, group, further_terms):
+    """Return the mean impact of a group of a line with levels, the middle of its level, times 2**-112: a float32."""
+    two = np.uint32(further_terms[line, LEVELLED + (group >> 1)])
+    level = (two >> np.uint32((group & 1) << 3)) & np.uint32(255)
+    return np.uint32((level << np.uint32(LEVEL_SHIFT + 13)) | np.uint32(1 << (LEVEL_SHIFT + 12))).view(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def write_levels(first, last, n_further, further_terms, further_impacts):
+    """Write the levels of a document's further lines, first .. last, and FREE to their unused places.
+
+    A level is the mean of the group's float16 bits, without its lower bits. Oracle: oracle.levels.
+    """
+    for line in range(first, last):
+        for group in range(LEVELLED // GROUP):
+            total, used = np.int64(0), np.int64(0)
+            for place in range(group * GROUP, (group + 1) * GROUP):
+                at = (line - first) * LEVELLED + place
+                if at > n_further:
+                    further_terms[line, place] = FREE
+                elif at > 0:
+                    total += np.int64(further_impacts[line, place])
+                    used += 1
+            level = (total // max(np.int64(1), used)) >> LEVEL_SHIFT
+            further_terms[line, LEVELLED + (group >> 1)] |= level << ((group & 1) << 3)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -206,8 +260,9 @@ def pack_documents(lines, indptr, terms, values, stored, links, documents):
             documents.line_bytes[line, width * term_bytes + place] = steps_of(values[j], documents.steps_per_unit[term])
             documents.impacts[line, place] = stored[j]
         if len(keys) > width:
-            line = np.int64(links[i])
-            documents.further_terms[line, 0] = len(keys) - width
+            first = line = np.int64(links[i])
+            n_further = np.int64(len(keys)) - width
+            documents.further_terms[line, 0] = FREE - n_further if per_further == LEVELLED else n_further
             place = 1
             for key in keys[width:]:
                 if place == per_further:
@@ -217,6 +272,8 @@ def pack_documents(lines, indptr, terms, values, stored, links, documents):
                 documents.further_terms[line, place] = terms[j]
                 documents.further_impacts[line, from_end + place] = stored[j]
                 place += 1
+            if per_further == LEVELLED:
+                write_levels(first, line + 1, n_further, documents.further_terms, documents.further_impacts)
 
 
 @njit(cache=True, nogil=True)

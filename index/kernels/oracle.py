@@ -120,6 +120,21 @@ def block_summary(sketches: list[dict[int, int]], scale: NDArray[np.float32], n:
     return largest(maxima)
 
 
+def levels(impacts: list[float]) -> list[float]:
+    """Return what a further line says of impacts, descending floats that float16 holds, whose number takes the line's
+    first place: for each the middle of the level of its group of four.
+
+    The level of a group is the mean of its float16 bits without the lower seven.
+    """
+    said = []
+    for group in range(0, len(impacts) + 1, 4):
+        held = impacts[max(0, group - 1) : group + 3]
+        bits = np.array(held, dtype=np.float16).view(np.uint16).astype(int)
+        middle = np.uint16(((int(bits.sum()) // max(1, len(held))) >> 7 << 7) | 64).view(np.float16)
+        said += [float(middle)] * len(held)
+    return said
+
+
 def query_steps(query: dict[int, float], scale: NDArray[np.float32]) -> dict[int, tuple[int, np.float32]]:
     """Return what a step of each query term adds to a score, 1 .. 65535, and a unit of impact in the same measure."""
     values = {term: float(np.float32(weight)) * float(scale[term]) for term, weight in query.items()}
@@ -137,10 +152,14 @@ def candidates_trivial_but_slow(
     lists: list[set[int]],
     n: int,
     width: int,
+    *,
+    with_levels: bool,
 ) -> list[int]:
     """Return the n largest sketch scores, descending, of the documents in the lists of the query's terms.
 
-    The `width` largest impacts of a document count in steps, the others as they are; every product is rounded down.
+    The `width` largest impacts of a document count in steps. The others count as their line says, the weights of a
+    group together (see `levels`), and a line's sum is rounded down; without levels they count as they are, and every
+    product is rounded down.
     """
     if not query:
         return []
@@ -148,13 +167,35 @@ def candidates_trivial_but_slow(
     scores = []
     for document in set().union(*(lists[term] for term in query)):
         impacts = {term: np.float32(steps * scale[term]) for term, steps in sketches[document].items()}
-        in_line = [term for _, term in sorted((-impact, term) for term, impact in impacts.items())[:width]]
-        score = 0
-        for term in worth.keys() & impacts.keys():
-            step, unit = worth[term]
-            score += step * sketches[document][term] if term in in_line else int(unit * impacts[term])
+        order = [term for _, term in sorted((-impact, term) for term, impact in impacts.items())]
+        score = sum(worth[term][0] * sketches[document][term] for term in order[:width] if term in worth)
+        further = order[width:]
+        if with_levels:
+            score += _levelled_score(further, levels([float(impacts[term]) for term in further]), worth)
+        else:
+            score += sum(int(worth[term][1] * impacts[term]) for term in further if term in worth)
         scores.append(score)
     return sorted(scores, reverse=True)[:n]
+
+
+def _levelled_score(further: list[int], said: list[float], worth: dict[int, tuple[int, np.float32]]) -> int:
+    """Return the sum over lines of 28 places, the first of which is not a term, of a group's weights times its level.
+
+    In float32 and in the order of the kernel.
+    """
+    zero = np.float32(0)
+    units = [zero] + [worth[term][1] if term in worth else zero for term in further]
+    units += [zero] * (-len(units) % 28)
+    values = [0.0, *said]
+    score = 0
+    for line in range(0, len(units) if further else 0, 28):
+        total = zero
+        for at in range(line, min(line + 28, len(values)), 4):
+            weight = (units[at] + units[at + 1]) + (units[at + 2] + units[at + 3])
+            level = np.float32(values[min(at + 3, len(values) - 1)])
+            total += weight * (level * np.float32(2.0**-112))
+        score += int(total * np.float32(2.0**112))
+    return score
 
 
 def brute_force(scores: NDArray[np.float32], k: int, allowed: NDArray[Any] | None = None) -> list[tuple[int, float]]:

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from index.arrays.segment import Segment
 from index.errors import SearchStopped
-from index.kernels.block_max import MOST_TERMS, SUPERBLOCK, BlockScratch, search_blocks
+from index.kernels.block_max import BLOCKS, MOST_TERMS, SUPERBLOCK, BlockScratch, search_blocks
+from index.kernels.candidate_arrays import CandidateScratch
 from index.kernels.exhaustive import WINDOW, search_windows
+from index.kernels.few import may_be_best
 from index.kernels.forward import scan_documents, score_documents
 from index.kernels.heap import best_of
 
@@ -27,11 +29,14 @@ _CHUNK = 1 << 16
 _WINDOWS = 16
 # Keys collected beyond 2 k before the k best are selected: for a small k a selection has a fixed cost.
 _ROOM = 64
-# The largest k for which block maxima are tried, and the share of the superblocks, as 1 over it, after which a search
-# gives up and adds up everything (docs/decisions/0118).
-_SKIPPING = 16
-_GIVE_UP = 6
-_FEW_VISITS = 32
+# Nanoseconds, measured on two-core machines, for a posting added up and a document's sum (docs/decisions/0103, 0118);
+# with block maxima, for a superblock visited and for a document and term of the bounds. A search that would visit more
+# superblocks than are worth it adds up everything, and one for k hits is not begun for more than _MOST_HITS, or where
+# _VISITS_PER_HIT times k are too many (docs/decisions/0126).
+POSTING_COST, SUM_COST = 2.0, 0.3
+_VISIT_COST, _BOUND_COST = 1000.0, 0.02
+_VISITS_PER_HIT = 8
+_MOST_HITS = 40
 # Below this, float32 has too few bits for the bound to hold.
 _TINY = 1e-30
 
@@ -42,6 +47,7 @@ class WindowScratch:
     def __init__(self) -> None:
         self.sums = np.zeros(WINDOW, dtype=np.float64)
         self.found = np.empty(WINDOW + 1, dtype=np.int32)
+        self.found_sums = np.empty(WINDOW + 1, dtype=np.float64)
         self.sample = np.empty(WINDOW, dtype=np.int64)
 
 
@@ -51,8 +57,8 @@ class BlockTables:
     def __init__(self, n_docs: int) -> None:
         n = -(-n_docs // SUPERBLOCK)
         self.arrays = BlockScratch(
-            np.zeros(n, np.float32), np.full(n, -1, np.int32), np.empty((0, 4), np.int64), np.empty(n + 1, np.int32),
-            np.empty(n + 1, np.int32),
+            np.zeros(n, np.float32), np.zeros(min(n, WINDOW // SUPERBLOCK) * BLOCKS, np.float32),
+            np.full(n, -1, np.int32), np.empty((0, 4), np.int64), np.empty(n + 1, np.int32), np.empty(n + 1, np.int32),
         )  # fmt: skip
 
     def with_room(self, postings: int) -> BlockScratch:
@@ -69,6 +75,7 @@ class Tables(Protocol):
     bounds: NDArray[np.float32]
     windows: WindowScratch
     blocks: BlockTables
+    candidates: CandidateScratch
 
 
 def search_exact(
@@ -114,8 +121,8 @@ def _search_postings(
     allowed: NDArray[np.bool_],
     should_stop: ShouldStop | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    if segment.has_block_maxima and k <= _SKIPPING and len(allowed) == 0:
-        found = _search_blocks(segment, terms, weights, tables.blocks, k)
+    if segment.has_block_maxima and k <= _MOST_HITS:
+        found = _search_blocks(segment, terms, weights, tables.blocks, k, allowed)
         if found is not None:
             return found
     scratch = tables.windows
@@ -128,24 +135,33 @@ def _search_postings(
         last = min(first + _WINDOWS, n_windows)
         size = search_windows(
             first, last, segment.n_docs, segment.window_lines, *segment.windows, terms, weights, allowed,
-            scratch.sums, scratch.found, scratch.sample, k, keys, size,
+            scratch.sums, scratch.found, scratch.found_sums, scratch.sample, k, keys, size,
         )  # fmt: skip
     return _ranked(keys[:size])
 
 
 def _search_blocks(
-    segment: Segment, terms: NDArray[np.uint32], weights: NDArray[np.float32], tables: BlockTables, k: int
+    segment: Segment,
+    terms: NDArray[np.uint32],
+    weights: NDArray[np.float32],
+    tables: BlockTables,
+    k: int,
+    allowed: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
     """Return the best k by block maxima; None if too many superblocks would be visited, or bounds cannot hold."""
+    frequencies = segment.frequencies[terms]
+    worth = POSTING_COST * float(frequencies.sum(dtype=np.int64)) + SUM_COST * segment.n_docs
+    most_visits = int((worth - _BOUND_COST * len(terms) * segment.n_docs) / _VISIT_COST)
     scale = segment.scale[terms]
     if len(terms) > MOST_TERMS or min(float(scale.min()), float((weights * scale).min())) <= _TINY:
         return None
-    n_frequent, n_superblocks = segment.superblock_maxima.shape
-    others = int(segment.frequencies[terms[terms >= n_frequent]].sum(dtype=np.int64))
+    if most_visits < _VISITS_PER_HIT * k:
+        return None
+    others = int(frequencies[terms >= len(segment.superblock_starts)].sum(dtype=np.int64))
     heap = np.empty(k, dtype=np.int64)
     size = search_blocks(
         segment.n_docs, *segment.windows, *segment.maxima, segment.scale, segment.line_docs, terms, weights,
-        *tables.with_room(others), max(_FEW_VISITS, n_superblocks // _GIVE_UP), heap,
+        allowed, *tables.with_room(others), most_visits, heap,
     )  # fmt: skip
     return None if size < 0 else _ranked(heap[:size])
 
@@ -198,8 +214,16 @@ def score_few(
     ties: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the best k of `doc_ids` (int64, each once), ranked as by `scan`."""
+    lines = segment.lines_of(doc_ids)
+    if segment.has_levels and len(doc_ids) > k:
+        chosen = np.empty(len(lines), dtype=np.int64)
+        n = may_be_best(
+            lines, k, segment.documents, segment.scale, terms, weights, tables.bounds, tables.candidates.per_unit,
+            np.empty(len(lines), dtype=np.float64), chosen,
+        )  # fmt: skip
+        doc_ids, lines = doc_ids[chosen[:n]], lines[chosen[:n]]
     scores = np.empty(len(doc_ids), dtype=np.float32)
-    score_documents(segment.lines_of(doc_ids), segment.documents, terms, weights, tables.places, scores)
+    score_documents(lines, segment.documents, terms, weights, tables.places, scores)
     matching = scores >= 0
     return best(doc_ids[matching], scores[matching], k, ties=ties)
 

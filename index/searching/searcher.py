@@ -36,9 +36,8 @@ Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
 _FEW = 0.01
 # Postings of a query up to which exact search costs about as much as a candidate search.
 _FEW_POSTINGS = 50_000
-# Nanoseconds of exact search, measured on two-core machines: for a posting, for a document's sum, and, without unpruned
-# postings, for a document (docs/decisions/0103 and 0118).
-POSTING_COST, SUM_COST, _DOCUMENT_COST = 2.0, 0.3, 57.0
+# Nanoseconds of exact search without unpruned postings for a document, measured on two-core machines.
+_DOCUMENT_COST = 57.0
 # For a recall target where none was measured: up to this target, query_cut and heap_factor. On SPLADE-like vectors
 # these find a little more (0113). Their cost is that of the most thorough one there.
 _UNMEASURED = ((0.95, 12, 0.7), (0.99, 16, 0.5), (1.0, 24, 0.3))
@@ -181,7 +180,7 @@ class Searcher:
             return False
         segment = self.segment
         if segment.has_exact_lists:
-            cost = POSTING_COST * postings + SUM_COST * segment.n_docs
+            cost = exact_search.POSTING_COST * postings + exact_search.SUM_COST * segment.n_docs
         else:
             cost = _DOCUMENT_COST * segment.n_docs
         return cost <= choice.cost

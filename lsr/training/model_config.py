@@ -53,12 +53,12 @@ class ModelConfig:
     query_max_active_dims: int | None = field(default=None, metadata={"minimum": 1})
     # pooled: numbers in the vectors of a static body that takes the backbone's place; None: the backbone stays
     static_size: int | None = field(default=None, metadata={"minimum": 1})
+    train_body: bool = False  # pooled: whether the transformer is trained too, which needs a GPU
     # LoRA: the rank of the adapters that are trained in place of the backbone's own weights; None: without adapters.
     lora_rank: int | None = field(default=None, metadata={"minimum": 1})
     lora_alpha: int | None = field(default=None, metadata={"minimum": 1})  # None: twice the rank
     lora_dropout: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 0.99})
     lora_targets: tuple[str, ...] = ()  # the ends of the layers' names, such as q_proj; empty: all linear layers
-    train_body: bool = False  # pooled: whether the transformer is trained too, which needs a GPU
     int8: bool = False  # pooled: whether the result is stored with one byte per weight
 
     @property

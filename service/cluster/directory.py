@@ -22,6 +22,7 @@ class Directory:
 
     def __init__(self) -> None:
         self._known: dict[str, dict[str, tuple[Address, float]]] = {}  # application -> replica -> address, last report
+        self._routers: dict[str, dict[str, float]] = {}  # application -> router -> when it asked last
 
     def report(self, application: str, replica: str, address: Address) -> None:
         """Note that a replica is alive."""
@@ -31,13 +32,21 @@ class Directory:
         """Note that a replica accepts nothing more."""
         self._known.get(application, {}).pop(replica, None)
 
-    def replicas(self, application: str) -> list[tuple[str, Address]]:
+    def replicas(self, application: str, router: str) -> list[tuple[str, Address]]:
         """Return the replicas that have reported of late."""
         now = time.monotonic()
+        self._routers.setdefault(application, {})[router] = now
         own = self._known.get(application, {})
         for name in [name for name, (_, seen) in own.items() if now - seen > LOST_SECONDS]:
             del own[name]
         return [(name, address) for name, (address, _) in sorted(own.items())]
+
+    def has_other_routers(self, application: str, router: str) -> bool:
+        """Whether another router has asked for the application's replicas of late; `router` leaves."""
+        own = self._routers.get(application, {})
+        own.pop(router, None)
+        now = time.monotonic()
+        return any(now - asked <= LOST_SECONDS for asked in own.values())
 
 
 def directory(ray: Any) -> Any:

@@ -25,6 +25,7 @@ from service.cluster.shard_metrics import ShardMetrics
 _logger = logging.getLogger("lsr.cluster")
 _PATIENCE_SECONDS: Final = 30.0  # of an operation that has no deadline
 _REST_SECONDS: Final = 0.05  # between two looks for a replica, where none is known
+_SUSPECT_SECONDS: Final = 5.0
 _HEDGED: Final = frozenset({"search", "score", "dense_scores", "fetch", "columns", "ids", "find", "count", "holds"})
 _PERCENTILE: Final = 95
 _RECENT: Final = 256
@@ -53,6 +54,7 @@ class ReplicatedShard:
         self._find = find
         self._metrics = metrics
         self._members: dict[str, Member] = {}
+        self._suspects: dict[str, float] = {}  # replicas that did not answer, and until when they come last
         self._changing = threading.Lock()
         self._times: dict[str, deque[float]] = {operation: deque(maxlen=_RECENT) for operation in _HEDGED}
         self._delays: dict[str, float | None] = {}
@@ -73,6 +75,7 @@ class ReplicatedShard:
         with self._changing:
             for name in [name for name in self._members if name not in found]:
                 self._forget(name)
+            self._suspects = {name: until for name, until in self._suspects.items() if name in found}
             for name, address in found.items():
                 if name not in self._members:
                     self._members[name] = Member(name, address)
@@ -89,10 +92,24 @@ class ReplicatedShard:
                 self._forget(name)
 
     def choose(self, without: Iterable[str] = ()) -> Member | None:
-        """Return the replica with the fewest requests in flight, None where there is no other."""
+        """Return the replica with the fewest requests in flight, None where there is no other.
+
+        One that did not answer a moment ago comes last: it may be known for some seconds after its death.
+        """
+        now = time.monotonic()
         with self._changing:
             members = [one for name, one in self._members.items() if name not in without]
-            return min(members, key=lambda one: one.in_flight, default=None)
+            return min(members, key=lambda one: (self._suspects.get(one.name, 0.0) > now, one.in_flight), default=None)
+
+    def began(self, member: Member) -> None:
+        """Count a request in flight."""
+        with self._changing:
+            member.in_flight += 1
+
+    def ended(self, member: Member) -> None:
+        """Count it no longer."""
+        with self._changing:
+            member.in_flight -= 1
 
     def is_known(self, member: Member) -> bool:
         """Whether a replica is still one of the shard's."""
@@ -101,6 +118,7 @@ class ReplicatedShard:
     def lose(self, member: Member, error: BaseException) -> None:
         """Note that a replica does not answer; it comes back with `refresh`, where it lives."""
         with self._changing:
+            self._suspects[member.name] = time.monotonic() + _SUSPECT_SECONDS
             if self._members.get(member.name) is member:
                 self._forget(member.name)
                 _logger.warning("%s: replica %s does not answer (%r)", self.name, member.name, error)
@@ -149,6 +167,7 @@ class _Request:
         self._end = self._began + (_PATIENCE_SECONDS if seconds is None else seconds)
         self._calls: dict[Call, tuple[Member, float, bool]] = {}
         self._tried: set[str] = set()
+        self._alone = False  # whether there is no second replica to send to
         self._send()
 
     def answer(self) -> Any:
@@ -161,7 +180,7 @@ class _Request:
         finally:
             for call, (member, _, _) in self._calls.items():
                 call.abandon()
-                member.in_flight -= 1
+                self._shard.ended(member)
 
     def _next(self) -> tuple[Member, Any] | None:
         """Wait for an answer, or for the moment to send the request (again); None where there is none yet."""
@@ -176,10 +195,10 @@ class _Request:
             return None
         ready = wait_for(list(self._calls), self._wait(now))
         if not ready and self._may_hedge():
-            self._send(hedged=True)
+            self._alone = not self._send(hedged=True)
         for call in ready:
             member, sent, by_hedge = self._calls.pop(call)
-            member.in_flight -= 1
+            self._shard.ended(member)
             try:
                 found = call.receive()
             except (OSError, EOFError) as error:
@@ -197,7 +216,9 @@ class _Request:
 
     def _may_hedge(self) -> bool:
         pinned = self._pin.replica is not None
-        return len(self._calls) == 1 and not pinned and self._shard.delay(self._operation) is not None
+        return (
+            len(self._calls) == 1 and not self._alone and not pinned and self._shard.delay(self._operation) is not None
+        )
 
     def _send(self, *, hedged: bool = False) -> bool:
         """Send the request to one more replica; False where there is none that accepts it."""
@@ -218,7 +239,7 @@ class _Request:
             except (OSError, EOFError) as error:
                 self._shard.lose(member, error)
                 continue
-            member.in_flight += 1
+            self._shard.began(member)
             self._shard.sent(hedged=hedged)
             self._calls[call] = (member, time.monotonic(), hedged)
             return True

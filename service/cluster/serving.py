@@ -13,6 +13,7 @@ import logging
 import re
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,7 @@ class ClusterStore(ShardedStore):
         self._options = options
         self._name = collection_name(place.uri)
         self._directory = directory(ray)
+        self._router = uuid.uuid4().hex
         self._ray = ray
         self._cache = ShardCache(options.cache.expanduser(), options.cache_bytes)
         self._shards: tuple[ReplicatedShard, ...] = ()
@@ -114,13 +116,12 @@ class ClusterStore(ShardedStore):
         threading.Thread(target=self._refresh_on, name="lsr-replicas", daemon=True).start()
 
     def end(self) -> None:
-        """Close the collection and end all replicas."""
+        """Close the collection; end replicas and writers, unless another router uses them."""
         self._ended.set()
         current = list(self._collections.values())
         self.close()
-        for one in [*(former for _, former in self._former), *current]:
-            self._delete(one.publication)
-        if self._writers is not None:
+        last = [self._delete(one.publication) for one in [*(former for _, former in self._former), *current]]
+        if self._writers is not None and all(last):
             for actor in (*self._writers[1], self._writers[0]):
                 actor.stop()
 
@@ -209,7 +210,7 @@ class ClusterStore(ShardedStore):
 
         def find() -> Any:
             try:
-                return self._ray.get(self._directory.replicas.remote(application), timeout=5)
+                return self._ray.get(self._directory.replicas.remote(application, self._router), timeout=5)
             except Exception as error:  # it is restarted; what is known stays in use
                 _logger.warning("the directory of replicas does not answer: %r", error)
                 with contextlib.suppress(Exception):  # it is asked for again with the next look
@@ -235,11 +236,19 @@ class ClusterStore(ShardedStore):
                 closed = set(former.shards)
                 self._shards = tuple(shard for shard in self._shards if shard not in closed)
 
-    def _delete(self, publication: Publication) -> None:
-        for entry in publication.shards:
-            with contextlib.suppress(Exception):  # the cluster may be gone
-                application = application_name(self._name, publication.generation, entry.name)
+    def _delete(self, publication: Publication) -> bool:
+        """End a generation's replicas; False where another router uses them."""
+        applications = [
+            application_name(self._name, publication.generation, entry.name) for entry in publication.shards
+        ]
+        with contextlib.suppress(Exception):  # the cluster may be gone
+            asked = [self._directory.has_other_routers.remote(one, self._router) for one in applications]
+            if any(self._ray.get(asked, timeout=5)):
+                return False
+        for application in applications:
+            with contextlib.suppress(Exception):
                 self._serve.delete(application, _blocking=False)
+        return True
 
 
 def application_name(name: str, generation: int, shard: str) -> str:

@@ -97,7 +97,7 @@ def measured(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve `recipes` (BM25, two lists), `hostile`, `pipeline` (the defaults) and `measured`; returns the address."""
+    """Serve the collections `recipes` (BM25, two lists), `hostile` and `measured`; returns the address."""
     folder = tmp_path_factory.mktemp("collections")
     measured(folder / "measured")
     with (
@@ -113,10 +113,17 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         body = {"encoder": "bm25", "schema": {"tag": "keyword[]"}}
         client.put("/v1/collections/hostile", json=body).raise_for_status()
         client.post("/v1/collections/hostile/documents", json={"documents": HOSTILE}).raise_for_status()
-        client.put("/v1/collections/pipeline", json={"encoder": "lsr-mini"}).raise_for_status()
-        few = [{name: one[name] for name in ("id", "title")} for one in recipes()[:12]]
-        client.post("/v1/collections/pipeline/documents", json={"documents": few}, timeout=600).raise_for_status()
         yield url
+
+
+@pytest.fixture(scope="session")
+def pipeline(service: str) -> str:
+    """The name of a collection with the default pipeline: lsr-mini, BM25, rescoring by a dense vector."""
+    with httpx.Client(base_url=f"{service}/v1/collections", timeout=1800) as client:
+        client.put("/pipeline", json={"encoder": "lsr-mini"}).raise_for_status()
+        few = [{name: one[name] for name in ("id", "title")} for one in recipes()[:12]]
+        client.post("/pipeline/documents", json={"documents": few}).raise_for_status()
+    return "pipeline"
 
 
 @pytest.fixture(scope="session")

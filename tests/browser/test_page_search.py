@@ -90,8 +90,8 @@ def test_terms_of_each_origin_have_a_colour_of_their_own(visit: Start) -> None:
     assert all(one in said for one in ("from your query", "added by the encoder", "added from the first hits"))
 
 
-def test_lists_of_the_fusion_and_rescoring_are_switched(visit: Start) -> None:
-    page = search(visit, "/?c=pipeline&q=lobster+soup")
+def test_lists_of_the_fusion_and_rescoring_are_switched(visit: Start, pipeline: str) -> None:
+    page = search(visit, f"/?c={pipeline}&q=lobster+soup")
     legs = page.locator(".hit").first.locator(".leg-head .name")
     assert sorted(one.strip() for one in legs.all_inner_texts()) == ["bm25", "default", "meaning"]
     page.get_by_text("Ranking", exact=True).click()

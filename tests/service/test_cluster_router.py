@@ -109,12 +109,13 @@ def test_requests_go_to_all_replicas_and_are_counted(two: Replicas) -> None:
 
 
 def test_a_request_whose_replica_dies_is_sent_to_another_one(two: Replicas) -> None:
-    entered = threading.Event()
-    two.readers["r0"].before = lambda: (entered.set(), time.sleep(30))
+    entered, release = threading.Event(), threading.Event()
+    two.readers["r0"].before = lambda: (entered.set(), release.wait(30))
     answer = two.shard.begin("describe", (), 10.0, Pin())
     assert entered.wait(10)
     two.kill("r0")
     assert answer() == "r1"
+    release.set()
     assert two.shard.replicas == ["r1"]
     assert two.sample("lsr_shard_replica_lost_total", shard="shard-0", replica="r0") == 1
 
@@ -194,6 +195,33 @@ def test_at_most_a_tenth_of_the_requests_is_hedged(two: Replicas) -> None:
         two.ask()
     hedged = two.sample("lsr_shard_hedged_total", shard="shard-0")
     assert 0 < hedged <= 0.1 * (124 + hedged) + 2
+
+
+def test_the_only_replica_of_a_shard_is_waited_for_without_a_second_request() -> None:
+    one = Replicas(1)
+    for _ in range(64):
+        one.ask()
+    one.readers["r0"].before = lambda: time.sleep(0.3)
+    used = time.process_time()
+    assert one.ask() == "r0"
+    assert time.process_time() - used < 0.25  # it sleeps meanwhile
+    assert one.sample("lsr_shard_hedged_total", shard="shard-0") == 0
+    one.close()
+
+
+def test_a_replica_that_did_not_answer_comes_last_until_it_is_known_to_be_well(two: Replicas) -> None:
+    server = two.servers["r0"]
+    server.close()  # it is dead, and still in the directory
+    assert two.ask() == "r1"
+    two.shard.refresh()
+    assert two.shard.replicas == ["r0", "r1"]
+    two.readers["r1"].before = lambda: time.sleep(0.05)
+    threads = [threading.Thread(target=two.ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert two.sample("lsr_shard_replica_lost_total", shard="shard-0", replica="r0") <= 1
 
 
 def test_errors_of_a_shard_arrive_as_what_they_are(two: Replicas) -> None:

@@ -253,7 +253,7 @@ def test_the_manifest_says_what_was_built(tmp_path):
     config = IndexConfig(n_postings=50, impact_dtype="float32")
     index = SparseIndex.build(documents(), config, path=tmp_path / "index")
     manifest = json.loads((tmp_path / "index" / "manifest.json").read_text())
-    assert (manifest["version"], manifest["n_docs"], manifest["n_terms"]) == (3, 400, 120)
+    assert (manifest["version"], manifest["n_docs"], manifest["n_terms"]) == (5, 400, 120)
     assert manifest["nnz"] == index.nnz == documents().nnz
     assert IndexConfig.from_json(manifest["config"]) == index.config == replace(config, exact_lists=True)
     assert set(manifest["files"]) == {file.name for file in (tmp_path / "index").glob("*.npy")}

@@ -16,6 +16,7 @@ from index.kernels.heap import best_of
 pytestmark = pytest.mark.kernels
 
 N_TERMS = 9
+EVERY = np.zeros(0, dtype=np.bool_)
 
 
 def rows_of(generator, n_docs, n_terms=N_TERMS):
@@ -52,20 +53,22 @@ def scale_of(rows):
 
 def maxima_of(rows, n_frequent, dtype="float16", term_type=np.uint16):
     n = -(-len(rows) // SUPERBLOCK)
-    arrays = np.zeros(n_frequent * n, np.uint16), np.zeros(n_frequent * n, np.uint8)
-    blocks = np.zeros(n_frequent * n * BLOCKS, np.uint8)
-    fill_maxima(n_frequent, *windowed(rows, dtype, term_type), scale_of(rows), *arrays, blocks)
-    return (*arrays, blocks)
+    starts, blocks = np.zeros(n_frequent * n, np.uint16), np.zeros(n_frequent * n * BLOCKS, np.uint8)
+    fill_maxima(n_frequent, *windowed(rows, dtype, term_type), scale_of(rows), starts, blocks)
+    return starts, blocks
 
 
-def search(rows, line_docs, query, k, n_frequent, dtype="float16", term_type=np.uint16, most_visits=1 << 30):
+def search(
+    rows, line_docs, query, k, n_frequent, dtype="float16", term_type=np.uint16, most_visits=1 << 30, allowed=EVERY
+):
     n = -(-len(rows) // SUPERBLOCK)
     heads, heap = np.full(n, -1, np.int32), np.zeros(k, np.int64)
     size = search_blocks(
         len(rows), *windowed(rows, dtype, term_type), *maxima_of(rows, n_frequent, dtype, term_type), scale_of(rows),
         line_docs, np.array(sorted(query), dtype=np.uint32), np.float32([query[term] for term in sorted(query)]),
-        np.zeros(n, np.float32), heads, np.zeros((N_TERMS * len(rows), 4), np.int64), np.zeros(n + 1, np.int32),
-        np.zeros(n + 1, np.int32), most_visits, heap,
+        allowed, np.zeros(n, np.float32), np.zeros(WINDOW // 8, np.float32), heads,
+        np.zeros((N_TERMS * len(rows), 4), np.int64), np.zeros(n + 1, np.int32), np.zeros(n + 1, np.int32),
+        most_visits, heap,
     )  # fmt: skip
     assert (heads == -1).all()
     if size < 0:
@@ -75,10 +78,10 @@ def search(rows, line_docs, query, k, n_frequent, dtype="float16", term_type=np.
     return list(zip(ids.tolist(), scores.tolist(), strict=True))
 
 
-def expected_of(rows, line_docs, query, k):
+def expected_of(rows, line_docs, query, k, allowed=None):
     scores = np.empty(len(rows), np.float32)
     scores[line_docs] = oracle.canonical_scores([sorted(row.items()) for row in rows], query)
-    return oracle.brute_force(scores, k)
+    return oracle.brute_force(scores, k, allowed)
 
 
 queries = st.dictionaries(
@@ -102,8 +105,12 @@ def test_skipping_gives_the_brute_force_ranking_with_ties(seed, n_docs, query, k
     if not any(rows):
         rows[0] = {0: 1.0}
     line_docs = generator.permutation(n_docs).astype(np.uint32)
-    expected = expected_of(rows, line_docs, query, k)
-    assert search(rows, line_docs, query, k, n_frequent, dtype, term_type) == expected
+    allowed = generator.random(n_docs) < 0.3 if seed % 2 else None
+    expected = expected_of(rows, line_docs, query, k, allowed)
+    found = search(
+        rows, line_docs, query, k, n_frequent, dtype, term_type, allowed=EVERY if allowed is None else allowed
+    )
+    assert found == expected
 
 
 @settings(max_examples=30, deadline=None)
@@ -111,15 +118,12 @@ def test_skipping_gives_the_brute_force_ranking_with_ties(seed, n_docs, query, k
 def test_maxima_are_the_largest_impacts_rounded_up(seed, n_docs, n_frequent):
     rows = rows_of(np.random.default_rng(seed), n_docs)
     rows[0] = dict.fromkeys(range(N_TERMS), 0.25)
-    starts, superblocks, blocks = maxima_of(rows, n_frequent)
+    starts, blocks = maxima_of(rows, n_frequent)
     scale, n = scale_of(rows).astype(np.float64), -(-n_docs // SUPERBLOCK)
     for term in range(n_frequent):
-        for found, size in ((superblocks, SUPERBLOCK), (blocks, BLOCK)):
-            per = SUPERBLOCK // size
-            for part in range(n * per):
-                largest = max((row.get(term, 0.0) for row in rows[part * size : (part + 1) * size]), default=0.0)
-                steps = min(255, int(np.ceil(largest / scale[term])))
-                assert found[term * n * per + part] == steps
+        for block in range(n * BLOCKS):
+            largest = max((row.get(term, 0.0) for row in rows[block * BLOCK : (block + 1) * BLOCK]), default=0.0)
+            assert blocks[term * n * BLOCKS + block] == min(255, int(np.ceil(largest / scale[term])))
         before = [sum(term in row for row in rows[: s * SUPERBLOCK]) for s in range(n)]
         assert starts[term * n : (term + 1) * n].tolist() == before
 

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from index.arrays.new_arrays import ArraysInMemory, new_documents
+from index.canonical_weights import stored
 from index.kernels import oracle
 from index.kernels.blocks import BlockShape, BuildScratch, NewBlocks, build_lists
 from index.kernels.candidate_arrays import (
@@ -37,16 +38,17 @@ sketches = st.lists(
 )
 
 
-def packed(documents, term_type=np.uint16):
-    """Pack documents given as {term: steps}."""
+def packed(documents, term_type=np.uint16, impact_type="float32"):
+    """Pack documents given as {term: steps}; with uint16 and float16, further lines have levels."""
     rows = [sorted(document.items()) for document in documents]
     start = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=start[1:])
     terms = np.array([term for row in rows for term, _ in row], dtype=np.uint32)
     steps = np.array([steps for row in rows for _, steps in row], dtype=np.float32)
     impacts, lines = (steps * SCALE[terms]).astype(np.float32), np.arange(len(rows), dtype=np.uint32)
-    made, links = new_documents(np.diff(start), np.dtype(term_type), impacts.dtype, SCALE[:N_TERMS], ArraysInMemory())
-    pack_documents(lines, start, terms, impacts, impacts, links, made)
+    kept = stored(impacts, impact_type)
+    made, links = new_documents(np.diff(start), np.dtype(term_type), kept.dtype, SCALE[:N_TERMS], ArraysInMemory())
+    pack_documents(lines, start, terms, impacts, kept, links, made)
     return made
 
 
@@ -90,13 +92,13 @@ def test_a_summary_holds_the_largest_of_the_maximum(documents, n_lines, term_typ
     assert not out[1][[0, 1, 4]].any()
 
 
-def inverted(documents, term_type, centroid_fraction, short):
+def inverted(documents, term_type, centroid_fraction, short, impact_type="float32"):
     """Build uncut lists over the documents; returns (CandidateLists, Documents), and the lists as sets."""
     lists = [[doc for doc, sketch in enumerate(documents) if term in sketch] for term in range(N_TERMS)]
     start = np.zeros(N_TERMS + 1, dtype=np.int64)
     np.cumsum([len(docs) for docs in lists], out=start[1:])
     docs = np.array([doc for docs in lists for doc in docs], dtype=np.uint32)
-    made = packed(documents, term_type)
+    made = packed(documents, term_type, impact_type)
     summaries = line_views(np.zeros((2 * len(docs), LINE_BYTES), dtype=np.uint8), np.dtype(term_type))
     out = NewBlocks(
         np.zeros(len(docs), dtype=np.uint32), np.zeros(len(docs), dtype=np.uint32), *summaries[:2],
@@ -150,18 +152,20 @@ def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING, 
     sketches,
     st.dictionaries(st.integers(0, N_TERMS - 1), st.integers(1, 9), max_size=6),
     st.integers(1, 8),
-    st.sampled_from([np.uint16, np.uint32]),
+    st.sampled_from([(np.uint16, "float16"), (np.uint16, "float32"), (np.uint32, "float16")]),
     st.sampled_from([(0.1, 1), (0.5, 4)]),
 )
 @example(
-    [{0: 1}, {0: 2, **dict.fromkeys(range(1, 28), 200)}], {0: 1}, 1, np.uint32, (0.1, 1)
+    [{0: 1}, {0: 2, **dict.fromkeys(range(1, 28), 200)}], {0: 1}, 1, (np.uint32, "float32"), (0.1, 1)
 )  # the match is in a further line
-def test_uncut_candidate_search_finds_the_best_sketch_scores(documents, query, n, term_type, shape):
-    arrays, lists = inverted(documents, term_type, *shape)
+def test_uncut_candidate_search_finds_the_best_sketch_scores(documents, query, n, types, shape):
+    term_type, impact_type = types
+    arrays, lists = inverted(documents, term_type, *shape, impact_type)
     # A block is never skipped with heap_factor 0, a document never dropped with beta 0.
     docs, scores, _ = candidates(query, n, arrays, len(documents), heap_factor=0, beta=0)
     width = terms_per_line(np.dtype(term_type))
-    expected = oracle.candidates_trivial_but_slow(documents, query, SCALE, lists, n, width)
+    with_levels = types == (np.uint16, "float16")
+    expected = oracle.candidates_trivial_but_slow(documents, query, SCALE, lists, n, width, with_levels=with_levels)
     # Scores tie, so documents are compared by their scores.
     assert scores == expected
     assert len(docs) == len(set(docs)) == len(expected)

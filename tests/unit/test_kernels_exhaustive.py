@@ -49,6 +49,7 @@ def search(rows, query, k, allowed, dtype, term_type=np.uint16, room=1):
     arrays = windowed(rows, dtype, term_type)
     sums, keys = np.zeros(exhaustive.WINDOW, dtype=np.float64), np.zeros(k + room, dtype=np.int64)
     found, sample = np.zeros(exhaustive.WINDOW + 1, dtype=np.int32), np.zeros(exhaustive.WINDOW, dtype=np.int64)
+    found_sums = np.zeros(exhaustive.WINDOW + 1, dtype=np.float64)
     n_windows = len(arrays[0]) - 1
     size = 0
     # In two calls, as a search with a deadline makes them.
@@ -56,7 +57,7 @@ def search(rows, query, k, allowed, dtype, term_type=np.uint16, room=1):
         size = search_windows(
             first, last, len(rows), NO_LINES, *arrays, np.array(sorted(query), dtype=np.uint32),
             np.float32([query[term] for term in sorted(query)]), allowed, sums, found,
-            sample, k, keys, size,
+            found_sums, sample, k, keys, size,
         )  # fmt: skip
     assert not sums.any()
     ids, scores = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.float32)

@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 from index.arrays.new_arrays import ArraysInMemory, new_documents
 from index.canonical_weights import stored
 from index.kernels import oracle
+from index.kernels.few import may_be_best
 from index.kernels.forward import scan_documents, score_document, score_documents, score_rows
 from index.kernels.lines import (
+    FREE,
+    GROUP,
+    LEVELLED,
     NO_LINE,
     count_terms,
     heaviest_terms,
     impact_value,
+    level_at,
     pack_documents,
     read_documents,
     steps_of,
@@ -31,6 +36,9 @@ NOTHING = np.zeros(0, dtype=np.bool_)
 impacts = st.integers(1, 2000).map(lambda n: n / 512)
 documents = st.lists(
     st.dictionaries(st.integers(0, N_TERMS - 1), impacts, max_size=45).map(lambda d: sorted(d.items())), max_size=6
+)
+rows_with_many_terms = st.dictionaries(st.integers(0, N_TERMS - 1), impacts, min_size=21, max_size=N_TERMS).map(
+    lambda d: sorted(d.items())
 )
 queries = st.dictionaries(st.integers(0, N_TERMS - 1), st.floats(2**-10, 8, width=32), max_size=12)
 
@@ -155,16 +163,25 @@ def test_documents_are_packed_by_descending_impact(rows, term_type, impact_type)
         if len(row) <= width:
             assert made.line_links[document, 15] == NO_LINE
         else:
-            per_line = 64 // (term_bytes + made.impacts.dtype.itemsize)
+            with_levels = made.further_impacts.shape[1] == LEVELLED
+            per_line = LEVELLED if with_levels else 64 // (term_bytes + made.impacts.dtype.itemsize)
             first = int(made.line_links[document, 15])
             used = slice(first, first + -(-(1 + len(row) - width) // per_line))
-            terms = made.further_terms[used, :per_line].flatten().tolist()
+            terms = made.further_terms[used, :per_line].flatten().astype(int).tolist()
             stored = made.further_impacts[used, -per_line:].flatten()
             values = stored.view(np.float16) if impact_type == "float16" else stored
             further = list(zip(terms, values.tolist(), strict=True))
-            assert further[0] == (len(row) - width, 0)
+            n_further = len(row) - width
+            assert further[0] == (FREE - n_further if with_levels else n_further, 0)
             held = [(term, steps_of(value, 1 / SCALE[term])) for term, value in further[1 : 1 + len(row) - width]]
             assert held == expected[width:]
+            if with_levels:
+                assert set(terms[1 + n_further :]) <= {FREE}
+                said = [level_at(first + at // LEVELLED, at % LEVELLED // GROUP, made.further_terms)
+                        for at in range(1, 1 + n_further)]  # fmt: skip
+                assert [value * 2.0**112 for value in said] == oracle.levels(
+                    [value for _, value in further[1 : 1 + n_further]]
+                )
 
 
 @settings(max_examples=30, deadline=None)
@@ -188,3 +205,32 @@ def test_packed_documents_return_the_terms_and_the_canonical_impacts(rows, impac
     values = kept.view(np.float16) if impact_type == "float16" else kept
     found = iter(zip(terms.tolist(), values.tolist(), strict=True))
     assert [sorted(next(found) for _ in row) for row in rows] == rounded(rows, impact_type)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(rows_with_many_terms, min_size=1, max_size=12), queries, st.integers(1, 6))
+def test_documents_that_may_be_best_hold_all_of_the_best(rows, query, k):
+    made = packed(rows)
+    if made.further_impacts.shape[1] != LEVELLED:
+        return
+    terms, weights = query_arrays(query)
+    tables = [np.zeros(2**16, dtype=np.float32) for _ in range(2)]
+    chosen = np.empty(len(rows), dtype=np.int64)
+    n = may_be_best(lines_of(rows), k, made, SCALE, terms, weights, *tables, np.empty(len(rows)), chosen)
+    assert not any(table.any() for table in tables)
+    scores = oracle.canonical_scores(rounded(rows, "float16"), {int(t): w for t, w in zip(terms, weights, strict=True)})
+    kept = chosen[:n].tolist()
+    assert kept == sorted(set(kept))
+    best = sorted((score for score in scores if score >= 0), reverse=True)[:k]
+    assert {row for row, score in enumerate(scores) if score > 0 and score >= best[-1]} <= set(kept)
+
+
+def test_bounds_leave_out_a_document_that_cannot_be_among_the_best():
+    # Both hold the query's term 50 in a further line: the heavy one with an impact that no level of the light one has.
+    heavy, light = [(t, 3.0) for t in range(20)], [(t, 3.0) for t in range(20)]
+    made = packed([[*heavy, (50, 2.0), (51, 1.75), (52, 1.75), (53, 1.75), (54, 1.75), (55, 1.75)],
+                   [*light, (40, 0.5), (41, 0.5), (42, 0.5), (50, 0.25)]])  # fmt: skip
+    chosen, terms = np.empty(2, dtype=np.int64), np.array([50], dtype=np.uint32)
+    tables = [np.zeros(2**16, dtype=np.float32) for _ in range(2)]
+    n = may_be_best(lines_of("ab"), 1, made, SCALE, terms, np.float32([1]), *tables, np.empty(2), chosen)
+    assert chosen[:n].tolist() == [0]

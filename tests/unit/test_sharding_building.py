@@ -108,6 +108,9 @@ def test_shards_built_in_any_order_equal_the_unsharded_collection(
     assert sum_of(entry.digest for entry in publication.shards) == digest_of(whole)
     with Collection.open(whole) as unsharded, open_shards(build.root, publication, "c") as sharded:
         assert sharded.info().documents == unsharded.info().documents == 3000 - 8 - 1
+        kinds = {(one.kind, one.vector) for one in sharded.info().stored}
+        assert kinds == {(one.kind, one.vector) for one in unsharded.info().stored}
+        assert sharded.info().bytes == sum(file.bytes for entry in publication.shards for file in entry.files.values())
         assert sharded.vector_config("default").settings == unsharded.vector_config("default").settings
         for query in QUERIES:
             found, expected = (
