@@ -24,7 +24,7 @@ MakeCheckpoint = Callable[..., Path]
 
 TEXTS = ["sparse retrieval of the heart", "the heart the heart", "learned " * 40, "[SEP] attack é", "", "vitamin c"]
 WORDS = ["heart", "attack", "vitamin", "sparse", "search", "learn"]
-DECODERS = ("echo", "bidirectional")
+DECODERS = ("echo", "bidirectional", "prosper")
 QUERIES = [name for name, kind in SIDES.items() if kind.queries and name not in DECODERS]
 DOCUMENTS = [name for name, kind in SIDES.items() if kind.documents and name not in DECODERS] + ["literal", "pooled"]
 TABLES = ("binary", "idf", "bm25")
