@@ -24,7 +24,7 @@ MakeCheckpoint = Callable[..., Path]
 
 TEXTS = ["sparse retrieval of the heart", "the heart the heart", "learned " * 40, "[SEP] attack é", "", "vitamin c"]
 WORDS = ["heart", "attack", "vitamin", "sparse", "search", "learn"]
-DECODERS = ("echo", "bidirectional")
+DECODERS = ("echo", "bidirectional", "prosper")
 QUERIES = [name for name, kind in SIDES.items() if kind.queries and name not in DECODERS]
 DOCUMENTS = [name for name, kind in SIDES.items() if kind.documents and name not in DECODERS] + ["literal", "pooled"]
 TABLES = ("binary", "idf", "bm25")
@@ -118,7 +118,14 @@ def test_any_queries_train_with_any_documents(
 
 @pytest.mark.parametrize(
     ("queries", "documents"),
-    [("echo", "echo"), ("binary", "echo"), ("mlp", "echo"), ("echo", "bidirectional"), ("idf", "bidirectional")],
+    [
+        ("echo", "echo"),
+        ("binary", "echo"),
+        ("mlp", "echo"),
+        ("echo", "bidirectional"),
+        ("idf", "bidirectional"),
+        ("mlp", "prosper"),
+    ],
 )
 def test_decoders_are_sides_like_others(
     decoder: Path, pairs: Path, tmp_path: Path, queries: str, documents: str
