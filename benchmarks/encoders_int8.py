@@ -94,14 +94,16 @@ def measure(folder: Path, only: list[str], *, threads: int, rounds: int, documen
     torch.set_num_threads(1)
     side = lsr_mini("float32")
     batches = batches_of(side, texts_of(slice(0, documents), words))
-    ways: dict[str, Forward] = {
-        "own, float32": own("float32"),
-        "own, bfloat16": own("bfloat16"),
-        "ONNX Runtime, float32": onnxruntime(folder / "body.onnx"),
-        "ONNX Runtime, dynamic int8": onnxruntime(folder / "body.int8.onnx"),
-        **openvino_ways(folder, threads),
+    makers: dict[str, Callable[[], Forward]] = {
+        "own, float32": lambda: own("float32"),
+        "own, bfloat16": lambda: own("bfloat16"),
+        "ONNX Runtime, float32": lambda: onnxruntime(folder / "body.onnx"),
+        "ONNX Runtime, dynamic int8": lambda: onnxruntime(folder / "body.int8.onnx"),
+        "OpenVINO, bfloat16": lambda: openvino_way(folder / "float.xml", "bf16", threads),
+        "OpenVINO, int8": lambda: openvino_way(folder / "int8.xml", "f32", threads),
+        "OpenVINO, int8 and bfloat16": lambda: openvino_way(folder / "int8.xml", "bf16", threads),
     }
-    ways = {name: forward for name, forward in ways.items() if not only or name in only}
+    ways = {name: make() for name, make in makers.items() if not only or name in only}
     reference = own("float32")
     exact = np.concatenate([pooled(reference(batch), batch[1]) for batch in batches])
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
@@ -152,30 +154,19 @@ def onnxruntime(file: Path) -> Forward:
     return lambda batch: session.run(None, dict(zip(_INPUTS, batch, strict=True)))[0]
 
 
-def openvino_ways(folder: Path, threads: int) -> dict[str, Forward]:
-    """Return OpenVINO's forward passes, with a stream for each thread; none where FOLDER has no model of it."""
-    if not (folder / "int8.xml").is_file():
-        return {}
+def openvino_way(file: Path, precision: str, threads: int) -> Forward:
+    """Return OpenVINO's forward pass, with a stream for each thread."""
     import openvino as ov
 
-    core = ov.Core()
+    options = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
+    compiled: Any = ov.Core().compile_model(file, "CPU", options)
 
-    def way(file: str, precision: str) -> Forward:
-        options = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
-        compiled: Any = core.compile_model(folder / file, "CPU", options)
+    def forward(batch: Batch) -> NDArray[np.float32]:
+        found = compiled.create_infer_request().infer(dict(zip(_INPUTS, batch, strict=True)))
+        states: NDArray[np.float32] = found[compiled.output(0)]
+        return states
 
-        def forward(batch: Batch) -> NDArray[np.float32]:
-            found = compiled.create_infer_request().infer(dict(zip(_INPUTS, batch, strict=True)))
-            states: NDArray[np.float32] = found[compiled.output(0)]
-            return states
-
-        return forward
-
-    return {
-        "OpenVINO, bfloat16": way("float.xml", "bf16"),
-        "OpenVINO, int8": way("int8.xml", "f32"),
-        "OpenVINO, int8 and bfloat16": way("int8.xml", "bf16"),
-    }
+    return forward
 
 
 def pooled(states: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ from index.arrays.folder import (
     verify_index,
     write_manifest,
 )
+from index.arrays.memory_advice import available_memory
 from index.arrays.new_arrays import ArraysInFolder, ArraysInMemory
 from index.arrays.segment import NEIGHBOURS, Segment, freeze, open_segment
 from index.building.build import Progress, build_arrays
@@ -129,7 +130,8 @@ class SparseIndex:
         resident   copy the arrays that approximate search reads into memory: up to a third faster, at about a second
                    per gigabyte
 
-        Raises IndexCorrupt naming the file, IndexFormatUnsupported for another format.
+        Where what candidate search reads is larger than the memory that is left, the kernel is advised not to read
+        ahead. Raises IndexCorrupt naming the file, IndexFormatUnsupported for another format.
         """
         folder = Path(path)
         if verify not in ("metadata", "full"):
@@ -140,6 +142,8 @@ class SparseIndex:
         segment = open_segment(folder, manifest)
         if resident:
             segment = segment.resident()
+        elif (left := available_memory()) is not None and segment.candidate_bytes > left:
+            segment.read_at_random()
         return cls(
             segment,
             IndexConfig.from_json(manifest["config"]),

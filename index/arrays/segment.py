@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays.folder import MANIFEST, WITH_BLOCK_MAXIMA, WITH_LEVELS, map_array
+from index.arrays.memory_advice import advise_random
 from index.arrays.new_arrays import aligned_zeros
 from index.errors import IndexCorrupt
 from index.kernels.block_max import BLOCKS, SUPERBLOCK, BlockMaxima
@@ -100,6 +101,10 @@ class Segment:
             copies[name][:] = mapped
             copies[name].setflags(write=False)
         return replace(self, **copies)
+
+    def read_at_random(self) -> None:
+        """Advise the kernel not to read ahead what searches read at random: for an index larger than memory."""
+        advise_random(getattr(self, name) for name in (*_READ_AT_RANDOM, NEIGHBOURS, "impacts", "further_impacts"))
 
     def lines_of(self, docs: slice | NDArray[np.int64]) -> NDArray[np.uint32]:
         """Return the numbers of the documents' lines; a damaged number stays inside the lines."""

@@ -1,7 +1,7 @@
 """A connection to a Ray cluster: one at an address, or a small one on this machine.
 
-The local cluster has no dashboard, listens on the loopback address only, and asks for a token that this process makes:
-another user of the machine cannot use it.
+The local cluster has no dashboard and asks for a token that this process makes, since some of Ray's ports listen on all
+addresses of the machine.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any, Final
@@ -33,6 +34,8 @@ def connected(address: str, *, cpus: int | None = None, objects: int = _OBJECT_S
 
     Raises ClusterUnavailable where Ray is not installed or no cluster answers.
     """
+    if address == LOCAL:
+        _ask_for_a_token()
     ray = import_ray()
     if ray.is_initialized():
         yield ray
@@ -52,6 +55,18 @@ def connected(address: str, *, cpus: int | None = None, objects: int = _OBJECT_S
         yield ray
     finally:
         ray.shutdown()
+
+
+def _ask_for_a_token() -> None:
+    """Let the local cluster ask for a token, unless the environment says otherwise. Ray's processes inherit it.
+
+    Ray reads the mode when it is imported: where it is imported already, the mode stays as it was.
+    """
+    if "ray" in sys.modules or "RAY_AUTH_MODE" in os.environ:
+        return
+    os.environ["RAY_AUTH_MODE"] = "token"
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def _check_answers(address: str) -> None:
@@ -74,8 +89,6 @@ def import_ray() -> Any:
 
 
 def _start_local(ray: Any, cpus: int | None, objects: int) -> None:
-    if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray's processes inherit it
     ray.init(
         num_cpus=cpus,
         include_dashboard=False,

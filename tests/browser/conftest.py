@@ -28,6 +28,7 @@ from tests.unit.test_query_sample import topical_rows
 
 CHROMIUM: Final = shutil.which("chromium")
 AXE: Final = Path(__file__).parents[2] / ".browser" / "node_modules" / "axe-core" / "axe.min.js"
+PATIENCE: Final = 600  # seconds to wait for anything: the machine may be busy
 KEY: Final = "some-key-0123456789"
 
 RLO, PDF = "\u202e", "\u202c"
@@ -75,7 +76,7 @@ SCHEMA: Final = {"year": "int", "tag": "keyword[]", "kind": "keyword", "hot": "b
 
 def until(page: Any, expression: str, argument: Any = None) -> None:
     """Wait until a JavaScript expression holds (Playwright's own waiting evaluates strings, which the page forbids)."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not page.evaluate(expression, argument):
         assert time.monotonic() < deadline, f"never: {expression}"
         page.wait_for_timeout(50)
@@ -103,7 +104,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (
         CollectionStore(folder) as store,
         running(store) as url,
-        httpx.Client(base_url=url, timeout=60) as client,
+        httpx.Client(base_url=url, timeout=PATIENCE) as client,
     ):
         vectors = {"default": {"encoder": "bm25"}, "second": {"encoder": "bm25"}}
         search = {"queries": [{"using": "default"}, {"using": "second"}], "method": "scaled", "weights": [1, 1]}
@@ -119,7 +120,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def pipeline(service: str) -> str:
     """The name of a collection with the default pipeline: lsr-mini, BM25, rescoring by a dense vector."""
-    with httpx.Client(base_url=f"{service}/v1/collections", timeout=1800) as client:
+    with httpx.Client(base_url=f"{service}/v1/collections", timeout=PATIENCE) as client:
         client.put("/pipeline", json={"encoder": "lsr-mini"}).raise_for_status()
         few = [{name: one[name] for name in ("id", "title")} for one in recipes()[:12]]
         client.post("/pipeline/documents", json={"documents": few}).raise_for_status()
@@ -141,7 +142,7 @@ def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000)
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE * 1000)
         yield chromium
         chromium.close()
 
@@ -182,7 +183,7 @@ def visit(browser: Any, service: str) -> Iterator[Callable[..., Visit]]:
 
     def start(url: str = service, **options: Any) -> Visit:
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE * 1000)
         contexts.append(context)
         visits.append(Visit(context.new_page(), url))
         return visits[-1]

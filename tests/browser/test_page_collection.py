@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.browser.conftest import until
+from tests.browser.conftest import PATIENCE, until
 
 Start = Callable[..., Any]
 
@@ -33,7 +33,7 @@ def test_the_collection_shows_what_it_holds(visit: Start) -> None:
 
 
 def test_bytes_are_shown_by_kind_and_follow_an_upload(visit: Start, service: str) -> None:
-    httpx.put(f"{service}/v1/collections/growing", json={"encoder": "bm25"}).raise_for_status()
+    httpx.put(f"{service}/v1/collections/growing", json={"encoder": "bm25"}, timeout=PATIENCE).raise_for_status()
     page = visit().open("/?c=growing&view=collection")
 
     def shown() -> list[str]:
@@ -51,7 +51,7 @@ def test_bytes_are_shown_by_kind_and_follow_an_upload(visit: Start, service: str
 
 
 def test_the_curve_shows_the_operating_point_of_the_search(visit: Start, service: str) -> None:
-    measured = httpx.get(f"{service}/v1/collections/measured/curve").json()
+    measured = httpx.get(f"{service}/v1/collections/measured/curve", timeout=PATIENCE).json()
     usual = measured["usual"]["10"]
     page = visit().open("/?c=measured&view=collection")
     assert page.locator(".curve circle.point").count() == 1
@@ -84,7 +84,7 @@ def test_a_documents_vector_is_shown_by_word(visit: Start) -> None:
 
 def test_an_upload_names_the_refused_lines(visit: Start, service: str) -> None:
     httpx.put(
-        f"{service}/v1/collections/uploads", json={"encoder": "bm25", "schema": {"year": "int"}}
+        f"{service}/v1/collections/uploads", json={"encoder": "bm25", "schema": {"year": "int"}}, timeout=PATIENCE
     ).raise_for_status()
     lines = [json.dumps({"id": f"u{n}", "text": "lobster " * 200, "metadata": {"year": n}}) for n in range(1500)]
     lines[3] = "{not json"
@@ -103,4 +103,4 @@ def test_an_upload_names_the_refused_lines(visit: Start, service: str) -> None:
     assert "1,498 accepted, 2 refused" in text
     refused = page.locator(".refused li").all_inner_texts()
     assert [one.split(" ")[1] for one in refused] == ["4", "1,401"]
-    assert httpx.get(f"{service}/v1/collections/uploads").json()["documents"] == 1498
+    assert httpx.get(f"{service}/v1/collections/uploads", timeout=PATIENCE).json()["documents"] == 1498

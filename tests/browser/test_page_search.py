@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from tests.browser.conftest import until
+from tests.browser.conftest import PATIENCE, until
 
 Start = Callable[..., Any]
 
@@ -281,7 +281,7 @@ def test_a_search_is_copied_and_what_is_copied_runs(visit: Start, service: str) 
         page.get_by_role("button", name=kind, exact=True).wait_for()
     body = json.loads(copied["JSON"])
     assert body["query"]["fusion"]["queries"][1]["text"] == "it's lobster soup\" \\ 🦞"
-    answers = [httpx.post(f"{service}/v1/collections/recipes/search", json=body).json()]
+    answers = [httpx.post(f"{service}/v1/collections/recipes/search", json=body, timeout=PATIENCE).json()]
     answers.append(json.loads(ran(["sh", "-c", copied["curl"]])))
     for answer in answers:
         assert [hit["id"] for hit in answer["hits"]] == shown
@@ -290,7 +290,7 @@ def test_a_search_is_copied_and_what_is_copied_runs(visit: Start, service: str) 
 
 
 def ran(command: list[str], given: str = "") -> str:
-    return subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=120).stdout
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
 
 
 def test_a_recall_target_is_part_of_the_search_and_of_the_address(visit: Start) -> None:

@@ -190,9 +190,9 @@ def test_a_target_never_costs_more_than_exact_search(index, monkeypatch):
 def test_unpruned_postings_are_searched_where_they_cost_less_than_the_setting(monkeypatch):
     both = SparseIndex.build(DOCUMENTS, IndexConfig(n_postings=60, exact_lists=True), queries=SAMPLE[:40])
     monkeypatch.setattr(searcher, "_FEW_POSTINGS", 0)
-    monkeypatch.setattr(searcher, "POSTING_COST", 1e-3)
+    monkeypatch.setattr(searcher.exact_search, "POSTING_COST", 1e-3)
     assert not answer(both, 2, recall=0.95).approximate
-    monkeypatch.setattr(searcher, "POSTING_COST", 1e9)
+    monkeypatch.setattr(searcher.exact_search, "POSTING_COST", 1e9)
     assert answer(both, 2, recall=0.95).approximate
 
 
