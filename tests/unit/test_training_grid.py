@@ -118,7 +118,14 @@ def test_any_queries_train_with_any_documents(
 
 @pytest.mark.parametrize(
     ("queries", "documents"),
-    [("echo", "echo"), ("binary", "echo"), ("mlp", "echo"), ("echo", "bidirectional"), ("idf", "bidirectional")],
+    [
+        ("echo", "echo"),
+        ("binary", "echo"),
+        ("mlp", "echo"),
+        ("echo", "bidirectional"),
+        ("idf", "bidirectional"),
+        ("mlp", "prosper"),
+    ],
 )
 def test_decoders_are_sides_like_others(
     decoder: Path, pairs: Path, tmp_path: Path, queries: str, documents: str
