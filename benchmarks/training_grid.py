@@ -6,9 +6,10 @@ python benchmarks/training_grid.py BACKBONE data/train-medquad/pairs.jsonl.zst -
     --dataset data/dev-medquad --out runs/grid
 
 BACKBONE is a small masked language model. Each combination trains with the same pairs, negatives, steps and seed; `mlp`
-weighs the text's own tokens, `masked-lm` adds others. Prints a line of JSON for BM25 and for each combination, with the
-milliseconds of a query (encoded alone, then searched in an index of --documents of the pairs' documents), and one for
-what query expansion adds with and without document expansion, with randomisation tests over the queries.
+weighs the text's own tokens, `masked-lm` adds others. Prints a line of JSON for BM25 and for each combination, one for
+what query expansion adds with and without document expansion, with randomisation tests over the queries, and one for
+the milliseconds of a query of each (encoded alone, then searched in an index of --documents of the pairs' documents;
+the combinations take turns). A run that is in --out is used again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from encoders import Encoder, load_encoder
 from eval import Evaluation, evaluate, open_dataset
 from eval.comparison.significance import paired_difference
+from eval.measures import parse_measure
 from index import SparseIndex
 from lsr.training.config import parse_config
 from lsr.training.context import RunContext
@@ -36,6 +38,8 @@ from lsr.training.run import train
 MEASURE = "nDCG@10"
 KINDS = ("mlp", "masked-lm")
 ROUNDS = 3  # of the timed queries; medians
+
+Pair = tuple[str, str]  # kinds of the query side and of the document side
 
 
 def configuration(given: argparse.Namespace, queries: str, documents: str, seed: int) -> dict[str, Any]:
@@ -69,36 +73,44 @@ def configuration(given: argparse.Namespace, queries: str, documents: str, seed:
     }
 
 
-def median_milliseconds(work: Callable[[int], Any], n: int) -> tuple[float, float]:
-    """Return the median wall and CPU time of `work` of 0 to n-1, over several rounds."""
-    wall, cpu = [], []
+def medians(works: Mapping[Pair, Callable[[int], Any]], n: int) -> dict[Pair, tuple[float, float]]:
+    """Return the median wall and CPU milliseconds of each work of 0 to n-1, which take turns, over several rounds."""
+    wall: dict[Pair, list[float]] = {pair: [] for pair in works}
+    cpu: dict[Pair, list[float]] = {pair: [] for pair in works}
     for _ in range(ROUNDS):
         for i in range(n):
-            started, began = time.perf_counter(), time.process_time()
-            work(i)
-            wall.append(time.perf_counter() - started)
-            cpu.append(time.process_time() - began)
-    return float(np.median(wall)) * 1e3, float(np.median(cpu)) * 1e3
+            for pair, work in works.items():
+                started, began = time.perf_counter(), time.process_time()
+                work(i)
+                wall[pair].append(time.perf_counter() - started)
+                cpu[pair].append(time.process_time() - began)
+    return {pair: (float(np.median(wall[pair])) * 1e3, float(np.median(cpu[pair])) * 1e3) for pair in works}
 
 
-def query_costs(encoder: Encoder, texts: Sequence[str], documents: Sequence[str]) -> dict[str, float]:
-    """Return terms of queries and documents, and the milliseconds of a query, encoded and searched."""
-    index = SparseIndex.build(encoder.encode_document_batches(documents))
-    queries = encoder.encode_queries(texts)
-    for text in texts[:5]:
-        encoder.encode_queries([text])
-    index.search(queries[:5], 10)
-    encoding = median_milliseconds(lambda i: encoder.encode_queries([texts[i]]), len(texts))
-    searching = median_milliseconds(lambda i: index.search(queries[[i]], 10), len(texts))
-    exact = median_milliseconds(lambda i: index.search(queries[[i]], 10, exact=True), len(texts))
-    return {
-        "query_terms": round(queries.nnz / len(texts), 1),
-        "encoding_ms": round(encoding[0], 3),
-        "encoding_cpu_ms": round(encoding[1], 3),
-        "search_ms": round(searching[0], 3),
-        "search_cpu_ms": round(searching[1], 3),
-        "exact_search_ms": round(exact[0], 3),
-    }
+def print_costs(encoders: Mapping[Pair, Encoder], texts: Sequence[str], documents: Sequence[str]) -> None:
+    """Print terms of queries, and the milliseconds of a query, encoded alone and searched, of each combination."""
+    indexes = {pair: SparseIndex.build(one.encode_document_batches(documents)) for pair, one in encoders.items()}
+    queries = {pair: one.encode_queries(texts) for pair, one in encoders.items()}
+
+    def encoding(pair: Pair) -> Callable[[int], Any]:
+        return lambda i: encoders[pair].encode_queries([texts[i]])
+
+    def searching(pair: Pair) -> Callable[[int], Any]:
+        return lambda i: indexes[pair].search(queries[pair][[i]], 10)
+
+    for make in (encoding, searching):  # compiled, and read
+        medians({pair: make(pair) for pair in encoders}, 5)
+    encoded = medians({pair: encoding(pair) for pair in encoders}, len(texts))
+    searched = medians({pair: searching(pair) for pair in encoders}, len(texts))
+    for pair in encoders:
+        _print(
+            costs_of={"queries": pair[0], "documents": pair[1]},
+            query_terms=queries[pair].nnz / len(texts),
+            encoding_ms=encoded[pair][0],
+            encoding_cpu_ms=encoded[pair][1],
+            search_ms=searched[pair][0],
+            search_cpu_ms=searched[pair][1],
+        )
 
 
 def main() -> None:
@@ -127,14 +139,15 @@ def main() -> None:
     documents = read_pairs(parse_config(configuration(given, *KINDS[:2], 0)).data).documents[: given.documents]
     _print(system="bm25", mean=evaluate(dataset, encoder="bm25", measures=[MEASURE]).means[MEASURE])
     for seed in given.seeds:
-        found: dict[tuple[str, str], Evaluation] = {}
+        found: dict[Pair, Evaluation] = {}
+        encoders: dict[Pair, Encoder] = {}
         for of_documents in KINDS:
             for of_queries in KINDS:
                 out = given.out / f"{of_queries}--{of_documents}--{seed}"
                 started = time.perf_counter()
                 report = train(parse_config(configuration(given, of_queries, of_documents, seed)), out, context)
                 seconds = time.perf_counter() - started
-                encoder = load_encoder(str(report.model), device="cpu")
+                encoders[of_queries, of_documents] = load_encoder(str(report.model), device="cpu")
                 found[of_queries, of_documents] = evaluate(dataset, encoder=str(report.model), measures=[MEASURE])
                 log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
                 _print(
@@ -143,16 +156,16 @@ def main() -> None:
                     seed=seed,
                     mean=found[of_queries, of_documents].means[MEASURE],
                     document_terms=log[-1]["document_terms"],
-                    **query_costs(encoder, texts, documents),
                     training_seconds=round(seconds, 1),
                 )
         _report_expansion(found, seed)
+        print_costs(encoders, texts, documents)
 
 
-def _report_expansion(found: dict[tuple[str, str], Evaluation], seed: int) -> None:
+def _report_expansion(found: dict[Pair, Evaluation], seed: int) -> None:
     """Print what each expansion adds, alone and on top of the other, and the difference of the two: below zero, one
     takes over what the other gives."""
-    values = {pair: result.values[MEASURE] for pair, result in found.items()}
+    values = {pair: result.values[parse_measure(MEASURE)] for pair, result in found.items()}
     plain, both = (KINDS[0], KINDS[0]), (KINDS[1], KINDS[1])
     of_queries, of_documents = (KINDS[1], KINDS[0]), (KINDS[0], KINDS[1])
     for name, first, second in (
