@@ -125,8 +125,8 @@ def candidates(query, n, arrays, n_docs, *, heap_factor, beta, allowed=NOTHING, 
     terms = np.array(sorted(query), dtype=np.uint32)
     weights = np.array([query[term] for term in sorted(query)], dtype=np.float32)
     scratch = CandidateScratch(
-        per_step=np.zeros(ROOM, dtype=np.uint16),
-        per_unit=np.zeros(ROOM, dtype=np.float32),
+        per_step=np.zeros(1 << 16, dtype=np.uint16),  # unused places of further lines hold the largest number
+        per_unit=np.zeros(1 << 16, dtype=np.float32),
         visited=np.full(n_docs, mark, dtype=np.uint8),
         epoch=np.full(1, epoch, dtype=np.int64),
         estimates=np.zeros(1000, dtype=np.int64),
