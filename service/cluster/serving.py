@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import threading
 import time
 import uuid
@@ -24,7 +23,7 @@ from lsr.sharding.cache import DEFAULT_BYTES, ShardCache, check_published
 from lsr.sharding.collection import ShardedCollection
 from lsr.sharding.live_collection import LiveCollection
 from lsr.sharding.manifest import Publication
-from lsr.sharding.places import Place, place_of
+from lsr.sharding.places import Place, collection_name, place_of
 from lsr.sharding.publishing import published
 from lsr.sharding.splitting import read_frequencies
 from lsr.sharding.store import ShardedStore
@@ -37,7 +36,6 @@ from service.cluster.writers import ActorRegistry, ActorWriter, LiveOptions, sta
 
 _logger = logging.getLogger("lsr.cluster")
 _ONGOING: Final = 64  # requests of one replica through Serve, which are health checks only
-_NAME: Final = re.compile(r"[^a-z0-9_-]+")
 _LOOK_SECONDS: Final = 1.0  # from one look for replicas to the next
 _PUBLISHED_SECONDS: Final = 5.0  # from one look at the manifest to the next
 
@@ -61,12 +59,6 @@ class ServingOptions:
     drain_seconds: float = 60.0
     published_seconds: float = _PUBLISHED_SECONDS
     live: LiveOptions | None = None
-
-
-def collection_name(uri: str) -> str:
-    """Return the name of the collection that is published at a place: the last part of its path."""
-    path = uri.split("?", 1)[0].rstrip("/")
-    return _NAME.sub("-", path.rsplit("/", 1)[-1].lower()).strip("-_") or "collection"
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from lsr.errors import (
     TooManyPending,
 )
 from lsr.sharding.cache import ShardCache
+from lsr.sharding.folding import check_not_folded, generation_root
 from lsr.sharding.live_shard import Changes, Known, ShardWriter, Written, copy_collection
 from lsr.sharding.manifest import FolderEntry, Publication
 from lsr.sharding.new_terms import TermRegistry
@@ -58,11 +59,12 @@ class WriterActor:
     """One shard's writer."""
 
     def __init__(self, registry: str, uri: str, entry: FolderEntry, cache: str, cache_bytes: int, folder: str) -> None:
-        """Fill the cache, copy the shard where this is its first start, open it."""
+        """Fill the cache, copy the shard where this is its first start, open it; see `check_not_folded`."""
         held = ShardCache(Path(cache), cache_bytes).open(place_of(uri), entry)
         terms = ActorRegistry(registry)
         self._writer = _when_unlocked(lambda: ShardWriter(held.path, Path(folder), terms.extend))
         held.close()
+        check_not_folded(Path(folder).parent, place_of(uri))
 
     def run(self, method: str, *arguments: Any) -> Any:
         """Call a method of ShardWriter; return its result, or Refused."""
@@ -81,6 +83,7 @@ class RegistryActor:
         copy_collection(held.path, Path(folder))
         held.close()
         self._registry = _when_unlocked(lambda: TermRegistry(Path(folder)))
+        check_not_folded(Path(folder).parent, place_of(uri))
 
     def run(self, method: str, *arguments: Any) -> Any:
         """Call a method of TermRegistry; return its result, or Refused."""
@@ -208,7 +211,7 @@ def start_writers(
 
     Raises ShardUnavailable where they do not start.
     """
-    root = live.folder.expanduser().absolute() / collection / f"{publication.generation:06d}"
+    root = generation_root(live.folder, collection, publication.generation)
     name = writer_name(collection, publication.generation, "terms")
 
     def started(actor: type, called: str, cpus: float, *arguments: Any) -> Callable[[], Any]:

@@ -21,14 +21,14 @@ from lsr.corpora import Fields, open_corpus
 from lsr.errors import ClusterUnavailable, CollectionNotFound
 from lsr.sharding.building import Build, Plan, new_plan
 from lsr.sharding.digest import digest_of, sum_of
-from lsr.sharding.places import place_of
+from lsr.sharding.places import collection_name, place_of
 from lsr.sharding.publishing import find_published, publish
 from lsr.sharding.resharding import reshard_publication
 from lsr.store import CollectionStore
 from lsr.writing.bulk_load import index_corpus
 from service.cluster.connection import connected
 from service.cluster.indexing import BuildReport, build_shards
-from service.cluster.serving import ServingOptions, application_name, collection_name, deployed
+from service.cluster.serving import ServingOptions, application_name, deployed
 from service.server import running
 from tests.service import sharded_requests as requests
 from tests.service.cluster_processes import worker_processes
