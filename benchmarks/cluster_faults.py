@@ -86,8 +86,8 @@ def make(root: Path, count: int) -> dict[str, list[Any]]:
 
 
 @contextlib.contextmanager
-def nodes(count: int) -> Iterator[Nodes]:
-    """A Ray cluster of a head without CPUs and some nodes, on this machine."""
+def nodes(count: int, cpus: int = 2) -> Iterator[Nodes]:
+    """A Ray cluster of a head without CPUs and some nodes with `cpus` each, on this machine."""
     ray = import_ray()
     from ray.cluster_utils import Cluster
 
@@ -96,7 +96,7 @@ def nodes(count: int) -> Iterator[Nodes]:
         initialize_head=True,
         head_node_args={"num_cpus": 0, "object_store_memory": memory, "include_dashboard": False},
     )
-    found = Nodes(cluster, memory)
+    found = Nodes(cluster, memory, cpus)
     for _ in range(count):
         found.add()
     ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
@@ -110,17 +110,23 @@ def nodes(count: int) -> Iterator[Nodes]:
 class Nodes:
     """The nodes that can be killed, oldest first."""
 
-    def __init__(self, cluster: Any, memory: int) -> None:
+    def __init__(self, cluster: Any, memory: int, cpus: int) -> None:
         self._cluster = cluster
         self._memory = memory
+        self._cpus = cpus
         self._alive: deque[Any] = deque()
         self.slow_starts = 0
+
+    @property
+    def address(self) -> str:
+        """Where the cluster answers."""
+        return str(self._cluster.address)
 
     def add(self) -> None:
         """Add a node."""
         while True:
             try:
-                self._alive.append(self._cluster.add_node(num_cpus=2, object_store_memory=self._memory))
+                self._alive.append(self._cluster.add_node(num_cpus=self._cpus, object_store_memory=self._memory))
             except Exception as error:  # Ray raises plain ones where a node is slow to start: on a busy machine
                 self.slow_starts += 1
                 if self.slow_starts > _SLOW_STARTS:

@@ -143,7 +143,7 @@ def build_shards(
     Raises ClusterUnavailable where workers are killed again and again, LsrError for what a worker reports, and what
     publishing raises.
     """
-    crew = _Crew(ray, build, workers, progress)
+    crew = Crew(ray, build, workers, progress)
     try:
         parts = crew.run("part", "reading", [(part,) for part in build.part_numbers], None)
         make_common(build)
@@ -171,7 +171,7 @@ def build_shards(
     return BuildReport(publication, lines=lines, **sums)
 
 
-class _Crew:
+class Crew:
     """The actors of a build, each with at most one step."""
 
     def __init__(self, ray: Any, build: Build, workers: int, progress: BuildProgress | None) -> None:
@@ -180,6 +180,10 @@ class _Crew:
         self._progress = progress
         self._tally = ray.remote(Tally).options(num_cpus=0).remote()
         self._actors: list[Any] = [self._hire() for _ in range(workers)]
+
+    def wait_until_ready(self) -> None:
+        """Wait until the processes of all actors have started; `run` does not need it."""
+        self._ray.get([actor.__ray_ready__.remote() for actor in self._actors])
 
     def run(self, method: str, phase: str, steps: Sequence[tuple[Any, ...]], lines: int | None) -> list[Any]:
         """Run all steps and return their results in order; raises LsrError, ClusterUnavailable."""
