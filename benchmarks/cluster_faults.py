@@ -4,12 +4,16 @@
 
 Several Ray nodes run as processes on this machine; the head is not killed. Documents are in 2 shards with 2 replicas
 each, and are searched by two clients and written by a third one through a router. Every `--every` seconds the node that
-has been there longest is killed, without warning, and a new one is added. Prints one JSON line:
+has been there longest is killed, without warning, and a new one is added. Ray notices a dead node after 3 seconds, as in
+docker-compose.cluster.yml; its default is 15. Prints one JSON line:
 
     searches, wrong           answers, and those of them that are not what one machine answers, to the last bit
     written, lost             acknowledged documents, and those of them that are not found at the end
     failed, failed_writes     requests not answered with 200 (or, for a write, a job that succeeded), by status
     slowest_ms                the slowest search, and the slowest write
+    why                       the reasons of searches that failed
+    seconds_by_replicas       seconds in which the router knew 0, 1, 2 replicas, summed over the shards
+    slowest_replacement_s     the longest time until the router knew two replicas of a shard again
     slow_starts               new nodes that did not start in three minutes, and were started again
 """
 
@@ -19,6 +23,7 @@ import argparse
 import contextlib
 import json
 import logging
+import os
 import tempfile
 import threading
 import time
@@ -37,10 +42,11 @@ from lsr.sharding.publishing import publish
 from lsr.sharding.splitting import split_collection
 from lsr.vectors import VectorConfig
 from service.cluster.connection import import_ray
-from service.cluster.serving import ServingOptions, deployed
+from service.cluster.serving import ClusterStore, ServingOptions, deployed
 from service.cluster.writers import LiveOptions
 from service.server import running
 
+NOTICED_SOON = {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3"}
 WORDS = ("lobster", "roll", "heart", "attack", "sparse", "vector", "river", "stone", "light", "seven")
 PATH = "/v1/collections/papers"
 _SLOW_STARTS = 3
@@ -66,8 +72,10 @@ def main() -> None:
             httpx.Client(base_url=url, timeout=120) as client,
         ):
             load = Load(client, expected)
+            replicas = ReplicaCounts(store)
             killed = load.run(given.seconds, given.every, cluster)
-            figures = {**load.figures(), "slow_starts": cluster.slow_starts}
+            replicas.stop()
+            figures = {**load.figures(), **replicas.figures(), "slow_starts": cluster.slow_starts}
         print(json.dumps({"seconds": given.seconds, "killed": killed, **figures}), flush=True)
 
 
@@ -88,6 +96,7 @@ def make(root: Path, count: int) -> dict[str, list[Any]]:
 @contextlib.contextmanager
 def nodes(count: int, cpus: int = 2) -> Iterator[Nodes]:
     """A Ray cluster of a head without CPUs and some nodes with `cpus` each, on this machine."""
+    os.environ.update(NOTICED_SOON)
     ray = import_ray()
     from ray.cluster_utils import Cluster
 
@@ -148,6 +157,7 @@ class Load:
         self._stop = threading.Event()
         self._searches: Counter[str] = Counter()
         self._writes: Counter[str] = Counter()
+        self._why: Counter[str] = Counter()
         self._written: list[str] = []
         self._slowest = {"search": 0.0, "write": 0.0}
 
@@ -182,6 +192,7 @@ class Load:
             "lost": lost,
             "failed": {key: count for key, count in self._searches.items() if key != "200"},
             "failed_writes": {key: count for key, count in self._writes.items() if key != "200"},
+            "why": dict(self._why),
             "slowest_ms": {name: round(seconds * 1e3) for name, seconds in self._slowest.items()},
         }
 
@@ -193,6 +204,8 @@ class Load:
                 answer = self._client.post(f"{PATH}/search", json={**body, "timeout_ms": 30_000})
                 self._took("search", began)
                 status = str(answer.status_code)
+                if status != "200":
+                    self._why[answer.json()["detail"]] += 1
                 if status == "200" and [[hit["id"], hit["score"]] for hit in answer.json()["hits"]] != expected:
                     status = "wrong"
                 self._searches[status] += 1
@@ -224,6 +237,40 @@ class Load:
 
     def _took(self, what: str, began: float) -> None:
         self._slowest[what] = max(self._slowest[what], time.monotonic() - began)
+
+
+class ReplicaCounts:
+    """How many replicas of each shard the router knows, five times per second."""
+
+    def __init__(self, store: ClusterStore) -> None:
+        self._store = store
+        self._stop = threading.Event()
+        self._seconds: Counter[int] = Counter()
+        self._since: dict[str, float] = {}  # when a shard had two replicas last
+        self._slowest = 0.0
+        self._thread = threading.Thread(target=self._look_on)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Count no longer."""
+        self._stop.set()
+        self._thread.join()
+
+    def figures(self) -> dict[str, Any]:
+        """Return the times."""
+        seconds = {str(count): round(value / 5) for count, value in sorted(self._seconds.items())}
+        return {"seconds_by_replicas": seconds, "slowest_replacement_s": round(self._slowest, 1)}
+
+    def _look_on(self) -> None:
+        while not self._stop.wait(0.2):
+            now = time.monotonic()
+            for shard in self._store._shards:
+                count = len(shard.replicas)
+                self._seconds[count] += 1
+                if count < 2:
+                    self._slowest = max(self._slowest, now - self._since.setdefault(shard.name, now))
+                else:
+                    self._since.pop(shard.name, None)
 
 
 if __name__ == "__main__":

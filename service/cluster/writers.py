@@ -192,7 +192,7 @@ class LiveOptions(NamedTuple):
     """Where and how shards are written.
 
     folder  of all shards' writers, on a disk that every machine on which they may run has at this path
-    cpus    that one writer reserves
+    cpus    that one writer reserves, and the term registry
     """
 
     folder: Path
@@ -220,7 +220,7 @@ def start_writers(
         return lambda: made.remote(*arguments)
 
     common = (uri, publication.common, cache, cache_bytes, str(root / "common"))
-    registry = ActorRegistry(name, started(RegistryActor, name, 0, *common))
+    registry = ActorRegistry(name, started(RegistryActor, name, live.cpus, *common))  # only where writers may run
     writers = []
     for entry in publication.shards:
         called = writer_name(collection, publication.generation, entry.name)
