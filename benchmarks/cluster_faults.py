@@ -3,8 +3,8 @@
     python benchmarks/cluster_faults.py [--seconds 300] [--every 10] [--documents 2000] [--nodes 3]
 
 Several Ray nodes run as processes on this machine; the head is not killed. Documents are in 2 shards with 2 replicas
-each, and are searched by two clients and written by a third one through a router. Every `--every` seconds the node that
-has been there longest is killed, without warning, and a new one is added. Ray notices a dead node after 3 seconds, as in
+each, and are searched by two clients and written by a third one through a router. Every `--every` seconds the oldest
+node is killed, without warning, and a new one is added. Ray notices a dead node after 3 seconds, as in
 docker-compose.cluster.yml; its default is 15. Prints one JSON line:
 
     searches, wrong           answers, and those of them that are not what one machine answers, to the last bit
