@@ -1,6 +1,6 @@
 """A cluster under load while its machines are killed: wrong answers, lost writes and failed requests are counted.
 
-    python benchmarks/cluster_faults.py [--seconds 300] [--every 10] [--documents 2000] [--nodes 3]
+    python benchmarks/cluster_faults.py [--seconds 300] [--every 10] [--documents 2000] [--nodes 6]
 
 Several Ray nodes run as processes on this machine; the head is not killed. Documents are in 2 shards with 2 replicas
 each, and are searched by two clients and written by a third one through a router. Every `--every` seconds the oldest
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--every", type=float, default=10)
     parser.add_argument("--documents", type=int, default=2000)
-    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--nodes", type=int, default=6)
     given = parser.parse_args()
     logging.getLogger("lsr").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
@@ -166,13 +166,13 @@ class Load:
         threads = [threading.Thread(target=one) for one in (self._search, self._search, self._write)]
         for thread in threads:
             thread.start()
-        end, killed = time.monotonic() + seconds, 0
-        while time.monotonic() + every <= end:
-            time.sleep(every)
+        began, killed = time.monotonic(), 0
+        while time.monotonic() + every <= began + seconds:
+            time.sleep(max(began + (killed + 1) * every - time.monotonic(), 0))  # starting a node takes seconds, too
             cluster.kill()
             cluster.add()
             killed += 1
-        time.sleep(max(end - time.monotonic(), 0))
+        time.sleep(max(began + seconds - time.monotonic(), 0))
         self._stop.set()
         for thread in threads:
             thread.join()
