@@ -24,6 +24,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -144,8 +145,30 @@ class Nodes:
                 return
 
     def kill(self) -> None:
-        """Kill the oldest node without warning."""
-        self._cluster.remove_node(self._alive.popleft(), allow_graceful=False)
+        """Kill the oldest node without warning: all of its processes, as when a machine fails."""
+        node = self._alive.popleft()
+        (raylet,) = node.all_processes["raylet"]
+        processes = [raylet.process.pid, *descendants(raylet.process.pid)]
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._cluster.remove_node(node, allow_graceful=False)
+
+
+def descendants(process: int) -> Iterator[int]:
+    """The processes that a process and its children have started."""
+    parents: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        parents.setdefault(parent, []).append(int(folder.name))
+    waiting = [process]
+    while waiting:
+        children = parents.get(waiting.pop(), [])
+        yield from children
+        waiting += children
 
 
 class Load:

@@ -26,14 +26,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.cluster_faults import Nodes, nodes
+from benchmarks.cluster_faults import Nodes, descendants, nodes
 from lsr.sharding.digest import digest_of
 from lsr.sharding.manifest import Publication
 from lsr.sharding.places import place_of
@@ -174,22 +173,6 @@ def phase(out: Path) -> str:
     if list(out.glob("generations/*/shard-*")):
         return "indexing"
     return "reading" if list(out.glob("building/*/part-*")) else "starting"
-
-
-def descendants(process: int) -> Iterator[int]:
-    """The processes that a process and its children have started."""
-    parents: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        parents.setdefault(parent, []).append(int(folder.name))
-    waiting = [process]
-    while waiting:
-        children = parents.get(waiting.pop(), [])
-        yield from children
-        waiting += children
 
 
 def title(process: int) -> str:

@@ -76,8 +76,8 @@ def held(live: Path, name: str, publication: Publication) -> Iterator[LiveFolder
                 stack.callback(WriterLock(folder).release)
             except CollectionLocked as error:
                 raise CollectionLocked(
-                    f"{folder} is open for writing: stop the routers that were started with --live first; what they "
-                    "have acknowledged is kept"
+                    f"{folder} is open for writing: stop the routers that were started with --live first, or the "
+                    "cluster where a router was killed; what was acknowledged is kept"
                 ) from error
         yield found
 

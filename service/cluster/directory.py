@@ -52,13 +52,15 @@ class Directory:
 def directory(ray: Any) -> Any:
     """Return the cluster's directory, which is started where there is none: on this machine if that is possible.
 
-    A router that starts it then never waits for it because another machine has died.
+    A router that starts it then never waits for it because another machine has died. It belongs to the cluster: it
+    outlives the process that started it, and is not removed when that process drops its handle.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = ray.get_runtime_context().get_node_id()
     made = ray.remote(Directory).options(
-        name=NAME, namespace=NAMESPACE, get_if_exists=True, num_cpus=0, max_restarts=-1, max_task_retries=-1,
+        name=NAME, namespace=NAMESPACE, get_if_exists=True, lifetime="detached", num_cpus=0, max_restarts=-1,
+        max_task_retries=-1,
         scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=True),
     )  # fmt: skip
     return made.remote()

@@ -2,8 +2,8 @@
 
 They have names, so that every router and replica finds the same ones, and the folder below `--live` is theirs: its
 disk must be where they run. Ray starts a killed actor again, also on another node; it opens its folder and goes on from
-what was acknowledged. The folder's lock keeps a second writer out, so a writer that starts while the former one ends
-waits for it.
+what was acknowledged. They belong to the cluster: they outlive the router that has started them, and the last router
+ends them. The folder's lock keeps a second writer out, so a writer that starts while the former one ends waits for it.
 """
 
 from __future__ import annotations
@@ -215,7 +215,8 @@ def start_writers(
     name = writer_name(collection, publication.generation, "terms")
 
     def started(actor: type, called: str, cpus: float, *arguments: Any) -> Callable[[], Any]:
-        options = {"name": called, "namespace": NAMESPACE, "get_if_exists": True, "max_restarts": -1}
+        options: dict[str, Any] = {"name": called, "namespace": NAMESPACE, "get_if_exists": True, "max_restarts": -1}
+        options["lifetime"] = "detached"  # Ray ends others with the process that started them, or with its handle
         made = ray.remote(actor).options(**options, num_cpus=cpus, max_concurrency=_THREADS)
         return lambda: made.remote(*arguments)
 

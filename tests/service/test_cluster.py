@@ -212,6 +212,30 @@ def test_no_request_fails_while_a_new_generation_takes_over(
     assert 'lsr_shard_replicas{shard="shard-0000-of-0001"} 2.0' in router.get("/metrics").text
 
 
+ROUTER = """
+import os, sys
+from pathlib import Path
+from service.cluster.connection import connected
+from service.cluster.serving import ServingOptions, deployed
+from service.cluster.writers import LiveOptions
+address, uri, cache, live = sys.argv[1:]
+options = ServingOptions(cache=Path(cache), cpus=0.1, live=LiveOptions(Path(live), 0.1))
+with connected(address), deployed(uri, options):
+    print("ready", flush=True)
+    os._exit(9)
+"""
+
+
+def kill_a_router(ray: Any, uri: Path, options: ServingOptions) -> None:
+    """Start a router in a process of its own, which starts replicas and writers, and is killed."""
+    assert options.live is not None
+    arguments = [ray.get_runtime_context().gcs_address, str(uri), str(options.cache), str(options.live.folder)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", ROUTER, *arguments]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert (ended.returncode, ended.stdout.split()[-1:]) == (9, ["ready"]), ended.stderr[-2000:]
+
+
 def test_routers_share_replicas_and_writers_and_the_last_one_ends_them(ray: Any, whole: Path, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     publish(place_of(str(shared)), split_collection(whole, shared, 1), shared)
@@ -227,6 +251,9 @@ def test_routers_share_replicas_and_writers_and_the_last_one_ends_them(ray: Any,
             url = stack.enter_context(running(stack.enter_context(deployed(str(shared), options))))
             return stack.enter_context(httpx.Client(base_url=url, timeout=60))
 
+        kill_a_router(ray, shared, options)
+        before = processes()
+        assert [len(found) for found in before] == [1, 1, 1]  # they have outlived the router that started them
         one = router(first)
         answers: list[int] = []
         stop = threading.Event()
@@ -239,9 +266,8 @@ def test_routers_share_replicas_and_writers_and_the_last_one_ends_them(ray: Any,
         asking = threading.Thread(target=ask)
         asking.start()
         try:
-            before = processes()
             other = router(second)
-            assert processes() == before  # nothing was started again for the second router
+            assert processes() == before  # nothing was started again for further routers
             written = {"documents": [{"id": "axolotl", "text": "axolotl"}]}
             assert other.post(f"{path}/documents", json=written).status_code == 200
             asked = len(answers)
