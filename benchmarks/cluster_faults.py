@@ -51,6 +51,7 @@ NOTICED_SOON = {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_
 WORDS = ("lobster", "roll", "heart", "attack", "sparse", "vector", "river", "stone", "light", "seven")
 PATH = "/v1/collections/papers"
 _SLOW_STARTS = 3
+_REST_SECONDS = 0.05  # of a client after each request: clients, nodes and replicas that start share two cores
 
 
 def main() -> None:
@@ -232,6 +233,7 @@ class Load:
                 if status == "200" and [[hit["id"], hit["score"]] for hit in answer.json()["hits"]] != expected:
                     status = "wrong"
                 self._searches[status] += 1
+                time.sleep(_REST_SECONDS)
 
     def _write(self) -> None:
         number = 0
@@ -247,7 +249,7 @@ class Load:
             self._writes[status] += 1
             if status == "200":
                 self._written += ids
-            time.sleep(0.05)
+            time.sleep(_REST_SECONDS)
 
     def _status_of(self, answer: httpx.Response) -> str:
         """The status of a write, or of the job that it became."""
