@@ -10,7 +10,7 @@ go on by itself. Where a build ends before all kills were done, another one begi
     kills        by what was killed and what was going on (starting, reading, indexing)
     builds       that were disturbed and ended
     equal        whether each of them has the shards of the undisturbed build: digests and document frequencies
-    failed       builds that ended with an error although their driver was not killed: its last line
+    failed       builds that ended with an error although their driver was not killed: the last lines of their log
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
             faults = Faults(root, given.shards, cluster, random.Random(given.seed))
             began = time.monotonic()
             if faults.start("undisturbed").wait():
-                raise SystemExit(faults.last_line("undisturbed"))
+                raise SystemExit(faults.last_lines("undisturbed"))
             seconds = time.monotonic() - began
             faults.run(given.kills, seconds)
         print(json.dumps({"undisturbed_seconds": round(seconds, 1), **faults.figures()}), flush=True)
@@ -91,7 +91,13 @@ class Faults:
         command += ["--encoder", "bm25", "--shards", str(self._shards), "--workers", "2", "--json", "--resume"]
         command += ["--ray", self._cluster.address]
         with (self._root / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
+            return subprocess.Popen(
+                command,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env={**os.environ, "LSR_DEBUG": "1"},
+                start_new_session=True,
+            )
 
     def run(self, kills: int, seconds: float) -> None:
         """Build, and kill `kills` times; an undisturbed build takes about `seconds`."""
@@ -106,10 +112,12 @@ class Faults:
                 if not self._passes(self._rng.uniform(0.1, 0.7) * seconds, process):
                     break
                 kind = next(kinds)
+                if kind == "worker" and not self._has_worker(process):
+                    break
                 self._kills[f"{kind}, {phase(self._root / name)}"] += 1
                 process = self._kill(kind, name, process)
             if process.returncode:
-                self._failed.append(self.last_line(name))
+                self._failed.append(self.last_lines(name))
             self._ended.append(name)
             if self._kills.total() >= kills:
                 return
@@ -125,10 +133,10 @@ class Faults:
             "failed": self._failed,
         }
 
-    def last_line(self, name: str) -> str:
-        """The last line that a build's processes have logged."""
+    def last_lines(self, name: str) -> str:
+        """The last lines that a build's processes have logged."""
         lines = (self._root / f"{name}.log").read_text(errors="replace").strip().splitlines()
-        return lines[-1][:300] if lines else ""
+        return " | ".join(line[:300] for line in lines[-4:])
 
     def _passes(self, seconds: float, process: subprocess.Popen[bytes]) -> bool:
         """Wait; False where the build has ended before."""
@@ -139,12 +147,20 @@ class Faults:
             time.sleep(0.05)
         return True
 
+    def _has_worker(self, process: subprocess.Popen[bytes]) -> bool:
+        """Wait for a worker; False where the build has ended before."""
+        while not workers():
+            if process.poll() is not None:
+                return False
+            time.sleep(0.05)
+        return True
+
     def _kill(self, kind: str, name: str, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         if kind == "node":
             self._cluster.kill()
             self._cluster.add()
         elif kind == "worker":
-            for worker in [one for one in descendants(os.getpid()) if title(one).startswith("ray::Worker")][:1]:
+            for worker in workers()[:1]:
                 os.kill(worker, signal.SIGKILL)
         else:
             process.kill()
@@ -166,6 +182,11 @@ class Faults:
             and digests == [digest_of(folder / entry.folder) for entry in other.shards]
             and counts[0] == counts[1]
         )
+
+
+def workers() -> list[int]:
+    """The processes of the builds' workers."""
+    return [one for one in descendants(os.getpid()) if title(one).startswith("ray::Worker")]
 
 
 def phase(out: Path) -> str:

@@ -21,9 +21,11 @@ from lsr.sharding.manifest import FolderEntry, Publication, folder_entry
 from lsr.sharding.places import Place
 from lsr.sharding.publishing import copy_folder, publish
 from lsr.sharding.splitting import describe_generation
+from service.cluster.connection import on_this_node
 
 _ATTEMPTS: Final = 5  # of a step whose worker is killed
 _POLL_SECONDS: Final = 0.2
+_TALLY_SECONDS: Final = 5.0
 _LOCK_SECONDS: Final = 60.0
 _SHOWN_PROBLEMS: Final = 1_000  # per shard; all are counted
 
@@ -178,7 +180,10 @@ class Crew:
         self._ray = ray
         self._build = build
         self._progress = progress
-        self._tally = ray.remote(Tally).options(num_cpus=0).remote()
+        self._tally = (
+            ray.remote(Tally).options(num_cpus=0, max_restarts=-1, scheduling_strategy=on_this_node(ray)).remote()
+        )
+        self._lines: dict[str, int] = {}  # that the tally has reported, by phase
         self._actors: list[Any] = [self._hire() for _ in range(workers)]
 
     def wait_until_ready(self) -> None:
@@ -192,7 +197,6 @@ class Crew:
         results: list[Any] = [None] * len(steps)
         running: dict[Any, tuple[int, int]] = {}  # what is waited for -> (step, actor)
         idle = list(range(len(self._actors)))
-        before = self._ray.get(self._tally.done.remote(phase))
         while waiting or running:
             while waiting and idle:
                 step, actor = waiting.popleft(), idle.pop()
@@ -203,7 +207,9 @@ class Crew:
                 step, actor = running.pop(reference)
                 try:
                     found = self._ray.get(reference)
-                except self._ray.exceptions.RayActorError as error:
+                except self._ray.exceptions.RayTaskError:
+                    raise  # a bug: expected errors are `Failed`
+                except self._ray.exceptions.RayError as error:  # the worker, or the node that has its report, is gone
                     if attempts[step] >= _ATTEMPTS:
                         raise ClusterUnavailable(
                             f"a worker was killed {attempts[step]} times at the same step (out of memory?): "
@@ -217,7 +223,7 @@ class Crew:
                     results[step] = found
                 idle.append(actor)
             if self._progress is not None:
-                count = self._ray.get(self._tally.done.remote(phase)) - before
+                count = self._done(phase)
                 self._progress(phase, count if lines is None else min(count, lines), lines)
         return results
 
@@ -225,6 +231,16 @@ class Crew:
         """End the actors."""
         for actor in (*self._actors, self._tally):
             self._ray.kill(actor)
+
+    def _done(self, phase: str) -> int:
+        """Return the lines that are done. A tally that was killed begins again, and a build does not fail with it."""
+        known = self._lines.get(phase, 0)
+        try:
+            found: int = self._ray.get(self._tally.done.remote(phase), timeout=_TALLY_SECONDS)
+        except self._ray.exceptions.RayError:
+            return known
+        self._lines[phase] = max(known, found)
+        return self._lines[phase]
 
     def _hire(self) -> Any:
         plan = asdict(self._build.plan)
