@@ -10,8 +10,8 @@ Where both sides are what that package has itself, SparseEncoder(folder) needs n
 A document side that sets the weights of special tokens to zero gets a bias of -10,000 for them, which is the same.
 
 For literal and pooled document sides, and for tables over conflated words or with term frequency, the Router names
-modules of this project: sentence-transformers 6 imports a class of another package only with trust_remote_code=True, for local folders too,
-and then from the installed package:
+modules of this project: sentence-transformers 6 imports a class of another package only with trust_remote_code=True,
+for local folders too, and then from the installed package:
 
     SparseEncoder(folder, trust_remote_code=True)        with this project importable
 
