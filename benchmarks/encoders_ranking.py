@@ -2,11 +2,12 @@ r"""nDCG@10 of several encoders' sparse vectors alone on development sets, next 
 
     python -m benchmarks.encoders_ranking DEV/* --encoders lsr-mini:float32 'runs/nano/model?max_active_dims=500'
 
-After a colon stands a dtype, after a question mark settings of `load_encoder` as KEY=JSON&KEY=JSON; average_length may
-be "measured", the mean number of word pieces in a document of each set. Search is exact; of equal scores the document
-with the smaller id is first. A query without a result counts as 0. Printed are a table of means, and for each encoder
-its differences from bm25 and from the first encoder, with Holm's correction over the sets. With --cache, encoded sets
-are kept in that folder by the encoder's fingerprint and precision, so that an interrupted run continues.
+After a colon stands a dtype, after a question mark settings of `load_encoder` as KEY=JSON&KEY=JSON. With "@measured" at
+the end a pooled side's average length is the mean number of word pieces in a document of each set. Search is exact; of
+equal scores the document with the smaller id is first. A query without a result counts as 0. Printed are a table of
+means, and for each encoder its differences from bm25 and from the first encoder, with Holm's correction over the sets.
+With --cache, encoded sets are kept in that folder by the encoder's fingerprint and precision, so that an interrupted
+run continues.
 """
 
 from __future__ import annotations
@@ -20,17 +21,18 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, load_npz, save_npz, vstack
 
+from benchmarks.encoders_documents import open_named
 from benchmarks.ranking_lengths import ndcg, table, tests
 from benchmarks.ranking_vectors import Statistics
-from encoders import load_encoder
 from encoders.bm25 import BM25Encoder
 from encoders.encoder import Encoder
 from encoders.learned import LearnedEncoder
-from encoders.settings import DTYPES
 from encoders.training.word_pieces import piece_statistics
 from eval import open_dataset
 from lsr.corpora import open_corpus
 from lsr.documents import Document
+
+_MEASURED = "@measured"
 
 
 def main() -> None:
@@ -77,21 +79,14 @@ def read(folder: Path) -> tuple[list[str], list[str], list[dict[int, int]]]:
 
 
 def _load(name: str, texts: list[str]) -> Encoder:
-    """Return the encoder of NAME[:DTYPE][?KEY=JSON&...], measured on `texts` where it has to be."""
-    spec, _, given = name.partition("?")
-    known, _, dtype = spec.rpartition(":")
-    settings = {key: json.loads(value) for key, _, value in (one.partition("=") for one in given.split("&") if one)}
-    if dtype in DTYPES:
-        spec, settings["dtype"] = known, dtype
-    measured = settings.get("average_length") == "measured"
-    if measured:
-        settings.pop("average_length")
-    encoder = load_encoder(spec, device="cpu", **settings) if spec != "bm25" else load_encoder(spec, **settings)
+    """Return the encoder of a name, measured on `texts` where it has to be."""
+    plain = name.removesuffix(_MEASURED)
+    encoder = open_named(plain)
     if isinstance(encoder, BM25Encoder):
         encoder.measure(texts)
-    elif measured and isinstance(encoder, LearnedEncoder):
+    elif plain != name and isinstance(encoder, LearnedEncoder):
         average, _ = piece_statistics(encoder.documents.tokenization, texts)
-        encoder = load_encoder(spec, device="cpu", document_average_length=average, **settings)
+        encoder = open_named(plain, document_average_length=average)
     return encoder
 
 
