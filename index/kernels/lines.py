@@ -168,10 +168,16 @@ def further_lines(doc, line_links, further_terms, width):
 
 
 @njit(cache=True, nogil=True, inline="always")
+def level_of(line, group, further_terms):
+    """Return the level of a group of a line with levels, uint32."""
+    two = np.uint32(further_terms[line, LEVELLED + (group >> 1)])
+    return (two >> np.uint32((group & 1) << 3)) & np.uint32(255)
+
+
+@njit(cache=True, nogil=True, inline="always")
 def level_at(line, group, further_terms):
     """Return the mean impact of a group of a line with levels, the middle of its level, times 2**-112: a float32."""
-    two = np.uint32(further_terms[line, LEVELLED + (group >> 1)])
-    level = (two >> np.uint32((group & 1) << 3)) & np.uint32(255)
+    level = level_of(line, group, further_terms)
     return np.uint32((level << np.uint32(LEVEL_SHIFT + 13)) | np.uint32(1 << (LEVEL_SHIFT + 12))).view(np.float32)
 
 

@@ -216,12 +216,13 @@ def score_few(
     """Return the best k of `doc_ids` (int64, each once), ranked as by `scan`."""
     lines = segment.lines_of(doc_ids)
     if segment.has_levels and len(doc_ids) > k:
-        chosen = np.empty(len(lines), dtype=np.int64)
+        chosen = np.empty(len(lines), dtype=np.uint32)
         n = may_be_best(
-            lines, k, segment.documents, segment.scale, terms, weights, tables.bounds, tables.candidates.per_unit,
-            np.empty(len(lines), dtype=np.float64), chosen,
+            np.sort(lines), k, segment.documents, segment.scale, terms, weights, tables.bounds,
+            tables.candidates.per_unit, np.empty(len(lines), dtype=np.float64), chosen,
         )  # fmt: skip
-        doc_ids, lines = doc_ids[chosen[:n]], lines[chosen[:n]]
+        lines = chosen[:n]
+        doc_ids = np.minimum(segment.line_docs[lines], segment.n_docs - 1).astype(np.int64)
     scores = np.empty(len(doc_ids), dtype=np.float32)
     score_documents(lines, segment.documents, terms, weights, tables.places, scores)
     matching = scores >= 0

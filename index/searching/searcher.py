@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from index.arrays.segment import Segment
 from index.errors import SearchStopped, VectorError
 from index.kernels.candidate_arrays import CandidateParameters, Queries
+from index.kernels.few import list_allowed
 from index.kernels.forward import score_documents
 from index.kernels.query import number_query
 from index.searching import exact as exact_search
@@ -208,9 +209,11 @@ class Searcher:
     def _few(self, selection: Selection) -> NDArray[np.int64] | None:
         """Return the allowed documents if they are so few that scoring them directly is faster, else None."""
         allowed = selection.allowed
-        if len(allowed) and np.count_nonzero(allowed) <= max(selection.k, _FEW * self.segment.n_docs):
-            return np.flatnonzero(allowed)
-        return None
+        if not len(allowed):
+            return None
+        found = np.empty(max(selection.k, int(_FEW * self.segment.n_docs)), dtype=np.int64)
+        n = list_allowed(allowed[: len(allowed) // 8 * 8].view(np.uint64), allowed, found)
+        return found[:n] if n >= 0 else None
 
     def _search_exactly(
         self,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from index.arrays.new_arrays import ArraysInMemory, new_documents
 from index.canonical_weights import stored
 from index.kernels import oracle
-from index.kernels.few import may_be_best
+from index.kernels.few import list_allowed, may_be_best
 from index.kernels.forward import scan_documents, score_document, score_documents, score_rows
 from index.kernels.lines import (
     FREE,
@@ -214,7 +214,7 @@ def test_documents_that_may_be_best_hold_all_of_the_best(rows, query, k):
     assert made.further_impacts.shape[1] == LEVELLED
     terms, weights = query_arrays(query)
     tables = [np.zeros(2**16, dtype=np.float32) for _ in range(2)]
-    chosen = np.empty(len(rows), dtype=np.int64)
+    chosen = np.empty(len(rows), dtype=np.uint32)
     n = may_be_best(lines_of(rows), k, made, SCALE, terms, weights, *tables, np.empty(len(rows)), chosen)
     assert not any(table.any() for table in tables)
     scores = oracle.canonical_scores(rounded(rows, "float16"), {int(t): w for t, w in zip(terms, weights, strict=True)})
@@ -229,7 +229,16 @@ def test_bounds_leave_out_a_document_that_cannot_be_among_the_best():
     heavy, light = [(t, 3.0) for t in range(20)], [(t, 3.0) for t in range(20)]
     made = packed([[*heavy, (50, 2.0), (51, 1.75), (52, 1.75), (53, 1.75), (54, 1.75), (55, 1.75)],
                    [*light, (40, 0.5), (41, 0.5), (42, 0.5), (50, 0.25)]])  # fmt: skip
-    chosen, terms = np.empty(2, dtype=np.int64), np.array([50], dtype=np.uint32)
+    chosen, terms = np.empty(2, dtype=np.uint32), np.array([50], dtype=np.uint32)
     tables = [np.zeros(2**16, dtype=np.float32) for _ in range(2)]
     n = may_be_best(lines_of("ab"), 1, made, SCALE, terms, np.float32([1]), *tables, np.empty(2), chosen)
     assert chosen[:n].tolist() == [0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([False, False, False, True]), max_size=70), st.integers(0, 20))
+def test_allowed_documents_are_listed_if_they_are_few(mask, most):
+    allowed, found = np.array(mask, dtype=np.bool_), np.empty(most, dtype=np.int64)
+    n = list_allowed(allowed[: len(mask) // 8 * 8].view(np.uint64), allowed, found)
+    expected = np.flatnonzero(allowed).tolist()
+    assert (found[:n].tolist() if n >= 0 else None) == (expected if len(expected) <= most else None)
