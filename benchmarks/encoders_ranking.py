@@ -92,7 +92,9 @@ def _load(name: str, texts: list[str]) -> Encoder:
 
 def _documents(encoder: Encoder, texts: list[str], cache: Path | None) -> csr_array:
     """Return the documents' weights, from the cache where they are."""
-    if cache is None or isinstance(encoder, BM25Encoder):
+    if isinstance(encoder, BM25Encoder):  # its vocabulary grows
+        return encoder.encode_documents(texts)
+    if cache is None:
         made: csr_array = vstack(list(encoder.encode_document_batches(texts)), format="csr")
         return made
     encoder.prepare_documents()
