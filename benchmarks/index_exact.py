@@ -126,7 +126,7 @@ class Process:
         return json.loads(answer)
 
 
-def measure(processes: list[Process], k: int, rounds: int) -> None:
+def measure(processes: list[Process], docs: int, k: int, rounds: int) -> None:
     """Print a line for each process."""
     hits = [process.ask(f"{k} hits") for process in processes]
     times = [[process.ask(str(k)) for process in processes] for _ in range(rounds)]
@@ -134,6 +134,7 @@ def measure(processes: list[Process], k: int, rounds: int) -> None:
         micro = np.median([np.array(row[i], dtype=float) for row in times], axis=0) / 1e3
         common = sum(len(set(a[0]) & set(b[0])) for a, b in zip(hits[0], hits[i], strict=True))
         line = {
+            "docs": docs,
             "k": k,
             "what": process.name,
             "mean_us": round(float(micro.mean()), 1),
@@ -174,8 +175,9 @@ def main() -> None:
     for name in names:
         processes.append(Process(name, given))
         processes[-1].ask("1")
+    docs = given.docs or len(np.load(given.vectors)["d_indptr"]) - 1
     for k in given.k:
-        measure(processes, k, given.rounds)
+        measure(processes, docs, k, given.rounds)
 
 
 if __name__ == "__main__":
