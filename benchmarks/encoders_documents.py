@@ -1,10 +1,11 @@
 r"""Documents per second of several encoders, measured alternately in one run, on a CPU.
 
-    python benchmarks/encoders_documents.py lsr-mini lsr-mini:float32 runs/nano/model bm25 \
+    python -m benchmarks.encoders_documents lsr-mini lsr-mini:float32 'runs/nano/model?max_active_dims=500' bm25 \
         [--documents 512] [--words 90] [--rounds 3] [--threads 1]
 
 The texts are SciFact's abstracts, cut to WORDS words (90 words are some 128 word pieces); each round has others, so
-that an encoder that remembers words meets new ones. After a colon stands a dtype. A JSON line for each encoder:
+that an encoder that remembers words meets new ones. After a colon stands a dtype, after a question mark settings of
+`load_encoder` as KEY=JSON&KEY=JSON. A JSON line for each encoder:
 documents per second of wall-clock time in each round, and per second of the process's own time on all cores. On a
 shared machine only the second can be compared between runs.
 """
@@ -15,6 +16,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -44,7 +46,7 @@ def main() -> None:
     texts = [" ".join(one.text.split()[: given.words]) for one in lines if isinstance(one, Document)]
     if len(texts) < given.documents * (given.rounds + 1):
         raise SystemExit(f"{len(texts):,} abstracts are too few for {given.rounds} rounds of {given.documents:,}")
-    loaded = {name: _load(name) for name in given.encoders}
+    loaded = {name: open_named(name) for name in given.encoders}
     wall: dict[str, list[float]] = {name: [] for name in loaded}
     own: dict[str, list[float]] = {name: [] for name in loaded}
     for encoder in loaded.values():
@@ -64,10 +66,14 @@ def main() -> None:
         print(json.dumps({**shown, "per_second": wall[name], "per_second_of_own_time": own[name]}))
 
 
-def _load(name: str) -> Encoder:
-    """Return the encoder of NAME or NAME:DTYPE."""
-    known, _, dtype = name.rpartition(":")
-    return load_encoder(known, dtype=dtype) if dtype in DTYPES else load_encoder(name)
+def open_named(name: str, **more: Any) -> Encoder:
+    """Return the encoder of NAME[:DTYPE][?KEY=JSON&...] on the CPU, with `more` settings."""
+    spec, _, given = name.partition("?")
+    settings = {key: json.loads(value) for key, _, value in (one.partition("=") for one in given.split("&") if one)}
+    known, _, dtype = spec.rpartition(":")
+    if dtype in DTYPES:
+        spec, settings["dtype"] = known, dtype
+    return load_encoder(spec, **{**settings, **more}, device="cpu")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 The dense retriever reads each token of the vocabulary as a text, [CLS] token [SEP]. With g_v the result minus the mean
 over all tokens, normalised to length 1, and m the mean pooled vector of sample texts,
 
-    u_v = SCALE * g_v      b_v = -SCALE * (MARGIN + g_v . m)      so that the logit is SCALE * (g_v . (p - m) - MARGIN)
+    u_v = scale * g_v      b_v = -scale * (margin + g_v . m)      so that the logit is scale * (g_v . (p - m) - margin)
 
 A text in the direction of a term gets the term: the retriever's knowledge is used before the first step, and a term
 that is in no training query has a vector as well. On the development sets this start alone was above BM25 with
@@ -40,12 +40,19 @@ from encoders.training.query_table import QueryTable
 from encoders.training.static_body import Distilled, distil
 from encoders.vocabulary import FixedVocabulary
 
-# Chosen on the development sets (docs/decisions/0706): hundreds of terms per text before any training, and an expansion
-# with enough weight next to the text's own terms.
-MARGIN = 0.10  # of a cosine, below zero
-SCALE = 2.0
 _NEVER = 100.0
 _BATCH = 256  # tokens per batch
+
+
+class Expansion(NamedTuple):
+    """How large the expansion is at the start.
+
+    The defaults were chosen on the development sets (docs/decisions/0706): hundreds of terms per text before any
+    training, and an expansion with enough weight next to the text's own terms. A static body needs less of it (0709).
+    """
+
+    scale: float = 2.0
+    margin: float = 0.10  # of a cosine, below zero
 
 
 class StaticStart(NamedTuple):
@@ -67,6 +74,7 @@ def start_pooled(
     sample: Sequence[str],
     device: str = "auto",
     static: StaticStart | None = None,
+    expansion: Expansion = Expansion(),
 ) -> None:
     """Write the encoder that training starts from to `folder`, in this project's own layout.
 
@@ -74,6 +82,7 @@ def start_pooled(
     settings   of the document side: family pooled, average_length and max_length set
     sample     a few hundred texts of the training's kind, for the mean of their vectors
     static     what a static body is learned from, which then takes the retriever's place; None: the retriever stays
+    expansion  its size
     Raises CheckpointError and SettingError for an unsuitable backbone.
     """
     if settings.family is not Family.POOLED:
@@ -86,7 +95,7 @@ def start_pooled(
     texts = retriever.ids(sample)
     mean = torch.cat([retriever.pooled(texts[start : start + 16]) for start in range(0, len(texts), 16)]).mean(dim=0)
     directions = functional.normalize(own - own.mean(dim=0), dim=1)
-    bias = -SCALE * (MARGIN + directions @ mean)
+    bias = -expansion.scale * (expansion.margin + directions @ mean)
     silent = queries.weights == 0.0
     silent[[i for i, token in enumerate(tokens) if token.startswith("[unused") or i in tokenization.special_ids]] = True
     bias[torch.from_numpy(silent).to(own.device)] = -_NEVER
@@ -97,7 +106,7 @@ def start_pooled(
         body = distilled.body.to(own.device)
         documents = PooledSide(tokenization, settings, body, PooledHead(body.hidden_size, len(tokens)).to(own.device))
     documents.head.factor[torch.from_numpy(queries.weights == 0.0).to(own.device)] = 0.0
-    documents.head.expansion.weight.copy_(SCALE * directions)
+    documents.head.expansion.weight.copy_(expansion.scale * directions)
     documents.head.expansion.bias.copy_(bias)
     encoder = LearnedEncoder(
         str(backbone),

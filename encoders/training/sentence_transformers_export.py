@@ -9,9 +9,9 @@ Where both sides are what that package has itself, SparseEncoder(folder) needs n
 
 A document side that sets the weights of special tokens to zero gets a bias of -10,000 for them, which is the same.
 
-For literal and pooled document sides, and for tables over conflated words, the Router names modules of this project:
-sentence-transformers 6 imports a class of another package only with trust_remote_code=True, for local folders too,
-and then from the installed package:
+For literal and pooled document sides, and for tables over conflated words or with term frequency, the Router names
+modules of this project: sentence-transformers 6 imports a class of another package only with trust_remote_code=True,
+for local folders too, and then from the installed package:
 
     SparseEncoder(folder, trust_remote_code=True)        with this project importable
 
@@ -53,7 +53,7 @@ def write_sentence_transformers(folder: Path) -> bool:
     content = read_object(folder / "encoder.json")
     sides = {name: SideSettings(**content[name]["settings"]) for name in ("queries", "documents")}
     if sides["queries"].family is Family.STATIC and sides["documents"].family in (Family.LITERAL, Family.POOLED):
-        _describe_own(folder, conflated=sides["queries"].conflate)
+        _describe_own(folder, plain_table=not (sides["queries"].conflate or sides["queries"].term_frequency))
         return True
     if any(has_adapter(folder / content[name]["folder"]) for name in sides):
         return False
@@ -63,15 +63,15 @@ def write_sentence_transformers(folder: Path) -> bool:
     return True
 
 
-def _describe_own(folder: Path, *, conflated: bool) -> None:
+def _describe_own(folder: Path, *, plain_table: bool) -> None:
     """Write a Router of a table and of this project's document module."""
     _write_router(
         folder,
-        {"queries": _QUERIES if conflated else _STATIC, "documents": _MODULE},
+        {"queries": _STATIC if plain_table else _QUERIES, "documents": _MODULE},
         {"query": ["queries"], "document": ["documents"]},
     )
     _write_common(folder, {"query": "", "document": ""}, "dot", None)
-    if not conflated:
+    if plain_table:
         _describe_table(folder / "queries")
 
 

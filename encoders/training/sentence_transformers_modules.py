@@ -69,7 +69,7 @@ class DocumentSide(InputModule):
 
 
 class QuerySide(InputModule):
-    """Texts to query vectors by a table over conflated terms, which SparseStaticEmbedding does not support."""
+    """Texts to query vectors by a table, with conflated terms or term frequency, unlike SparseStaticEmbedding."""
 
     save_in_root = False
 
@@ -97,10 +97,20 @@ class QuerySide(InputModule):
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Add sentence_embedding, float32 [texts, terms]."""
         terms = features["input_ids"]
-        presence = torch.zeros((len(terms), len(self.table)), device=self.table.device)
-        presence.scatter_reduce_(1, terms, features["attention_mask"].float(), "amax")
-        features["sentence_embedding"] = presence * self.table
+        mask = features["attention_mask"].float()
+        counts = torch.zeros((len(terms), len(self.table)), device=self.table.device).scatter_add_(1, terms, mask)
+        features["sentence_embedding"] = self._factors(counts, mask.sum(dim=1, keepdim=True)) * self.table
         return features
+
+    def _factors(self, counts: Tensor, lengths: Tensor) -> Tensor:
+        """Return what each term counts, as StaticSide.occurrences does: 0 or 1, tf, or its saturation."""
+        settings = self._side.settings
+        if not settings.term_frequency:
+            return counts.clamp_max(1.0)
+        if settings.average_length is None:
+            return counts
+        length = 1.0 - settings.b + settings.b * lengths / settings.average_length
+        return counts / (counts + settings.k1 * length).clamp_min(1e-12)
 
     def get_embedding_dimension(self) -> int:
         """Return the size of the vocabulary."""

@@ -46,6 +46,8 @@ class ModelConfig:
     )  # with conflate: factor of a piece within a word
     # literal, pooled: how far a query's weights are adjusted to the idf of the searched collection
     collection_idf: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
+    # literal, pooled: BM25's k1 of a term that a query repeats, which is trained with; 0: repetitions do not count
+    query_saturation: float = field(default=0.0, metadata={"minimum": 0.0})
     train_queries: bool = False  # whether the query side's table is trained too
     train_documents: bool = False  # the same for a table of document weights: binary, idf, bm25
     # Number of a document's largest weights that are kept, and of a query's; None: all, or as the method has it.
@@ -53,6 +55,9 @@ class ModelConfig:
     query_max_active_dims: int | None = field(default=None, metadata={"minimum": 1})
     # pooled: numbers in the vectors of a static body that takes the backbone's place; None: the backbone stays
     static_size: int | None = field(default=None, metadata={"minimum": 1})
+    # pooled: the expansion at the start, see encoders.training.pooled_start
+    expansion_scale: float = field(default=2.0, metadata={"above": 0.0})
+    expansion_margin: float = field(default=0.10, metadata={"minimum": 0.0, "maximum": 1.0})
     train_body: bool = False  # pooled: whether the transformer is trained too, which needs a GPU
     # LoRA: the rank of the adapters that are trained in place of the backbone's own weights; None: without adapters.
     lora_rank: int | None = field(default=None, metadata={"minimum": 1})
@@ -77,6 +82,11 @@ class ModelConfig:
             raise SettingsError("[model] needs either a backbone to start from or an encoder to train further")
         if self.static_size is not None and (self.start != POOLED or self.backbone is None):
             raise SettingsError("[model] static_size needs the method pooled and a backbone to learn from")
+        if self.query_saturation and not self.starts_at_bm25:
+            raise SettingsError("[model] query_saturation is for the methods literal and pooled")
+        for name in ("expansion_scale", "expansion_margin"):
+            if getattr(self, name) != getattr(ModelConfig, name) and self.start != POOLED:
+                raise SettingsError(f"[model] {name} is for the method pooled")
         if self.train_body and self.start != POOLED:
             raise SettingsError("[model] train_body is for the method pooled; all others train the body")
         if self.lora_rank is None and (self.lora_alpha is not None or self.lora_targets or self.lora_dropout):
@@ -107,7 +117,7 @@ class ModelConfig:
                 f"[model] queries = {queries!r} and documents = {documents!r} have nothing to train; set train_queries "
                 "or train_documents"
             )
-        for name in ("conflate", "collection_idf"):
+        for name in ("conflate", "collection_idf", "query_saturation"):
             if getattr(self, name) and not (self.starts_at_bm25 and queries == "idf"):
                 raise SettingsError(f"[model] {name} needs queries = 'idf', and documents = 'literal' or 'pooled'")
 

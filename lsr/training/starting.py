@@ -20,7 +20,7 @@ from encoders.sides.static import StaticSide
 from encoders.text.tokenization import Tokenization
 from encoders.training.literal_start import start_literal
 from encoders.training.masked_lm import warm_up_masked_lm
-from encoders.training.pooled_start import StaticStart, start_pooled
+from encoders.training.pooled_start import Expansion, StaticStart, start_pooled
 from encoders.training.query_table import QueryTable
 from encoders.training.trainable import untrained_sides
 from encoders.training.word_pieces import idf_of, idf_of_terms, piece_statistics, query_weights
@@ -109,7 +109,7 @@ def _write_start(
     tokenization = Tokenization(read_tokenizer(backbone), None, conflate=model.conflate)
     average_length, idf = _word_pieces(config, pairs, tokenization)
     weights = query_weights(tokenization, idf, model.piece_weight) if model.conflate else idf
-    queries = QueryTable(weights, idf if model.collection_idf else None, model.collection_idf)
+    queries = QueryTable(weights, idf if model.collection_idf else None, model.collection_idf, model.query_saturation)
     settings = SideSettings(
         family=Family.POOLED if model.start == POOLED else Family.LITERAL,
         max_length=model.max_length,
@@ -132,6 +132,7 @@ def _write_start(
             sample=sample,
             device=context.device,
             static=_static_start(config, pairs, cache, context),
+            expansion=Expansion(model.expansion_scale, model.expansion_margin),
         )
         return
 

@@ -22,7 +22,7 @@ from encoders.sides.pooled import PooledHead, PooledSide
 from encoders.training.dense_teacher import DenseTeacher
 from encoders.training.frozen_documents import FrozenDocuments, LiveDocuments
 from encoders.training.losses import flops
-from encoders.training.pooled_start import MARGIN, SCALE
+from encoders.training.pooled_start import Expansion
 from encoders.training.trainable import TrainableEncoder
 from lsr.cli.train import evaluate_encoder
 from lsr.errors import SettingsError
@@ -120,8 +120,9 @@ def test_the_start_is_bm25_and_each_terms_own_embedding(run: Path, retriever: Pa
         tokens = torch.cat([side.pooled([[ids[0], v, ids[-1]]]) for v in range(side.n_terms)])
         directions = torch.nn.functional.normalize(tokens - tokens.mean(dim=0), dim=1)
         # The mean of the sample texts is in the bias; it is the same for all texts.
-        mean_part = -MARGIN - side.head.expansion.bias / SCALE
-        logits = SCALE * (directions @ side.pooled([ids])[0] - mean_part - MARGIN)
+        scale, margin = Expansion()
+        mean_part = -margin - side.head.expansion.bias / scale
+        logits = scale * (directions @ side.pooled([ids])[0] - mean_part - margin)
     wanted = (literal + torch.relu(logits)) * side.ordinary
     usable = side.head.expansion.bias > -50
     torch.testing.assert_close(found[usable], wanted[usable], atol=1e-5, rtol=1e-5)
@@ -245,7 +246,7 @@ def conflated(retriever: Path, pairs: Path, tmp_path_factory: pytest.TempPathFac
     """A run like lsr-mini's: the forms of a word share a term, the query table is trained, the result is in int8."""
     out = tmp_path_factory.mktemp("conflated")
     model = {"conflate": True, "piece_weight": 0.5, "train_queries": True, "int8": True, "max_active_dims": 20}
-    model["collection_idf"] = 0.5
+    model |= {"collection_idf": 0.5, "query_saturation": 0.4, "expansion_scale": 1.0, "expansion_margin": 0.2}
     train(config(retriever, pairs, model=model), out, RunContext(device="cpu"))
     return out
 
@@ -263,6 +264,21 @@ def test_a_trained_table_is_stored_with_the_idf_that_it_started_from(conflated: 
     np.testing.assert_array_equal(start.table[whole], start.reference[whole])
     assert (trained.table[whole] != start.table[whole]).any()
     assert load_encoder(str(run / "model"), device="cpu").queries.reference is None
+
+
+def test_the_expansion_starts_as_large_as_the_configuration_says(conflated: Path, run: Path) -> None:
+    own, default = (pooled_side(folder / "start").head.expansion for folder in (conflated, run))
+    torch.testing.assert_close(own.weight, default.weight / 2)
+    usable = (own.bias > -50) & (default.bias > -50)
+    of_the_mean = -default.bias / 2 - 0.1
+    torch.testing.assert_close(own.bias[usable], (-0.2 - of_the_mean)[usable])
+
+
+def test_a_repeated_term_of_a_query_counts_more_but_not_as_often(conflated: Path) -> None:
+    side = load_encoder(str(conflated / "model"), device="cpu").queries  # type: ignore[attr-defined]
+    once, twice = (side.encode([text]).toarray()[0] for text in ("heart", "heart heart"))
+    assert once.max() > 0
+    np.testing.assert_allclose(twice, once * (2 / 2.4) / (1 / 1.4), rtol=1e-6)
 
 
 def test_a_term_without_weight_in_queries_is_not_in_a_document(conflated: Path) -> None:
@@ -320,6 +336,9 @@ def test_training_on_a_static_body_lowers_the_loss(static: Path) -> None:
 
 
 def test_a_static_body_needs_the_pooled_method(retriever: Path, pairs: Path) -> None:
+    for setting in ({"query_saturation": 0.4}, {"expansion_scale": 1.0}, {"expansion_margin": 0.2}):
+        with pytest.raises(SettingsError, match=next(iter(setting))):
+            config(retriever, pairs, model={**setting, "method": "splade-max"})
     with pytest.raises(SettingsError, match="static_size"):
         config(retriever, pairs, model={"static_size": 12, "method": "literal"})
 
@@ -330,7 +349,7 @@ def test_sentence_transformers_gives_the_same_weights(name: str, request: pytest
     assert (folder / "documents" / "int8.safetensors").is_file() == (name == "conflated")
     sparse_encoder = pytest.importorskip("sentence_transformers").SparseEncoder
     model = sparse_encoder(str(folder), trust_remote_code=True, device="cpu")
-    texts = ["sparse search of the heart", "the vitamin", ""]
+    texts = ["sparse search of the heart", "the vitamin of the heart heart", ""]
     ours: Any = load_encoder(str(folder), device="cpu", dtype="float32")
     np.testing.assert_allclose(
         model.encode_document(texts).to_dense().numpy(), ours.encode_documents(texts).toarray(), atol=1e-5
