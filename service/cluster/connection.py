@@ -1,7 +1,6 @@
 """A connection to a Ray cluster: one at an address, or a small one on this machine.
 
-The local cluster has no dashboard and asks for a token that this process makes, since some of Ray's ports listen on all
-addresses of the machine.
+The local cluster has no dashboard, listens on the loopback address, and asks for a token that this process makes.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ def connected(address: str, *, cpus: int | None = None, objects: int = _OBJECT_S
     Raises ClusterUnavailable where Ray is not installed or no cluster answers.
     """
     if address == LOCAL:
+        _stay_on_loopback()
         _ask_for_a_token()
     ray = import_ray()
     if ray.is_initialized():
@@ -55,6 +55,16 @@ def connected(address: str, *, cpus: int | None = None, objects: int = _OBJECT_S
         yield ray
     finally:
         ray.shutdown()
+
+
+def _stay_on_loopback() -> None:
+    """Let Ray's processes of the local cluster listen on 127.0.0.1.
+
+    Ray 2.60 replaces 127.0.0.1 as a node's address by one that other machines reach, unless clusters of several
+    machines are switched off, which is its default on Windows and macOS. It reads this when it is imported.
+    """
+    if "ray" not in sys.modules:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 
 def _ask_for_a_token() -> None:
