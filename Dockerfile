@@ -17,7 +17,7 @@ COPY eval eval
 RUN /opt/lsr/bin/pip install --no-cache-dir -c constraints.txt ".[$EXTRAS]"
 
 FROM python:3.11-slim
-RUN useradd --create-home --uid 1000 lsr && mkdir -p /data /cache /opt/kernels && chown lsr /data /cache /opt/kernels
+RUN useradd --create-home --uid 1000 lsr && mkdir -p /data /cache /live /opt/kernels && chown lsr /data /cache /live /opt/kernels
 COPY --from=build /opt/lsr /opt/lsr
 COPY docker/entrypoint docker/warm.sh /usr/local/bin/
 # PYTHONSAFEPATH: packages named `index` or `eval` must never be taken from the working directory.

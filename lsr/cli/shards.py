@@ -168,45 +168,71 @@ def reshard(
     source: Annotated[
         str, typer.Argument(help="A collection's folder, or where shards are published.", metavar="DIR|URI")
     ],
-    shards: Annotated[int, typer.Option("--shards", help="How many shards there will be.", metavar="N")],
+    shards: Annotated[
+        int | None,
+        typer.Option("--shards", help="How many shards there will be.  [default: those that are published]", min=1),
+    ] = None,
     out: Annotated[
         str | None, typer.Option("--out", "-o", help="Where to publish.  [default: DIR|URI]", metavar="DIR|URI")
+    ] = None,
+    live: Annotated[
+        Path | None,
+        typer.Option(
+            "--live", help="Include what was written through `lsr serve --live` to this folder.", metavar="DIR"
+        ),
     ] = None,
     work: WorkOption = None,
     threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.", metavar="N")] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Change the number of shards, or split a collection.
+    """Change the number of shards, split a collection, or publish the documents that were written to shards.
 
-    No text is encoded again. The result is published as a new generation; scores stay the same to the last bit.
+    No text is encoded again. The result is published as a new generation; scores stay the same to the last bit, but
+    for document frequencies, which count all documents of the new generation.
     """
     from lsr.errors import QueryError
     from lsr.sharding.places import place_of
     from lsr.sharding.publishing import find_published, next_generation, publish, published
-    from lsr.sharding.resharding import reshard_publication
+    from lsr.sharding.resharding import publish_live, reshard_publication
     from lsr.sharding.splitting import split_collection
     from lsr.storage.layout import is_collection
 
     target = place_of(out or source)
     generation = next_generation(target)
     root = _root(target, work)
+    folded: dict[str, Any] = {}
     with progress_bar() as progress:
         if is_collection(Path(source)) and find_published(place_of(source)) is None:
-            if out is None:
-                raise QueryError("--out says where the shards of a collection are published", field="out")
+            if out is None or shards is None or live is not None:
+                raise QueryError(
+                    "a collection becomes shards with --shards N and --out, which says where they are published; "
+                    "--live is for documents that were written to shards",
+                    field="out" if out is None else "shards" if shards is None else "live",
+                )
             publication = split_collection(
                 Path(source), root, shards, generation=generation, threads=threads, progress=progress
             )
+            publish(target, publication, root)
         else:
             place = place_of(source)
-            publication = reshard_publication(
-                place, published(place), root, shards, generation=generation, threads=threads, progress=progress
-            )
-    publish(target, publication, root)
+            before = published(place)
+            count = shards or len(before.shards)
+            if live is None:
+                publication = reshard_publication(
+                    place, before, root, count, generation=generation, threads=threads, progress=progress
+                )
+                publish(target, publication, root)
+            else:
+                publication, folder = publish_live(
+                    place, before, target, root, count, live, generation=generation, threads=threads, progress=progress
+                )
+                folded["folded"] = str(folder)
     if json:
-        print_json(_shown(publication))
+        print_json({**_shown(publication), **folded})
     else:
         _print(target, publication)
+        for folder in folded.values():
+            print(f"  it has the documents of {folder}")
     return 0
 
 

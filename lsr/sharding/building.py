@@ -14,9 +14,11 @@ writes a folder that all workers see; what a step returns is small.
 
 from __future__ import annotations
 
+import errno
 import heapq
 import json
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -187,23 +189,39 @@ class Build:
 def make_part(build: Build, part: tuple[int, int], progress: Progress | None = None) -> dict[str, Any]:
     """Spool one part by shard, and return its counts; one that is complete is left as it is.
 
-    Raises what reading the corpus raises, StorageFull.
+    Two workers may run this at the same time: the worker of a machine that is lost to the cluster may go on. The first
+    one that is ready gives its folder the part's name. Raises what reading the corpus raises, StorageFull.
     """
     known = build.part_report(part)
     if known is not None:
         return known
     folder = build.part_folder(part)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    count = build.plan.shards
-    writers = [SpoolWriter(folder / f"shard-{number:04d}.arrow") for number in range(count)]
-    growing = [_Terms(name, config) for name, config in build.plan.configs().items() if not config.dense]
-    lines = [0] * count
+    temporary = folder.with_name(f"{folder.name}.unfinished-{uuid.uuid4()}")
+    temporary.mkdir(parents=True)
     try:
-        for batch in _own_lines(build.plan, part):
+        report = _spool(build.plan, part, temporary, progress)
+        _write_last(temporary / _PART_FILE, report)
+        try:
+            temporary.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        sync_file(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return report
+
+
+def _spool(plan: Plan, part: tuple[int, int], folder: Path, progress: Progress | None) -> dict[str, Any]:
+    """Write the documents and terms of a part to `folder`, and return its counts."""
+    writers = [SpoolWriter(folder / f"shard-{number:04d}.arrow") for number in range(plan.shards)]
+    growing = [_Terms(name, config) for name, config in plan.configs().items() if not config.dense]
+    lines = [0] * plan.shards
+    try:
+        for batch in _own_lines(plan, part):
             ids = [line.content.id if isinstance(line.content, Document) else "" for line in batch]
-            for line, owner in zip(batch, shards_of(ids, count).tolist(), strict=True):
-                at = owner if isinstance(line.content, Document) else line.line_number % count
+            for line, owner in zip(batch, shards_of(ids, plan.shards).tolist(), strict=True):
+                at = owner if isinstance(line.content, Document) else line.line_number % plan.shards
                 writers[at].add(line)
                 lines[at] += 1
                 if isinstance(line.content, Document):
@@ -219,9 +237,7 @@ def make_part(build: Build, part: tuple[int, int], progress: Progress | None = N
         raise
     for terms in growing:
         terms.write(folder / f"terms-{terms.name}.arrow")
-    report = {"lines": lines, "lengths": {terms.name: [terms.texts, terms.length] for terms in growing}}
-    _write_last(folder / _PART_FILE, report)
-    return report
+    return {"lines": lines, "lengths": {terms.name: [terms.texts, terms.length] for terms in growing}}
 
 
 def make_common(build: Build) -> None:

@@ -23,6 +23,7 @@ from lsr.storage.files import storage_errors, sync_file
 
 _PIECE: Final = 1 << 20
 _URI: Final = re.compile(r"[a-z][a-z0-9+]+://")
+_NAME: Final = re.compile(r"[^a-z0-9_-]+")
 _T = TypeVar("_T")
 
 
@@ -143,6 +144,12 @@ def place_of(uri: str) -> Place:
     if isinstance(files, pafs.LocalFileSystem):
         return Place(uri, files, root, Path(root))
     return Place(uri, files, root, None)
+
+
+def collection_name(uri: str) -> str:
+    """Return the name of the collection that is published at a place: the last part of its path."""
+    path = uri.split("?", 1)[0].rstrip("/")
+    return _NAME.sub("-", path.rsplit("/", 1)[-1].lower()).strip("-_") or "collection"
 
 
 def is_uri(text: str) -> bool:

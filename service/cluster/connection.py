@@ -88,6 +88,13 @@ def import_ray() -> Any:
     return ray
 
 
+def on_this_node(ray: Any) -> Any:
+    """Return the scheduling strategy that starts an actor on this process's node, or elsewhere where it cannot."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+
+
 def _start_local(ray: Any, cpus: int | None, objects: int) -> None:
     ray.init(
         num_cpus=cpus,

@@ -10,6 +10,7 @@ import time
 from typing import Any, Final
 
 from service.cluster.channel import Address
+from service.cluster.connection import on_this_node
 
 NAMESPACE: Final = "lsr"
 NAME: Final = "lsr-directory"
@@ -50,8 +51,14 @@ class Directory:
 
 
 def directory(ray: Any) -> Any:
-    """Return the cluster's directory, which is started where there is none."""
+    """Return the cluster's directory, which is started where there is none: on this machine if that is possible.
+
+    A router that starts it then never waits for it because another machine has died. It belongs to the cluster: it
+    outlives the process that started it, and is not removed when that process drops its handle.
+    """
     made = ray.remote(Directory).options(
-        name=NAME, namespace=NAMESPACE, get_if_exists=True, num_cpus=0, max_restarts=-1, max_task_retries=-1
-    )
+        name=NAME, namespace=NAMESPACE, get_if_exists=True, lifetime="detached", num_cpus=0, max_restarts=-1,
+        max_task_retries=-1,
+        scheduling_strategy=on_this_node(ray),
+    )  # fmt: skip
     return made.remote()

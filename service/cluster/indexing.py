@@ -21,9 +21,11 @@ from lsr.sharding.manifest import FolderEntry, Publication, folder_entry
 from lsr.sharding.places import Place
 from lsr.sharding.publishing import copy_folder, publish
 from lsr.sharding.splitting import describe_generation
+from service.cluster.connection import on_this_node
 
 _ATTEMPTS: Final = 5  # of a step whose worker is killed
 _POLL_SECONDS: Final = 0.2
+_TALLY_SECONDS: Final = 5.0
 _LOCK_SECONDS: Final = 60.0
 _SHOWN_PROBLEMS: Final = 1_000  # per shard; all are counted
 
@@ -143,7 +145,7 @@ def build_shards(
     Raises ClusterUnavailable where workers are killed again and again, LsrError for what a worker reports, and what
     publishing raises.
     """
-    crew = _Crew(ray, build, workers, progress)
+    crew = Crew(ray, build, workers, progress)
     try:
         parts = crew.run("part", "reading", [(part,) for part in build.part_numbers], None)
         make_common(build)
@@ -171,15 +173,22 @@ def build_shards(
     return BuildReport(publication, lines=lines, **sums)
 
 
-class _Crew:
+class Crew:
     """The actors of a build, each with at most one step."""
 
     def __init__(self, ray: Any, build: Build, workers: int, progress: BuildProgress | None) -> None:
         self._ray = ray
         self._build = build
         self._progress = progress
-        self._tally = ray.remote(Tally).options(num_cpus=0).remote()
+        self._tally = (
+            ray.remote(Tally).options(num_cpus=0, max_restarts=-1, scheduling_strategy=on_this_node(ray)).remote()
+        )
+        self._lines: dict[str, int] = {}  # that the tally has reported, by phase
         self._actors: list[Any] = [self._hire() for _ in range(workers)]
+
+    def wait_until_ready(self) -> None:
+        """Wait until the processes of all actors have started; `run` does not need it."""
+        self._ray.get([actor.__ray_ready__.remote() for actor in self._actors])
 
     def run(self, method: str, phase: str, steps: Sequence[tuple[Any, ...]], lines: int | None) -> list[Any]:
         """Run all steps and return their results in order; raises LsrError, ClusterUnavailable."""
@@ -188,7 +197,6 @@ class _Crew:
         results: list[Any] = [None] * len(steps)
         running: dict[Any, tuple[int, int]] = {}  # what is waited for -> (step, actor)
         idle = list(range(len(self._actors)))
-        before = self._ray.get(self._tally.done.remote(phase))
         while waiting or running:
             while waiting and idle:
                 step, actor = waiting.popleft(), idle.pop()
@@ -199,7 +207,9 @@ class _Crew:
                 step, actor = running.pop(reference)
                 try:
                     found = self._ray.get(reference)
-                except self._ray.exceptions.RayActorError as error:
+                except self._ray.exceptions.RayTaskError:
+                    raise  # a bug: expected errors are `Failed`
+                except self._ray.exceptions.RayError as error:  # the worker, or the node that has its report, is gone
                     if attempts[step] >= _ATTEMPTS:
                         raise ClusterUnavailable(
                             f"a worker was killed {attempts[step]} times at the same step (out of memory?): "
@@ -213,7 +223,7 @@ class _Crew:
                     results[step] = found
                 idle.append(actor)
             if self._progress is not None:
-                count = self._ray.get(self._tally.done.remote(phase)) - before
+                count = self._done(phase)
                 self._progress(phase, count if lines is None else min(count, lines), lines)
         return results
 
@@ -221,6 +231,16 @@ class _Crew:
         """End the actors."""
         for actor in (*self._actors, self._tally):
             self._ray.kill(actor)
+
+    def _done(self, phase: str) -> int:
+        """Return the lines that are done. A tally that was killed begins again, and a build does not fail with it."""
+        known = self._lines.get(phase, 0)
+        try:
+            found: int = self._ray.get(self._tally.done.remote(phase), timeout=_TALLY_SECONDS)
+        except self._ray.exceptions.RayError:
+            return known
+        self._lines[phase] = max(known, found)
+        return self._lines[phase]
 
     def _hire(self) -> Any:
         plan = asdict(self._build.plan)

@@ -9,8 +9,8 @@ end when no search reads them any longer.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
-import re
 import threading
 import time
 import uuid
@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from lsr import __version__
 from lsr.errors import EXPECTED_ERRORS, ClusterUnavailable, ShardMismatch, ShardUnavailable
 from lsr.sharding.cache import DEFAULT_BYTES, ShardCache, check_published
 from lsr.sharding.collection import ShardedCollection
 from lsr.sharding.live_collection import LiveCollection
 from lsr.sharding.manifest import Publication
-from lsr.sharding.places import Place, place_of
+from lsr.sharding.places import Place, collection_name, place_of
 from lsr.sharding.publishing import published
 from lsr.sharding.splitting import read_frequencies
 from lsr.sharding.store import ShardedStore
@@ -37,7 +38,6 @@ from service.cluster.writers import ActorRegistry, ActorWriter, LiveOptions, sta
 
 _logger = logging.getLogger("lsr.cluster")
 _ONGOING: Final = 64  # requests of one replica through Serve, which are health checks only
-_NAME: Final = re.compile(r"[^a-z0-9_-]+")
 _LOOK_SECONDS: Final = 1.0  # from one look for replicas to the next
 _PUBLISHED_SECONDS: Final = 5.0  # from one look at the manifest to the next
 
@@ -61,12 +61,6 @@ class ServingOptions:
     drain_seconds: float = 60.0
     published_seconds: float = _PUBLISHED_SECONDS
     live: LiveOptions | None = None
-
-
-def collection_name(uri: str) -> str:
-    """Return the name of the collection that is published at a place: the last part of its path."""
-    path = uri.split("?", 1)[0].rstrip("/")
-    return _NAME.sub("-", path.rsplit("/", 1)[-1].lower()).strip("-_") or "collection"
 
 
 @contextlib.contextmanager
@@ -108,16 +102,20 @@ class ClusterStore(ShardedStore):
         self._ended = threading.Event()
         self._next_look = 0.0
         self._refused = 0  # a generation that could not be served
+        self._refreshing: threading.Thread | None = None
         self._writers: tuple[ActorRegistry, list[ActorWriter]] | None = None
 
     def begin(self, publication: Publication) -> None:
         """Serve a generation, and begin to follow which replicas there are. Raises as `deployed`."""
         self._change_to(publication)
-        threading.Thread(target=self._refresh_on, name="lsr-replicas", daemon=True).start()
+        self._refreshing = threading.Thread(target=self._refresh_on, name="lsr-replicas", daemon=True)
+        self._refreshing.start()
 
     def end(self) -> None:
         """Close the collection; end replicas and writers, unless another router uses them."""
         self._ended.set()
+        if self._refreshing is not None:
+            self._refreshing.join()  # a look for replicas would enter this router again
         current = list(self._collections.values())
         self.close()
         last = [self._delete(one.publication) for one in [*(former for _, former in self._former), *current]]
@@ -206,7 +204,7 @@ class ClusterStore(ShardedStore):
                 writer.delete(())  # raises where it does not start
 
     def _shard(self, publication: Publication, name: str) -> ReplicatedShard:
-        application = application_name(self._name, publication.generation, name)
+        application = self._application(publication, name)
 
         def find() -> Any:
             try:
@@ -218,6 +216,9 @@ class ClusterStore(ShardedStore):
                 return None
 
         return ReplicatedShard(name, find, self.shard_metrics)
+
+    def _application(self, publication: Publication, shard: str) -> str:
+        return application_name(self._name, publication.generation, shard, live=self._options.live is not None)
 
     def _refresh_on(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
@@ -238,9 +239,7 @@ class ClusterStore(ShardedStore):
 
     def _delete(self, publication: Publication) -> bool:
         """End a generation's replicas; False where another router uses them."""
-        applications = [
-            application_name(self._name, publication.generation, entry.name) for entry in publication.shards
-        ]
+        applications = [self._application(publication, entry.name) for entry in publication.shards]
         with contextlib.suppress(Exception):  # the cluster may be gone
             asked = [self._directory.has_other_routers.remote(one, self._router) for one in applications]
             if any(self._ray.get(asked, timeout=5)):
@@ -251,9 +250,20 @@ class ClusterStore(ShardedStore):
         return True
 
 
-def application_name(name: str, generation: int, shard: str) -> str:
-    """Return the name of the Serve application of one shard."""
-    return f"lsr-{name}-{generation}-{shard}"
+def application_name(name: str, generation: int, shard: str, *, live: bool = False) -> str:
+    """Return the name of the Serve application of one shard.
+
+    Routers with and without --live have replicas of their own: only those of a live one follow the shard's writer.
+    """
+    return f"lsr-{name}-{generation}-{'live-' if live else ''}{shard}"
+
+
+def code_version(*settings: object) -> str:
+    """Return what Serve compares: replicas of another version are replaced, one after the other.
+
+    Without it every start of a further router would replace all replicas.
+    """
+    return hashlib.sha256(repr((__version__, *settings)).encode()).hexdigest()[:16]
 
 
 def _deploy(serve: Any, place: Place, publication: Publication, name: str, options: ServingOptions, nodes: int) -> None:
@@ -263,18 +273,21 @@ def _deploy(serve: Any, place: Place, publication: Publication, name: str, optio
     """
     targets = []
     for entry in publication.shards:
-        application = application_name(name, publication.generation, entry.name)
+        application = application_name(name, publication.generation, entry.name, live=options.live is not None)
+        writer = None if options.live is None else writer_name(name, publication.generation, entry.name)
+        cache = str(options.cache.expanduser())
         deployment = serve.deployment(Replica).options(
             name=entry.name,
+            version=code_version(place.uri, entry, cache, options.cache_bytes),
             num_replicas=options.replicas,
             max_replicas_per_node=1 if nodes >= options.replicas > 1 else None,
+            max_surge_percent=100 if options.replicas == 1 else 0,
             max_ongoing_requests=_ONGOING,
             ray_actor_options={"num_cpus": options.cpus},
             health_check_period_s=5,
             graceful_shutdown_timeout_s=10,
+            _internal=True,  # Ray 2.60 does not let others name the version
         )
-        writer = None if options.live is None else writer_name(name, publication.generation, entry.name)
-        cache = str(options.cache.expanduser())
         bound = deployment.bind(application, place.uri, entry, cache, options.cache_bytes, writer)
         targets.append(serve.RunTarget(bound, name=application, route_prefix=None))
     try:

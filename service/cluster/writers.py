@@ -2,8 +2,8 @@
 
 They have names, so that every router and replica finds the same ones, and the folder below `--live` is theirs: its
 disk must be where they run. Ray starts a killed actor again, also on another node; it opens its folder and goes on from
-what was acknowledged. The folder's lock keeps a second writer out, so a writer that starts while the former one ends
-waits for it.
+what was acknowledged. They belong to the cluster: they outlive the router that has started them, and the last router
+ends them. The folder's lock keeps a second writer out, so a writer that starts while the former one ends waits for it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from lsr.errors import (
     TooManyPending,
 )
 from lsr.sharding.cache import ShardCache
+from lsr.sharding.folding import check_not_folded, generation_root
 from lsr.sharding.live_shard import Changes, Known, ShardWriter, Written, copy_collection
 from lsr.sharding.manifest import FolderEntry, Publication
 from lsr.sharding.new_terms import TermRegistry
@@ -58,11 +59,12 @@ class WriterActor:
     """One shard's writer."""
 
     def __init__(self, registry: str, uri: str, entry: FolderEntry, cache: str, cache_bytes: int, folder: str) -> None:
-        """Fill the cache, copy the shard where this is its first start, open it."""
+        """Fill the cache, copy the shard where this is its first start, open it; see `check_not_folded`."""
         held = ShardCache(Path(cache), cache_bytes).open(place_of(uri), entry)
         terms = ActorRegistry(registry)
         self._writer = _when_unlocked(lambda: ShardWriter(held.path, Path(folder), terms.extend))
         held.close()
+        check_not_folded(Path(folder).parent, place_of(uri))
 
     def run(self, method: str, *arguments: Any) -> Any:
         """Call a method of ShardWriter; return its result, or Refused."""
@@ -81,6 +83,7 @@ class RegistryActor:
         copy_collection(held.path, Path(folder))
         held.close()
         self._registry = _when_unlocked(lambda: TermRegistry(Path(folder)))
+        check_not_folded(Path(folder).parent, place_of(uri))
 
     def run(self, method: str, *arguments: Any) -> Any:
         """Call a method of TermRegistry; return its result, or Refused."""
@@ -189,7 +192,7 @@ class LiveOptions(NamedTuple):
     """Where and how shards are written.
 
     folder  of all shards' writers, on a disk that every machine on which they may run has at this path
-    cpus    that one writer reserves
+    cpus    that one writer reserves, and the term registry
     """
 
     folder: Path
@@ -208,16 +211,17 @@ def start_writers(
 
     Raises ShardUnavailable where they do not start.
     """
-    root = live.folder.expanduser().absolute() / collection / f"{publication.generation:06d}"
+    root = generation_root(live.folder, collection, publication.generation)
     name = writer_name(collection, publication.generation, "terms")
 
     def started(actor: type, called: str, cpus: float, *arguments: Any) -> Callable[[], Any]:
-        options = {"name": called, "namespace": NAMESPACE, "get_if_exists": True, "max_restarts": -1}
+        options: dict[str, Any] = {"name": called, "namespace": NAMESPACE, "get_if_exists": True, "max_restarts": -1}
+        options["lifetime"] = "detached"  # Ray ends others with the process that started them, or with its handle
         made = ray.remote(actor).options(**options, num_cpus=cpus, max_concurrency=_THREADS)
         return lambda: made.remote(*arguments)
 
     common = (uri, publication.common, cache, cache_bytes, str(root / "common"))
-    registry = ActorRegistry(name, started(RegistryActor, name, 0, *common))
+    registry = ActorRegistry(name, started(RegistryActor, name, live.cpus, *common))  # only where writers may run
     writers = []
     for entry in publication.shards:
         called = writer_name(collection, publication.generation, entry.name)

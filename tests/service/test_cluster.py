@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,16 @@ from lsr.corpora import Fields, open_corpus
 from lsr.errors import ClusterUnavailable, CollectionNotFound
 from lsr.sharding.building import Build, Plan, new_plan
 from lsr.sharding.digest import digest_of, sum_of
-from lsr.sharding.places import place_of
+from lsr.sharding.places import collection_name, place_of
 from lsr.sharding.publishing import find_published, publish
 from lsr.sharding.resharding import reshard_publication
+from lsr.sharding.splitting import split_collection
 from lsr.store import CollectionStore
 from lsr.writing.bulk_load import index_corpus
 from service.cluster.connection import connected
 from service.cluster.indexing import BuildReport, build_shards
-from service.cluster.serving import ServingOptions, application_name, collection_name, deployed
+from service.cluster.serving import ServingOptions, application_name, deployed
+from service.cluster.writers import LiveOptions
 from service.server import running
 from tests.service import sharded_requests as requests
 from tests.service.cluster_processes import worker_processes
@@ -90,8 +93,13 @@ def test_workers_build_what_one_machine_builds(published: Path, whole: Path) -> 
 
 def test_a_build_goes_on_after_workers_are_killed(ray: Any, corpus: Path, whole: Path, tmp_path: Path) -> None:
     killed: list[int] = []
+    tallies: list[int] = []  # a build does not depend on the actor that adds up its progress
 
     def progress(phase: str, done: int, _: int | None) -> None:
+        if not tallies and done:
+            tallies.extend(worker_processes("Tally"))
+            for process in tallies:
+                os.kill(process, signal.SIGKILL)
         if len(killed) < (1 if phase == "reading" else 2) and (done or phase == "reading"):
             workers = worker_processes("Worker")
             if workers:
@@ -100,6 +108,7 @@ def test_a_build_goes_on_after_workers_are_killed(ray: Any, corpus: Path, whole:
 
     report = build(ray, corpus, tmp_path, progress=progress)
     assert killed
+    assert len(tallies) == 1
     assert report.accepted == 3000
     assert sum_of(entry.digest for entry in report.publication.shards) == digest_of(whole)
 
@@ -209,6 +218,87 @@ def test_no_request_fails_while_a_new_generation_takes_over(
     assert 'lsr_shard_replicas{shard="shard-0000-of-0001"} 2.0' in router.get("/metrics").text
 
 
+ROUTER = """
+import os, sys
+from pathlib import Path
+from service.cluster.connection import connected
+from service.cluster.serving import ServingOptions, deployed
+from service.cluster.writers import LiveOptions
+address, uri, cache, live = sys.argv[1:]
+options = ServingOptions(cache=Path(cache), cpus=0.1, live=LiveOptions(Path(live), 0.1))
+with connected(address), deployed(uri, options):
+    print("ready", flush=True)
+    os._exit(9)
+"""
+
+
+def kill_a_router(ray: Any, uri: Path, options: ServingOptions) -> None:
+    """Start a router in a process of its own, which starts replicas and writers, and is killed."""
+    assert options.live is not None
+    arguments = [ray.get_runtime_context().gcs_address, str(uri), str(options.cache), str(options.live.folder)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", ROUTER, *arguments]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert (ended.returncode, ended.stdout.split()[-1:]) == (9, ["ready"]), ended.stderr[-2000:]
+
+
+def test_routers_share_replicas_and_writers_and_the_last_one_ends_them(ray: Any, whole: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    publish(place_of(str(shared)), split_collection(whole, shared, 1), shared)
+    options = ServingOptions(cache=tmp_path / "cache", cpus=0.1, live=LiveOptions(tmp_path / "live", 0.1))
+    path = "/v1/collections/shared"
+
+    def processes() -> list[list[int]]:
+        return [worker_processes(name) for name in ("lsr-shared-1-live", "WriterActor", "RegistryActor")]
+
+    with ExitStack() as first, ExitStack() as second:
+
+        def router(stack: ExitStack) -> httpx.Client:
+            url = stack.enter_context(running(stack.enter_context(deployed(str(shared), options))))
+            return stack.enter_context(httpx.Client(base_url=url, timeout=60))
+
+        kill_a_router(ray, shared, options)
+        before = processes()
+        assert [len(found) for found in before] == [1, 1, 1]  # they have outlived the router that started them
+        one = router(first)
+        answers: list[int] = []
+        stop = threading.Event()
+
+        def ask() -> None:
+            body = {"query": {"text": "lobster stone"}, "k": 10, "cache": False, "timeout_ms": 50_000}
+            while not stop.is_set():
+                answers.append(one.post(f"{path}/search", json=body).status_code)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            other = router(second)
+            assert processes() == before  # nothing was started again for further routers
+            written = {"documents": [{"id": "axolotl", "text": "axolotl"}]}
+            assert other.post(f"{path}/documents", json=written).status_code == 200
+            asked = len(answers)
+            second.close()
+            assert processes() == before
+            deadline = time.monotonic() + 60
+            while one.get(f"{path}/documents/axolotl").status_code != 200 and time.monotonic() < deadline:
+                time.sleep(0.1)  # another router's writes are followed within a second or so
+            written["documents"][0]["id"] = "axolotl2"
+            assert one.post(f"{path}/documents", json=written).status_code == 200
+            assert one.get(f"{path}/documents/axolotl").status_code == 200
+            while len(answers) < asked + 3 and time.monotonic() < deadline:
+                time.sleep(0.1)
+        finally:
+            stop.set()
+            asking.join()
+        assert len(answers) >= asked + 3
+        assert set(answers) == {200}
+        assert processes() == before
+    deadline = time.monotonic() + 60
+    while any(processes()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes() == [[], [], []]
+
+
 def test_a_place_without_shards_is_named(ray: Any, tmp_path: Path) -> None:
     with (
         pytest.raises(CollectionNotFound, match=r"has no shards\.json: publish shards there first"),
@@ -221,6 +311,7 @@ def test_names_of_collections_and_applications() -> None:
     assert collection_name("s3://bucket/Some Papers/?scheme=http") == "some-papers"
     assert collection_name("/data/papers") == "papers"
     assert application_name("papers", 3, "shard-0000-of-0002") == "lsr-papers-3-shard-0000-of-0002"
+    assert application_name("papers", 3, "shard-0000-of-0002", live=True) == "lsr-papers-3-live-shard-0000-of-0002"
 
 
 def test_a_shard_is_an_ordinary_collection(published: Path) -> None:

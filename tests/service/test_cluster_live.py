@@ -18,8 +18,9 @@ from lsr.sharding.places import place_of
 from lsr.sharding.publishing import publish
 from lsr.sharding.splitting import split_collection
 from service.cluster.connection import connected
+from service.cluster.directory import NAMESPACE
 from service.cluster.serving import ClusterStore, ServingOptions, deployed
-from service.cluster.writers import LiveOptions
+from service.cluster.writers import LiveOptions, writer_name
 from service.server import running
 from tests.service import sharded_requests as requests
 from tests.service.cluster_processes import worker_processes
@@ -129,6 +130,7 @@ def test_no_acknowledged_write_is_lost_when_writers_and_replicas_are_killed(rout
                     problems.append(own.text)
             number += 1
 
+    before_kill = [actor_id(name) for name in ("shard-0000-of-0002", "shard-0001-of-0002", "terms")]
     thread = threading.Thread(target=write_on)
     thread.start()
     for name in ("WriterActor", "Replica", "WriterActor", "RegistryActor"):
@@ -143,6 +145,14 @@ def test_no_acknowledged_write_is_lost_when_writers_and_replicas_are_killed(rout
     assert len(acknowledged) >= before + 15  # writing went on after the last of them was killed
     assert [one for one in problems if one != "slow"] == []
     assert set(acknowledged) <= set(found(router, "quokka", k=1000))
+    # Ray has started them again: a writer that a router starts anew would wait until Ray has removed the former one.
+    assert [actor_id(name) for name in ("shard-0000-of-0002", "shard-0001-of-0002", "terms")] == before_kill
+
+
+def actor_id(name: str) -> str:
+    import ray
+
+    return str(ray.get_actor(writer_name("papers", 1, name), namespace=NAMESPACE)._actor_id.hex())
 
 
 def test_metrics_of_each_shard_and_replica_are_exposed(router: httpx.Client) -> None:

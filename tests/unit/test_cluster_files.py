@@ -21,15 +21,15 @@ yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.cluster.yml").read_text())
 KUBERNETES = {one["kind"]: one for one in yaml.safe_load_all((ROOT / "docker/kubernetes/raycluster.yaml").read_text())}
+ROUTER = KUBERNETES["Deployment"]["spec"]["template"]["spec"]["containers"][0]
 
 
 def commands() -> Iterator[list[str]]:
-    for service in COMPOSE["services"].values():
-        for text in service.get("command", ()):
-            found = re.search(r"exec lsr (.*)", text)
-            if found:
-                yield shlex.split(found[1].replace("$$", "$"))
-    yield KUBERNETES["Deployment"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    texts = [text for service in COMPOSE["services"].values() for text in service.get("command", ())]
+    for text in (*texts, *ROUTER["args"]):
+        found = re.search(r"exec lsr (.*)", text)
+        if found:
+            yield shlex.split(found[1].replace("$$", "$"))
 
 
 @pytest.mark.parametrize("command", list(commands()), ids=lambda command: command[0])
@@ -58,6 +58,18 @@ def test_only_the_router_can_be_reached_and_ray_asks_for_a_token() -> None:
     assert KUBERNETES["Service"]["spec"]["selector"] == {"app": "lsr-router"}
     closed = KUBERNETES["NetworkPolicy"]["spec"]
     assert closed["podSelector"]["matchLabels"] == {"ray.io/cluster": KUBERNETES["RayCluster"]["metadata"]["name"]}
+
+
+def test_every_driver_has_a_node_without_cpus_in_its_container() -> None:
+    """Without one `lsr … --ray` finds no node to connect to; with CPUs shards would be served beside the router."""
+    drivers = [COMPOSE["services"][name]["command"] for name in ("index", "router")] + [ROUTER["args"]]
+    for (command,) in drivers:
+        assert re.search(r"ray start --address \S+:6379 --num-cpus 0 && exec lsr .* --ray auto ", command)
+
+
+def test_workers_read_the_corpus_where_the_index_command_has_it() -> None:
+    mounted = [COMPOSE["services"][name]["volumes"] for name in ("index", "worker")]
+    assert mounted[0] == mounted[1]
 
 
 def test_every_volume_that_is_mounted_exists() -> None:

@@ -161,6 +161,24 @@ def test_a_build_that_is_stopped_anywhere_goes_on_to_the_same_shards(
     assert published(place_of(str(build.root))) == publication
 
 
+def test_a_part_that_two_workers_make_at_the_same_time_is_made_once(
+    inputs: tuple[list[str], Path], whole: Path, tmp_path: Path
+) -> None:
+    """The worker of a machine that is lost to the cluster goes on, while another one has its step."""
+    build = Build.begin(tmp_path / "out", plan(inputs[0]), resume=False)
+    others: list[Any] = []
+
+    def make_it_too(_: int) -> None:
+        if not others:
+            others.append(None)
+            others[0] = make_part(build, (0, 0))
+
+    assert make_part(build, (0, 0), make_it_too) == others[0] == build.part_report((0, 0))
+    publication = run(build)
+    assert sum_of(entry.digest for entry in publication.shards) == digest_of(whole)
+    assert list(build.work.glob("*unfinished*")) == []
+
+
 def test_refused_lines_are_reported_once_with_their_file_and_line(
     inputs: tuple[list[str], Path], tmp_path: Path
 ) -> None:
