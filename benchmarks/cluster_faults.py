@@ -1,10 +1,11 @@
 """A cluster under load while its machines are killed: wrong answers, lost writes and failed requests are counted.
 
-    python benchmarks/cluster_faults.py [--seconds 300] [--every 10] [--documents 2000] [--nodes 6]
+    python benchmarks/cluster_faults.py [--seconds 300] [--every 10] [--documents 2000] [--nodes 6] [--one-at-a-time]
 
 Several Ray nodes run as processes on this machine; the head is not killed. Documents are in 2 shards with 2 replicas
 each, and are searched by two clients and written by a third one through a router. Every `--every` seconds the oldest
-node is killed, without warning, and a new one is added. Ray notices a dead node after 3 seconds, as in
+node is killed, without warning, and a new one is added; with --one-at-a-time not before every shard has two replicas
+again, however long a busy machine needs to start them. Ray notices a dead node after 3 seconds, as in
 docker-compose.cluster.yml; its default is 15. Prints one JSON line:
 
     searches, wrong           answers, and those of them that are not what one machine answers, to the last bit
@@ -29,7 +30,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=10)
     parser.add_argument("--documents", type=int, default=2000)
     parser.add_argument("--nodes", type=int, default=6)
+    parser.add_argument("--one-at-a-time", action="store_true")
     given = parser.parse_args()
     logging.getLogger("lsr").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +77,8 @@ def main() -> None:
         ):
             load = Load(client, expected)
             replicas = ReplicaCounts(store)
-            killed = load.run(given.seconds, given.every, cluster)
+            ready = replicas.are_complete if given.one_at_a_time else None
+            killed = load.run(given.seconds, given.every, cluster, ready)
             replicas.stop()
             figures = {**load.figures(), **replicas.figures(), "slow_starts": cluster.slow_starts}
         print(json.dumps({"seconds": given.seconds, "killed": killed, **figures}), flush=True)
@@ -185,14 +188,21 @@ class Load:
         self._written: list[str] = []
         self._slowest = {"search": 0.0, "write": 0.0}
 
-    def run(self, seconds: float, every: float, cluster: Nodes) -> int:
-        """Search and write for some seconds while nodes are killed; return how many were."""
+    def run(self, seconds: float, every: float, cluster: Nodes, ready: Callable[[], bool] | None = None) -> int:
+        """Search and write for some seconds while nodes are killed; return how many were.
+
+        ready  whether the next one may be killed
+        """
         threads = [threading.Thread(target=one) for one in (self._search, self._search, self._write)]
         for thread in threads:
             thread.start()
         began, killed = time.monotonic(), 0
         while time.monotonic() + every <= began + seconds:
             time.sleep(max(began + (killed + 1) * every - time.monotonic(), 0))  # starting a node takes seconds, too
+            while ready is not None and not ready() and time.monotonic() < began + seconds:
+                time.sleep(0.2)
+            if ready is not None and not ready():
+                break
             cluster.kill()
             cluster.add()
             killed += 1
@@ -285,6 +295,10 @@ class ReplicaCounts:
         """Return the times."""
         seconds = {str(count): round(value / 5) for count, value in sorted(self._seconds.items())}
         return {"seconds_by_replicas": seconds, "slowest_replacement_s": round(self._slowest, 1)}
+
+    def are_complete(self) -> bool:
+        """Whether the router knows two replicas of every shard."""
+        return all(len(shard.replicas) >= 2 for shard in self._store._shards)
 
     def _look_on(self) -> None:
         while not self._stop.wait(0.2):
