@@ -185,7 +185,7 @@ def reshard(
     threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.", metavar="N")] = None,
     json: JsonFlag = False,
 ) -> int:
-    """Change the number of shards, split a collection, or publish the documents that were written to shards.
+    """Change the number of shards, or publish live writes.
 
     No text is encoded again. The result is published as a new generation; scores stay the same to the last bit, but
     for document frequencies, which count all documents of the new generation.
