@@ -15,11 +15,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from index.kernels.bits import bits_between, count_bits, lowest_bit
 from index.kernels.exhaustive import WINDOW
 from index.kernels.heap import key_of
 from index.kernels.largest import keep, score_of, select_largest
 from index.kernels.prefetching import prefetch
-from index.kernels.superblock_scores import SUPERBLOCK, find_above, lowest_bit, score_of_place
+from index.kernels.superblock_scores import SUPERBLOCK, find_above, score_of_place
 
 # More than the rounding errors of float32 sums of MOST_TERMS products; and than those of two products.
 _SLACK = np.float32(1.0 - 1e-5)
@@ -31,8 +32,8 @@ _AHEAD = 12
 _FIRST = 48
 _NARROWER = 14
 _SMALLEST = np.float32(1e-45)
-# Bounds that are compared at a time.
-_SPAN = 32
+# Bounds that are compared at a time: one bit each.
+_SPAN = 64
 
 
 class Lists(NamedTuple):
@@ -89,23 +90,31 @@ def least_bound(threshold, unit, m):
 
 @njit(cache=True, nogil=True)
 def count_between(bounds, least, below):
-    """Return how many bounds are in least .. below, below excluded."""
-    n = np.int32(0)
-    for superblock in range(len(bounds)):
-        n += np.int32((np.int64(bounds[superblock]) >= least) & (np.int64(bounds[superblock]) < below))
-    return np.int64(n)
+    """Return how many bounds, uint16[], are in least .. below, below excluded; 0 <= least < below <= 65,536."""
+    n = np.int64(0)
+    whole = np.int64(len(bounds)) & -_SPAN
+    for first in range(0, whole, _SPAN):
+        n += count_bits(bits_between(bounds, first, np.uint16(least), np.uint16(below - 1)))
+    for superblock in range(whole, len(bounds)):
+        n += np.int64(least <= np.int64(bounds[superblock]) < below)
+    return n
 
 
 @njit(cache=True, nogil=True)
 def find_between(bounds, least, below, found):
     """Write the superblocks that `count_between` counts to `found`, int32[one more], ascending; return their number."""
     n = np.int64(0)
-    for first in range(0, len(bounds), _SPAN):
-        span = bounds[first : min(first + _SPAN, len(bounds))]
-        if count_between(span, least, below) > 0:
-            for place in range(len(span)):
-                found[n] = first + place
-                n += np.int64((np.int64(span[place]) >= least) & (np.int64(span[place]) < below))
+    whole = np.int64(len(bounds)) & -_SPAN
+    for first in range(0, whole, _SPAN):
+        bits = bits_between(bounds, first, np.uint16(least), np.uint16(below - 1))
+        while bits != 0:
+            place = lowest_bit(bits)
+            bits &= ~(np.int64(1) << place)
+            found[n] = first + place
+            n += 1
+    for superblock in range(whole, len(bounds)):
+        found[n] = superblock
+        n += np.int64(least <= np.int64(bounds[superblock]) < below)
     return n
 
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import config, njit, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from index.kernels.bits import count_bits
 from index.kernels.lines import impact_value
 from index.kernels.vector_code import (
     F32,
@@ -79,37 +80,6 @@ def _find_above(docs, impacts, begin, end, row, weights, held, sums, least):  # 
     return lambda docs, impacts, begin, end, row, weights, held, sums, least: _in_a_loop(
         docs, impacts, begin, end, row, weights, held, sums, least
     )
-
-
-if config.DISABLE_JIT:  # type: ignore[attr-defined]
-
-    def count_bits(bits):
-        """Return how many bits of an int64 are set."""
-        return np.int64((int(bits) & 0xFFFFFFFFFFFFFFFF).bit_count())
-
-    def lowest_bit(bits):
-        """Return the place of the lowest bit that is set; at least one is."""
-        return np.int64((int(bits) & -int(bits)).bit_length() - 1)
-
-else:
-
-    @intrinsic
-    def count_bits(typingctx, bits):  # noqa: ARG001
-        """Return how many bits of an int64 are set."""
-
-        def codegen(context, builder, signature, arguments):  # noqa: ARG001
-            return call(builder, "llvm.ctpop.i64", I64, arguments)
-
-        return types.int64(types.int64), codegen
-
-    @intrinsic
-    def lowest_bit(typingctx, bits):  # noqa: ARG001
-        """Return the place of the lowest bit that is set; at least one is."""
-
-        def codegen(context, builder, signature, arguments):  # noqa: ARG001
-            return call(builder, "llvm.cttz.i64", I64, [arguments[0], ir.Constant(I1, 1)])
-
-        return types.int64(types.int64), codegen
 
 
 @njit(cache=True, nogil=True)

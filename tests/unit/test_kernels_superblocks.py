@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
+from index.kernels.bits import count_bits, lowest_bit
 from index.kernels.block_bounds import add_two_rows, largest_of_blocks
-from index.kernels.superblock_scores import SUPERBLOCK, count_bits, find_above, lowest_bit, score_of_place
+from index.kernels.block_visits import count_between, find_between
+from index.kernels.superblock_scores import SUPERBLOCK, find_above, score_of_place
 
 pytestmark = pytest.mark.kernels
 
@@ -76,3 +78,14 @@ def test_rows_are_added_rounded_down(seed, superblocks, factor, second):
     bounds = np.zeros(superblocks, np.uint16)
     largest_of_blocks(sums, bounds)
     assert bounds.tolist() == expected.reshape(-1, 8).max(axis=1).tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 300), st.integers(0, 65_535), st.integers(1, 65_536))
+def test_bounds_between_two_levels_are_counted_and_found(seed, n, least, width):
+    bounds = np.random.default_rng(seed).integers(0, 65_536, n).astype(np.uint16)
+    below = min(least + width, 65_536)
+    expected = np.flatnonzero((bounds.astype(int) >= least) & (bounds.astype(int) < below))
+    found = np.zeros(n + 1, np.int32)
+    assert count_between(bounds, least, below) == find_between(bounds, least, below, found) == len(expected)
+    assert found[: len(expected)].tolist() == expected.tolist()
