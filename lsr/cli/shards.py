@@ -232,7 +232,7 @@ def reshard(
     else:
         _print(target, publication)
         for folder in folded.values():
-            print(f"  it has the documents of {folder}")
+            print(f"  it has the documents of {folder}, which can be removed once routers answer from it")
     return 0
 
 

@@ -40,6 +40,7 @@ _logger = logging.getLogger("lsr.cluster")
 _ONGOING: Final = 64  # requests of one replica through Serve, which are health checks only
 _LOOK_SECONDS: Final = 1.0  # from one look for replicas to the next
 _PUBLISHED_SECONDS: Final = 5.0  # from one look at the manifest to the next
+_END_SECONDS: Final = 10.0  # for the cluster, when the router ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def deployed(uri: str, options: ServingOptions) -> Iterator[ClusterStore]:
 
     place = place_of(uri)
     publication = published(place)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(proxy_location="Disabled")
     with contextlib.ExitStack() as stack:
         store = ClusterStore(ray, serve, place, options)
@@ -112,12 +114,25 @@ class ClusterStore(ShardedStore):
         self._refreshing.start()
 
     def end(self) -> None:
-        """Close the collection; end replicas and writers, unless another router uses them."""
+        """Close the collection; end replicas and writers, unless another router uses them.
+
+        A cluster that is gone is waited for briefly: Ray itself would wait for a minute, then end the process.
+        """
         self._ended.set()
+        self.close()
+        ending = threading.Thread(target=self._end_actors, name="lsr-end", daemon=True)
+        ending.start()
+        ending.join(_END_SECONDS)
+        if ending.is_alive():
+            _logger.warning(
+                "the cluster has not answered for %g s: replicas and writers end with it, or with the next router",
+                _END_SECONDS,
+            )
+
+    def _end_actors(self) -> None:
         if self._refreshing is not None:
             self._refreshing.join()  # a look for replicas would enter this router again
-        current = list(self._collections.values())
-        self.close()
+        current = self._collections.values()
         last = [self._delete(one.publication) for one in [*(former for _, former in self._former), *current]]
         if self._writers is not None and all(last):
             for actor in (*self._writers[1], self._writers[0]):
@@ -164,6 +179,13 @@ class ClusterStore(ShardedStore):
         """Start a generation's replicas, open and warm it, and put it in place of the former one."""
         check_published(self._place, publication)
         self._start_writers(publication)
+        _logger.info(
+            "%s: waiting for replicas (%d shards, %d of each); the first start on a machine compiles the search "
+            "kernels, which can take some minutes",
+            self._name,
+            len(publication.shards),
+            self._options.replicas,
+        )
         nodes = sum(1 for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU"))
         _deploy(self._serve, self._place, publication, self._name, self._options, nodes)
         shards: tuple[ReplicatedShard, ...] = ()
@@ -238,12 +260,15 @@ class ClusterStore(ShardedStore):
                 self._shards = tuple(shard for shard in self._shards if shard not in closed)
 
     def _delete(self, publication: Publication) -> bool:
-        """End a generation's replicas; False where another router uses them."""
+        """End a generation's replicas; False where another router uses them, or may use them."""
         applications = [self._application(publication, entry.name) for entry in publication.shards]
-        with contextlib.suppress(Exception):  # the cluster may be gone
+        try:
             asked = [self._directory.has_other_routers.remote(one, self._router) for one in applications]
             if any(self._ray.get(asked, timeout=5)):
                 return False
+        except Exception as error:  # the cluster may be gone
+            _logger.warning("the replicas of generation %d are not ended: %r", publication.generation, error)
+            return False
         for application in applications:
             with contextlib.suppress(Exception):
                 self._serve.delete(application, _blocking=False)
