@@ -19,7 +19,8 @@ from lsr.sharding.publishing import publish
 from lsr.sharding.splitting import split_collection
 from lsr.vectors import VectorConfig
 from service.cluster import serving
-from service.cluster.serving import ClusterStore, ServingOptions
+from service.cluster.deployment import ServingOptions
+from service.cluster.serving import ClusterStore
 
 
 class FakeServe:
