@@ -152,7 +152,6 @@ class ClusterStore(ShardedStore):
     def _change_to(self, publication: Publication) -> None:
         """Start a generation's replicas, open and warm it, and put it in place of the former one."""
         check_published(self._place, publication)
-        self._start_writers(publication)
         _logger.info(
             "%s: waiting for replicas (%d shards, %d of each); the first start on a machine compiles the search "
             "kernels, which can take some minutes",
@@ -160,10 +159,10 @@ class ClusterStore(ShardedStore):
             len(publication.shards),
             self._options.replicas,
         )
-        nodes = sum(1 for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU"))
-        deploy(self._serve, self._place, publication, self._name, self._options, nodes)
         shards: tuple[ReplicatedShard, ...] = ()
         try:
+            self._start_writers(publication)
+            deploy(self._ray, self._serve, self._place, publication, self._name, self._options)
             shards = tuple(self._shard(publication, entry.name) for entry in publication.shards)
             common = self._cache.open(self._place, publication.common)
             statistics = self._cache.open(self._place, publication.statistics)
@@ -174,7 +173,8 @@ class ClusterStore(ShardedStore):
         except BaseException:
             for shard in shards:
                 shard.close()
-            self._delete(publication)
+            if not self._delete(publication):
+                self._writers = None  # another router uses them
             raise
         self._shards = (*self._shards, *shards)
         self._collections[self._name] = collection
