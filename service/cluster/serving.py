@@ -197,7 +197,7 @@ class ClusterStore(ShardedStore):
                 self._ray, self._place.uri, publication, self._name, options.live, cache, size
             )
             for writer in self._writers[1]:
-                writer.delete(())  # raises where it does not start
+                writer.wait_until_started()
 
     def _shard(self, publication: Publication, name: str) -> ReplicatedShard:
         application = self._application(publication, name)
