@@ -19,7 +19,7 @@ RUN /opt/lsr/bin/pip install --no-cache-dir -c constraints.txt ".[$EXTRAS]"
 FROM python:3.11-slim
 RUN useradd --create-home --uid 1000 lsr && mkdir -p /data /cache /live /opt/kernels && chown lsr /data /cache /live /opt/kernels
 COPY --from=build /opt/lsr /opt/lsr
-COPY docker/entrypoint docker/warm.sh /usr/local/bin/
+COPY docker/entrypoint docker/kernels docker/warm.sh /usr/local/bin/
 # PYTHONSAFEPATH: packages named `index` or `eval` must never be taken from the working directory.
 ENV PATH=/opt/lsr/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/cache/numba HF_HOME=/cache/hub
 USER lsr

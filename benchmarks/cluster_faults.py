@@ -44,7 +44,8 @@ from lsr.sharding.publishing import publish
 from lsr.sharding.splitting import split_collection
 from lsr.vectors import VectorConfig
 from service.cluster.connection import import_ray
-from service.cluster.serving import ClusterStore, ServingOptions, deployed
+from service.cluster.deployment import ServingOptions
+from service.cluster.serving import ClusterStore, deployed
 from service.cluster.writers import LiveOptions
 from service.server import running
 

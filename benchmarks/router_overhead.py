@@ -38,7 +38,8 @@ from lsr.sharding.publishing import find_published, publish, published
 from lsr.sharding.splitting import split_collection
 from lsr.store import CollectionStore
 from service.cluster.connection import connected
-from service.cluster.serving import ServingOptions, deployed
+from service.cluster.deployment import ServingOptions
+from service.cluster.serving import deployed
 from service.server import running
 
 CORES = os.cpu_count() or 1

@@ -90,7 +90,8 @@ def forms_of(collection: Collection) -> dict[str, dict[str, Any]]:
 def on_ray(work: Path) -> Iterator[Collection]:
     """The collection behind replicas on a local cluster."""
     from service.cluster.connection import connected
-    from service.cluster.serving import ServingOptions, deployed
+    from service.cluster.deployment import ServingOptions
+    from service.cluster.serving import deployed
 
     with connected("local", cpus=16), deployed(str(work), ServingOptions(cpus=0.1)) as store:
         yield store.get(store.names()[0])

@@ -132,6 +132,12 @@ class CollectionStore:
         return dict(self._left_out)
 
     @property
+    def renamed(self) -> Mapping[str, str]:
+        """The open collections that are not served under their folder's name, with the folder's name."""
+        folders = {name: collection.path.absolute().name for name, collection in sorted(self._open.items())}
+        return {name: folder for name, folder in folders.items() if folder not in (name, "")}
+
+    @property
     def read_only(self) -> Mapping[str, str]:
         """The open collections to which nothing can be written now, with the reason."""
         reasons = {name: collection.read_only for name, collection in list(self._open.items())}

@@ -146,7 +146,8 @@ def serve_sharded(
 ) -> int:
     """Serve a publication until Ctrl-C. Raises what `deployed` raises."""
     from service.cluster.connection import connected
-    from service.cluster.serving import ServingOptions, deployed
+    from service.cluster.deployment import ServingOptions
+    from service.cluster.serving import deployed
     from service.cluster.writers import LiveOptions
     from service.server import serve
 
@@ -232,7 +233,7 @@ def reshard(
     else:
         _print(target, publication)
         for folder in folded.values():
-            print(f"  it has the documents of {folder}")
+            print(f"  it has the documents of {folder}, which can be removed once routers answer from it")
     return 0
 
 

@@ -3,6 +3,8 @@
 A folder in the cache is named by the checksums of its files, so that another generation is another folder. It gets its
 name when all its files are complete and their checksums are right; what a killed process left is removed. Whoever reads
 a folder holds a shared lock on it, and a folder that is locked is not evicted.
+
+Replicas that follow a writer have a scratch folder each, which ends with its process.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from lsr.storage.files import storage_errors, sync_tree
 DEFAULT_BYTES: Final = 50 << 30
 _ATTEMPTS: Final = 3
 _FILLING: Final = "filling-"
+_SCRATCH: Final = "following"
+_NOT_CACHED: Final = (_FILLING, _SCRATCH)
 
 
 class CachedFolder:
@@ -80,11 +84,28 @@ class ShardCache:
         self.evict()
         return CachedFolder(path, lock)
 
+    def scratch(self, name: str) -> CachedFolder:
+        """Make a folder for this process alone, and remove those of processes that were killed; raises StorageFull.
+
+        `name` is one that no other process has.
+        """
+        root = self.folder / _SCRATCH
+        with storage_errors(root), self._exclusive(f"{_SCRATCH}.fill"):
+            root.mkdir(exist_ok=True)
+            for path in root.glob("*.lock"):
+                with contextlib.suppress(BlockingIOError):  # its process lives
+                    os.close(_lock_alone(path))
+                    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                    path.unlink()
+            lock = _lock_alone(root / f"{name}.lock")
+            (root / name).mkdir(exist_ok=True)
+        return CachedFolder(root / name, lock)
+
     def evict(self) -> list[str]:
         """Remove the folders that were used longest ago until all fit; return their names. Locked ones stay."""
         with storage_errors(self.folder):
             folders = sorted(
-                (path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith(_FILLING)),
+                (path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith(_NOT_CACHED)),
                 key=lambda path: path.stat().st_mtime,
             )
             sizes = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in folders}
@@ -114,18 +135,17 @@ class ShardCache:
             raise
 
     def _remove(self, path: Path) -> bool:
-        lock = os.open(self.folder / f"{path.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = _lock_alone(self.folder / f"{path.name}.lock")
         except BlockingIOError:
             return False
-        else:
-            gone = path.with_name(f"{_FILLING}{path.name}-gone")
+        gone = path.with_name(f"{_FILLING}{path.name}-gone")
+        try:
             path.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
-            return True
         finally:
             os.close(lock)
+        shutil.rmtree(gone, ignore_errors=True)
+        return True
 
     def _lock(self, key: str) -> int:
         lock = os.open(self.folder / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -141,6 +161,17 @@ class ShardCache:
             yield
         finally:
             os.close(lock)
+
+
+def _lock_alone(path: Path) -> int:
+    """Return the descriptor of a lock file that no other process has locked; raises BlockingIOError."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise
+    return lock
 
 
 def check_published(place: Place, publication: Publication) -> None:

@@ -40,6 +40,11 @@ class ShardedStore(CollectionStore):
         return {}
 
     @property
+    def renamed(self) -> Mapping[str, str]:
+        """None: a collection has the name of the place where it is published."""
+        return {}
+
+    @property
     def read_only(self) -> Mapping[str, str]:
         """Those that cannot be written, with the reason."""
         reasons = {name: one.read_only for name, one in self._collections.items()}

@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from multiprocessing import AuthenticationError
@@ -25,6 +26,8 @@ _logger = logging.getLogger("lsr.cluster")
 _BACKLOG: Final = 128
 _MOST_BYTES: Final = 1 << 30  # of one message
 _CONNECT_SECONDS: Final = 2.0
+_IDLE_SECONDS: Final = 2  # until the other machine is asked whether it is there
+_GONE_SECONDS: Final = 5  # without a word of the other machine's network; its process may be busy for longer
 _MOST_IDLE: Final = 32  # connections that are kept open to one replica
 
 
@@ -187,8 +190,14 @@ def wait_for(calls: Sequence[Call], seconds: float) -> list[Call]:
 
 
 def _connection(opened: socket.socket) -> Connection:
+    """Prepare a connection, which ends with an OSError soon after the other machine is gone without a word."""
     opened.setblocking(True)
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_SECONDS)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GONE_SECONDS * 1000)
     return Connection(opened.detach())
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from pathlib import Path
@@ -109,15 +108,16 @@ class Replica:
         import ray
         from ray import serve
 
-        self._held = ShardCache(Path(cache), cache_bytes).open(place_of(uri), entry)
+        shards = ShardCache(Path(cache), cache_bytes)
+        self._held = shards.open(place_of(uri), entry)
         self._application = application
         self._name = str(serve.get_replica_context().replica_id.unique_id)
         self._reader: ShardReader | LiveReader
         if writer is None:
             self._reader = ShardReader(self._held.path)
         else:
-            scratch = Path(cache) / "following" / f"{os.getpid()}-{self._name}"
-            self._reader = LiveReader(self._held.path, scratch, ActorWriter(writer))
+            self._scratch = shards.scratch(self._name)  # locked as long as this process lives
+            self._reader = LiveReader(self._held.path, self._scratch.path, ActorWriter(writer))
         self._reader.newest.warm()
         host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         self._server = ReplicaServer(self._reader, host, name=f"{application} {self._name}", sticky=writer is not None)

@@ -7,6 +7,7 @@ Dean and Barroso, The Tail at Scale, 2013). At most a tenth of the requests are,
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -31,6 +32,7 @@ _PERCENTILE: Final = 95
 _RECENT: Final = 256
 _LEAST_SAMPLE: Final = 32
 _LEAST_DELAY: Final = 0.002
+_FIRST_DELAY: Final = 1.0  # seconds, before there is a sample
 _MOST_HEDGED: Final = 0.1  # of the requests
 
 FindReplicas = Callable[[], Iterable[tuple[str, Address]] | None]  # those that are alive; None: not known now
@@ -57,7 +59,7 @@ class ReplicatedShard:
         self._suspects: dict[str, float] = {}  # replicas that did not answer, and until when they come last
         self._changing = threading.Lock()
         self._times: dict[str, deque[float]] = {operation: deque(maxlen=_RECENT) for operation in _HEDGED}
-        self._delays: dict[str, float | None] = {}
+        self._delays: dict[str, float] = {}
         self._sent = self._hedged = 0
         self.refresh()
 
@@ -128,7 +130,7 @@ class ReplicatedShard:
         """Return after which time a request is hedged; None: not at all."""
         if operation not in _HEDGED or self._hedged > _MOST_HEDGED * self._sent + 1:
             return None
-        return self._delays.get(operation)
+        return self._delays.get(operation, _FIRST_DELAY)
 
     def sent(self, *, hedged: bool = False) -> None:
         """Count a request."""
@@ -193,8 +195,9 @@ class _Request:
                 self._shard.refresh()
                 self._tried.clear()
             return None
-        ready = wait_for(list(self._calls), self._wait(now))
-        if not ready and self._may_hedge():
+        hedge_at = self._hedge_at()
+        ready = wait_for(list(self._calls), min(hedge_at, self._end) - now)
+        if not ready and hedge_at <= time.monotonic() < self._end:
             self._alone = not self._send(hedged=True)
         for call in ready:
             member, sent, by_hedge = self._calls.pop(call)
@@ -209,16 +212,12 @@ class _Request:
                 return member, found
         return None
 
-    def _wait(self, now: float) -> float:
-        delay = self._shard.delay(self._operation) if self._may_hedge() else None
-        left = self._end - now
-        return left if delay is None else min(left, max(self._began + delay - now, 0.0))
-
-    def _may_hedge(self) -> bool:
-        pinned = self._pin.replica is not None
-        return (
-            len(self._calls) == 1 and not self._alone and not pinned and self._shard.delay(self._operation) is not None
-        )
+    def _hedge_at(self) -> float:
+        """Return when the request is sent to a second replica too; infinite where it is not."""
+        delay = self._shard.delay(self._operation)
+        if len(self._calls) != 1 or self._alone or self._pin.replica is not None or delay is None:
+            return math.inf
+        return self._began + delay
 
     def _send(self, *, hedged: bool = False) -> bool:
         """Send the request to one more replica; False where there is none that accepts it."""

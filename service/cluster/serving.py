@@ -9,19 +9,16 @@ end when no search reads them any longer.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lsr import __version__
-from lsr.errors import EXPECTED_ERRORS, ClusterUnavailable, ShardMismatch, ShardUnavailable
-from lsr.sharding.cache import DEFAULT_BYTES, ShardCache, check_published
+from lsr.errors import EXPECTED_ERRORS, ShardMismatch, ShardUnavailable
+from lsr.sharding.cache import ShardCache, check_published
 from lsr.sharding.collection import ShardedCollection
 from lsr.sharding.live_collection import LiveCollection
 from lsr.sharding.manifest import Publication
@@ -30,37 +27,15 @@ from lsr.sharding.publishing import published
 from lsr.sharding.splitting import read_frequencies
 from lsr.sharding.store import ShardedStore
 from lsr.store import Followed
+from service.cluster.deployment import ServingOptions, application_name, deploy
 from service.cluster.directory import directory
-from service.cluster.replicas import Replica
 from service.cluster.router import ReplicatedShard
 from service.cluster.shard_metrics import ShardMetrics
-from service.cluster.writers import ActorRegistry, ActorWriter, LiveOptions, start_writers, writer_name
+from service.cluster.writers import ActorRegistry, ActorWriter, start_writers
 
 _logger = logging.getLogger("lsr.cluster")
-_ONGOING: Final = 64  # requests of one replica through Serve, which are health checks only
 _LOOK_SECONDS: Final = 1.0  # from one look for replicas to the next
-_PUBLISHED_SECONDS: Final = 5.0  # from one look at the manifest to the next
-
-
-@dataclass(frozen=True, slots=True)
-class ServingOptions:
-    """How the shards are served.
-
-    replicas       of each shard
-    cache          folder for shards that come from an object store, on every machine
-    cpus           that one replica reserves
-    drain_seconds  how long the replicas of a former generation stay after the router has changed over
-    published_seconds  from one look for a new generation to the next
-    live           where documents are written; None: the shards are not written
-    """
-
-    replicas: int = 1
-    cache: Path = Path("~/.cache/lsr/shards")
-    cache_bytes: int = DEFAULT_BYTES
-    cpus: float = 0.5
-    drain_seconds: float = 60.0
-    published_seconds: float = _PUBLISHED_SECONDS
-    live: LiveOptions | None = None
+_END_SECONDS: Final = 10.0  # for the cluster, when the router ends
 
 
 @contextlib.contextmanager
@@ -75,6 +50,7 @@ def deployed(uri: str, options: ServingOptions) -> Iterator[ClusterStore]:
 
     place = place_of(uri)
     publication = published(place)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(proxy_location="Disabled")
     with contextlib.ExitStack() as stack:
         store = ClusterStore(ray, serve, place, options)
@@ -112,12 +88,25 @@ class ClusterStore(ShardedStore):
         self._refreshing.start()
 
     def end(self) -> None:
-        """Close the collection; end replicas and writers, unless another router uses them."""
+        """Close the collection; end replicas and writers, unless another router uses them.
+
+        A cluster that is gone is waited for briefly: Ray itself would wait for a minute, then end the process.
+        """
         self._ended.set()
+        self.close()
+        ending = threading.Thread(target=self._end_actors, name="lsr-end", daemon=True)
+        ending.start()
+        ending.join(_END_SECONDS)
+        if ending.is_alive():
+            _logger.warning(
+                "the cluster has not answered for %g s: replicas and writers end with it, or with the next router",
+                _END_SECONDS,
+            )
+
+    def _end_actors(self) -> None:
         if self._refreshing is not None:
             self._refreshing.join()  # a look for replicas would enter this router again
-        current = list(self._collections.values())
-        self.close()
+        current = self._collections.values()
         last = [self._delete(one.publication) for one in [*(former for _, former in self._former), *current]]
         if self._writers is not None and all(last):
             for actor in (*self._writers[1], self._writers[0]):
@@ -163,11 +152,17 @@ class ClusterStore(ShardedStore):
     def _change_to(self, publication: Publication) -> None:
         """Start a generation's replicas, open and warm it, and put it in place of the former one."""
         check_published(self._place, publication)
-        self._start_writers(publication)
-        nodes = sum(1 for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU"))
-        _deploy(self._serve, self._place, publication, self._name, self._options, nodes)
+        _logger.info(
+            "%s: waiting for replicas (%d shards, %d of each); the first start on a machine compiles the search "
+            "kernels, which can take some minutes",
+            self._name,
+            len(publication.shards),
+            self._options.replicas,
+        )
         shards: tuple[ReplicatedShard, ...] = ()
         try:
+            self._start_writers(publication)
+            deploy(self._ray, self._serve, self._place, publication, self._name, self._options)
             shards = tuple(self._shard(publication, entry.name) for entry in publication.shards)
             common = self._cache.open(self._place, publication.common)
             statistics = self._cache.open(self._place, publication.statistics)
@@ -178,7 +173,8 @@ class ClusterStore(ShardedStore):
         except BaseException:
             for shard in shards:
                 shard.close()
-            self._delete(publication)
+            if not self._delete(publication):
+                self._writers = None  # another router uses them
             raise
         self._shards = (*self._shards, *shards)
         self._collections[self._name] = collection
@@ -201,7 +197,7 @@ class ClusterStore(ShardedStore):
                 self._ray, self._place.uri, publication, self._name, options.live, cache, size
             )
             for writer in self._writers[1]:
-                writer.delete(())  # raises where it does not start
+                writer.wait_until_started()
 
     def _shard(self, publication: Publication, name: str) -> ReplicatedShard:
         application = self._application(publication, name)
@@ -238,63 +234,16 @@ class ClusterStore(ShardedStore):
                 self._shards = tuple(shard for shard in self._shards if shard not in closed)
 
     def _delete(self, publication: Publication) -> bool:
-        """End a generation's replicas; False where another router uses them."""
+        """End a generation's replicas; False where another router uses them, or may use them."""
         applications = [self._application(publication, entry.name) for entry in publication.shards]
-        with contextlib.suppress(Exception):  # the cluster may be gone
+        try:
             asked = [self._directory.has_other_routers.remote(one, self._router) for one in applications]
             if any(self._ray.get(asked, timeout=5)):
                 return False
+        except Exception as error:  # the cluster may be gone
+            _logger.warning("the replicas of generation %d are not ended: %r", publication.generation, error)
+            return False
         for application in applications:
             with contextlib.suppress(Exception):
                 self._serve.delete(application, _blocking=False)
         return True
-
-
-def application_name(name: str, generation: int, shard: str, *, live: bool = False) -> str:
-    """Return the name of the Serve application of one shard.
-
-    Routers with and without --live have replicas of their own: only those of a live one follow the shard's writer.
-    """
-    return f"lsr-{name}-{generation}-{'live-' if live else ''}{shard}"
-
-
-def code_version(*settings: object) -> str:
-    """Return what Serve compares: replicas of another version are replaced, one after the other.
-
-    Without it every start of a further router would replace all replicas.
-    """
-    return hashlib.sha256(repr((__version__, *settings)).encode()).hexdigest()[:16]
-
-
-def _deploy(serve: Any, place: Place, publication: Publication, name: str, options: ServingOptions, nodes: int) -> None:
-    """Start the replicas of all shards at the same time, and return when all are ready.
-
-    Where there are enough machines, the replicas of a shard are on different ones.
-    """
-    targets = []
-    for entry in publication.shards:
-        application = application_name(name, publication.generation, entry.name, live=options.live is not None)
-        writer = None if options.live is None else writer_name(name, publication.generation, entry.name)
-        cache = str(options.cache.expanduser())
-        deployment = serve.deployment(Replica).options(
-            name=entry.name,
-            version=code_version(place.uri, entry, cache, options.cache_bytes),
-            num_replicas=options.replicas,
-            max_replicas_per_node=1 if nodes >= options.replicas > 1 else None,
-            max_surge_percent=100 if options.replicas == 1 else 0,
-            max_ongoing_requests=_ONGOING,
-            ray_actor_options={"num_cpus": options.cpus},
-            health_check_period_s=5,
-            graceful_shutdown_timeout_s=10,
-            _internal=True,  # Ray 2.60 does not let others name the version
-        )
-        bound = deployment.bind(application, place.uri, entry, cache, options.cache_bytes, writer)
-        targets.append(serve.RunTarget(bound, name=application, route_prefix=None))
-    try:
-        serve.run_many(targets)
-    except RuntimeError as error:
-        reason = (str(error).strip().splitlines() or [""])[-1]
-        raise ClusterUnavailable(
-            f"the replicas do not start ({reason}): each reserves {options.cpus:g} CPUs and reads {place.uri}; start "
-            "more workers, or give fewer --replicas"
-        ) from error

@@ -35,6 +35,7 @@ from service.cluster.directory import NAMESPACE
 _T = TypeVar("_T")
 _LOCK_SECONDS: Final = 60.0
 _PATIENCE_SECONDS: Final = 60.0  # for an actor that is started again
+_START_SECONDS: Final = 300.0  # for an actor's first start, which copies its shard
 _REST_SECONDS: Final = 0.2
 _THREADS: Final = 64  # of one actor: replicas wait in it for changes
 _KINDS: Final = {one.__name__: one for one in (QueryError, StorageFull, TooManyPending)}
@@ -156,6 +157,20 @@ class ActorRegistry(_Actor):
 
 class ActorWriter(_Actor):
     """A shard's writer, from a router or a replica."""
+
+    def wait_until_started(self) -> None:
+        """Wait until the writer has opened its folder; raises ShardUnavailable."""
+        from ray.exceptions import GetTimeoutError
+
+        try:
+            self.call("delete", [], seconds=_START_SECONDS)
+        except ShardUnavailable as error:
+            if not isinstance(error.__cause__, GetTimeoutError):
+                raise
+            raise ShardUnavailable(
+                f"{self._name} has not started within {_START_SECONDS:g} s: it waits for CPUs, or copies its shard to "
+                "--live; start more workers, or start the router again"
+            ) from error
 
     def write(self, documents: Sequence[Document]) -> Written:
         """See ShardWriter.write; raises ShardUnavailable too."""

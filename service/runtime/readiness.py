@@ -74,9 +74,8 @@ class Readiness:
             _logger.warning("collection %s is served for reading only: %s", name, reason)
         for name, error in store.broken.items():
             _logger.error("collection %s is left out: %s", name, error)
-        for name in store.names():
-            if (folder := printable(store.get(name).path.absolute().name)) not in (name, ""):
-                _logger.warning("the folder %s is served under the name %s", folder, name)
+        for name, folder in store.renamed.items():
+            _logger.warning("the folder %s is served under the name %s", printable(folder), name)
         _logger.info("warming up; the first start on a machine compiles the search kernels, which can take a minute")
         try:
             warm_kernels()  # also without segments: an empty collection may get one later

@@ -29,8 +29,9 @@ from lsr.sharding.splitting import split_collection
 from lsr.store import CollectionStore
 from lsr.writing.bulk_load import index_corpus
 from service.cluster.connection import connected
+from service.cluster.deployment import ServingOptions, application_name
 from service.cluster.indexing import BuildReport, build_shards
-from service.cluster.serving import ServingOptions, application_name, deployed
+from service.cluster.serving import deployed
 from service.cluster.writers import LiveOptions
 from service.server import running
 from tests.service import sharded_requests as requests
@@ -222,7 +223,8 @@ ROUTER = """
 import os, sys
 from pathlib import Path
 from service.cluster.connection import connected
-from service.cluster.serving import ServingOptions, deployed
+from service.cluster.deployment import ServingOptions
+from service.cluster.serving import deployed
 from service.cluster.writers import LiveOptions
 address, uri, cache, live = sys.argv[1:]
 options = ServingOptions(cache=Path(cache), cpus=0.1, live=LiveOptions(Path(live), 0.1))

@@ -18,8 +18,9 @@ from lsr.sharding.places import place_of
 from lsr.sharding.publishing import publish
 from lsr.sharding.splitting import split_collection
 from service.cluster.connection import connected
+from service.cluster.deployment import ServingOptions
 from service.cluster.directory import NAMESPACE
-from service.cluster.serving import ClusterStore, ServingOptions, deployed
+from service.cluster.serving import ClusterStore, deployed
 from service.cluster.writers import LiveOptions, writer_name
 from service.server import running
 from tests.service import sharded_requests as requests

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -185,6 +187,26 @@ def test_the_slowest_requests_are_hedged_and_counted(two: Replicas) -> None:
     after = [two.sample(f"lsr_shard_{name}_total", shard="shard-0") for name in ("hedged", "hedge_won")]
     assert after == [before[0] + 1, before[1] + 1]
     assert two.shard.delay("warm") is None  # what is not part of a search is never sent twice
+
+
+def test_the_first_requests_do_not_wait_for_a_replica_that_says_nothing(two: Replicas) -> None:
+    release = threading.Event()
+    two.readers["r0"].before = release.wait  # its machine is gone, so that nobody refuses the request
+    assert two.ask(seconds=30) == "r1"
+    release.set()
+
+
+def test_a_connection_ends_soon_after_the_other_machine_is_gone(two: Replicas) -> None:
+    """The kernel's part: here no machine can be taken from the network."""
+    member = two.shard.choose()
+    assert member is not None
+    call = member.connections.send(("search", (), 5.0, None, 0, Pin().trace))
+    opened = socket.socket(fileno=os.dup(call.connection.fileno()))
+    assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 5
+    assert 0 < opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 5_000
+    opened.close()
+    assert call.receive()[0] == member.name
 
 
 def test_at_most_a_tenth_of_the_requests_is_hedged(two: Replicas) -> None:

@@ -54,6 +54,17 @@ def test_a_router_answers_as_one_machine_does(plain: httpx.Client, router: httpx
     requests.assert_answers_alike(plain, router, "papers")
 
 
+def test_the_log_of_a_routers_start_names_no_folder_that_the_user_does_not_know(
+    published: tuple[Path, Publication], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, publication = published
+    collection = open_shards(folder / "shards", publication, "papers")
+    with caplog.at_level("INFO", "lsr.service"), ShardedStore({"papers": collection}) as store, running(store):
+        pass
+    assert "warming up" in caplog.text
+    assert "is served under the name" not in caplog.text  # the open folder is that of what all shards share
+
+
 def test_pages_of_a_router_are_those_of_one_machine_and_its_cursors_are_its_own(
     plain: httpx.Client, router: httpx.Client
 ) -> None:

@@ -16,6 +16,8 @@ import pytest
 import typer.main
 
 from lsr.cli.commands import app
+from service.cluster.deployment import ServingOptions
+from service.cluster.writers import LiveOptions
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 ROOT = Path(__file__).parents[2]
@@ -65,6 +67,35 @@ def test_every_driver_has_a_node_without_cpus_in_its_container() -> None:
     drivers = [COMPOSE["services"][name]["command"] for name in ("index", "router")] + [ROUTER["args"]]
     for (command,) in drivers:
         assert re.search(r"ray start --address \S+:6379 --num-cpus 0 && exec lsr .* --ray auto ", command)
+
+
+def test_every_container_that_searches_has_the_kernels_that_the_image_brings() -> None:
+    """Without them each replica compiles its own for minutes."""
+    assert "COPY docker/entrypoint docker/kernels docker/warm.sh /usr/local/bin/" in (ROOT / "Dockerfile").read_text()
+    for name in ("head", "worker", "index", "router"):
+        (command,) = COMPOSE["services"][name]["command"]
+        assert command.startswith(". kernels && ")
+    assert ROUTER["args"][0].startswith(". kernels && ")
+    workers = KUBERNETES["RayCluster"]["spec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"]
+    assert {"name": "BASH_ENV", "value": "/usr/local/bin/kernels"} in workers[0]["env"]
+
+
+def test_the_replicas_and_writers_fit_on_the_workers() -> None:
+    (worker,), (router,) = COMPOSE["services"]["worker"]["command"], COMPOSE["services"]["router"]["command"]
+    (index,) = COMPOSE["services"]["index"]["command"]
+
+    def option(name: str, command: str) -> int:
+        return int(re.findall(rf"--{name} (\d+)", command)[-1])
+
+    have = COMPOSE["services"]["worker"]["deploy"]["replicas"] * option("num-cpus", worker)
+    shards, replicas = option("shards", index), option("replicas", router)
+    assert shards * replicas * ServingOptions().cpus + (shards + 1) * LiveOptions(Path("live")).cpus <= have
+
+
+def test_only_the_router_is_asked_whether_it_is_ready() -> None:
+    for name in ("head", "worker", "index"):
+        assert COMPOSE["services"][name]["healthcheck"] == {"disable": True}
+    assert "/readyz" in COMPOSE["services"]["router"]["healthcheck"]["test"][-1]
 
 
 def test_workers_read_the_corpus_where_the_index_command_has_it() -> None:

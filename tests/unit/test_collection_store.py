@@ -48,6 +48,7 @@ def test_a_single_collection_is_served_under_its_folders_name(tmp_path: Path) ->
     Collection.create(tmp_path / "My Papers").close()
     with CollectionStore(tmp_path / "My Papers") as store:
         assert store.names() == ["my-papers"]
+        assert store.renamed == {"my-papers": "My Papers"}
         assert store.get("my-papers").info().name == "my-papers"
         with pytest.raises(LsrError, match="not a folder of them"):
             store.create("other")
