@@ -145,12 +145,15 @@ def serve_sharded(
     on_ready: Callable[[str], None],
 ) -> int:
     """Serve a publication until Ctrl-C. Raises what `deployed` raises."""
+    from lsr.sharding.places import place_of
+    from lsr.sharding.publishing import published
     from service.cluster.connection import connected
     from service.cluster.deployment import ServingOptions
     from service.cluster.serving import deployed
     from service.cluster.writers import LiveOptions
     from service.server import serve
 
+    published(place_of(uri))  # what is wrong with it is said before a cluster starts
     options = ServingOptions(replicas, cache, live=None if live is None else LiveOptions(live))
     with connected(ray), deployed(uri, options) as store:
         serve(
