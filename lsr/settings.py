@@ -41,7 +41,7 @@ def _about(description: str, minimum: float | None = None, maximum: float | None
 # The model that comes with the package: docs/decisions/0708-lsr-mini-is-the-default.md.
 DEFAULT_ENCODER: Final = "lsr-mini"
 # The encoders that come with the package and need no download.
-BUILT_IN_ENCODERS: Final = ("bm25", "lsr-mini")
+BUILT_IN_ENCODERS: Final = ("bm25", "lsr-mini", "lsr-nano")
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ from index.arrays.folder import MANIFEST, WITH_BLOCK_MAXIMA, WITH_LEVELS, map_ar
 from index.arrays.memory_advice import advise_random
 from index.arrays.new_arrays import aligned_zeros
 from index.errors import IndexCorrupt
-from index.kernels.block_max import BLOCKS, SUPERBLOCK, BlockMaxima
+from index.kernels.block_bounds import BLOCKS, BlockMaxima
 from index.kernels.candidate_arrays import CandidateLists
 from index.kernels.exhaustive import WINDOW, Windows
 from index.kernels.lines import LEVELLED, LINE_BYTES, Documents, documents_over, line_views, terms_per_line
+from index.kernels.superblock_scores import SUPERBLOCK
 
 
 @dataclass(frozen=True)

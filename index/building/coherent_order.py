@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from index.building.incoming import Chunk, IncomingRows
-from index.kernels.block_max import BLOCK
+from index.kernels.block_bounds import BLOCK
 from index.kernels.lines import impact_values
 
 _DIMENSIONS = 32

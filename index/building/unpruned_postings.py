@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from index.arrays.new_arrays import NewArrays
 from index.building.packing import Packed, in_order
-from index.kernels.block_max import BLOCKS, SUPERBLOCK, fill_maxima
+from index.kernels.block_bounds import BLOCKS
+from index.kernels.block_max import fill_maxima
 from index.kernels.exhaustive import WINDOW, Windows
 from index.kernels.postings import count_postings, fill_postings
+from index.kernels.superblock_scores import SUPERBLOCK
 
 # A term that at least one in so many documents holds has block maxima.
 FREQUENT = 64

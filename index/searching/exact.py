@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from index.arrays.segment import Segment
 from index.errors import SearchStopped
-from index.kernels.block_max import BLOCKS, MOST_TERMS, SUPERBLOCK, BlockScratch, search_blocks
+from index.kernels.block_bounds import BLOCKS
+from index.kernels.block_max import MOST_TERMS, BlockScratch, search_blocks
 from index.kernels.candidate_arrays import CandidateScratch
 from index.kernels.exhaustive import WINDOW, search_windows
 from index.kernels.few import may_be_best
 from index.kernels.forward import scan_documents, score_documents
 from index.kernels.heap import best_of
+from index.kernels.superblock_scores import SUPERBLOCK
 
 ShouldStop = Callable[[], bool]
 
@@ -29,14 +31,15 @@ _CHUNK = 1 << 16
 _WINDOWS = 16
 # Keys collected beyond 2 k before the k best are selected: for a small k a selection has a fixed cost.
 _ROOM = 64
+# With block maxima, a quarter more, and at least this: the sooner the threshold rises, the less is visited.
+_FEW_MORE = 16
 # Nanoseconds, measured on two-core machines, for a posting added up and a document's sum (docs/decisions/0103, 0118);
 # with block maxima, for a superblock visited and for a document and term of the bounds. A search that would visit more
-# superblocks than are worth it adds up everything, and one for k hits is not begun for more than _MOST_HITS, or where
-# _VISITS_PER_HIT times k are too many (docs/decisions/0126).
+# superblocks than are worth it adds up everything, and one for k hits is not begun where _VISITS_PER_HIT times k are
+# too many (docs/decisions/0129).
 POSTING_COST, SUM_COST = 2.0, 0.3
-_VISIT_COST, _BOUND_COST = 1000.0, 0.02
-_VISITS_PER_HIT = 8
-_MOST_HITS = 40
+_VISIT_COST, _BOUND_COST = 400.0, 0.02
+_VISITS_PER_HIT = 12
 # Below this, float32 has too few bits for the bound to hold.
 _TINY = 1e-30
 
@@ -57,14 +60,15 @@ class BlockTables:
     def __init__(self, n_docs: int) -> None:
         n = -(-n_docs // SUPERBLOCK)
         self.arrays = BlockScratch(
-            np.zeros(n, np.float32), np.zeros(min(n, WINDOW // SUPERBLOCK) * BLOCKS, np.float32),
-            np.full(n, -1, np.int32), np.empty((0, 4), np.int64), np.empty(n + 1, np.int32), np.empty(n + 1, np.int32),
+            np.zeros(n, np.uint16), np.zeros(min(n, WINDOW // SUPERBLOCK) * BLOCKS, np.uint16),
+            np.empty(0, np.uint16), np.empty(n + 1, np.int32),
         )  # fmt: skip
 
-    def with_room(self, postings: int) -> BlockScratch:
-        """Return the arrays with room for the runs of this many postings."""
-        if len(self.arrays.runs) < postings:
-            self.arrays = self.arrays._replace(runs=np.empty((2 * postings, 4), np.int64))
+    def with_room(self, others: int) -> BlockScratch:
+        """Return the arrays with room for this many terms that are not frequent."""
+        wanted = others * len(self.arrays.bounds)
+        if len(self.arrays.starts) < wanted:
+            self.arrays = self.arrays._replace(starts=np.empty(wanted, np.uint16))
         return self.arrays
 
 
@@ -121,7 +125,7 @@ def _search_postings(
     allowed: NDArray[np.bool_],
     should_stop: ShouldStop | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    if segment.has_block_maxima and k <= _MOST_HITS:
+    if segment.has_block_maxima:
         found = _search_blocks(segment, terms, weights, tables.blocks, k, allowed)
         if found is not None:
             return found
@@ -157,13 +161,13 @@ def _search_blocks(
         return None
     if most_visits < _VISITS_PER_HIT * k:
         return None
-    others = int(frequencies[terms >= len(segment.superblock_starts)].sum(dtype=np.int64))
-    heap = np.empty(k, dtype=np.int64)
+    others = int(np.count_nonzero(terms >= len(segment.superblock_starts)))
+    keys = np.empty(k + max(_FEW_MORE, k // 4), dtype=np.int64)
     size = search_blocks(
         segment.n_docs, *segment.windows, *segment.maxima, segment.scale, segment.line_docs, terms, weights,
-        allowed, *tables.with_room(others), most_visits, heap,
+        allowed, *tables.with_room(others), most_visits, k, keys,
     )  # fmt: skip
-    return None if size < 0 else _ranked(heap[:size])
+    return None if size < 0 else _ranked(keys[:size])
 
 
 def _ranked(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -50,7 +50,9 @@ def encode(
     out: Annotated[str, typer.Option("--out", "-o", help="File to write; - for stdout (JSON lines).", metavar="FILE")],
     encoder: Annotated[
         str | None,
-        typer.Option(help="bm25, lsr-mini, or a checkpoint's name or path.  [default: lsr-mini]", metavar="NAME|PATH"),
+        typer.Option(
+            help="bm25, lsr-mini, lsr-nano, or a checkpoint's name or path.  [default: lsr-mini]", metavar="NAME|PATH"
+        ),
     ] = None,
     setting: SettingOption = None,
     format: Annotated[CorpusFormat, typer.Option(help="Format of the corpus.")] = CorpusFormat.auto,

@@ -67,7 +67,9 @@ def index(
     out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new collection.", metavar="DIR")],
     encoder: Annotated[
         str | None,
-        typer.Option(help="bm25, lsr-mini, or a checkpoint's name or path.  [default: lsr-mini]", metavar="NAME|PATH"),
+        typer.Option(
+            help="bm25, lsr-mini, lsr-nano, or a checkpoint's name or path.  [default: lsr-mini]", metavar="NAME|PATH"
+        ),
     ] = None,
     vectors: Annotated[
         str | None,

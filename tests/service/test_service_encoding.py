@@ -65,6 +65,16 @@ def test_without_a_model_the_encoder_with_a_vocabulary_of_its_own_is_meant(serve
     assert [row] != client.post("/embed_sparse", json=body | {"model": "bm25"}).json()
 
 
+def test_a_collection_of_lsr_nano_is_created_written_and_searched_over_http(serve: Serve) -> None:
+    client = serve()
+    client.put("/v1/collections/nano", json={"encoder": "lsr-nano"}).raise_for_status()
+    texts = {"a": "Statins lower cholesterol and prevent heart attacks.", "b": "Galaxies rotate faster than expected."}
+    documents = [{"id": name, "text": text} for name, text in texts.items()]
+    client.post("/v1/collections/nano/documents", json={"documents": documents}).raise_for_status()
+    found = client.post("/v1/collections/nano/search", json={"query": {"text": "treatment of disease"}})
+    assert [hit["id"] for hit in found.raise_for_status().json()["hits"]] == ["a"]  # by its expansion alone
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

@@ -67,10 +67,11 @@ def expected(encoder: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("without", [False, True])
-def test_lsr_minis_queries_are_looked_up(without: bool) -> None:
-    lines = run(LOOK_UP, "lsr-mini", TEXT, without=without)
+@pytest.mark.parametrize("name", ["lsr-mini", "lsr-nano"])
+def test_a_shipped_models_queries_are_looked_up(name: str, without: bool) -> None:
+    lines = run(LOOK_UP, name, TEXT, without=without)
     assert lines[2:] == ([] if without else ["[]"])
-    encoder = load_encoder("lsr-mini", device="cpu", dtype="float32")
+    encoder = load_encoder(name, device="cpu", dtype="float32")
     encoder.prepare_documents()  # with its model, it is the same encoder
     assert lines[:2] == expected(encoder)
 

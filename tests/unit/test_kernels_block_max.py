@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from index.canonical_weights import stored
 from index.kernels import oracle
-from index.kernels.block_max import BLOCK, BLOCKS, SUPERBLOCK, fill_maxima, search_blocks
+from index.kernels.block_bounds import BLOCK, BLOCKS
+from index.kernels.block_max import fill_maxima, search_blocks
 from index.kernels.exhaustive import WINDOW
 from index.kernels.heap import best_of
+from index.kernels.superblock_scores import SUPERBLOCK
 
 pytestmark = pytest.mark.kernels
 
@@ -59,22 +61,30 @@ def maxima_of(rows, n_frequent, dtype="float16", term_type=np.uint16):
 
 
 def search(
-    rows, line_docs, query, k, n_frequent, dtype="float16", term_type=np.uint16, most_visits=1 << 30, allowed=EVERY
+    rows,
+    line_docs,
+    query,
+    k,
+    n_frequent,
+    dtype="float16",
+    term_type=np.uint16,
+    most_visits=1 << 30,
+    allowed=EVERY,
+    room=16,
 ):
     n = -(-len(rows) // SUPERBLOCK)
-    heads, heap = np.full(n, -1, np.int32), np.zeros(k, np.int64)
+    keys = np.zeros(k + room, np.int64)
     size = search_blocks(
         len(rows), *windowed(rows, dtype, term_type), *maxima_of(rows, n_frequent, dtype, term_type), scale_of(rows),
         line_docs, np.array(sorted(query), dtype=np.uint32), np.float32([query[term] for term in sorted(query)]),
-        allowed, np.zeros(n, np.float32), np.zeros(WINDOW // 8, np.float32), heads,
-        np.zeros((N_TERMS * len(rows), 4), np.int64), np.zeros(n + 1, np.int32), np.zeros(n + 1, np.int32),
-        most_visits, heap,
+        allowed, np.zeros(n, np.uint16), np.zeros(WINDOW // 8, np.uint16),
+        np.full(N_TERMS * n, 7, np.uint16), np.zeros(n + 1, np.int32),
+        most_visits, k, keys,
     )  # fmt: skip
-    assert (heads == -1).all()
     if size < 0:
         return None
     ids, scores = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.float32)
-    best_of(heap[:size], ids, scores)
+    best_of(keys[:size], ids, scores)
     return list(zip(ids.tolist(), scores.tolist(), strict=True))
 
 
