@@ -76,6 +76,7 @@ def serve(
             settings=service_settings(settings),
             on_ready=announce,
         )
+    check_one_machine(directory, replicas, live)
     run_server(
         Path(directory),
         host=settings.host,
@@ -86,6 +87,19 @@ def serve(
         on_ready=announce,
     )
     return 0
+
+
+def check_one_machine(directory: str, replicas: int, live: Path | None) -> None:
+    """Raise QueryError for what only a cluster can do: serve shards, keep replicas, write with --live."""
+    from lsr.errors import QueryError
+    from lsr.sharding.manifest import MANIFEST_FILE
+    from lsr.sharding.places import is_uri
+
+    if live is not None or replicas != 1:
+        option = "live" if live is not None else "replicas"
+        raise QueryError(f"--{option} is for collections in shards: give --ray too (--ray local on this machine)")
+    if is_uri(directory) or (Path(directory) / MANIFEST_FILE).is_file():
+        raise QueryError(f"{directory} holds a collection in shards: give --ray (--ray local on this machine)")
 
 
 def service_settings(settings: Settings) -> ServiceSettings:

@@ -81,6 +81,7 @@ def index_sharded(
     as_json: bool,
 ) -> ExitCode:
     """Build the shards, publish them, and print the report. Raises what `build_shards` raises."""
+    from encoders.errors import UnknownEncoder
     from lsr.default_pipeline import defaults_for
     from lsr.search.defaults import stored_defaults
     from lsr.sharding.building import Build, new_plan
@@ -111,7 +112,14 @@ def index_sharded(
             device=device,
         )
         build = Build.begin(_root(place, work), plan, resume=resume)
-        report = build_shards(cluster, build, place, count, progress, lambda _, line, error: problems.add(line, error))
+        try:
+            report = build_shards(
+                cluster, build, place, count, progress, lambda _, line, error: problems.add(line, error)
+            )
+        except UnknownEncoder:
+            if not resume:
+                build.abandon()  # a build with another name of an encoder cannot go on with it
+            raise
     problems.close()
     described = {
         "accepted": report.accepted,
@@ -145,12 +153,15 @@ def serve_sharded(
     on_ready: Callable[[str], None],
 ) -> int:
     """Serve a publication until Ctrl-C. Raises what `deployed` raises."""
+    from lsr.sharding.places import place_of
+    from lsr.sharding.publishing import published
     from service.cluster.connection import connected
     from service.cluster.deployment import ServingOptions
     from service.cluster.serving import deployed
     from service.cluster.writers import LiveOptions
     from service.server import serve
 
+    published(place_of(uri))  # what is wrong with it is said before a cluster starts
     options = ServingOptions(replicas, cache, live=None if live is None else LiveOptions(live))
     with connected(ray), deployed(uri, options) as store:
         serve(

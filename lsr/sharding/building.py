@@ -181,6 +181,10 @@ class Build:
         found: dict[str, Any] | None = json.loads(path.read_bytes()) if path.exists() else None
         return found
 
+    def abandon(self) -> None:
+        """Remove what this build has made so far, so that another one can begin."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
     def finish(self) -> None:
         """Remove what only the build needed."""
         shutil.rmtree(self.root / "building", ignore_errors=True)

@@ -126,7 +126,10 @@ class Place:
             if self.folder is not None:
                 with storage_errors(self.folder):
                     raise
-            raise ObjectStoreError(f"{self.uri}: {path}: {_first_line(error)}") from error
+            raise ObjectStoreError(
+                f"{self.uri}: {path}: {_first_line(error)}; check the address, that the bucket exists, and the rights "
+                "of AWS_ACCESS_KEY_ID"
+            ) from error
 
 
 def place_of(uri: str) -> Place:

@@ -35,7 +35,8 @@ from service.cluster.writers import ActorRegistry, ActorWriter, start_writers
 
 _logger = logging.getLogger("lsr.cluster")
 _LOOK_SECONDS: Final = 1.0  # from one look for replicas to the next
-_END_SECONDS: Final = 10.0  # for the cluster, when the router ends
+_END_SECONDS: Final = 20.0  # for the cluster, when the router ends
+_ATTEMPTS: Final = 3  # to ask whether another router uses the replicas
 
 
 @contextlib.contextmanager
@@ -236,13 +237,16 @@ class ClusterStore(ShardedStore):
     def _delete(self, publication: Publication) -> bool:
         """End a generation's replicas; False where another router uses them, or may use them."""
         applications = [self._application(publication, entry.name) for entry in publication.shards]
-        try:
-            asked = [self._directory.has_other_routers.remote(one, self._router) for one in applications]
-            if any(self._ray.get(asked, timeout=5)):
-                return False
-        except Exception as error:  # the cluster may be gone
-            _logger.warning("the replicas of generation %d are not ended: %r", publication.generation, error)
-            return False
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                asked = [self._directory.has_other_routers.remote(one, self._router) for one in applications]
+                if any(self._ray.get(asked, timeout=5)):
+                    return False
+                break
+            except Exception as error:  # the cluster is slow, or gone
+                if attempt == _ATTEMPTS:
+                    _logger.warning("the replicas of generation %d are not ended: %r", publication.generation, error)
+                    return False
         for application in applications:
             with contextlib.suppress(Exception):
                 self._serve.delete(application, _blocking=False)

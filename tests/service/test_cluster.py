@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lsr.cli.running import run
 from lsr.collection import Collection
 from lsr.corpora import Fields, open_corpus
 from lsr.errors import ClusterUnavailable, CollectionNotFound
@@ -299,6 +300,16 @@ def test_routers_share_replicas_and_writers_and_the_last_one_ends_them(ray: Any,
     while any(processes()) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert processes() == [[], [], []]
+
+
+def test_an_encoder_that_does_not_exist_leaves_no_build_behind(
+    ray: Any, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "no-encoder")
+    command = ["index", str(corpus), "--out", str(tmp_path / "out"), "--encoder", missing, "--shards", "1"]
+    assert run([*command, "--ray", "local"]) == 2
+    assert f"there is no encoder {missing!r}" in capsys.readouterr().err
+    assert list((tmp_path / "out" / "building").iterdir()) == []
 
 
 def test_a_place_without_shards_is_named(ray: Any, tmp_path: Path) -> None:

@@ -70,6 +70,45 @@ def test_the_command_ends_with_one_line_and_publishes_nothing(tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
+def run_lsr(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from lsr.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=os.environ.copy())
+
+
+def test_a_publication_and_the_options_of_a_cluster_need_ray(published: tuple[Path, Publication]) -> None:
+    root, _ = published
+    for options, said in (
+        ((str(root), "--port", "0"), "holds a collection in shards: give --ray"),
+        ((str(root), "--port", "0", "--live", str(root / "live")), "--live is for collections in shards: give --ray"),
+        ((str(root.parent / "c"), "--port", "0", "--replicas", "2"), "--replicas is for collections in shards"),
+    ):
+        ended = run_lsr("serve", *options)
+        assert ended.returncode == 2, ended.stderr
+        assert said in ended.stderr
+        assert len(ended.stderr.strip().splitlines()) == 1
+    assert not (root / "live").exists()
+
+
+def test_nothing_published_is_said_before_a_cluster_starts(tmp_path: Path) -> None:
+    environment = {"LSR_RAY_TEMP": str(tmp_path / "ray")}
+    command = [sys.executable, "-c", "from lsr.cli import main; main()", "serve", str(tmp_path), "--ray", "local"]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, **environment}
+    )
+    assert ended.returncode == 2
+    assert "publish shards there first" in ended.stderr
+    assert not (tmp_path / "ray").exists()
+
+
+def test_an_object_store_that_refuses_is_one_line_that_says_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "lsr")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    place = place_of(f"s3://papers/main?endpoint_override=127.0.0.1:{closed_port()}&scheme=http")
+    with pytest.raises(ObjectStoreError, match="check the address, that the bucket exists, and the rights") as caught:
+        find_published(place)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("lost", ["a shard's folder", "a file", "some bytes"])
 def test_a_missing_shard_folder_is_named_before_a_replica_starts(
     published: tuple[Path, Publication], lost: str
