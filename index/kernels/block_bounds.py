@@ -1,8 +1,8 @@
 """Bounds of superblocks, the first half of kernels.block_max: no document in one has a higher score.
 
 A bound is a sum over the query's terms, in units: 64,000 of them are the sum of the terms' largest products, so that
-sums fit into uint16, and 32 blocks are added up at a time. What rounding down loses, less than
-a unit for each term, is .1 % of a usual threshold; see `block_visits.least_bound`.
+sums fit into uint16, and 32 blocks are added up at a time. What rounding down loses, less than a unit for each term, is
+.1 % of a usual threshold; see `block_visits.least_bound`.
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@ Lines lie in a coherent order (building.coherent_order): neighbours share their 
 every block, its largest impact there in 255 steps, rounded up. A query
 
 1. bounds each block, window by window: the sum of its weights times the maxima. That is a few rows of bytes, read from
-   end to end, eight or sixteen blocks at a time. A term that is not frequent is read posting by posting. A
-   superblock's bound is the largest of its blocks'.
+   end to end, 32 blocks at a time. A term that is not frequent is read posting by posting. A
+   superblock's bound is the largest of its blocks' (kernels.block_bounds).
 2. visits the superblocks whose bounds reach the threshold (kernels.block_visits).
 
-Bounds of superblocks of their own were tried and left out: for queries of more than five
-terms they exclude little (docs/decisions/0126). Sources: Mallia, Suel, Tonellotto, Faster learned sparse retrieval with
-block-max pruning, SIGIR 2024; Carlson et al., Dynamic superblock pruning for fast learned sparse retrieval, SIGIR 2025.
+Bounds of superblocks of their own were tried and left out: for queries of more than five terms they exclude little
+(docs/decisions/0126). Sources: Mallia, Suel, Tonellotto, Faster learned sparse retrieval with block-max pruning, SIGIR
+2024; Carlson et al., Dynamic superblock pruning for fast learned sparse retrieval, SIGIR 2025.
 """
 
 from __future__ import annotations
