@@ -42,12 +42,15 @@ class Directory:
             del own[name]
         return [(name, address) for name, (address, _) in sorted(own.items())]
 
-    def has_other_routers(self, application: str, router: str) -> bool:
-        """Whether another router has asked for the application's replicas of late; `router` leaves."""
+    def last_look(self, application: str, router: str) -> float | None:
+        """Return when another router has asked last for the application's replicas; `router` leaves.
+
+        Seconds of a clock that only grows; None: not of late.
+        """
         own = self._routers.get(application, {})
         own.pop(router, None)
-        now = time.monotonic()
-        return any(now - asked <= LOST_SECONDS for asked in own.values())
+        last = max(own.values(), default=None)
+        return None if last is None or time.monotonic() - last > LOST_SECONDS else last
 
 
 def directory(ray: Any) -> Any:

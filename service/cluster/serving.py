@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -237,17 +237,31 @@ class ClusterStore(ShardedStore):
     def _delete(self, publication: Publication) -> bool:
         """End a generation's replicas; False where another router uses them, or may use them."""
         applications = [self._application(publication, entry.name) for entry in publication.shards]
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                asked = [self._directory.has_other_routers.remote(one, self._router) for one in applications]
-                if any(self._ray.get(asked, timeout=5)):
-                    return False
-                break
-            except Exception as error:  # the cluster is slow, or gone
-                if attempt == _ATTEMPTS:
-                    _logger.warning("the replicas of generation %d are not ended: %r", publication.generation, error)
-                    return False
+        try:
+            if self._others_use(applications):
+                return False
+        except Exception as error:  # the cluster is slow, or gone
+            _logger.warning("the replicas of generation %d are not ended: %r", publication.generation, error)
+            return False
         for application in applications:
             with contextlib.suppress(Exception):
                 self._serve.delete(application, _blocking=False)
         return True
+
+    def _others_use(self, applications: Sequence[str]) -> bool:
+        """Whether another router looks for replicas again; one that was killed a moment ago does not."""
+        first = last = self._last_look(applications)
+        while first is not None and last is not None and last <= first:
+            time.sleep(_LOOK_SECONDS / 4)
+            last = self._last_look(applications)
+        return last is not None
+
+    def _last_look(self, applications: Sequence[str]) -> float | None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                asked = [self._directory.last_look.remote(one, self._router) for one in applications]
+                return max((look for look in self._ray.get(asked, timeout=5) if look is not None), default=None)
+            except Exception:
+                if attempt == _ATTEMPTS:
+                    raise
+        return None

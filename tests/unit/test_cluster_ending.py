@@ -44,9 +44,10 @@ def ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ending:
         collection.seal()
     publication = split_collection(tmp_path / "c", tmp_path / "papers", 1)
     publish(place_of(str(tmp_path / "papers")), publication, tmp_path / "papers")
-    asked = SimpleNamespace(has_other_routers=SimpleNamespace(remote=lambda *_: None))
+    asked = SimpleNamespace(last_look=SimpleNamespace(remote=lambda *_: None))
     monkeypatch.setattr(serving, "directory", lambda _: asked)
-    monkeypatch.setattr(serving, "_END_SECONDS", 0.3)
+    monkeypatch.setattr(serving, "_END_SECONDS", 5)
+    monkeypatch.setattr(serving, "_LOOK_SECONDS", 0.01)
 
     def end(get: Callable[..., Any]) -> list[str]:
         serve = FakeServe()
@@ -60,11 +61,12 @@ def ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ending:
 
 
 def test_the_last_router_ends_its_replicas(ending: Ending) -> None:
-    assert ending(lambda *_, **__: [False]) == ["lsr-papers-1-shard-0000-of-0001"]
+    assert ending(lambda *_, **__: [None]) == ["lsr-papers-1-shard-0000-of-0001"]
 
 
 def test_replicas_that_another_router_uses_or_may_use_stay(ending: Ending, caplog: pytest.LogCaptureFixture) -> None:
-    assert ending(lambda *_, **__: [True]) == []
+    looks = iter([[7.0], [7.0], [8.0]])
+    assert ending(lambda *_, **__: next(looks)) == []
 
     def gone(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the directory is gone")
@@ -74,11 +76,17 @@ def test_replicas_that_another_router_uses_or_may_use_stay(ending: Ending, caplo
     assert "the replicas of generation 1 are not ended: RuntimeError('the directory is gone')" in caplog.text
 
 
+def test_a_router_that_was_killed_a_moment_ago_does_not_count(ending: Ending) -> None:
+    looks = iter([[7.0], [7.0], [7.0], [None]])
+    assert ending(lambda *_, **__: next(looks)) == ["lsr-papers-1-shard-0000-of-0001"]
+
+
 def test_a_cluster_that_does_not_answer_does_not_keep_the_router(
-    ending: Ending, caplog: pytest.LogCaptureFixture
+    ending: Ending, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(serving, "_END_SECONDS", 0.3)
     released = threading.Event()
     with caplog.at_level(logging.WARNING, "lsr.cluster"):
-        assert ending(lambda *_, **__: [not released.wait(60)]) == []
+        assert ending(lambda *_, **__: [released.wait(60) and None]) == []
     released.set()
     assert "the cluster has not answered for 0.3 s" in caplog.text
