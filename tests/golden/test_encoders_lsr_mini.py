@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import SparseEncoder
 
 from encoders import Encoder, SettingError, load_encoder
 from encoders.cards import model_cards, shipped_folder
@@ -74,17 +73,6 @@ def test_a_document_has_its_own_terms_and_related_ones(encoder: Encoder) -> None
     expansion = {token for token, term in zip(tokens, row.indices.tolist(), strict=True) if term not in own}
     assert "stats" in tokens  # the term of "stat", a piece of "statins"
     assert expansion & {"cardiovascular", "cardiac", "heart", "diabetic", "disease", "therapy", "drug", "drugs"}
-
-
-def test_sentence_transformers_reads_the_shipped_folder_and_gives_the_same_weights(encoder: Encoder) -> None:
-    folder = shipped_folder(model_cards()["lsr-mini"])
-    model = SparseEncoder(str(folder), trust_remote_code=True, device="cpu")
-    texts = [TEXT, "A text of two sentences. " * 60, "phosphorylation"]  # the second is longer than the model reads
-    for theirs, ours in (
-        (model.encode_document(texts, convert_to_tensor=True), encoder.encode_documents(texts)),
-        (model.encode_query(texts, convert_to_tensor=True), encoder.encode_queries(texts)),
-    ):
-        np.testing.assert_allclose(theirs.to_dense().numpy(), ours.toarray(), atol=1e-5, rtol=1e-5)
 
 
 def test_bfloat16_moves_weights_by_little_and_swaps_only_what_is_almost_equal(encoder: Encoder) -> None:

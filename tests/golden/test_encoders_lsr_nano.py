@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sentence_transformers import SparseEncoder
 
 from encoders import load_encoder
 from encoders.cards import model_cards, shipped_folder
@@ -55,16 +54,6 @@ def test_the_weights_are_those_of_the_trained_files(encoder: Any, side: str, exp
     heaviest = np.argsort(-row.data)[: len(expected)]
     assert encoder.vocabulary.tokens(row.indices[heaviest]) == list(expected)
     np.testing.assert_allclose(row.data[heaviest], list(expected.values()), rtol=1e-4)
-
-
-def test_sentence_transformers_reads_the_shipped_folder_and_gives_the_same_weights(encoder: Any, folder: Path) -> None:
-    model = SparseEncoder(str(folder), trust_remote_code=True, device="cpu")
-    texts = [TEXT, "A text of two sentences. " * 60, "phosphorylation"]  # the second is longer than the model reads
-    for theirs, ours in (
-        (model.encode_document(texts, convert_to_tensor=True), encoder.encode_documents(texts)),
-        (model.encode_query(texts, convert_to_tensor=True), encoder.encode_queries(texts)),
-    ):
-        np.testing.assert_allclose(theirs.to_dense().numpy(), ours.toarray(), atol=1e-5, rtol=1e-5)
 
 
 def test_documents_have_no_transformer_and_at_most_500_terms(encoder: Any) -> None:
